@@ -1,0 +1,79 @@
+"""Clouds, their shadows and the swath border of each date of the synthetic series."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .landscape import smooth_noise
+
+__all__ = ['CLOUD_REFLECTANCE', 'SCL', 'draw_clouds', 'draw_observed']
+
+#: Codes of the Sentinel-2 scene classification that the synthetic series uses.
+SCL: Final = {
+    'nodata': 0,
+    'shadow': 3,
+    'vegetation': 4,
+    'bare': 5,
+    'water': 6,
+    'cloud_medium': 8,
+    'cloud_high': 9,
+    'cirrus': 10,
+}
+
+#: Reflectance of a thick cloud in the ten bands: bright, and darker where ice absorbs (SWIR).
+CLOUD_REFLECTANCE: Final = (0.62, 0.60, 0.60, 0.61, 0.62, 0.63, 0.64, 0.63, 0.48, 0.38)
+
+# Reach of the shadows in pixels beyond the image, so that clouds outside cast theirs inside.
+_MARGIN = 24
+
+
+def draw_clouds(
+    size: tuple[int, int], *, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw the clouds of one date and the shadows they cast.
+
+    The cloud fraction is bimodal as over Western Europe: 45 % of dates are almost clear,
+    20 % overcast, the rest anywhere between.
+
+    Args:
+        size: Height and width in pixels.
+        rng: Source of randomness.
+
+    Returns:
+        Opacity of the clouds and darkness of the shadows, both ``(H, W)`` from 0 to 1.
+    """
+    sort = rng.random()
+    partly = rng.beta(0.9, 1.3)
+    fraction = rng.uniform(0, 0.02) if sort < 0.45 else 1.0 if sort > 0.8 else partly
+    h, w = size
+    noise = smooth_noise((h + 2 * _MARGIN, w + 2 * _MARGIN), 80, rng=rng)
+    threshold = np.quantile(noise, 1 - fraction) if fraction < 1 else noise.min() - 1
+    opacity = np.clip((noise - threshold) / rng.uniform(0.15, 0.5), 0, 1)
+    # Sun in the south-east at 10:30: shadows fall to the north-west, longer with cloud height.
+    reach = rng.uniform(5, _MARGIN)
+    bearing = rng.uniform(np.deg2rad(125), np.deg2rad(165))
+    shift = round(reach * np.cos(bearing)), -round(reach * np.sin(bearing))
+    shadow = 0.55 * np.roll(opacity, shift, axis=(0, 1))
+    inside = slice(_MARGIN, _MARGIN + h), slice(_MARGIN, _MARGIN + w)
+    return opacity[inside], shadow[inside]
+
+
+def draw_observed(size: tuple[int, int], *, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw which pixels of one date lie inside the swath: all, but on every eighth date.
+
+    Args:
+        size: Height and width in pixels.
+        rng: Source of randomness.
+
+    Returns:
+        True where observed, ``(H, W)``; the border leans by 10 degrees as the orbits do.
+    """
+    h, w = size
+    wedge, share, side = rng.random() < 0.125, rng.uniform(0.15, 0.6), rng.random() < 0.5
+    if not wedge:
+        return np.ones(size, bool)
+    rows, columns = np.mgrid[:h, :w]
+    position = columns + np.tan(np.deg2rad(10)) * rows
+    border = np.quantile(position, share)
+    return position > border if side else position < np.quantile(position, 1 - share)
