@@ -75,8 +75,11 @@ def draw_landscape(
     seeds = rng.uniform(0, 1, (blocks, 2)) * (h, w)
     distance = np.hypot(rows - seeds[:, 0, None, None], columns - seeds[:, 1, None, None])
     block = distance.argmin(0)
-    nearest = np.sort(distance, axis=0)
-    road = nearest[1] - nearest[0] < 1.5
+    # Distance in pixels to the line halfway between the two nearest seeds.
+    first, second = np.argsort(distance, axis=0)[:2]
+    near, far = np.sort(distance, axis=0)[:2]
+    apart = np.hypot(*(seeds[first] - seeds[second]).transpose(2, 0, 1))
+    road = (far**2 - near**2) / (2 * apart) < 0.8
 
     angle = rng.uniform(0, np.pi, blocks)[block]
     along = (rows * np.cos(angle) + columns * np.sin(angle)) + h + w

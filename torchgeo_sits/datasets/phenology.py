@@ -1,6 +1,6 @@
 """How the land covers of the synthetic series grow, and how their mixtures reflect light."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
 import numpy as np
@@ -205,7 +205,7 @@ def cover_fractions(growth: Growth, days: NDArray[np.float64]) -> NDArray[np.flo
 
     water = kind == _WATERBODY
     out[:, water, _SOIL] = 0.15 * growth.share[water]
-    out[:, water, _LEAF] = (0.25 * growth.share * season)[:, water]
+    out[:, water, _LEAF] = (0.08 * growth.share * season)[:, water]
     out[:, water, _WATER] = 1 - out[:, water].sum(-1)
 
     town = kind == _BUILT
@@ -231,13 +231,7 @@ def _rise(
 
 def _grow_crops(out: NDArray[np.float64], growth: Growth, days: NDArray[np.float64]) -> None:
     """Add green, flowering and dead cover of every year's crop to ``out`` ``(T, N, E)``."""
-    table = np.array(
-        [
-            (c.sowing, c.overwinter, c.rise, c.rise_days, c.fall, c.fall_days, c.peak, c.harvest)
-            + c.flower
-            for c in _CALENDAR
-        ]
-    )
+    table = np.array([(*astuple(c)[:-1], *c.flower) for c in _CALENDAR])
     crop = growth.cover[:, 0] < CROPS
     for column in range(growth.cover.shape[1]):
         january = np.datetime64(str(growth.first_year + column), 'D').astype(float)

@@ -33,8 +33,8 @@ def draw_clouds(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw the clouds of one date and the shadows they cast.
 
-    The cloud fraction is bimodal as over Western Europe: 45 % of dates are almost clear,
-    20 % overcast, the rest anywhere between.
+    The cloud fraction is bimodal as over Western Europe: half of the dates are almost clear,
+    15 % overcast, the rest anywhere between.
 
     Args:
         size: Height and width in pixels.
@@ -45,11 +45,11 @@ def draw_clouds(
     """
     sort = rng.random()
     partly = rng.beta(0.9, 1.3)
-    fraction = rng.uniform(0, 0.02) if sort < 0.45 else 1.0 if sort > 0.8 else partly
+    fraction = rng.uniform(0, 0.02) if sort < 0.5 else 1.0 if sort > 0.85 else partly
     h, w = size
-    noise = smooth_noise((h + 2 * _MARGIN, w + 2 * _MARGIN), 80, rng=rng)
+    noise = smooth_noise((h + 2 * _MARGIN, w + 2 * _MARGIN), 80, rng=rng, slope=4.5)
     threshold = np.quantile(noise, 1 - fraction) if fraction < 1 else noise.min() - 1
-    opacity = np.clip((noise - threshold) / rng.uniform(0.15, 0.5), 0, 1)
+    opacity = np.clip((noise - threshold) / rng.uniform(0.1, 0.4), 0, 1)
     # Sun in the south-east at 10:30: shadows fall to the north-west, longer with cloud height.
     reach = rng.uniform(5, _MARGIN)
     bearing = rng.uniform(np.deg2rad(125), np.deg2rad(165))
