@@ -1,0 +1,245 @@
+"""The protocol of every encoder of satellite image time series."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal, NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+__all__ = ['Depth', 'PlaneFeatures', 'SITSEncoder']
+
+#: Where dense features are taken: before spatial context (*early*), after it (*late*), or
+#: both joined along the channels, early first (*joined*).
+type Depth = Literal['early', 'late', 'joined']
+
+
+class PlaneFeatures(NamedTuple):
+    """What an encoder says about the planes of a view.
+
+    Attributes:
+        embed: ``(B, D)``, one vector per view.
+        early: ``(B, N, S, D_early)``, one vector per token of a path, before spatial context.
+        late: ``(B, N, S, D)``, one vector per token of a path, after spatial context.
+    """
+
+    embed: Tensor
+    early: Tensor
+    late: Tensor
+
+
+class SITSEncoder(nn.Module, ABC):
+    """A model that turns an image time series into features.
+
+    Every encoder keeps four promises, which one test holds all of them to: padding frames,
+    the content of padding and of unclear pixels (NaN included), the other series of the
+    batch, and the order of the frames change no output. Clear pixels must be finite.
+
+    Subclasses implement :meth:`features` and :meth:`frame_features`, and list what rebuilds
+    them in :attr:`config`.
+
+    Args:
+        in_channels: Number of bands C.
+        embed_dim: Number of late feature channels D.
+        early_dim: Number of early feature channels, *embed_dim* by default.
+        stride: Pixels per cell of a feature map, along either axis.
+    """
+
+    #: Plain values that rebuild the encoder as keyword arguments, ``in_channels`` included.
+    config: dict[str, Any]
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        embed_dim: int,
+        early_dim: int | None = None,
+        stride: int = 1,
+    ) -> None:
+        super().__init__()
+        early_dim = embed_dim if early_dim is None else early_dim
+        for name, value in (
+            ('in_channels', in_channels),
+            ('embed_dim', embed_dim),
+            ('early_dim', early_dim),
+            ('stride', stride),
+        ):
+            if value < 1:
+                raise ValueError(f'expected {name} of at least 1, got {value}')
+        self.in_channels = in_channels
+        self.embed_dim = embed_dim
+        self.early_dim = early_dim
+        self.stride = stride
+        self.config = {}
+
+    @abstractmethod
+    def features(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+        *,
+        depth: Depth = 'late',
+    ) -> Tensor:
+        """Dense features, pooled over time.
+
+        Args:
+            image: ``(B, T, C, H, W)`` float.
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames.
+            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+            depth: See :data:`Depth`.
+
+        Returns:
+            ``(B, D', H / stride, W / stride)``, D' as :meth:`feature_dim` gives it.
+        """
+
+    @abstractmethod
+    def frame_features(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+    ) -> Tensor:
+        """Dense features of each frame, in the context of the series.
+
+        Args:
+            image: ``(B, T, C, H, W)`` float.
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames.
+            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+
+        Returns:
+            ``(B, T, D, H / stride, W / stride)``, zeros in padding frames.
+        """
+
+    def embed(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+    ) -> Tensor:
+        """One vector per series: the mean of its late features.
+
+        Args:
+            image: ``(B, T, C, H, W)`` float.
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames.
+            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+
+        Returns:
+            ``(B, D)``.
+        """
+        return self.features(image, acquisition_times, valid, mask_clear).mean((-2, -1))
+
+    def forward(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+    ) -> Tensor:
+        """The same as :meth:`embed`: ``(B, T, C, H, W)`` to ``(B, D)``."""
+        return self.embed(image, acquisition_times, valid, mask_clear)
+
+    def encode_planes(
+        self,
+        planes: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+        *,
+        token_mask: Tensor | None = None,
+    ) -> PlaneFeatures:
+        """Features of the planes of a view.
+
+        By default the N planes of length L are taken for an image of height N and width L,
+        so that any encoder can be trained on planes; hidden tokens are hidden as pixels.
+
+        Args:
+            planes: ``(B, N, C, T, L)`` float, N planes of length L.
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames.
+            mask_clear: ``(B, N, T, L)`` bool, True where a pixel was seen; all by default.
+            token_mask: ``(B, N', S)`` bool, True where a token is hidden, one per cell that
+                this method returns; none by default.
+
+        Returns:
+            Features with one token per ``stride`` pixels of a path and, by default, one row
+            of them per ``stride`` paths.
+        """
+        image = rearrange(planes, 'b n c t l -> b t c n l')
+        clear = None if mask_clear is None else rearrange(mask_clear, 'b n t l -> b t n l')
+        if token_mask is not None:
+            size = image.shape[-2:]
+            shown = ~token_mask.repeat_interleave(self.stride, 1).repeat_interleave(self.stride, 2)
+            shown = shown[:, None, : size[0], : size[1]]
+            clear = shown.expand(*image.shape[:2], *size) if clear is None else clear & shown
+        joined = self.features(image, acquisition_times, valid, clear, depth='joined')
+        joined = rearrange(joined, 'b d n s -> b n s d')
+        early, late = joined.split([self.feature_dim('early'), self.feature_dim('late')], -1)
+        return PlaneFeatures(late.mean((1, 2)), early, late)
+
+    def feature_dim(self, depth: Depth = 'late') -> int:
+        """Number of channels that :meth:`features` gives at *depth*.
+
+        Raises:
+            ValueError: If *depth* is not one of early, late, joined.
+        """
+        dims = {
+            'early': self.early_dim,
+            'late': self.embed_dim,
+            'joined': self.early_dim + self.embed_dim,
+        }
+        if depth not in dims:
+            raise ValueError(f'expected depth to be one of {sorted(dims)}, got {depth!r}')
+        return dims[depth]
+
+    def check_series(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+    ) -> Tensor:
+        """Check the shapes of a batch of series and give the pixels that count.
+
+        Args:
+            image: ``(B, T, C, H, W)``.
+            acquisition_times: ``(B, T)`` int64.
+            valid: ``(B, T)`` bool.
+            mask_clear: ``(B, T, H, W)`` bool or None.
+
+        Returns:
+            ``(B, T, H, W)`` bool: clear pixels of valid frames.
+
+        Raises:
+            ValueError: If a tensor has another shape or dtype than the batch contract asks.
+        """
+        if image.ndim != 5 or image.shape[2] != self.in_channels or 0 in image.shape:
+            raise ValueError(
+                f'expected image (B, T, C, H, W) with C={self.in_channels} and no empty axis, got '
+                f'{tuple(image.shape)}: build the encoder with the in_channels of the data'
+            )
+        b, t, _, h, w = image.shape
+        if acquisition_times.shape != (b, t) or acquisition_times.is_floating_point():
+            raise ValueError(
+                f'expected acquisition_times {(b, t)} int64 (seconds since 1970), got '
+                f'{tuple(acquisition_times.shape)} {acquisition_times.dtype}'
+            )
+        if valid.shape != (b, t) or valid.dtype != torch.bool:
+            raise ValueError(
+                f'expected valid {(b, t)} bool, got {tuple(valid.shape)} {valid.dtype}'
+            )
+        clear = valid[:, :, None, None].expand(b, t, h, w)
+        if mask_clear is None:
+            return clear
+        if mask_clear.shape != (b, t, h, w) or mask_clear.dtype != torch.bool:
+            raise ValueError(
+                f'expected mask_clear {(b, t, h, w)} bool, got '
+                f'{tuple(mask_clear.shape)} {mask_clear.dtype}'
+            )
+        return clear & mask_clear

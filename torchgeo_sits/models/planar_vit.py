@@ -1,0 +1,395 @@
+"""PlanarViT: a transformer over planes of satellite image time series."""
+
+from typing import Any
+
+import torch
+from einops import rearrange
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from .chunks import map_chunks
+from .encoder import Depth, PlaneFeatures, SITSEncoder
+from .temporal_encoding import TemporalEncoding
+from .time_stage import TimeStage
+
+__all__ = ['PlanarViT', 'planar_vit_base', 'planar_vit_small', 'planar_vit_tiny']
+
+
+class PlanarViT(SITSEncoder):
+    r"""Vision transformer on planes: time first, then along the path.
+
+    A plane keeps time on one axis and an ordered path of pixels on the other (Deep-STaR,
+    Chelali et al. 2021). A token is a segment of *segment* consecutive pixels of a path. The
+    time stage (:class:`~.time_stage.TimeStage`) pools its clear dates, in linear time; a
+    transformer then runs along each path. For a map, the rows and the columns of the image
+    are encoded as planes and folded back, the mean of the two.
+
+    Position along a path enters as a fixed distance penalty :math:`-m_h |i - j|` on the
+    attention scores of head h with :math:`m_h = 2^{-8 h / H}` (ALiBi, Press et al. 2022,
+    https://arxiv.org/abs/2108.12409). It has no weights and holds for any length, so one
+    weight file fits any plane and any image. It is symmetric: a path read backwards gives
+    the same features, and with segments of one pixel, so do a flipped or transposed map.
+
+    Args:
+        in_channels: Number of bands C.
+        embed_dim: Width D of the path transformer and of the features.
+        depth: Number of blocks along the path.
+        num_heads: Heads of these blocks; divides *embed_dim*.
+        mlp_ratio: Hidden width of the path blocks' MLP over *embed_dim*.
+        segment: Pixels p of a token. Above 1 the cost falls by p, and paths are padded to a
+            multiple of p with unseen pixels.
+        time_dim: Width of the hidden vectors of the time stage.
+        num_queries: Learned queries that pool time.
+        time_depth: Self-attention blocks over the dates before pooling; their cost is
+            quadratic in T.
+        time_heads: Heads of these blocks; divides *time_dim*.
+        time_mlp_ratio: Hidden width of the time stage's MLPs.
+        harmonics: Harmonics of the year in the date encoding, 0 for none.
+        octaves: Periods of the elapsed years in the date encoding, 0 for none.
+        drop_path: Rate of stochastic depth at the last path block, growing linearly.
+        chunk_size: Token dates (time stage), or tokens (path stage), held in memory at a
+            time while gradients are recorded; larger inputs are checkpointed in slices.
+            Without gradients slices are small, for the processor's cache.
+
+    Raises:
+        ValueError: If a size is below 1 or heads do not divide a width.
+    """
+
+    #: Token dates per slice without gradients; about 4 MB at a width of 128.
+    _CACHE_CHUNK = 2**13
+
+    def __init__(
+        self,
+        in_channels: int = 10,
+        *,
+        embed_dim: int = 128,
+        depth: int = 2,
+        num_heads: int = 4,
+        mlp_ratio: float = 4.0,
+        segment: int = 1,
+        time_dim: int = 64,
+        num_queries: int = 4,
+        time_depth: int = 0,
+        time_heads: int = 4,
+        time_mlp_ratio: float = 2.0,
+        harmonics: int = 4,
+        octaves: int = 5,
+        drop_path: float = 0.0,
+        chunk_size: int = 2**18,
+    ) -> None:
+        super().__init__(in_channels=in_channels, embed_dim=embed_dim)
+        self.config: dict[str, Any] = {
+            'in_channels': in_channels,
+            'embed_dim': embed_dim,
+            'depth': depth,
+            'num_heads': num_heads,
+            'mlp_ratio': mlp_ratio,
+            'segment': segment,
+            'time_dim': time_dim,
+            'num_queries': num_queries,
+            'time_depth': time_depth,
+            'time_heads': time_heads,
+            'time_mlp_ratio': time_mlp_ratio,
+            'harmonics': harmonics,
+            'octaves': octaves,
+            'drop_path': drop_path,
+            'chunk_size': chunk_size,
+        }
+        for name in ('segment', 'time_dim', 'num_queries', 'num_heads', 'time_heads', 'chunk_size'):
+            if self.config[name] < 1:
+                raise ValueError(f'expected {name} of at least 1, got {self.config[name]}')
+        if embed_dim % num_heads or time_dim % time_heads:
+            raise ValueError(
+                'expected num_heads to divide embed_dim and time_heads to divide time_dim, got '
+                f'{num_heads} and {embed_dim}, {time_heads} and {time_dim}'
+            )
+        self.segment = segment
+        self.chunk_size = chunk_size
+        self.dates = TemporalEncoding(time_dim, harmonics=harmonics, octaves=octaves)
+        self.time_stage = TimeStage(
+            in_features=segment * in_channels,
+            segment=segment,
+            dim=time_dim,
+            out_dim=embed_dim,
+            num_queries=num_queries,
+            depth=time_depth,
+            num_heads=time_heads,
+            mlp_ratio=time_mlp_ratio,
+        )
+        self.early_norm = nn.LayerNorm(embed_dim)
+        self.mask_token = nn.Parameter(torch.zeros(embed_dim))
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+        rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
+        self.blocks = nn.ModuleList(
+            Block(embed_dim, num_heads, mlp_ratio, qkv_bias=True, drop_path=rate) for rate in rates
+        )
+        self.late_norm = nn.LayerNorm(embed_dim)
+        slopes = 2.0 ** (-8 * torch.arange(1, num_heads + 1) / num_heads)
+        self.register_buffer('slopes', slopes, persistent=False)
+
+    slopes: Tensor
+
+    def embed(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+    ) -> Tensor:
+        """One vector per series: the mean late features of the pixels seen at any date.
+
+        Args:
+            image: ``(B, T, C, H, W)`` float.
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames.
+            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+
+        Returns:
+            ``(B, D)``; the mean over all pixels where none was seen.
+        """
+        late = self.features(image, acquisition_times, valid, mask_clear)
+        seen = self.check_series(image, acquisition_times, valid, mask_clear).any(1)
+        return _mean_seen(late.flatten(2).transpose(1, 2), seen.flatten(1))
+
+    def features(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+        *,
+        depth: Depth = 'late',
+    ) -> Tensor:
+        """Dense features, pooled over time: rows and columns encoded and folded back.
+
+        Args:
+            image: ``(B, T, C, H, W)`` float.
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames.
+            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+            depth: *early* stops after the time stage.
+
+        Returns:
+            ``(B, D, H, W)``, or ``(B, 2 D, H, W)`` for *joined*.
+        """
+        self.feature_dim(depth)
+        clear = self.check_series(image, acquisition_times, valid, mask_clear)
+        dates = self.dates(acquisition_times, valid)
+        tokens = self._both_ways(self.time_stage, image, clear, dates)
+        maps = []
+        if depth != 'late':
+            maps.append(self._fold([self.early_norm(x) for x in tokens], image))
+        if depth != 'early':
+            maps.append(self._fold([self._along_paths(x) for x in tokens], image))
+        return rearrange(torch.cat(maps, -1), 'b h w d -> b d h w')
+
+    def frame_features(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+    ) -> Tensor:
+        """Late features of the series, moved by what each frame alone would change.
+
+        Where a pixel was not clear in a frame, the features of the series stand.
+
+        Args:
+            image: ``(B, T, C, H, W)`` float.
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames.
+            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+
+        Returns:
+            ``(B, T, D, H, W)``, zeros in padding frames.
+        """
+        late = self.features(image, acquisition_times, valid, mask_clear)
+        clear = self.check_series(image, acquisition_times, valid, mask_clear)
+        dates = self.dates(acquisition_times, valid)
+        moved = self._both_ways(self.time_stage.deviations, image, clear, dates)
+        frames = late[:, None] + rearrange(self._fold(moved, image), 'b h w t d -> b t d h w')
+        return frames * valid[:, :, None, None, None]
+
+    def time_attention(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+    ) -> Tensor:
+        """Weight of each date in each pixel's features, the mean over the queries.
+
+        Args:
+            image: ``(B, T, C, H, W)`` float.
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames.
+            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+
+        Returns:
+            ``(B, T, H, W)`` float32, sums to 1 over T; zeros where a pixel was never seen.
+        """
+        clear = self.check_series(image, acquisition_times, valid, mask_clear)
+        dates = self.dates(acquisition_times, valid)
+        weights = self._both_ways(self.time_stage.weights, image, clear, dates)
+        return rearrange(self._fold(weights, image), 'b h w t -> b t h w')
+
+    def encode_planes(
+        self,
+        planes: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+        *,
+        token_mask: Tensor | None = None,
+    ) -> PlaneFeatures:
+        """Features of the planes of a view, each path on its own.
+
+        Args:
+            planes: ``(B, N, C, T, L)`` float, N planes of length L.
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames.
+            mask_clear: ``(B, N, T, L)`` bool, True where a pixel was seen; all by default.
+            token_mask: ``(B, N, S)`` bool, True where a learned mask token replaces the
+                token on its way into the path blocks; none by default. The early features
+                are those of the tokens as they were.
+
+        Returns:
+            Features with ``S = ceil(L / segment)`` tokens per path; ``embed`` is the mean
+            late feature of the tokens seen at any date.
+
+        Raises:
+            ValueError: If a tensor has another shape than expected.
+        """
+        image = rearrange(planes, 'b n c t l -> b t c n l')
+        clear = None if mask_clear is None else rearrange(mask_clear, 'b n t l -> b t n l')
+        known = self.check_series(image, acquisition_times, valid, clear)
+        known = rearrange(known, 'b t n l -> b n t l')
+        dates = self.dates(acquisition_times, valid)
+        tokens, seen = self._time(self.time_stage, planes, known, dates)
+        early = self.early_norm(tokens)
+        if token_mask is not None:
+            if token_mask.shape != tokens.shape[:-1]:
+                raise ValueError(
+                    f'expected token_mask {tuple(tokens.shape[:-1])}, got {tuple(token_mask.shape)}'
+                )
+            tokens = torch.where(token_mask[..., None], self.mask_token.to(tokens.dtype), tokens)
+        late = self._along_paths(tokens)
+        return PlaneFeatures(_mean_seen(late.flatten(1, 2), seen.flatten(1)), early, late)
+
+    def _time(self, function: Any, planes: Tensor, clear: Tensor, dates: Tensor) -> Any:
+        """Run *function* of the time stage on tokens cut from planes.
+
+        Args:
+            function: Maps values ``(B, P, T, p, C)``, clear ``(B, P, T, p)`` and dates to
+                ``(B, P, ...)``.
+            planes: ``(B, N, C, T, L)``.
+            clear: ``(B, N, T, L)`` bool.
+            dates: ``(B, T, time_dim)``.
+
+        Returns:
+            ``(B, N, S, ...)``, and ``(B, N, S)`` bool: tokens seen at any date.
+        """
+        b, n, _, t, length = planes.shape
+        if gap := -length % self.segment:
+            planes = nn.functional.pad(planes, (0, gap))
+            clear = nn.functional.pad(clear, (0, gap))
+        values = rearrange(planes, 'b n c t (s p) -> b (n s) t p c', p=self.segment)
+        known = rearrange(clear, 'b n t (s p) -> b (n s) t p', p=self.segment)
+        out = map_chunks(
+            lambda values, known: function(values, known, dates),
+            values,
+            known,
+            dim=1,
+            chunk=max(1, self._chunk(planes) // (b * t)),
+        )
+        seen = known.any((-2, -1))
+        return out.unflatten(1, (n, -1)), seen.unflatten(1, (n, -1))
+
+    def _both_ways(
+        self, function: Any, image: Tensor, clear: Tensor, dates: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Run *function* of the time stage on the rows and on the columns of an image.
+
+        Returns:
+            ``(B, H, S, ...)`` for the rows and ``(B, W, S, ...)`` for the columns.
+        """
+        rows, _ = self._time(
+            function,
+            rearrange(image, 'b t c h w -> b h c t w'),
+            rearrange(clear, 'b t h w -> b h t w'),
+            dates,
+        )
+        if self.segment == 1:
+            # A token of one pixel does not know its path: time is pooled once for both.
+            return rows, rows.transpose(1, 2)
+        columns, _ = self._time(
+            function,
+            rearrange(image, 'b t c h w -> b w c t h'),
+            rearrange(clear, 'b t h w -> b w t h'),
+            dates,
+        )
+        return rows, columns
+
+    def _fold(self, tokens: Any, image: Tensor) -> Tensor:
+        """Mean of row tokens ``(B, H, S, ...)`` and column tokens as ``(B, H, W, ...)``."""
+        h, w = image.shape[-2:]
+        rows, columns = (x.repeat_interleave(self.segment, 2) for x in tokens)
+        return (rows[:, :, :w] + columns[:, :, :h].transpose(1, 2)) / 2
+
+    def _along_paths(self, tokens: Tensor) -> Tensor:
+        """Transformer along each path: ``(B, N, S, D)`` to ``(B, N, S, D)``."""
+        length = tokens.shape[2]
+        steps = torch.arange(length, device=tokens.device)
+        bias = -self.slopes[:, None, None] * (steps[:, None] - steps).abs()
+
+        def run(rows: Tensor) -> Tensor:
+            for block in self.blocks:
+                rows = block(rows, attn_mask=bias.to(rows.dtype))
+            return self.late_norm(rows)
+
+        chunk = max(1, self._chunk(tokens) // length)
+        return map_chunks(run, tokens.flatten(0, 1), dim=0, chunk=chunk).view_as(tokens)
+
+    def _chunk(self, tensor: Tensor) -> int:
+        """Tokens to hold at a time."""
+        on_cpu = tensor.device.type == 'cpu' and not torch.is_grad_enabled()
+        return min(self._CACHE_CHUNK, self.chunk_size) if on_cpu else self.chunk_size
+
+
+def _mean_seen(tokens: Tensor, seen: Tensor) -> Tensor:
+    """Mean of tokens ``(B, S, D)`` where seen ``(B, S)``, of all where none was."""
+    weights = torch.where(seen.any(-1, keepdim=True), seen, True).to(tokens.dtype)
+    weights = weights / weights.sum(-1, keepdim=True)
+    return (weights[:, None] @ tokens)[:, 0]
+
+
+def planar_vit_tiny(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
+    """PlanarViT with D = 128 and 2 path blocks, for pretraining on a CPU.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
+    """
+    return PlanarViT(in_channels, **kwargs)
+
+
+def planar_vit_small(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
+    """PlanarViT with D = 192 and 4 path blocks.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
+    """
+    size = {'embed_dim': 192, 'depth': 4, 'num_heads': 6, 'time_dim': 128, 'num_queries': 8}
+    return PlanarViT(in_channels, **(size | kwargs))
+
+
+def planar_vit_base(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
+    """PlanarViT with D = 384 and 12 path blocks.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
+    """
+    size = {'embed_dim': 384, 'depth': 12, 'num_heads': 12, 'time_dim': 256, 'num_queries': 8}
+    return PlanarViT(in_channels, **(size | kwargs))
