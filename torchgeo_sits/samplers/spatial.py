@@ -1,0 +1,265 @@
+"""Random and gridded patches on the pixel grids of a data set."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+from torchgeo.datasets import GeoDataset
+from torchgeo.samplers import SpatialSampler, TemporalSampler
+
+from .regions import Region, find_regions
+from .spatiotemporal import SkippingSampler
+from .weights import weighted_pixels
+
+__all__ = ['GriddedSeriesPatchSampler', 'RandomSeriesPatchSampler', 'SeriesPatchSampler']
+
+
+class SeriesPatchSampler(SpatialSampler):
+    """Base of samplers of patches of whole pixels on each footprint's own grid.
+
+    The grid starts at the upper left corner of the footprint in ``dataset.index``. TorchGeo's
+    splitters that cut footprints to boxes off the grid of the files move it along; *roi* does
+    not.
+
+    Args:
+        dataset: Data set to sample from.
+        size: Side of a patch in pixels, or its height and width.
+        roi: Region of interest in the CRS of the data set. No patch holds data from outside
+            it, so that regions that do not overlap give patches that do not.
+
+    Raises:
+        ValueError: If *size* is not positive, or no patch lies in *roi*.
+    """
+
+    def __init__(
+        self,
+        dataset: GeoDataset,
+        *,
+        size: int | tuple[int, int],
+        roi: BaseGeometry | None = None,
+    ) -> None:
+        self.size = _pair('size', size)
+        super().__init__(dataset, roi=roi)
+        self.regions = find_regions(dataset, self.size, roi)
+
+    def __matmul__(self, other: TemporalSampler) -> SkippingSampler:
+        """Compose with a temporal sampler; places without acquisitions are skipped.
+
+        Args:
+            other: A temporal sampler, ours or TorchGeo's.
+
+        Returns:
+            Sampler of windows in space and time.
+        """
+        return SkippingSampler(self, other)
+
+
+class RandomSeriesPatchSampler(SeriesPatchSampler):
+    """Random patches, every position on the pixel grids with the same probability, or weighted.
+
+    Unlike TorchGeo's ``RandomPatchSampler``, which erodes the footprint by half the diagonal
+    of the patch, every position up to the border is drawn, and a patch may be as large as the
+    footprint. A larger one starts at the upper left corner and reaches beyond the data. Where
+    the footprint is no rectangle, only patches wholly inside are drawn, if there are any.
+
+    With *weights* the probability of a patch is ``uniform / N + (1 - uniform) k / K``: N is the
+    number of positions, k the number of weighted pixels in the patch (those that are neither 0
+    nor nodata), K the sum of k over all positions. It is proportional to ``epsilon + k`` with
+    ``epsilon = uniform K / ((1 - uniform) N)``.
+
+    Args:
+        dataset: Data set to sample from.
+        size: Side of a patch in pixels, or its height and width.
+        length: Patches per epoch (default: as many as do not overlap, rounded up).
+        roi: Region of interest in the CRS of the data set.
+        weights: Rasters of labels or of changes, as files or as a data set with masks:
+            patches are drawn towards their pixels. Read once, here.
+        uniform: Share of the patches drawn without regard to *weights*, 0 to 1.
+        generator: Seed or generator; it moves on from epoch to epoch.
+
+    Raises:
+        ValueError: If an argument is out of its range, no patch lies in *roi*, or *weights*
+            has no pixel in it.
+    """
+
+    strategy = 'random'
+
+    def __init__(
+        self,
+        dataset: GeoDataset,
+        *,
+        size: int | tuple[int, int],
+        length: int | None = None,
+        roi: BaseGeometry | None = None,
+        weights: str | Path | Sequence[str | Path] | GeoDataset | None = None,
+        uniform: float = 0.1,
+        generator: int | Generator | None = None,
+    ) -> None:
+        if length is not None and length < 1:
+            raise ValueError(f'length must be at least 1 patch, got {length}')
+        if not 0 <= uniform <= 1:
+            raise ValueError(f'uniform must be a share from 0 to 1, got {uniform}')
+        super().__init__(dataset, size=size, roi=roi)
+        area = sum(math.prod(region.shape) for region in self.regions)
+        self._length = length or math.ceil(area / math.prod(self.size))
+        self.uniform = uniform
+        self.generator = np.random.default_rng(generator)
+        self._shares = np.cumsum([math.prod(region.positions) for region in self.regions])
+        self._pixels: NDArray[np.int64] | None = None
+        if weights is not None:
+            self._pixels, covering = _count_covering(self.regions, weights, dataset)
+            self._covering = np.cumsum(covering)
+
+    def __iter__(self) -> Iterator[tuple[slice, slice]]:
+        """Draw the patches of an epoch.
+
+        Yields:
+            ``[xmin:xmax, ymin:ymax]``.
+        """
+        for xmin, ymin, xmax, ymax in self._draw(self._length).tolist():
+            yield slice(xmin, xmax), slice(ymin, ymax)
+
+    def _draw(self, number: int) -> NDArray[np.float64]:
+        """Bounds ``(N, 4)`` of random patches."""
+        # Weighted or not is drawn once per patch and not again when a position is rejected,
+        # so that rejections do not change the mixture.
+        blind = np.ones(number, bool)
+        if self._pixels is not None:
+            blind = self.generator.random(number) < self.uniform
+        bounds = np.empty((number, 4))
+        pending = np.arange(number)
+        barren = 0
+        while len(pending):
+            if barren > 1000:
+                raise RuntimeError(
+                    'no acceptable patch in 1000 rounds of draws: weights marks only pixels that '
+                    'no patch inside the data and roi can hold; expected a smaller size'
+                )
+            where, row, column = np.empty((3, len(pending)), np.int64)
+            for mask, draw in (
+                (blind[pending], self._any),
+                (~blind[pending], self._towards_pixels),
+            ):
+                if mask.any():
+                    where[mask], row[mask], column[mask] = draw(int(mask.sum()))
+            good = np.zeros(len(pending), bool)
+            for i in np.unique(where):
+                here = where == i
+                at = row[here], column[here]
+                good[here] = self.regions[i].accepts(*at, whole=self.regions[i].coverable)
+                bounds[pending[here]] = self.regions[i].bounds(*at)
+            barren = 0 if good.any() else barren + 1
+            pending = pending[~good]
+        return bounds
+
+    def _any(self, number: int) -> tuple[NDArray[np.int64], ...]:
+        """Region, row and column of positions with equal probability, all ``(N,)``."""
+        flat = self.generator.integers(self._shares[-1], size=number)
+        where = np.searchsorted(self._shares, flat, side='right')
+        flat -= np.concatenate([[0], self._shares])[where]
+        columns = np.array([region.positions[1] for region in self.regions])[where]
+        return where, flat // columns, flat % columns
+
+    def _towards_pixels(self, number: int) -> tuple[NDArray[np.int64], ...]:
+        """The same with probability proportional to the number of weighted pixels.
+
+        A pixel is drawn by the number of patches that hold it, then one of these patches: the
+        probability of a patch is the sum over its pixels of 1 / K.
+        """
+        assert self._pixels is not None
+        drawn = self.generator.integers(self._covering[-1], size=number)
+        where, row, column = self._pixels[:, np.searchsorted(self._covering, drawn, side='right')]
+        positions = np.array([region.positions for region in self.regions])[where].T
+        start = []
+        for pixel, side, most in zip((row, column), self.size, positions, strict=True):
+            low, high = np.maximum(pixel - side + 1, 0), np.minimum(pixel, most - 1)
+            start.append(self.generator.integers(low, high + 1))
+        return where, *start
+
+
+class GriddedSeriesPatchSampler(SeriesPatchSampler):
+    """Patches that cover each footprint row by row.
+
+    The last patch of a row or column is shifted inward rather than reaching outside; only
+    where the footprint is smaller than a patch does it reach beyond the data. Patches with
+    data from outside *roi* are left out.
+
+    Args:
+        dataset: Data set to sample from.
+        size: Side of a patch in pixels, or its height and width.
+        stride: Pixels from one patch to the next, or rows and columns (default: *size*).
+        roi: Region of interest in the CRS of the data set.
+
+    Raises:
+        ValueError: If *size* or *stride* is not positive, *stride* exceeds *size*, or no patch
+            lies in *roi*.
+    """
+
+    strategy = 'sequential'
+
+    def __init__(
+        self,
+        dataset: GeoDataset,
+        *,
+        size: int | tuple[int, int],
+        stride: int | tuple[int, int] | None = None,
+        roi: BaseGeometry | None = None,
+    ) -> None:
+        self.stride = _pair('stride', size if stride is None else stride)
+        super().__init__(dataset, size=size, roi=roi)
+        if self.stride[0] > self.size[0] or self.stride[1] > self.size[1]:
+            raise ValueError(
+                f'stride {self.stride} exceeds size {self.size}: pixels would be left out'
+            )
+
+    def __iter__(self) -> Iterator[tuple[slice, slice]]:
+        """Go through all patches.
+
+        Yields:
+            ``[xmin:xmax, ymin:ymax]``.
+        """
+        for region in self.regions:
+            rows, columns = (
+                np.unique(np.append(np.arange(0, most, stride), most - 1))
+                for most, stride in zip(region.positions, self.stride, strict=True)
+            )
+            row, column = (a.ravel() for a in np.meshgrid(rows, columns, indexing='ij'))
+            for xmin, ymin, xmax, ymax in region.bounds(row, column)[
+                region.accepts(row, column, whole=False)
+            ].tolist():
+                yield slice(xmin, xmax), slice(ymin, ymax)
+
+
+def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width of an argument, checked."""
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or min(pair) < 1:
+        raise ValueError(f'{name} must be one or two positive numbers of pixels, got {value!r}')
+    return pair[0], pair[1]
+
+
+def _count_covering(
+    regions: Sequence[Region],
+    weights: str | Path | Sequence[str | Path] | GeoDataset,
+    dataset: GeoDataset,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Weighted pixels as region, row, column ``(3, N)``, and the number of patches on each."""
+    pixels, covering = [], []
+    for i, region in enumerate(regions):
+        row, column = weighted_pixels(region, weights, dataset)
+        count = np.ones(len(row), np.int64)
+        for pixel, side, most in zip((row, column), region.size, region.positions, strict=True):
+            count *= np.minimum(pixel, most - 1) - np.maximum(pixel - side + 1, 0) + 1
+        pixels.append(np.stack([np.full(len(row), i), row, column]))
+        covering.append(count)
+    joined = np.concatenate(pixels, axis=1)
+    if joined.shape[1] == 0:
+        raise ValueError(
+            'weights has no pixel other than 0 and nodata where patches can lie: expected a '
+            'raster of labels or changes that overlaps the data'
+        )
+    return joined, np.concatenate(covering)
