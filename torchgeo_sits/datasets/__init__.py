@@ -1,1 +1,16 @@
-""""""
+"""Data sets of dated rasters, as TorchGeo data sets."""
+
+from .catalogue import RastersNotFoundError
+from .combine import LabelledTimeSeries, TimeSeriesUnion, merge_series
+from .filenames import RasterName, parse_name
+from .timeseries import RasterTimeSeries
+
+__all__ = [
+    'LabelledTimeSeries',
+    'RasterName',
+    'RasterTimeSeries',
+    'RastersNotFoundError',
+    'TimeSeriesUnion',
+    'merge_series',
+    'parse_name',
+]

@@ -20,9 +20,10 @@ KNOWN_NAMES = (
 
 #: Layers that products ship beside their spectral bands: never stacked unless asked for.
 ANCILLARY_BANDS = frozenset(
-    'SCL AOT WVP TCI PVI CLD SNW CLDPRB SNWPRB UDM UDM2 QA_PIXEL QA_RADSAT QA_AEROSOL '
-    'SR_QA_AEROSOL SR_ATMOS_OPACITY SR_CLOUD_QA ST_QA ST_ATRAN ST_CDIST ST_DRAD ST_EMIS '
-    'ST_EMSD ST_TRAD ST_URAD PIXEL_QA RADSAT_QA BQA'.split()
+    {'SCL', 'AOT', 'WVP', 'TCI', 'PVI', 'CLD', 'SNW', 'CLDPRB', 'SNWPRB', 'UDM', 'UDM2', 'BQA'}
+    | {'QA_PIXEL', 'QA_RADSAT', 'QA_AEROSOL', 'PIXEL_QA', 'RADSAT_QA'}
+    | {'SR_QA_AEROSOL', 'SR_ATMOS_OPACITY', 'SR_CLOUD_QA'}
+    | {'ST_QA', 'ST_ATRAN', 'ST_CDIST', 'ST_DRAD', 'ST_EMIS', 'ST_EMSD', 'ST_TRAD', 'ST_URAD'}
 )
 
 _YEAR, _MONTH, _DAY = r'(?:19|20)\d\d', r'(?:0[1-9]|1[0-2])', r'(?:0[1-9]|[12]\d|3[01])'

@@ -88,7 +88,8 @@ class Grid:
 def spectral_indexes(source: DatasetReader) -> tuple[int, ...]:
     """Numbers (from 1) of the bands of an open raster that are not an alpha channel."""
     return tuple(
-        i for i, colour in zip(source.indexes, source.colorinterp, strict=True)
+        i
+        for i, colour in zip(source.indexes, source.colorinterp, strict=True)
         if colour != ColorInterp.alpha
     )
 
@@ -276,10 +277,14 @@ class RasterReader:
         nodata = source.nodata if self.nodata is None else self.nodata
         # Without a nodata value only an alpha band tells the warp's border from its pixels.
         has_alpha = ColorInterp.alpha in source.colorinterp
-        options: dict[str, Any] = {'add_alpha': True} if nodata is None and not has_alpha else {
-            'src_nodata': nodata,
-            'nodata': nodata,
-        }
+        options: dict[str, Any] = (
+            {'add_alpha': True}
+            if nodata is None and not has_alpha
+            else {
+                'src_nodata': nodata,
+                'nodata': nodata,
+            }
+        )
         with WarpedVRT(
             source,
             crs=grid.crs,

@@ -1,0 +1,370 @@
+"""From a list of files to a list of products: what each holds, where, and when."""
+
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Literal
+
+import pandas as pd
+from rasterio import open as open_raster
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from torchgeo.datasets import DatasetNotFoundError
+
+from .filenames import ANCILLARY_BANDS, KNOWN_NAMES, RasterName, parse_name
+from .reading import spectral_indexes
+
+__all__ = [
+    'Product',
+    'RastersNotFoundError',
+    'Scene',
+    'acquisition_interval',
+    'catalogue',
+    'list_examples',
+    'scan',
+]
+
+Bounds = tuple[float, float, float, float]
+
+
+class RastersNotFoundError(DatasetNotFoundError):
+    """No folder or no rasters where they were looked for; the message says where."""
+
+    def __init__(self, message: str) -> None:
+        FileNotFoundError.__init__(self, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One file: what its name and its header say.
+
+    Attributes:
+        path: The file.
+        name: What its name says.
+        crs: Its coordinate reference system.
+        bounds: West, south, east, north, in units of *crs*.
+        res: Width and height of a pixel, in units of *crs*.
+        indexes: Numbers of its bands, from 1, without an alpha channel.
+        descriptions: Names of these bands; empty where the file does not name each.
+    """
+
+    path: str
+    name: RasterName
+    crs: CRS
+    bounds: Bounds
+    res: tuple[float, float]
+    indexes: tuple[int, ...]
+    descriptions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One delivery of one acquisition: a multi-band file, or the files of its bands.
+
+    Attributes:
+        name: What the names say; the bands of a product agree in it but for the band.
+        scenes: The files, in the order of their paths.
+        sources: Band -> file and number of the band in it.
+    """
+
+    name: RasterName
+    scenes: tuple[Scene, ...]
+    sources: dict[str, tuple[str, int]]
+
+
+def list_examples(items: Sequence[object], limit: int = 3) -> str:
+    """Name the first few of *items*, and count the others."""
+    shown = ', '.join(f"'{item}'" for item in items[:limit])
+    return shown if len(items) <= limit else f'{shown} and {len(items) - limit} more'
+
+
+def scan(
+    files: Sequence[str],
+    *,
+    unreadable: Literal['raise', 'skip'],
+    filename_regex: str | None = None,
+    date_format: str = '%Y%m%d',
+) -> list[Scene]:
+    """Read the names and headers of rasters.
+
+    Args:
+        files: The rasters, in the order in which they are to be kept.
+        unreadable: What to do about a file that does not open: fail, or leave it out with one
+            warning for all such files.
+        filename_regex: See :func:`~torchgeo_sits.datasets.filenames.parse_name`.
+        date_format: See :func:`~torchgeo_sits.datasets.filenames.parse_name`.
+
+    Returns:
+        One scene per file with a date in its name. Others are left out with one warning.
+
+    Raises:
+        ValueError: If no name holds a date, or a raster has no CRS.
+        OSError: If a file does not open and *unreadable* is ``'raise'``.
+    """
+    names = {
+        path: parse_name(path, filename_regex=filename_regex, date_format=date_format)
+        for path in files
+    }
+    dated = [(path, name) for path, name in names.items() if name is not None]
+    dateless = [path for path, name in names.items() if name is None]
+    if not dated:
+        raise ValueError(
+            f'no date found in the names of {len(files)} rasters, such as '
+            f"'{files[0]}'. Names like these are understood: {KNOWN_NAMES}. For others give "
+            "filename_regex with a group 'date', and date_format."
+        )
+    if dateless:
+        warnings.warn(
+            f'{len(dateless)} rasters without a date in their names are ignored: '
+            f'{list_examples(dateless)}',
+            UserWarning,
+            stacklevel=3,
+        )
+
+    def header(item: tuple[str, RasterName]) -> Scene | RasterioError:
+        try:
+            return _read_header(*item)
+        except RasterioError as error:
+            return error
+
+    with ThreadPoolExecutor(4) as pool:  # opening waits for the disk or the network
+        results = list(pool.map(header, dated))
+    scenes = [result for result in results if isinstance(result, Scene)]
+    broken = [
+        path
+        for (path, _), result in zip(dated, results, strict=True)
+        if not isinstance(result, Scene)
+    ]
+    if broken and unreadable == 'raise':
+        error = next(result for result in results if not isinstance(result, Scene))
+        raise OSError(
+            f'{len(broken)} of {len(dated)} rasters cannot be opened: {list_examples(broken)} '
+            f'({error}). Fetch or write them again, remove them, or leave them out with '
+            "unreadable='skip'."
+        )
+    if broken:
+        warnings.warn(
+            f'{len(broken)} of {len(dated)} rasters cannot be opened and are left out: '
+            f'{list_examples(broken)}',
+            UserWarning,
+            stacklevel=3,
+        )
+    if not scenes:
+        raise RastersNotFoundError(
+            f'none of {len(dated)} rasters can be opened: {list_examples(broken)}'
+        )
+    return scenes
+
+
+def _read_header(path: str, name: RasterName) -> Scene:
+    """Open one raster and close it again."""
+    with open_raster(path, sharing=False) as source:
+        if source.crs is None:
+            raise ValueError(
+                f"'{path}' has no coordinate reference system: write it into the file, for "
+                'instance with `rio edit-info --crs`'
+            )
+        indexes = spectral_indexes(source)
+        named = [source.descriptions[i - 1] for i in indexes]
+        complete = all(named) and len(set(named)) == len(named)
+        left, bottom, right, top = source.bounds
+        return Scene(
+            path=path,
+            name=name,
+            crs=source.crs,
+            bounds=(min(left, right), min(bottom, top), max(left, right), max(bottom, top)),
+            res=(abs(source.res[0]), abs(source.res[1])),
+            indexes=indexes,
+            descriptions=tuple(str(band).strip() for band in named) if complete else (),
+        )
+
+
+def catalogue(
+    scenes: Sequence[Scene],
+    *,
+    bands: Sequence[str] | None,
+    unreadable: Literal['raise', 'skip'],
+    band_name: Callable[[str], str] = str,
+    default_names: Callable[[int], tuple[str, ...]] | None = None,
+) -> tuple[list[Product], tuple[str, ...], tuple[str, ...]]:
+    """Group files to products and find the names of their bands.
+
+    Files that hold a single band, named in the file name, are the bands of products; all
+    others are products of their own.
+
+    Args:
+        scenes: What :func:`scan` found.
+        bands: Bands that each product must hold; None for all spectral ones.
+        unreadable: What to do about a product without one of *bands*.
+        band_name: Spelling of a band that is found in a file or a name.
+        default_names: Names for so many bands that carry none (``B1``, ``B2``, ...).
+
+    Returns:
+        The products in the order of time and name, all bands found, and the bands to read.
+
+    Raises:
+        ValueError: If files differ in number or names of bands, a band is unknown, or a
+            product lacks one.
+    """
+    separate = [s for s in scenes if s.name.band is not None and len(s.indexes) == 1]
+    if separate and len(separate) < len(scenes):
+        spectral = [s for s in separate if not _is_ancillary(s)]
+        if spectral:
+            others = [s for s in scenes if s not in set(separate)]
+            others = [s for s in others if not _is_ancillary(s)]
+            if others:
+                raise ValueError(
+                    f"'{spectral[0].path}' holds the band {spectral[0].name.band} of a product, "
+                    f"but '{others[0].path}' holds {len(others[0].indexes)} bands without one "
+                    'band in its name: keep one layout per dataset, and masks in cloud_paths'
+                )
+        else:  # masks beside multi-band files
+            separate = []
+            scenes = [s for s in scenes if not _is_ancillary(s)]
+    if separate:
+        products = _products_of_bands(separate, band_name)
+    else:
+        products = _products_of_files(scenes, band_name, default_names or _numbered)
+
+    found = {band: None for product in products for band in product.sources}
+    spectral_bands = [b for b in found if b.upper() not in ANCILLARY_BANDS]
+    all_bands = tuple(sorted(spectral_bands, key=_band_order)) if separate else tuple(found)
+    all_bands = all_bands or tuple(found)  # a folder of masks only is a series of masks
+    wanted = tuple(bands) if bands is not None else all_bands
+    unknown = [band for band in wanted if band not in found]
+    if unknown:
+        raise ValueError(
+            f'unknown bands {unknown}: the files hold {tuple(found)}. Give some of these names, '
+            'in the order in which the channels are wanted.'
+        )
+    if not wanted:
+        raise ValueError('bands is empty: name at least one, or leave it None for all')
+    complete = _with_all_bands(products, wanted, unreadable)
+    complete.sort(key=lambda product: (product.name.time, product.scenes[0].path))
+    return complete, all_bands, wanted
+
+
+def _is_ancillary(scene: Scene) -> bool:
+    """Whether the name says that the file is a mask or another companion of the bands."""
+    return scene.name.band is not None and scene.name.band.upper() in ANCILLARY_BANDS
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    """``('B1', 'B2', ...)``."""
+    return tuple(f'B{i + 1}' for i in range(count))
+
+
+def _band_order(band: str) -> tuple[float, str]:
+    """Sort B8A between B8 and B9, B10 after B9, and names without a number behind."""
+    digits = ''.join(c for c in band if c.isdigit())
+    if not digits:
+        return float('inf'), ''
+    return int(digits) + 0.5 * band.upper().endswith('A'), band
+
+
+def _products_of_files(
+    scenes: Sequence[Scene],
+    band_name: Callable[[str], str],
+    default_names: Callable[[int], tuple[str, ...]],
+) -> list[Product]:
+    """One product per file; bands by their descriptions, else by their place."""
+    first = scenes[0]
+    for scene in scenes:
+        if len(scene.indexes) != len(first.indexes):
+            raise ValueError(
+                f"rasters differ in their number of bands: '{first.path}' has "
+                f"{len(first.indexes)}, '{scene.path}' has {len(scene.indexes)}. Keep images of "
+                'one kind in a folder (masks of clouds go to cloud_paths, labels to a dataset '
+                'of their own).'
+            )
+    described = next((s for s in scenes if s.descriptions), None)
+    names = described.descriptions if described else default_names(len(first.indexes))
+    bands = tuple(band_name(name) for name in names)
+    products = []
+    for scene in scenes:
+        own = tuple(band_name(name) for name in scene.descriptions) or bands
+        if set(own) != set(bands):
+            raise ValueError(
+                f"rasters differ in their bands: '{described.path if described else first.path}' "
+                f"has {bands}, '{scene.path}' has {own}. Keep images of one kind in a folder."
+            )
+        index = dict(zip(own, scene.indexes, strict=True))
+        sources = {band: (scene.path, index[band]) for band in bands}
+        products.append(Product(scene.name, (scene,), sources))
+    return products
+
+
+def _products_of_bands(scenes: Sequence[Scene], band_name: Callable[[str], str]) -> list[Product]:
+    """One product per name without its band; of a band in several resolutions the finest."""
+    groups: dict[tuple[str, ...], list[Scene]] = defaultdict(list)
+    for scene in scenes:
+        folder = PurePath(scene.path).parent
+        # Sentinel-2 keeps the bands of a product in R10m, R20m and R60m; others a folder
+        # per band.
+        own = folder.name.upper() in {'R10M', 'R20M', 'R60M', str(scene.name.band).upper()}
+        groups[str(folder.parent if own else folder), scene.name.product].append(scene)
+
+    products = []
+    for group in groups.values():
+        finest: dict[str, Scene] = {}
+        for scene in sorted(group, key=lambda s: (s.res, s.path)):
+            finest.setdefault(band_name(str(scene.name.band)), scene)
+        kept = tuple(sorted(finest.values(), key=lambda s: s.path))
+        sources = {band: (scene.path, scene.indexes[0]) for band, scene in finest.items()}
+        products.append(Product(kept[0].name, kept, sources))
+    return products
+
+
+def _with_all_bands(
+    products: Sequence[Product], bands: Sequence[str], unreadable: Literal['raise', 'skip']
+) -> list[Product]:
+    """The products that hold all of *bands*, and only the files that hold one of them."""
+    complete, lacking = [], []
+    for product in products:
+        missing = [band for band in bands if band not in product.sources]
+        if missing:
+            path, name = product.scenes[0].path, product.name
+            lacking.append(
+                f'{"/".join(missing)} of {name.time:%Y-%m-%d} '
+                f'({PurePath(path).parent / name.product}, * for the band)'
+            )
+            continue
+        used = {product.sources[band][0] for band in bands}
+        kept = tuple(scene for scene in product.scenes if scene.path in used)
+        complete.append(Product(product.name, kept, product.sources))
+    if lacking and (unreadable == 'raise' or not complete):
+        raise ValueError(
+            f'{len(lacking)} of {len(products)} products lack a band: {list_examples(lacking)}. '
+            'Fetch the missing files, give only bands that all have in `bands`, or leave these '
+            "products out with unreadable='skip'."
+        )
+    if lacking:
+        warnings.warn(
+            f'{len(lacking)} of {len(products)} products lack a band and are left out: '
+            f'{list_examples(lacking)}',
+            UserWarning,
+            stacklevel=4,
+        )
+    return complete
+
+
+def acquisition_interval(
+    name: RasterName, group_by: Literal['day', 'time']
+) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """First and last instant of the acquisition that a name belongs to, for an index.
+
+    Args:
+        name: What the file name says.
+        group_by: Whether all files of a UTC day are one acquisition, or those of one instant.
+
+    Returns:
+        Both ends, closed. Under ``'day'`` whole days, so that whoever takes an interval of
+        the index for a window gets all tiles of that day.
+    """
+    if group_by == 'time':
+        return name.time, name.stop
+    day = pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
+    return name.time.normalize(), max(name.time.normalize() + day, name.stop)

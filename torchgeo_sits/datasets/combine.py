@@ -1,0 +1,187 @@
+"""Series joined with labels, and series merged with series."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchgeo.datasets import (
+    GeoDataset,
+    IntersectionDataset,
+    RasterDataset,
+    UnionDataset,
+    VectorDataset,
+)
+from torchgeo.datasets.utils import GeoSlice, Sample
+
+from ..keys import (
+    ACQUISITION_TIMES,
+    BOUNDS,
+    IMAGE,
+    LENGTH,
+    MASK_CLEAR,
+    TRANSFORM,
+    VALID,
+)
+
+__all__ = ['LabelledTimeSeries', 'TimeSeriesUnion', 'is_labels', 'is_series', 'merge_series']
+
+DAY = 24 * 60 * 60  # seconds
+
+
+def is_labels(dataset: GeoDataset) -> bool:
+    """Whether a data set holds labels: vectors, or rasters with ``is_image=False``."""
+    if isinstance(dataset, UnionDataset):
+        return all(is_labels(part) for part in dataset.datasets)
+    if isinstance(dataset, RasterDataset):
+        return not dataset.is_image
+    return isinstance(dataset, VectorDataset)
+
+
+def is_series(dataset: GeoDataset) -> bool:
+    """Whether samples of a data set hold dated frames."""
+    # By its behaviour: RasterTimeSeries is built on this module and cannot be imported here.
+    return isinstance(dataset, TimeSeriesUnion) or hasattr(dataset, '_acquisitions')
+
+
+class LabelledTimeSeries(IntersectionDataset):
+    """Series with labels of the same place, whatever the date of the labels.
+
+    Made by ``series & labels``. A sample is that of the series with ``mask`` ``(H, W)`` int64
+    of the very same pixels.
+
+    Args:
+        series: The images.
+        labels: The labels; its CRS and resolution become those of *series*.
+        transforms: Called with each sample, image and mask together.
+
+    Raises:
+        RuntimeError: If the two have no place in common.
+    """
+
+    def __init__(
+        self,
+        series: GeoDataset,
+        labels: GeoDataset,
+        transforms: Callable[[Sample], Sample] | None = None,
+    ) -> None:
+        super().__init__(series, labels, spatial_only=True, transforms=transforms)
+
+    def __getitem__(self, index: GeoSlice) -> Sample:
+        """Read series and labels of a window.
+
+        Args:
+            index: ``[xmin:xmax:xres, ymin:ymax:yres, tmin:tmax:step]``.
+
+        Returns:
+            The sample of the series, and all of the labels but their ``bounds`` and
+            ``transform``.
+
+        Raises:
+            IndexError: If there are no frames or no labels in the window.
+        """
+        series, labels = self.datasets
+        sample = series[self._disambiguate_slice(index)]
+        # Where the frames really lie: the series may have moved the window onto its grid. No
+        # time: labels of another year than the images are labels all the same.
+        left, right, xres, bottom, top, yres = sample[BOUNDS][:6].tolist()
+        found = labels[left:right:xres, bottom:top:yres]  # type: ignore[misc]
+        for key, value in found.items():
+            if key not in (BOUNDS, TRANSFORM):
+                sample[key] = value
+        return sample if self.transforms is None else self.transforms(sample)
+
+
+class TimeSeriesUnion(UnionDataset):
+    """Two series as one, frames in the order of time.
+
+    Made by ``series | series``. Where both hold a frame of one acquisition they are merged to
+    one; pixels that the first did not see clearly are taken from the second.
+
+    Args:
+        dataset1: A series, or a union of some.
+        dataset2: Another, with as many channels; its CRS and resolution become those of
+            *dataset1*.
+        group_by: What makes two frames one acquisition: the UTC day, or the time.
+        transforms: Called with each merged sample.
+    """
+
+    def __init__(
+        self,
+        dataset1: GeoDataset,
+        dataset2: GeoDataset,
+        *,
+        group_by: Literal['day', 'time'] = 'day',
+        transforms: Callable[[Sample], Sample] | None = None,
+    ) -> None:
+        self.group_by = group_by
+        super().__init__(dataset1, dataset2, collate_fn=self._merge, transforms=transforms)
+
+    def _merge(self, samples: Iterable[Sample]) -> Sample:
+        """:func:`merge_series` by the grouping of this union."""
+        return merge_series(list(samples), group_by=self.group_by)
+
+    def __and__(self, other: GeoDataset) -> IntersectionDataset:
+        """Join with labels by place whatever their date, or with images as TorchGeo does."""
+        if is_labels(other):
+            return LabelledTimeSeries(self, other)
+        return super().__and__(other)
+
+    def __or__(self, other: GeoDataset) -> UnionDataset:
+        """Merge with another series in the order of time."""
+        if is_series(other):
+            return TimeSeriesUnion(self, other, group_by=self.group_by)
+        return super().__or__(other)
+
+
+def merge_series(samples: Sequence[Sample], *, group_by: Literal['day', 'time'] = 'day') -> Sample:
+    """Merge series of the same window in the order of time.
+
+    Args:
+        samples: At least one, with frames ``(T, C, H, W)`` that differ in T only.
+        group_by: What makes two frames one acquisition: the UTC day, or the time.
+
+    Returns:
+        One sample. A frame made of two takes each pixel from the first that saw it clearly,
+        failing that from the first where it is not 0 (a cloud beats a gap), and the date of
+        the first. Keys other than those of frames are those of the first sample.
+
+    Raises:
+        ValueError: If there is no sample, or frames differ in bands or size.
+    """
+    if not samples:
+        raise ValueError('merge_series got no samples: expected at least one')
+    merged = dict(samples[0])
+    if len(samples) == 1:
+        return merged
+    shapes = [tuple(sample[IMAGE].shape[1:]) for sample in samples]
+    if len(set(shapes)) > 1:
+        raise ValueError(
+            f'series with frames (C, H, W) of {shapes} cannot be merged: read the same bands '
+            'from both, at one resolution'
+        )
+    image, times, clear = (
+        torch.cat([sample[key] for sample in samples])
+        for key in (IMAGE, ACQUISITION_TIMES, MASK_CLEAR)
+    )
+    keys = times // DAY if group_by == 'day' else times
+    frames: dict[int, list[int]] = {}
+    for i in torch.argsort(times, stable=True).tolist():
+        frames.setdefault(int(keys[i]), []).append(i)
+    parts = [_merge_frames(image[sorted(group)], clear[sorted(group)]) for group in frames.values()]
+    merged[IMAGE] = torch.stack([part[0] for part in parts])
+    merged[MASK_CLEAR] = torch.stack([part[1] for part in parts])
+    merged[ACQUISITION_TIMES] = torch.stack([times[group].min() for group in frames.values()])
+    merged[VALID] = torch.ones(len(parts), dtype=torch.bool)
+    merged[LENGTH] = torch.tensor(len(parts))
+    return merged
+
+
+def _merge_frames(image: Tensor, clear: Tensor) -> tuple[Tensor, Tensor]:
+    """One frame ``(C, H, W)`` and mask ``(H, W)`` of ``(N, C, H, W)`` and ``(N, H, W)``."""
+    pixels, seen = image[0].clone(), clear[0].clone()
+    for frame, mask in zip(image[1:], clear[1:], strict=True):
+        take = ~seen & (mask | (pixels == 0).all(dim=0))
+        pixels = torch.where(take, frame, pixels)
+        seen |= mask
+    return pixels, seen

@@ -1,0 +1,96 @@
+"""Where rasters lie, and which of them a window meets."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+from geopandas import GeoSeries
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.crs import CRS as RasterCRS
+from rasterio.transform import from_origin
+from rasterio.warp import calculate_default_transform, transform_bounds
+
+from .catalogue import Scene
+from .reading import TOLERANCE, Grid
+
+__all__ = ['finest', 'footprint', 'meets', 'snapped', 'to_pyproj']
+
+
+def to_pyproj(crs: RasterCRS) -> CRS:
+    """The same CRS as TorchGeo and GeoPandas hold it."""
+    return CRS.from_wkt(crs.to_wkt(version='WKT2_2019'))
+
+
+def footprint(scene: Scene, crs: RasterCRS) -> shapely.Polygon:
+    """Extent of a raster as a box, in units of *crs*."""
+    bounds = scene.bounds if scene.crs == crs else transform_bounds(scene.crs, crs, *scene.bounds)
+    return shapely.box(*bounds)
+
+
+def finest(scenes: Sequence[Scene], crs: RasterCRS) -> tuple[float, float]:
+    """Size of the smallest pixel among rasters, in units of *crs*."""
+    same = [scene.res for scene in scenes if scene.crs == crs]
+    if same:
+        return min(same)
+    scene = min(scenes, key=lambda s: s.res)
+    left, bottom, right, top = scene.bounds
+    width = round((right - left) / scene.res[0])
+    height = round((top - bottom) / scene.res[1])
+    transform, *_ = calculate_default_transform(scene.crs, crs, width, height, *scene.bounds)
+    return float(transform.a), float(-transform.e)
+
+
+def meets(geometry: GeoSeries, grid: Grid) -> NDArray[np.bool_]:
+    """Which footprints share an area with a window; those that only touch it do not.
+
+    Args:
+        geometry: N footprints, in the CRS of *grid*.
+        grid: The window.
+
+    Returns:
+        ``(N,)`` bool. Less than :data:`~torchgeo_sits.datasets.reading.TOLERANCE` of a pixel
+        is a touch: coordinates of neighbouring tiles are rounded.
+    """
+    shapes: NDArray[Any] = np.asarray(geometry.values)
+    left, bottom, right, top = grid.bounds
+    dx, dy = TOLERANCE * grid.xres, TOLERANCE * grid.yres
+    xmin, ymin, xmax, ymax = shapely.bounds(shapes).T
+    found = (xmin < right - dx) & (xmax > left + dx) & (ymin < top - dy) & (ymax > bottom + dy)
+    # A footprint need not be a box: a splitter may have cut it, or a warp turned it.
+    candidates = np.flatnonzero(found)
+    parts = shapely.clip_by_rect(shapes[candidates], left, bottom, right, top)
+    found[candidates] = shapely.area(parts) > dx * dy
+    return found
+
+
+def snapped(grid: Grid, scenes: Sequence[Scene]) -> Grid:
+    """Move a window onto the pixel grid of the rasters below it, by half a pixel at most.
+
+    Args:
+        grid: The window as it was asked for.
+        scenes: The rasters; the first one of its CRS and pixel size gives the grid.
+
+    Returns:
+        The window, as it was if it fits already or no raster has its pixel size.
+    """
+    for scene in scenes:
+        if scene.crs != grid.crs:
+            continue
+        offset = grid.offset_in(from_origin(scene.bounds[0], scene.bounds[3], *scene.res))
+        if offset is None:
+            continue
+        column, row = (float(value - np.floor(value + 0.5)) for value in offset)
+        if max(abs(column), abs(row)) <= TOLERANCE:
+            return grid
+        return Grid(
+            grid.left - column * grid.xres,
+            grid.top + row * grid.yres,
+            grid.xres,
+            grid.yres,
+            grid.width,
+            grid.height,
+            grid.crs,
+        )
+    return grid
