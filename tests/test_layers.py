@@ -1,0 +1,77 @@
+"""A module knows its neighbours only: the layers of the package, read from its imports."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / 'torchgeo_sits'
+
+#: For each room, the rooms whose modules it may import.
+MAY_IMPORT = {
+    'keys': set(),
+    'collate': {'keys'},
+    'datasets': {'keys', 'collate'},
+    'samplers': {'keys', 'collate'},
+    'transforms': {'keys', 'collate'},
+    'models': {'keys', 'collate'},
+    'metrics': {'keys', 'collate'},
+    'datamodules': {'keys', 'collate', 'datasets', 'samplers', 'transforms'},
+    'callbacks': {'keys', 'metrics', 'transforms'},
+    'tasks': {'keys', 'callbacks', 'metrics', 'models', 'transforms'},
+    # Entry points.
+    '__init__': {'datamodules', 'tasks', 'models'},
+    'main': {'__init__', 'draw'},
+    'draw': {'transforms'},
+}
+
+
+def room_of(path: Path) -> str:
+    """Name of the room of a module: its folder, or its own name at the top."""
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms of the package that a module imports, at its top or in its functions."""
+    rooms = set()
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split('.') for alias in node.names]
+            rooms |= {(n[1:2] or ['__init__'])[0] for n in names if n[0] == 'torchgeo_sits'}
+        elif isinstance(node, ast.ImportFrom):
+            module = (node.module or '').split('.') if node.module else []
+            if node.level == 0 and module[:1] == ['torchgeo_sits']:
+                module = module[1:]
+            elif node.level != depth:
+                continue
+            if module:
+                rooms.add(module[0])
+            else:
+                for alias in node.names:
+                    is_room = (PACKAGE / alias.name).is_dir() or (
+                        PACKAGE / f'{alias.name}.py'
+                    ).is_file()
+                    rooms.add(alias.name if is_room else '__init__')
+    return rooms
+
+
+@pytest.mark.parametrize('path', sorted(PACKAGE.rglob('*.py')), ids=lambda p: str(p.name))
+def test_module_imports_only_its_neighbours(path):
+    room = room_of(path)
+    extra = imported_rooms(path) - MAY_IMPORT[room] - {room}
+    assert not extra, f'{path.relative_to(PACKAGE)} imports {sorted(extra)}'
+
+
+def test_reader_sees_relative_absolute_and_nested_imports(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), 'PACKAGE', tmp_path)
+    (tmp_path / 'models').mkdir()
+    (tmp_path / 'tasks').mkdir()
+    module = tmp_path / 'models' / 'a.py'
+    module.write_text(
+        'from ..tasks import x\nimport torchgeo_sits.datasets\n'
+        'def f():\n    from torchgeo_sits.callbacks import y\n'
+        'from .b import z\nfrom .. import tasks\n'
+    )
+    assert imported_rooms(module) == {'tasks', 'datasets', 'callbacks'}

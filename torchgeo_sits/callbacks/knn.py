@@ -1,0 +1,165 @@
+"""Score a frozen encoder by nearest neighbours, while it is pretrained without labels."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from lightly.utils.benchmarking import knn_predict
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torchmetrics.functional.classification import multiclass_f1_score
+
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID
+
+__all__ = ['KNNProbe']
+
+Depth = Literal['early', 'late', 'joined']
+
+
+class KNNProbe(Callback):
+    """k-NN probe of the frozen encoder on labelled pixels, before training and each epoch.
+
+    The data module's ``probe_dataloaders()`` gives labelled patches to look up and labelled
+    patches to score; a task's ``encoder`` gives the features. Each scored pixel takes the
+    vote of its *k* nearest looked-up pixels by cosine, weighted as in Wu et al. (CVPR 2018,
+    section 3.4). Logged are ``knn_f1_<depth>``, the macro F1. Without labels the probe
+    is off.
+    """
+
+    def __init__(
+        self,
+        *,
+        k: int = 20,
+        temperature: float = 0.07,
+        depths: Sequence[Depth] = ('early', 'late'),
+        max_pixels: int = 4096,
+        every_n_epochs: int = 1,
+        ignore_index: int = 0,
+    ) -> None:
+        """Initialize a new KNNProbe instance.
+
+        Args:
+            k: Number of neighbours that vote.
+            temperature: Temperature of the votes' weights.
+            depths: Features to score, see
+                :meth:`torchgeo_sits.models.SITSEncoder.features`.
+            max_pixels: Largest number of pixels to look up, and to score; drawn with a
+                fixed seed.
+            every_n_epochs: Number of epochs between two scores.
+            ignore_index: Label of pixels that are not labelled.
+        """
+        self.k = k
+        self.temperature = temperature
+        self.depths = tuple(depths)
+        self.max_pixels = max_pixels
+        self.every_n_epochs = every_n_epochs
+        self.ignore_index = ignore_index
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Score the untrained encoder."""
+        scores = self.score(trainer, pl_module)
+        if scores is None:
+            rank_zero_info('k-NN probe: off, the data module has no labels (`mask_paths`).')
+            return
+        rank_zero_info(f'k-NN probe before training: {_in_words(scores)}')
+        for logger in trainer.loggers:
+            logger.log_metrics(scores, step=trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Score the encoder as it is now."""
+        last = trainer.current_epoch + 1 == trainer.max_epochs
+        if (trainer.current_epoch + 1) % self.every_n_epochs and not last:
+            return
+        scores = self.score(trainer, pl_module)
+        if scores is None:
+            return
+        pl_module.log_dict(scores, prog_bar=True, rank_zero_only=True)
+        if last:
+            rank_zero_info(f'\nk-NN probe after training: {_in_words(scores)}')
+
+    def score(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float] | None:
+        """Score the encoder.
+
+        Args:
+            trainer: The trainer, whose data module has ``probe_dataloaders``.
+            pl_module: The task, whose ``encoder`` is scored.
+
+        Returns:
+            Macro F1 by name, or None where there are no labels.
+        """
+        datamodule: Any = getattr(trainer, 'datamodule', None)
+        loaders = getattr(datamodule, 'probe_dataloaders', lambda: None)()
+        if loaders is None:
+            return None
+        bank, bank_labels = self._features(trainer, pl_module, loaders[0])
+        query, labels = self._features(trainer, pl_module, loaders[1])
+        if not len(bank_labels) or not len(labels):
+            return None
+        num_classes = int(max(bank_labels.max(), labels.max())) + 1
+        scores = {}
+        for depth in self.depths:
+            votes = [
+                knn_predict(
+                    chunk,
+                    bank[depth].T,
+                    bank_labels,
+                    num_classes=num_classes,
+                    knn_k=min(self.k, len(bank_labels)),
+                    knn_t=self.temperature,
+                )[:, 0]
+                for chunk in query[depth].split(1024)
+            ]
+            scores[f'knn_f1_{depth}'] = multiclass_f1_score(
+                torch.cat(votes), labels, num_classes=num_classes, average='macro'
+            ).item()
+        return scores
+
+    @torch.no_grad()
+    def _features(
+        self, trainer: Trainer, pl_module: LightningModule, loader: DataLoader[Any]
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Features ``(P, D)`` of each depth, L2-normalised, and labels ``(P,)``."""
+        encoder: Any = pl_module.encoder
+        was_training = encoder.training
+        encoder.eval()
+        features: dict[str, list[Tensor]] = {depth: [] for depth in self.depths}
+        labels = []
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        for batch in loader:
+            batch = datamodule.aug(trainer.strategy.batch_to_device(batch, pl_module.device))
+            mask = _thin(batch[MASK], encoder.stride)
+            labelled = mask != self.ignore_index
+            labels.append(mask[labelled])
+            for depth in self.depths:
+                dense = encoder.features(
+                    batch[IMAGE],
+                    batch[ACQUISITION_TIMES],
+                    batch[VALID],
+                    batch[MASK_CLEAR],
+                    depth=depth,
+                )
+                features[depth].append(dense.movedim(1, -1)[labelled])
+        encoder.train(was_training)
+        if not labels:
+            return {}, torch.empty(0)
+        joined = torch.cat(labels)
+        generator = torch.Generator().manual_seed(0)
+        keep = torch.randperm(len(joined), generator=generator)[: self.max_pixels]
+        keep = keep.to(joined.device)
+        return {
+            depth: F.normalize(torch.cat(parts)[keep].float(), dim=1)
+            for depth, parts in features.items()
+        }, joined[keep]
+
+
+def _thin(mask: Tensor, stride: int) -> Tensor:
+    """Labels at the centres of the cells of a feature map of *stride*."""
+    return mask[:, stride // 2 :: stride, stride // 2 :: stride]
+
+
+def _in_words(scores: dict[str, float]) -> str:
+    """Scores in one line."""
+    return ', '.join(f'{name} {value:.3f}' for name, value in scores.items())

@@ -1,0 +1,342 @@
+"""Data module for any folder of dated rasters."""
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import kornia.augmentation as K
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchgeo.datamodules import GeoDataModule
+from torchgeo.datasets import GeoDataset, RasterDataset
+from torchgeo.samplers import GeoSampler
+
+from ..collate import pad_time
+from ..datasets import RasterTimeSeries
+from ..keys import MASK
+from ..samplers import (
+    GriddedSeriesPatchSampler,
+    RandomDateCountSampler,
+    RandomSeriesPatchSampler,
+)
+from ..transforms import Normalize, SeriesGeometry
+from .splits import split_space, split_time
+from .statistics import band_statistics
+
+__all__ = ['SITSDataModule']
+
+
+class _Labels(RasterDataset):
+    """Rasters of labels."""
+
+    is_image = False
+
+
+class Parts(NamedTuple):
+    """The splits, each as a data set of its own."""
+
+    series: RasterTimeSeries
+    train: GeoDataset
+    #: None where nothing is labelled or held out, as are the three that follow.
+    labelled_train: GeoDataset | None = None
+    labelled_val: GeoDataset | None = None
+    labelled_test: GeoDataset | None = None
+
+
+class SITSDataModule(GeoDataModule):
+    """Patches of satellite image time series from any folder of dated rasters.
+
+    Bands, dates, resolution and coordinate reference system are found in the files;
+    normalisation statistics are computed once from clear pixels of the training split and
+    travel in the checkpoint.
+    """
+
+    def __init__(
+        self,
+        paths: str | list[str] = 'data',
+        mask_paths: str | list[str] | None = None,
+        cloud_paths: str | list[str] | None = None,
+        clear_values: list[int] | None = None,
+        bands: list[str] | None = None,
+        dataset_class: type[RasterTimeSeries] = RasterTimeSeries,
+        patch_size: int = 32,
+        batch_size: int = 16,
+        num_workers: int = 0,
+        length: int | None = None,
+        num_dates: int | None = None,
+        supervised: bool = False,
+        num_classes: int | None = None,
+        split: Literal['space', 'time'] = 'space',
+        val_fraction: float = 0.25,
+        test_fraction: float = 0.0,
+        seed: int = 0,
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+        res: float | None = None,
+        nodata: float | None = None,
+        min_clear: float = 0.0,
+        filename_regex: str | None = None,
+        date_format: str = '%Y%m%d',
+        group_by: Literal['day', 'time'] = 'day',
+        unreadable: Literal['raise', 'skip'] = 'raise',
+    ) -> None:
+        """Initialize a new SITSDataModule instance.
+
+        Args:
+            paths: One or more folders of dated rasters, or files.
+            mask_paths: One or more label rasters, or folders of them; 0 is not labelled.
+            cloud_paths: One or more folders of cloud masks (Sentinel-2 SCL, say), matched
+                to the images by date.
+            clear_values: Values in the cloud masks that mean clear.
+            bands: Names of the bands to read. Defaults to all.
+            dataset_class: Kind of series, e.g.
+                :class:`~torchgeo_sits.datasets.Sentinel2TimeSeries`.
+            patch_size: Height and width of a patch, in pixels.
+            batch_size: Number of patches in a batch.
+            num_workers: Number of worker processes that read.
+            length: Number of training patches in an epoch. Defaults to as many as fit side
+                by side, and to ten batches at least.
+            num_dates: Number of dates of a training sample, spread over the whole series
+                from a random start. None reads all.
+            supervised: Train on labelled places only, and give their masks. False trains on
+                every place and keeps the labels for the k-NN probe.
+            num_classes: Number of classes, counting 0. Labels beyond are an error.
+            split: Hold out places or dates for validation and test. The last dates are held
+                out by time. Without *mask_paths* nothing can be validated, and all of the
+                imagery is for training.
+            val_fraction: Share of the area (of the dates) for validation.
+            test_fraction: Share of the area (of the dates) for test.
+            seed: Seed of the splits and of the positions of the patches.
+            mean: Mean of each band. Computed if None.
+            std: Standard deviation of each band. Computed if None.
+            res: Resolution in units of the CRS. Defaults to the files'.
+            nodata: Value of pixels without data. Defaults to what the files say.
+            min_clear: Frames with a smaller share of clear pixels in the window are left
+                out. 0 keeps all.
+            filename_regex: For unusual names: a regular expression with a group ``date``.
+            date_format: Format of that date.
+            group_by: Files of one day, or of one time of acquisition, make one frame.
+            unreadable: Stop at a file that cannot be read, or leave it out and warn.
+
+        Raises:
+            ValueError: If an argument is out of its range.
+        """
+        if val_fraction < 0 or test_fraction < 0 or val_fraction + test_fraction >= 1:
+            raise ValueError(
+                'val_fraction and test_fraction must be at least 0 and leave something for '
+                f'training, got {val_fraction} and {test_fraction}'
+            )
+        if (mean is None) != (std is None):
+            raise ValueError('Give both mean and std, or neither')
+        if supervised and mask_paths is None:
+            raise ValueError('supervised=True needs labels: give mask_paths')
+        if num_dates is not None and num_dates < 1:
+            raise ValueError(f'num_dates must be at least 1, got {num_dates}')
+        super().__init__(
+            dataset_class,
+            batch_size,
+            patch_size,
+            length,
+            num_workers,
+            paths=paths,
+            cloud_paths=cloud_paths,
+            clear_values=clear_values,
+            bands=bands,
+            res=res,
+            nodata=nodata,
+            min_clear=min_clear,
+            filename_regex=filename_regex,
+            date_format=date_format,
+            group_by=group_by,
+            unreadable=unreadable,
+        )
+        self.mask_paths = mask_paths
+        self.num_dates = num_dates
+        self.supervised = supervised
+        self.num_classes = num_classes
+        self.split = split
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
+        self.seed = seed
+        self.collate_fn = pad_time
+        self._given = None if mean is None or std is None else (mean, std)
+        self._statistics: tuple[Tensor, Tensor] | None = None
+        self._parts: Parts | None = None
+
+    @property
+    def parts(self) -> Parts:
+        """The files, opened and split at first use."""
+        if self._parts is None:
+            self._parts = self._open()
+        return self._parts
+
+    @property
+    def bands(self) -> list[str]:
+        """Names of the bands, in the order of the channels."""
+        return list(self.parts.series.bands)
+
+    @property
+    def in_channels(self) -> int:
+        """Number of bands."""
+        return len(self.bands)
+
+    @property
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each band ``(C,)``, found once.
+
+        Raises:
+            ValueError: If given statistics do not fit the bands.
+        """
+        if self._statistics is None:
+            if self._given is None:
+                self._statistics = self._measure()
+            else:
+                mean, std = (torch.tensor(values) for values in self._given)
+                if len(mean) != self.in_channels or len(std) != self.in_channels:
+                    raise ValueError(
+                        f'mean and std have {len(mean)} and {len(std)} values, the series '
+                        f'has {self.in_channels} bands: {self.bands}'
+                    )
+                self._statistics = mean, std
+        return self._statistics
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Bands and normalisation, in plain values, for the checkpoint."""
+        mean, std = self.statistics
+        return {'bands': self.bands, 'mean': mean.tolist(), 'std': std.tolist()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Bands and statistics, so that a resumed run normalises as it did."""
+        return self.card
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the statistics of a checkpoint.
+
+        Raises:
+            ValueError: If the checkpoint was trained on other bands.
+        """
+        if state_dict['bands'] != self.bands:
+            raise ValueError(
+                f'The checkpoint was trained on the bands {state_dict["bands"]}, the data has '
+                f'{self.bands}: choose `bands` to match'
+            )
+        self._statistics = torch.tensor(state_dict['mean']), torch.tensor(state_dict['std'])
+        self._set_transforms()
+
+    def setup(self, stage: str) -> None:
+        """Open the files, split them, and make the samplers.
+
+        Args:
+            stage: Either 'fit', 'validate', 'test', or 'predict'.
+        """
+        parts = self.parts
+        if stage == 'fit':
+            self.train_dataset = parts.labelled_train if self.supervised else parts.train
+            self.train_sampler = self._random_patches(self.train_dataset)
+        if stage in ('fit', 'validate') and parts.labelled_val is not None:
+            self.val_dataset = parts.labelled_val
+            self.val_sampler = self._gridded_patches(parts.labelled_val)
+        if stage == 'test' and parts.labelled_test is not None:
+            self.test_dataset = parts.labelled_test
+            self.test_sampler = self._gridded_patches(parts.labelled_test)
+        if stage == 'predict':
+            self.predict_dataset = parts.series
+            self.predict_sampler = self._gridded_patches(parts.series)
+        self._set_transforms()
+
+    def probe_dataloaders(self) -> tuple[DataLoader[Any], DataLoader[Any]] | None:
+        """Labelled patches of the training and of the validation split, for a k-NN probe.
+
+        Returns:
+            Patches to look up and patches to score, or None without labels.
+        """
+        bank, query = self.parts.labelled_train, self.parts.labelled_val
+        if bank is None or query is None:
+            return None
+        return self._probe_loader(bank), self._probe_loader(query)
+
+    def _open(self) -> Parts:
+        """Open series and labels, and split both alike."""
+        series = self.dataset_class(**self.kwargs)
+        if self.mask_paths is None:
+            return Parts(series, series)
+        labels = _Labels(self.mask_paths, crs=series.crs, res=series.res)
+        labelled = series & labels
+        if self.num_classes is not None:
+            labelled.transforms = self._check_classes
+        fractions = (
+            1 - self.val_fraction - self.test_fraction,
+            self.val_fraction,
+            self.test_fraction,
+        )
+        if self.split == 'space':
+            # Blocks are drawn over the labelled area, so that each split has labels.
+            size = self.patch_size, self.patch_size
+            parts = split_space((series, labelled), fractions, block=size, seed=self.seed)
+        else:
+            parts = split_time((series, labelled), fractions)
+        return Parts(series, parts[0][0], *parts[1])
+
+    def _random_patches(self, dataset: GeoDataset) -> GeoSampler:
+        """Random patches of *dataset*, on random dates where they are counted."""
+        patches = RandomSeriesPatchSampler(
+            dataset, size=self.patch_size, length=self.length or 1, generator=self.seed
+        )
+        if self.length is None:
+            area = dataset.index.union_all().area
+            patch = self.patch_size**2 * math.prod(dataset.res)
+            patches._length = max(round(area / patch), 10 * self.batch_size)
+        if self.num_dates is None:
+            return patches
+        dates = RandomDateCountSampler(
+            dataset, count=self.num_dates, stride='spread', generator=self.seed
+        )
+        return patches @ dates
+
+    def _gridded_patches(self, dataset: GeoDataset) -> GeoSampler:
+        """Patches of *dataset* side by side, on all dates."""
+        return GriddedSeriesPatchSampler(dataset, size=self.patch_size)
+
+    def _probe_loader(self, dataset: GeoDataset) -> DataLoader[Any]:
+        """All labelled patches of a split, in order."""
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=self._gridded_patches(dataset),
+            num_workers=self.num_workers,
+            collate_fn=self.collate_fn,
+        )
+
+    def _measure(self) -> tuple[Tensor, Tensor]:
+        """Statistics over patches of the training split, at most 64 of them."""
+        train = self.parts.train
+        patches = list(self._gridded_patches(train))
+        generator = torch.Generator().manual_seed(self.seed)
+        chosen = torch.randperm(len(patches), generator=generator)[:64]
+        return band_statistics(train[patches[i]] for i in chosen)
+
+    def _set_transforms(self) -> None:
+        """Normalise every batch; flip and turn those of training."""
+        self.aug = Normalize(*self.statistics)
+        turns = SeriesGeometry(
+            K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5), K.RandomRotation90((0, 3))
+        )
+        self.train_aug = nn.Sequential(self.aug, turns)
+
+    def _check_classes(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a label that is no class.
+
+        Raises:
+            ValueError: If a label is negative or not below ``num_classes``.
+        """
+        low, high = sample[MASK].aminmax()
+        if low < 0 or high >= self.num_classes:
+            odd = low if low < 0 else high
+            raise ValueError(
+                f'mask_paths={self.mask_paths!r} holds the label {odd.item()} near '
+                f'{[round(v, 1) for v in sample["bounds"][:6].tolist()]}, but num_classes='
+                f'{self.num_classes} allows 0 to {self.num_classes - 1}: raise num_classes or '
+                'renumber the labels'
+            )
+        return sample

@@ -1,0 +1,121 @@
+"""The command ``torchgeo-sits``: TorchGeo's own command line, with this package known to it."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from . import __version__
+
+__all__ = ['main']
+
+HELP = f"""\
+torchgeo-sits {__version__}: self-supervised learning on satellite image time series
+
+usage: torchgeo-sits <command> --config FILE [--data.<option> ...] [--model.<option> ...]
+
+commands:
+  fit         train or pretrain, as the configuration says
+  validate    score on the validation split
+  test        score on the test split
+  predict     run on all of the data
+  views       draw a sample and the views made of it to a PNG (--output views.png)
+
+first steps:
+  torchgeo-sits fit --config conf/dino.yaml
+      pretrain by DINO on a small simulated series, in minutes
+  torchgeo-sits fit --config conf/dino.yaml --data SITSDataModule --data.paths DIR
+      the same on your own folder of dated rasters
+  torchgeo-sits fit --config conf/dino.yaml --print_config
+      all options and their values
+  torchgeo-sits fit --help
+      what each option means (--data.help SITSDataModule, --model.help SITSDINO)
+
+Configurations are looked for here and then in the package: {{configs}}
+"""
+
+#: Where the wheel keeps the configurations, and where a clone does.
+CONFIG_FOLDERS = (Path(__file__).parent, Path(__file__).parents[1])
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Args:
+        args: Arguments of the command line, without the program's name.
+    """
+    args = sys.argv[1:] if args is None else list(args)
+    # Answered before anything heavy is imported: TorchGeo's own help takes seconds.
+    if args in ([], ['-h'], ['--help'], ['help']):
+        print(HELP.format(configs=', '.join(sorted(_configs()))))
+        return
+    if args == ['--version']:
+        print(f'torchgeo-sits {__version__}')
+        return
+    args = _find_configs(args)
+    with _readable_errors():
+        for plugin in entry_points(group='torchgeo.plugins'):
+            plugin.load()()
+        if args[0] == 'views':
+            from .draw import draw
+
+            draw(args[1:])
+        else:
+            from torchgeo.main import main as torchgeo_main
+
+            torchgeo_main(args)
+
+
+def _configs() -> set[str]:
+    """Configurations that come with the package, as ``conf/NAME.yaml``."""
+    return {
+        str(path.relative_to(folder))
+        for folder in CONFIG_FOLDERS
+        for path in folder.glob('conf/**/*.yaml')
+    }
+
+
+def _find_configs(args: Sequence[str]) -> list[str]:
+    """Let ``--config`` name a configuration of the package from any folder."""
+    found = list(args)
+    for i, arg in enumerate(found):
+        option, equals, value = arg.partition('=')
+        if option not in ('--config', '-c') or (not equals and i + 1 == len(found)):
+            continue
+        value = value if equals else found[i + 1]
+        if os.path.exists(value):
+            continue
+        for folder in CONFIG_FOLDERS:
+            if value in _configs() and (folder / value).is_file():
+                if equals:
+                    found[i] = f'{option}={folder / value}'
+                else:
+                    found[i + 1] = str(folder / value)
+                break
+    return found
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    """End with one message, not with a traceback, when this package refuses something.
+
+    Only errors that code of this package or TorchGeo's data sets raised on purpose are cut
+    short; TORCHGEO_SITS_TRACEBACK=1 shows the traceback of those too.
+    """
+    try:
+        yield
+    except (ValueError, OSError, LookupError, RuntimeError) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = (str(Path(__file__).parent), os.path.join('torchgeo', 'datasets', ''))
+        on_purpose = frames and any(part in frames[-1].filename for part in ours)
+        if not on_purpose or os.environ.get('TORCHGEO_SITS_TRACEBACK'):
+            raise
+        print(f'torchgeo-sits: error: {error}', file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == '__main__':
+    main()
