@@ -61,20 +61,14 @@ class SkippingSampler(SpatioTemporalSampler):
                 acquired at any of them.
         """
         self.skipped = 0
-        if self.spatial_sampler.strategy == 'random' and self.temporal_sampler.strategy == 'random':
+        places, times = self.spatial_sampler, self.temporal_sampler
+        if places.strategy == 'random' and times.strategy == 'random':
             yield from self._random_epoch()
         else:
-            repeats = 1
-            if self.temporal_sampler.strategy == 'random':
-                repeats = len(self.temporal_sampler)
-            for place in self.spatial_sampler:
-                if not self._is_covered(place):
-                    self.skipped += 1
-                elif self.temporal_sampler.strategy == 'random':
-                    for _ in range(repeats):
-                        yield next(self.temporal_sampler._iter_subset(place))
-                else:
-                    yield from self.temporal_sampler._iter_subset(place)
+            for place in places:
+                windows = self._windows(place)
+                self.skipped += not windows
+                yield from windows
         if self.skipped:
             warnings.warn(
                 f'{self.skipped} places of this epoch were skipped: no acquisition there in the '
@@ -103,6 +97,16 @@ class SkippingSampler(SpatioTemporalSampler):
                     f'{type(self.temporal_sampler).__name__} and the places of '
                     f'{type(self.spatial_sampler).__name__} do not meet; widen toi or roi'
                 )
+
+    def _windows(self, place: tuple[slice, slice]) -> list[GeoWindow]:
+        """All windows at one place; none where nothing was acquired."""
+        if not self._is_covered(place):
+            return []
+        if self.temporal_sampler.strategy == 'sequential':
+            return list(self.temporal_sampler._iter_subset(place))
+        # One call each, as TorchGeo does: some of its samplers yield more than their length.
+        number = len(self.temporal_sampler)
+        return [next(self.temporal_sampler._iter_subset(place)) for _ in range(number)]
 
     def _is_covered(self, place: tuple[slice, slice]) -> bool:
         """Whether anything was acquired at a place, by our rule or else by TorchGeo's."""
