@@ -1,1 +1,50 @@
-""""""
+"""Transforms of batches: paths, planes, views and augmentations."""
+
+from .guided import guided_walks
+from .paths import (
+    column_snake,
+    columns,
+    hilbert,
+    random_walks,
+    rows,
+    snake,
+    spiral,
+    windows,
+)
+from .planar import (
+    PATHS,
+    PLANES,
+    SIZE,
+    coverage,
+    from_planes,
+    masks_from_planes,
+    masks_to_planes,
+    to_planes,
+)
+from .radiometric import Normalize
+from .resampling import ResamplingMultiView
+from .views import PlanarMultiView, RandomPlanarView
+
+__all__ = [
+    'PATHS',
+    'PLANES',
+    'SIZE',
+    'Normalize',
+    'PlanarMultiView',
+    'RandomPlanarView',
+    'ResamplingMultiView',
+    'column_snake',
+    'columns',
+    'coverage',
+    'from_planes',
+    'guided_walks',
+    'hilbert',
+    'masks_from_planes',
+    'masks_to_planes',
+    'random_walks',
+    'rows',
+    'snake',
+    'spiral',
+    'to_planes',
+    'windows',
+]

@@ -44,7 +44,8 @@ def to_planes(image: Tensor, paths: Tensor) -> Tensor:
 
     Raises:
         ValueError: If the shapes do not fit.
-        RuntimeError: If an index points outside the grid.
+        IndexError: If an index of shared paths points outside the grid (RuntimeError where
+            each sample has its own).
     """
     if image.ndim != 5:
         raise ValueError(f'expected an image (B, T, C, H, W), got shape {tuple(image.shape)}')
