@@ -3,6 +3,7 @@
 from .catalogue import RastersNotFoundError
 from .combine import LabelledTimeSeries, TimeSeriesUnion, merge_series
 from .filenames import RasterName, parse_name
+from .sentinel2 import Sentinel2TimeSeries
 from .timeseries import RasterTimeSeries
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     'RasterName',
     'RasterTimeSeries',
     'RastersNotFoundError',
+    'Sentinel2TimeSeries',
     'TimeSeriesUnion',
     'merge_series',
     'parse_name',

@@ -187,8 +187,9 @@ def catalogue(
     *,
     bands: Sequence[str] | None,
     unreadable: Literal['raise', 'skip'],
-    band_name: Callable[[str], str] = str,
-    default_names: Callable[[int], tuple[str, ...]] | None = None,
+    band_name: Callable[[str], str],
+    default_names: Callable[[int], tuple[str, ...]],
+    default_bands: Callable[[tuple[str, ...]], tuple[str, ...]],
 ) -> tuple[list[Product], tuple[str, ...], tuple[str, ...]]:
     """Group files to products and find the names of their bands.
 
@@ -197,10 +198,11 @@ def catalogue(
 
     Args:
         scenes: What :func:`scan` found.
-        bands: Bands that each product must hold; None for all spectral ones.
+        bands: Bands that each product must hold; None for *default_bands*.
         unreadable: What to do about a product without one of *bands*.
         band_name: Spelling of a band that is found in a file or a name.
-        default_names: Names for so many bands that carry none (``B1``, ``B2``, ...).
+        default_names: Names for so many bands that carry none.
+        default_bands: Which to read of all spectral bands found.
 
     Returns:
         The products in the order of time and name, all bands found, and the bands to read.
@@ -213,8 +215,7 @@ def catalogue(
     if separate and len(separate) < len(scenes):
         spectral = [s for s in separate if not _is_ancillary(s)]
         if spectral:
-            others = [s for s in scenes if s not in set(separate)]
-            others = [s for s in others if not _is_ancillary(s)]
+            others = [s for s in scenes if s not in separate and not _is_ancillary(s)]
             if others:
                 raise ValueError(
                     f"'{spectral[0].path}' holds the band {spectral[0].name.band} of a product, "
@@ -227,13 +228,13 @@ def catalogue(
     if separate:
         products = _products_of_bands(separate, band_name)
     else:
-        products = _products_of_files(scenes, band_name, default_names or _numbered)
+        products = _products_of_files(scenes, band_name, default_names)
 
     found = {band: None for product in products for band in product.sources}
     spectral_bands = [b for b in found if b.upper() not in ANCILLARY_BANDS]
     all_bands = tuple(sorted(spectral_bands, key=_band_order)) if separate else tuple(found)
     all_bands = all_bands or tuple(found)  # a folder of masks only is a series of masks
-    wanted = tuple(bands) if bands is not None else all_bands
+    wanted = tuple(bands) if bands is not None else default_bands(all_bands)
     unknown = [band for band in wanted if band not in found]
     if unknown:
         raise ValueError(
@@ -250,11 +251,6 @@ def catalogue(
 def _is_ancillary(scene: Scene) -> bool:
     """Whether the name says that the file is a mask or another companion of the bands."""
     return scene.name.band is not None and scene.name.band.upper() in ANCILLARY_BANDS
-
-
-def _numbered(count: int) -> tuple[str, ...]:
-    """``('B1', 'B2', ...)``."""
-    return tuple(f'B{i + 1}' for i in range(count))
 
 
 def _band_order(band: str) -> tuple[float, str]:

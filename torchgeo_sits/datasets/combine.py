@@ -85,7 +85,7 @@ class LabelledTimeSeries(IntersectionDataset):
         # Where the frames really lie: the series may have moved the window onto its grid. No
         # time: labels of another year than the images are labels all the same.
         left, right, xres, bottom, top, yres = sample[BOUNDS][:6].tolist()
-        found = labels[left:right:xres, bottom:top:yres]  # type: ignore[misc]
+        found = labels[left:right:xres, bottom:top:yres]
         for key, value in found.items():
             if key not in (BOUNDS, TRANSFORM):
                 sample[key] = value

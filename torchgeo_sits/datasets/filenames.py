@@ -96,7 +96,7 @@ def utc(time: object) -> pd.Timestamp:
     Returns:
         The instant, in UTC, without a zone.
     """
-    stamp = pd.Timestamp(time)  # type: ignore[arg-type]
+    stamp = pd.Timestamp(time)
     return stamp if stamp.tz is None else stamp.tz_convert('UTC').tz_localize(None)
 
 

@@ -94,6 +94,31 @@ def spectral_indexes(source: DatasetReader) -> tuple[int, ...]:
     )
 
 
+class _Handle:
+    """An open raster with what each read needs to know; asking GDAL anew takes longer than reading."""
+
+    def __init__(self, path: str, nodata: float | None, default_nodata: float | None) -> None:
+        self.source = open_raster(path, sharing=False)
+        self.nodata = tuple(
+            nodata if nodata is not None else default_nodata if own is None else own
+            for own in self.source.nodatavals
+        )
+        flags = {flag for band in self.source.mask_flag_enums for flag in band}
+        masked = MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
+        #: Whether a mask or an alpha band says what was observed, besides nodata.
+        self.masked = masked and nodata is None
+        self.alpha = ColorInterp.alpha in self.source.colorinterp
+        self.transform = self.source.transform
+        self._crs = self.source.crs
+        self._like: CRS | None = None
+
+    def is_in(self, crs: CRS) -> bool:
+        """Whether the raster is in *crs*; comparing costs as much as reading, so once only."""
+        if crs is not self._like and crs == self._crs:
+            self._like = crs
+        return crs is self._like
+
+
 class RasterReader:
     """Reads windows of rasters onto a grid, with a mask of what was observed.
 
@@ -104,14 +129,22 @@ class RasterReader:
 
     Args:
         nodata: Value that means no data, in place of what the files say.
+        default_nodata: Value that means no data in files that do not say.
         cache: Keep handles open between reads.
     """
 
     #: Handles kept open when a window needs fewer.
     least_open = 256
 
-    def __init__(self, *, nodata: float | None = None, cache: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        nodata: float | None = None,
+        default_nodata: float | None = None,
+        cache: bool = True,
+    ) -> None:
         self.nodata = nodata
+        self.default_nodata = default_nodata
         self.cache = cache
         self._start()
 
@@ -119,25 +152,24 @@ class RasterReader:
         """Begin without handles, in this process."""
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._idle: OrderedDict[str, DatasetReader] = OrderedDict()
+        self._idle: OrderedDict[str, _Handle] = OrderedDict()
         self._pool: ThreadPoolExecutor | None = None
         self._threads = 0
         self._capacity = self.least_open
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle and copy the options, never handles, threads or locks."""
-        return {'nodata': self.nodata, 'cache': self.cache}
+        return {name: getattr(self, name) for name in ('nodata', 'default_nodata', 'cache')}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.nodata = state['nodata']
-        self.cache = state['cache']
+        self.__dict__.update(state)
         self._start()
 
     def close(self) -> None:
         """Close all handles and stop the threads; reading again opens what it needs."""
         if self._pid == os.getpid():
-            for source in self._idle.values():
-                source.close()
+            for handle in self._idle.values():
+                handle.source.close()
             if self._pool is not None:
                 self._pool.shutdown()
         self._start()
@@ -182,27 +214,27 @@ class RasterReader:
             done.result()
 
     @contextmanager
-    def _lend(self, path: str) -> Iterator[DatasetReader]:
+    def _lend(self, path: str) -> Iterator[_Handle]:
         """An open handle of *path* that nobody else uses meanwhile."""
         with self._lock:
-            source = self._idle.pop(path, None)
-        if source is None:
-            source = open_raster(path, sharing=False)
+            handle = self._idle.pop(path, None)
+        if handle is None:
+            handle = _Handle(path, self.nodata, self.default_nodata)
         try:
-            yield source
+            yield handle
         except BaseException:
-            source.close()
+            handle.source.close()
             raise
         surplus = []
         with self._lock:
             if self.cache and path not in self._idle:
-                self._idle[path] = source
+                self._idle[path] = handle
             else:
-                surplus.append(source)
+                surplus.append(handle)
             while len(self._idle) > self._capacity:
                 surplus.append(self._idle.popitem(last=False)[1])
         for old in surplus:
-            old.close()
+            old.source.close()
 
     def read(
         self,
@@ -233,102 +265,89 @@ class RasterReader:
         if self._pid != os.getpid():
             self._start()
         try:
-            with self._lend(path) as source:
-                offset = grid.offset_in(source.transform) if source.crs == grid.crs else None
+            with self._lend(path) as handle:
+                offset = grid.offset_in(handle.transform) if handle.is_in(grid.crs) else None
                 if offset is None:
-                    return self._warp(source, indexes, grid, resampling)
+                    return _warp(handle, indexes, grid, resampling)
                 # Half a pixel is rounded towards the same side for every file of a grid.
                 column, row = (int(np.floor(value + 0.5)) for value in offset)
-                return self._copy(source, indexes, grid, column, row)
+                return _copy(handle, indexes, grid, column, row)
         except RasterioError as error:
             raise OSError(
                 f"'{path}' cannot be read ({error}): it may be truncated. Fetch or write it "
                 "again, remove it, or leave its pixels unobserved with unreadable='skip'."
             ) from error
 
-    def _copy(
-        self, source: DatasetReader, indexes: Sequence[int], grid: Grid, column: int, row: int
-    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read pixel by pixel, from *column* and *row* on."""
-        left, top = max(column, 0), max(row, 0)
-        right = min(column + grid.width, source.width)
-        bottom = min(row + grid.height, source.height)
-        shape = (grid.height, grid.width)
-        whole = (right - left, bottom - top) == (grid.width, grid.height)
-        if right <= left or bottom <= top:
-            data = np.zeros((len(indexes), *shape), source.dtypes[indexes[0] - 1])
-            return data, np.zeros(shape, bool)
-        window = Window(left, top, right - left, bottom - top)
-        data = source.read(list(indexes), window=window)
-        observed = self._observed(source, indexes, data, window)
-        if whole:
-            return data, observed
-        rows, columns = slice(top - row, bottom - row), slice(left - column, right - column)
-        padded = np.zeros((len(indexes), *shape), data.dtype)
-        padded[:, rows, columns] = data
-        inside = np.zeros(shape, bool)
-        inside[rows, columns] = observed
-        return padded, inside
 
-    def _warp(
-        self, source: DatasetReader, indexes: Sequence[int], grid: Grid, resampling: Resampling
-    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read through a warp onto exactly *grid*."""
-        nodata = source.nodata if self.nodata is None else self.nodata
-        # Without a nodata value only an alpha band tells the warp's border from its pixels.
-        has_alpha = ColorInterp.alpha in source.colorinterp
-        options: dict[str, Any] = (
-            {'add_alpha': True}
-            if nodata is None and not has_alpha
-            else {
-                'src_nodata': nodata,
-                'nodata': nodata,
-            }
-        )
-        with WarpedVRT(
-            source,
-            crs=grid.crs,
-            transform=grid.transform,
-            width=grid.width,
-            height=grid.height,
-            resampling=resampling,
-            # Per band: else a pixel that only some bands miss would be blended with nodata.
-            UNIFIED_SRC_NODATA='NO',
-            **options,
-        ) as vrt:
-            window = Window(0, 0, grid.width, grid.height)
-            data = vrt.read(list(indexes))
-            observed = self._observed(vrt, indexes, data, window)
-            if nodata is not None and has_alpha:
-                observed &= vrt.read(vrt.count) > 0
-            return data, observed
-
-    def _observed(
-        self,
-        source: DatasetReader | WarpedVRT,
-        indexes: Sequence[int],
-        data: NDArray[Any],
-        window: Window,
-    ) -> NDArray[np.bool_]:
-        """``(H, W)``: no band of *data* is nodata, NaN or masked out."""
-        observed = np.ones(data.shape[1:], bool)
-        masked = False
-        for band, index in zip(data, indexes, strict=True):
-            nodata = source.nodatavals[index - 1] if self.nodata is None else self.nodata
-            if nodata is not None and not np.isnan(nodata):
-                observed &= band != _as_type(nodata, band.dtype)
-            if np.issubdtype(band.dtype, np.inexact):
-                observed &= ~np.isnan(band)
-            flags = source.mask_flag_enums[index - 1]
-            masked |= MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
-        if masked and self.nodata is None:
-            observed &= source.dataset_mask(window=window) > 0
-        return observed
+def _copy(
+    handle: _Handle, indexes: Sequence[int], grid: Grid, column: int, row: int
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read pixel by pixel, from *column* and *row* on."""
+    source = handle.source
+    left, top = max(column, 0), max(row, 0)
+    right = min(column + grid.width, source.width)
+    bottom = min(row + grid.height, source.height)
+    shape = (grid.height, grid.width)
+    if right <= left or bottom <= top:
+        empty = np.zeros((len(indexes), *shape), source.dtypes[indexes[0] - 1])
+        return empty, np.zeros(shape, bool)
+    window = Window(left, top, right - left, bottom - top)
+    data = source.read(list(indexes), window=window)
+    observed = _observed(data, [handle.nodata[index - 1] for index in indexes])
+    if handle.masked:
+        observed &= source.dataset_mask(window=window) > 0
+    if data.shape[1:] == shape:
+        return data, observed
+    rows, columns = slice(top - row, bottom - row), slice(left - column, right - column)
+    padded = np.zeros((len(indexes), *shape), data.dtype)
+    padded[:, rows, columns] = data
+    inside = np.zeros(shape, bool)
+    inside[rows, columns] = observed
+    return padded, inside
 
 
-def _as_type(nodata: float, dtype: np.dtype[Any]) -> float | np.generic:
-    """*nodata* as a raster of *dtype* holds it: float32 rounds -3.4028234663852886e+38."""
-    return dtype.type(nodata) if np.issubdtype(dtype, np.inexact) else nodata
+def _warp(
+    handle: _Handle, indexes: Sequence[int], grid: Grid, resampling: Resampling
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read through a warp onto exactly *grid*."""
+    nodata = handle.nodata[indexes[0] - 1]
+    # Without a nodata value only an alpha band tells the border of a warp from its pixels.
+    options: dict[str, Any] = {'src_nodata': nodata, 'nodata': nodata}
+    if nodata is None:
+        options = {} if handle.alpha else {'add_alpha': True}
+    with WarpedVRT(
+        handle.source,
+        crs=grid.crs,
+        transform=grid.transform,
+        width=grid.width,
+        height=grid.height,
+        resampling=resampling,
+        # Per band: else a pixel that only some bands miss would be blended with nodata.
+        UNIFIED_SRC_NODATA='NO',
+        **options,
+    ) as vrt:
+        data = vrt.read(list(indexes))
+        observed = _observed(data, [nodata] * len(indexes))
+        if nodata is None or handle.masked:
+            observed &= vrt.dataset_mask() > 0
+        return data, observed
+
+
+def _observed(data: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
+    """``(H, W)``: no band of *data* ``(C, H, W)`` is its *nodata* or NaN."""
+    inexact = np.issubdtype(data.dtype, np.inexact)
+    if inexact:  # float32 rounds a nodata of -3.4028234663852886e+38
+        nodata = [value if value is None else data.dtype.type(value) for value in nodata]
+    if len(set(nodata)) == 1:
+        missing = np.zeros(data.shape[1:], bool)
+        if nodata[0] is not None:
+            missing = (data == nodata[0]).any(axis=0)
+    else:
+        pairs = [(b, v) for b, v in zip(data, nodata, strict=True) if v is not None]
+        missing = np.any([band == value for band, value in pairs], axis=0)
+    if inexact:
+        missing |= np.isnan(data).any(axis=0)
+    return ~missing
 
 
 def _threads() -> int:

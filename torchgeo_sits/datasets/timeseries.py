@@ -57,6 +57,13 @@ class RasterTimeSeries(RasterDataset):
     #: Regular expression for the names; this one means that the common names are recognised.
     filename_regex = '.*'
 
+    #: Value that means no data in files that do not say, unless ``nodata`` is given.
+    default_nodata: float | None = None
+
+    _index: GeoDataFrame
+    #: The intervals of ``_index`` when it was last held against the acquisitions.
+    _checked: pd.Index | None
+
     def __init__(
         self,
         paths: Path | Iterable[Path] = 'data',
@@ -126,17 +133,21 @@ class RasterTimeSeries(RasterDataset):
         self.nodata = self.nodata if nodata is None else nodata
         self.filename_regex = filename_regex or self.filename_regex
         self.date_format = date_format or self.date_format
-        self._reader = RasterReader(nodata=self.nodata, cache=cache)
+        self._reader = RasterReader(
+            nodata=self.nodata, default_nodata=self.default_nodata, cache=cache
+        )
         self._unread: set[str] = set()
+        self._crs_made: tuple[CRS, RasterCRS] | None = None
 
         masks = [] if cloud_paths is None else list_rasters(cloud_paths)
         images = [path for path in self.files if path not in set(masks)]
         found = catalogue(
             self._scan(images),
-            bands=bands,
+            bands=None if bands is None else [self._band_name(band) for band in bands],
             unreadable=unreadable,
             band_name=self._band_name,
             default_names=self._default_names,
+            default_bands=self._default_bands,
         )
         products, self.all_bands, self.bands = found
         self._products = {product.scenes[0].path: product for product in products}
@@ -208,7 +219,7 @@ class RasterTimeSeries(RasterDataset):
         return list_rasters(self.paths, self.filename_glob)
 
     @property
-    def index(self) -> GeoDataFrame:  # type: ignore[override]
+    def index(self) -> GeoDataFrame:
         """One row per product: its interval as index, ``filepath`` and footprint.
 
         A splitter of TorchGeo that cuts a day in two leaves the row in both parts. It stays
@@ -227,7 +238,14 @@ class RasterTimeSeries(RasterDataset):
     @index.setter
     def index(self, index: GeoDataFrame) -> None:
         self._index = index
-        self._checked: pd.Index | None = None
+        self._checked = None
+
+    def _raster_crs(self) -> RasterCRS:
+        """The CRS as rasterio holds it, made anew only when it was set to another."""
+        crs = self._index.crs
+        if self._crs_made is None or self._crs_made[0] is not crs:
+            self._crs_made = (crs, RasterCRS.from_user_input(crs))
+        return self._crs_made[1]
 
     def _band_name(self, name: str) -> str:
         """Spelling of a band found in a file; subclasses know their sensor."""
@@ -237,6 +255,10 @@ class RasterTimeSeries(RasterDataset):
         """Names of so many bands that the files do not name."""
         own = type(self).all_bands
         return own if len(own) == count else tuple(f'B{i + 1}' for i in range(count))
+
+    def _default_bands(self, all_bands: tuple[str, ...]) -> tuple[str, ...]:
+        """Bands to read where the user names none."""
+        return all_bands
 
     def _calibrate(self, image: NDArray[np.float32], path: str) -> None:
         """Turn the stored values ``(C, H, W)`` of a file into those of a sample, in place."""
@@ -262,8 +284,7 @@ class RasterTimeSeries(RasterDataset):
         width, height = round((x.stop - x.start) / x.step), round((y.stop - y.start) / y.step)
         if width < 1 or height < 1:
             raise ValueError(f'the window x={x}, y={y} is less than a pixel of {x.step} x {y.step}')
-        crs = RasterCRS.from_user_input(self.crs)
-        grid = Grid(x.start, y.stop, x.step, y.step, width, height, crs)
+        grid = Grid(x.start, y.stop, x.step, y.step, width, height, self._raster_crs())
         acquisitions = self._acquisitions(grid, start, stop)[:: t.step or 1]
         if not acquisitions:
             raise IndexError(
