@@ -1,6 +1,7 @@
 """A small synthetic satellite image time series, written as real GeoTIFF files."""
 
 import json
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -12,8 +13,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import from_origin
 
-from .phenology import BANDS, CLASSES
-from .scene import EVENTS, Scene, draw_scene
+from .simulation import BANDS, CLASSES, EVENTS, Scene, draw_scene
 
 __all__ = ['SyntheticSeries', 'write_synthetic_series']
 
@@ -104,8 +104,8 @@ def write_synthetic_series(
         days: Span in days.
         parcel_pixels: Mean area of a parcel in pixels.
         changed: Share of the parcels in which an event happens.
-        difficulty: Factor on the spread within classes and on the noise; 0 makes all parcels
-            of a class alike.
+        difficulty: Factor on the spread within classes and on the noise; at 0 the parcels of a
+            class differ only in rotation, stubble, catch crops and mowing.
         seed: Same seed and arguments, same pixels.
 
     Returns:
@@ -125,7 +125,7 @@ def write_synthetic_series(
         'difficulty': difficulty,
         'seed': seed,
     }
-    _check(size, num_dates, days, parcel_pixels, changed, difficulty)
+    _check(size, num_dates, start, days, parcel_pixels, changed, difficulty)
     series = SyntheticSeries(Path(root))
     if _reusable(series, arguments):
         return series
@@ -148,6 +148,7 @@ def write_synthetic_series(
 def _check(
     size: tuple[int, int],
     num_dates: int,
+    start: str,
     days: int,
     parcel_pixels: int,
     changed: float,
@@ -162,6 +163,8 @@ def _check(
             f'num_dates must lie between 1 and {most}, the revisits every {_REVISIT} days within '
             f'{days} days, got {num_dates}: ask for fewer dates or more days'
         )
+    if not re.fullmatch(r'\d{4}-\d{2}-\d{2}', start) or not '1970' < start < '2140':
+        raise ValueError(f"start must be a day 'YYYY-MM-DD' from 1970 to 2139, got {start!r}")
     if not 25 <= parcel_pixels <= size[0] * size[1] / 4:
         raise ValueError(
             f'parcel_pixels must lie between 25 and a quarter of the image, got {parcel_pixels}'
@@ -212,7 +215,7 @@ def _simulate(series: SyntheticSeries, arguments: dict[str, Any]) -> None:
     )
     code, day = scene.change_maps()
     _write(series.classes, scene.class_map()[None], ('class',))
-    _write(series.parcels, scene.landscape.parcel.astype(np.uint16)[None], ('parcel',))
+    _write(series.parcels, scene.landscape.parcel.astype(np.uint32)[None], ('parcel',))
     _write(series.change, code[None], ('event',))
     _write(series.change_date, day[None], ('days since 1970-01-01',))
     stamps = [str(np.datetime64(int(d), 'D')) for d in days]

@@ -141,7 +141,7 @@ def find_regions(
             rows = int(np.floor((top - ymin) / yres + _TOLERANCE) - first_row)
             if rows < 1 or columns < 1:
                 continue
-            rectangle = shapely.area(piece) > shapely.box(*piece.bounds).area * (1 - 1e-9)
+            rectangle = shapely.area(piece) > shapely.box(*piece.bounds).area * (1 - 1e-6)
             fits = rows >= size[0] and columns >= size[1]
             region = Region(
                 left=float(left + first_column * xres),

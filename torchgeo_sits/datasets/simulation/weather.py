@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .landscape import smooth_noise
+from .spectra import BANDS
 
-__all__ = ['CLOUD_REFLECTANCE', 'SCL', 'draw_clouds', 'draw_observed']
+__all__ = ['SCL', 'add_weather', 'draw_clouds', 'draw_observed']
 
 #: Codes of the Sentinel-2 scene classification that the synthetic series uses.
 SCL: Final = {
@@ -21,8 +22,8 @@ SCL: Final = {
     'cirrus': 10,
 }
 
-#: Reflectance of a thick cloud in the ten bands: bright, and darker where ice absorbs (SWIR).
-CLOUD_REFLECTANCE: Final = (0.62, 0.60, 0.60, 0.61, 0.62, 0.63, 0.64, 0.63, 0.48, 0.38)
+# Reflectance of a thick cloud in the ten bands: bright, and darker where ice absorbs (SWIR).
+_CLOUD: Final = (0.62, 0.60, 0.60, 0.61, 0.62, 0.63, 0.64, 0.63, 0.48, 0.38)
 
 # Reach of the shadows in pixels beyond the image, so that clouds outside cast theirs inside.
 _MARGIN = 24
@@ -33,7 +34,7 @@ def draw_clouds(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw the clouds of one date and the shadows they cast.
 
-    The cloud fraction is bimodal as over Western Europe: half of the dates are almost clear,
+    The cloud fraction is bimodal as in temperate climates: half of the dates are almost clear,
     15 % overcast, the rest anywhere between.
 
     Args:
@@ -77,3 +78,37 @@ def draw_observed(size: tuple[int, int], *, rng: np.random.Generator) -> NDArray
     position = columns + np.tan(np.deg2rad(10)) * rows
     border = np.quantile(position, share)
     return position > border if side else position < np.quantile(position, 1 - share)
+
+
+def add_weather(
+    image: NDArray[np.float64], water: NDArray[np.bool_], *, rng: np.random.Generator
+) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+    """Put clouds, shadows and the swath border over an image, and classify the scene.
+
+    Args:
+        image: Clear reflectance, ``(C, H, W)``.
+        water: Where water lies, ``(H, W)``.
+        rng: Source of randomness.
+
+    Returns:
+        Reflectance x 10000 ``(C, H, W)``, 0 where nothing was observed, and the scene
+        classification ``(H, W)``, 0 in the same places.
+    """
+    size = water.shape
+    opacity, shadow = draw_clouds(size, rng=rng)
+    observed = draw_observed(size, rng=rng)
+    red, nir = image[BANDS.index('B04')], image[BANDS.index('B08')]
+    ndvi = (nir - red) / np.maximum(nir + red, 1e-6)
+    scl = np.where(ndvi > 0.45, SCL['vegetation'], SCL['bare'])
+    scl[water & (ndvi < 0.1)] = SCL['water']
+    # The classifier misses the thinnest haze, as the real one does.
+    scl[shadow > 0.18] = SCL['shadow']
+    scl[opacity > 0.08] = SCL['cirrus']
+    scl[opacity > 0.3] = SCL['cloud_medium']
+    scl[opacity > 0.7] = SCL['cloud_high']
+    cloud = np.array(_CLOUD)[:, None, None] * (1 + 0.15 * smooth_noise(size, 30, rng=rng))
+    image = image * (1 - shadow) * (1 - opacity) + cloud * opacity
+    scl[~observed] = SCL['nodata']
+    # 1 is the darkest value: 0 means that nothing was observed.
+    digital = np.clip(np.round(image * 10_000), 1, 20_000) * observed
+    return digital.astype(np.uint16), scl.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""How the land covers of the synthetic series grow, and how their mixtures reflect light."""
+"""How the land covers of the synthetic series grow through the year."""
 
 from dataclasses import astuple, dataclass
 from typing import Final
@@ -6,27 +6,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['BANDS', 'CLASSES', 'CROPS', 'ENDMEMBERS', 'Growth', 'cover_fractions', 'draw_growth']
+from .spectra import SURFACES
 
-#: Sentinel-2 bands of the synthetic series, in file order.
-BANDS: Final = ('B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B11', 'B12')
+__all__ = ['CLASSES', 'CROPS', 'Crop', 'Growth', 'cover_fractions', 'draw_growth']
 
-#: Reflectance (0 to 1) of pure surfaces in :data:`BANDS`. Own rounded numbers, with the shapes
-#: of soil, leaf, litter, water and urban spectra as in the USGS spectral library (Kokaly et
-#: al. 2017): chlorophyll dip at 665 nm, red edge 705 to 783 nm, water absorption in the SWIR.
-ENDMEMBERS: Final = {
-    'soil': (0.075, 0.100, 0.130, 0.150, 0.170, 0.185, 0.200, 0.215, 0.300, 0.255),
-    'leaf': (0.022, 0.052, 0.026, 0.095, 0.330, 0.430, 0.460, 0.480, 0.210, 0.095),
-    'straw': (0.085, 0.125, 0.180, 0.215, 0.245, 0.265, 0.290, 0.310, 0.390, 0.290),
-    'flower': (0.045, 0.155, 0.140, 0.190, 0.370, 0.440, 0.470, 0.480, 0.240, 0.120),
-    'broadleaf': (0.018, 0.042, 0.022, 0.082, 0.280, 0.370, 0.400, 0.410, 0.185, 0.078),
-    'needle': (0.016, 0.030, 0.020, 0.052, 0.165, 0.210, 0.225, 0.235, 0.105, 0.048),
-    'litter': (0.035, 0.048, 0.062, 0.085, 0.120, 0.140, 0.160, 0.172, 0.200, 0.135),
-    'water': (0.042, 0.048, 0.032, 0.026, 0.020, 0.018, 0.016, 0.014, 0.009, 0.007),
-    'roof': (0.125, 0.145, 0.165, 0.175, 0.185, 0.195, 0.205, 0.210, 0.235, 0.215),
-    'asphalt': (0.075, 0.085, 0.095, 0.102, 0.110, 0.115, 0.120, 0.123, 0.145, 0.132),
-    'char': (0.032, 0.038, 0.044, 0.050, 0.060, 0.066, 0.072, 0.080, 0.120, 0.130),
-}
 
 #: Class names; the label in the files is the index plus 1, and 0 is unlabelled.
 CLASSES: Final = (
@@ -47,7 +30,21 @@ CLASSES: Final = (
 #: Number of classes, at the head of :data:`CLASSES`, that are sown each year and rotate.
 CROPS: Final = 6
 
-_SOIL, _LEAF, _STRAW, _FLOWER, _BROAD, _NEEDLE, _LITTER, _WATER, _ROOF, _ASPHALT, _CHAR = range(11)
+(_SOIL, _LEAF, _STRAW, _FLOWER, _BROAD, _NEEDLE, _LITTER, _WATER, _ROOF, _ASPHALT) = (
+    SURFACES.index(name)
+    for name in (
+        'soil',
+        'leaf',
+        'straw',
+        'flower',
+        'broadleaf',
+        'needle',
+        'litter',
+        'water',
+        'roof',
+        'asphalt',
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -165,19 +162,22 @@ def draw_growth(
 def cover_fractions(growth: Growth, days: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of each endmember in each unit of land on each day.
 
-    Annual crops follow the double logistic of Beck et al. (2006), equation 3, on green cover
-    instead of NDVI: ``w + (m - w) (1/(1+exp(-mS(t-S))) + 1/(1+exp(mA(t-A))) - 1)``, with the
-    autumn growth of winter crops as a third logistic under the same senescence.
+    Annual crops follow the double logistic of Beck et al. (2006, Remote Sensing of Environment
+    100, 321-334), on green cover instead of NDVI:
+    ``w + (m - w) (1/(1+exp(-mS(t-S))) + 1/(1+exp(mA(t-A))) - 1)``. Here the two logistics are
+    multiplied, which is the same wherever one of them is near 1 and never falls below 0; the
+    autumn growth of winter crops is a third one under the same senescence. The dates are own
+    estimates for Western Europe.
 
     Args:
         growth: The N units.
         days: Days since 1970-01-01, ``(T,)``.
 
     Returns:
-        Shares ``(T, N, E)`` in the order of :data:`ENDMEMBERS`; they sum to 1.
+        Shares ``(T, N, E)`` in the order of :data:`~.spectra.SURFACES`; they sum to 1.
     """
     t, n = len(days), len(growth.share)
-    out = np.zeros((t, n, len(ENDMEMBERS)))
+    out = np.zeros((t, n, len(SURFACES)))
     _grow_crops(out, growth, days)
     year = np.datetime64('1970-01-01', 'D') + np.round(days).astype('timedelta64[D]')
     doy = (year - year.astype('datetime64[Y]')).astype(float)[:, None] + 1

@@ -73,12 +73,17 @@ def draw_landscape(
     rows += 1.2 * smooth_noise(size, 24, rng=rng, slope=6)
     columns += 1.2 * smooth_noise(size, 24, rng=rng, slope=6)
     seeds = rng.uniform(0, 1, (blocks, 2)) * (h, w)
-    distance = np.hypot(rows - seeds[:, 0, None, None], columns - seeds[:, 1, None, None])
-    block = distance.argmin(0)
+    # One seed at a time: all distances at once would need blocks x H x W.
+    near, far = np.full((2, h, w), np.inf)
+    block, second = np.zeros((2, h, w), int)
+    for index, (row, column) in enumerate(seeds):
+        distance = np.hypot(rows - row, columns - column)
+        nearest, next_best = distance < near, distance < far
+        second = np.where(nearest, block, np.where(next_best, index, second))
+        far = np.where(nearest, near, np.where(next_best, distance, far))
+        block, near = np.where(nearest, index, block), np.where(nearest, distance, near)
     # Distance in pixels to the line halfway between the two nearest seeds.
-    first, second = np.argsort(distance, axis=0)[:2]
-    near, far = np.sort(distance, axis=0)[:2]
-    apart = np.hypot(*(seeds[first] - seeds[second]).transpose(2, 0, 1))
+    apart = np.hypot(*(seeds[block] - seeds[second]).transpose(2, 0, 1))
     road = (far**2 - near**2) / (2 * apart) < 0.8
 
     angle = rng.uniform(0, np.pi, blocks)[block]
