@@ -42,7 +42,9 @@ class TimeStage(nn.Module):
         mlp_ratio: float,
     ) -> None:
         super().__init__()
-        self.embed = nn.Linear(in_features + segment, dim)
+        # With one pixel a date is clear as a whole or left out: the mask would say nothing.
+        self.takes_mask = segment > 1
+        self.embed = nn.Linear(in_features + segment * self.takes_mask, dim)
         self.norm = nn.LayerNorm(dim)
         self.act = nn.GELU()
         self.blocks = nn.ModuleList(
@@ -72,8 +74,9 @@ class TimeStage(nn.Module):
         """
         # where, not a product: NaN times zero is NaN.
         seen = torch.where(clear[..., None], values, 0).flatten(-2)
-        x = self.embed(torch.cat([seen, clear.to(seen.dtype)], -1)) + dates[:, None]
-        x = self.act(self.norm(x))
+        if self.takes_mask:
+            seen = torch.cat([seen, clear.to(seen.dtype)], -1)
+        x = self.act(self.norm(self.embed(seen) + dates[:, None]))
         if len(self.blocks):
             known = clear.any(-1).flatten(0, 1)
             # A finite floor: a row of minus infinity would make softmax NaN.
