@@ -1,5 +1,6 @@
 """Pieces of paths for views: N paths of L pixels per sample, of any kind, in a square region."""
 
+from functools import cached_property
 from typing import Any, Final, Literal, get_args
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from ..keys import IMAGE
 from .dates import observed
 from .draws import integers, uniform
-from .guided import guided_walks
+from .guided import step_logits, walk_along
 from .paths import (
     column_snake,
     columns,
@@ -21,15 +22,12 @@ from .paths import (
 )
 from .planar import masks_to_planes, to_planes
 
-__all__ = ['MIXED', 'Kind', 'Region', 'check_kind', 'draw_paths', 'draw_region']
+__all__ = ['MIXED', 'Kind', 'Region', 'check_kind', 'draw_paths']
 
 #: What a path can be; 'mixed' draws one of :data:`MIXED` for each sample.
 Kind = Literal['mixed', 'rows', 'columns', 'snake', 'hilbert', 'spiral', 'walk', 'guided']
 #: The kinds that 'mixed' draws from.
 MIXED: Final = tuple(kind for kind in get_args(Kind) if kind != 'mixed')
-
-#: Size ``(h, w)`` of a region, and the row and column of its corner per sample, ``(B, 2)``.
-Region = tuple[int, int, Tensor]
 
 
 def check_kind(kind: str) -> None:
@@ -38,33 +36,50 @@ def check_kind(kind: str) -> None:
         raise ValueError(f'expected kind to be one of {get_args(Kind)}, got {kind!r}')
 
 
-def draw_region(
-    batch: dict[str, Any], side: int, *, generator: torch.Generator | None = None
-) -> Region:
-    """Draw where in each sample paths may run: a square, or what of it fits the image.
+class Region:
+    """A random square in each sample, or what of it fits the image: where paths may run.
 
     Views whose paths run in the same small region meet in some pixels.
-
-    Args:
-        batch: ``image`` ``(B, T, C, H, W)``.
-        side: Side of the square in pixels.
-        generator: Source of randomness; torch's default without one.
-
-    Returns:
-        Size of the region and its corners.
     """
-    image = batch[IMAGE]
-    height, width = image.shape[-2:]
-    high, wide = min(side, height), min(side, width)
-    corner = [
-        integers(room, (len(image),), generator=generator, device=image.device)
-        for room in (height - high + 1, width - wide + 1)
-    ]
-    return high, wide, torch.stack(corner, 1)
+
+    def __init__(
+        self, batch: dict[str, Any], side: int, *, generator: torch.Generator | None = None
+    ) -> None:
+        """Draw a region.
+
+        Args:
+            batch: ``image`` ``(B, T, C, H, W)``, and ``valid`` and ``mask_clear`` if any.
+            side: Side of the square in pixels.
+            generator: Source of randomness; torch's default without one.
+        """
+        image = batch[IMAGE]
+        height, self.grid_width = image.shape[-2:]
+        self.batch = batch
+        self.height, self.width = min(side, height), min(side, self.grid_width)
+        self.top, self.left = (
+            integers(room, (len(image), 1, 1), generator=generator, device=image.device)
+            for room in (height - self.height + 1, self.grid_width - self.width + 1)
+        )
+
+    def to_grid(self, local: Tensor) -> Tensor:
+        """Turn indices ``(B or 1, N, L)`` of the region into ``(B, N, L)`` of the image."""
+        row, column = local // self.width, local % self.width
+        return (self.top + row) * self.grid_width + self.left + column
+
+    @property
+    def block(self) -> Tensor:
+        """All pixels of the region, ``(B, h, w)`` int64."""
+        return self.to_grid(rows(self.height, self.width).to(self.top.device)[None])
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """Scores of the steps of guided walks, ``(B, 4, h, w)``; the views share them."""
+        image = to_planes(self.batch[IMAGE], self.block).permute(0, 3, 2, 1, 4)
+        clear = masks_to_planes(observed(self.batch)[1], self.block).transpose(1, 2)
+        return step_logits(image, mask_clear=clear)
 
 
 def draw_paths(
-    batch: dict[str, Any],
     kind: Kind,
     n: int,
     length: int,
@@ -77,11 +92,10 @@ def draw_paths(
     Rows and columns shorter than *length* go on in the next one, in the way of a snake.
 
     Args:
-        batch: ``image`` ``(B, T, C, H, W)``; guided walks also look at ``mask_clear``.
         kind: What paths to draw.
         n: Paths per sample.
         length: Pixels per path.
-        region: Where they may run, from :func:`draw_region`.
+        region: Where they may run, drawn before.
         generator: Source of randomness; torch's default without one.
 
     Returns:
@@ -90,33 +104,23 @@ def draw_paths(
     Raises:
         ValueError: If a curve of the region has fewer pixels than *length*.
     """
-    image = batch[IMAGE]
-    high, wide, _ = region
+    batch, device = len(region.top), region.top.device
     if kind == 'mixed':
-        drawn = integers(len(MIXED), (len(image), 1, 1), generator=generator, device=image.device)
-        paths = drawn.new_zeros(len(image), n, length)
+        drawn = integers(len(MIXED), (batch, 1, 1), generator=generator, device=device)
+        paths = drawn.new_zeros(batch, n, length)
         for i, one in enumerate(MIXED):
-            piece = draw_paths(batch, one, n, length, region=region, generator=generator)
+            piece = draw_paths(one, n, length, region=region, generator=generator)
             paths = torch.where(drawn == i, piece, paths)
         return paths
 
+    size = region.height, region.width
     if kind == 'walk':
-        local = random_walks(
-            high, wide, n, length, batch=len(image), generator=generator, device=image.device
-        )
+        local = random_walks(*size, n, length, batch=batch, generator=generator, device=device)
     elif kind == 'guided':
-        block = _to_grid(rows(high, wide).to(image.device)[None], region, image.shape[-1])
-        local = guided_walks(
-            to_planes(image, block).permute(0, 3, 2, 1, 4),
-            n,
-            length,
-            mask_clear=masks_to_planes(observed(batch)[1], block).transpose(1, 2),
-            generator=generator,
-        )
+        local = walk_along(region.logits, n, length, generator=generator)
     else:
-        curve = _curve(kind, high, wide, length).to(image.device)
-        local = _pieces(curve, len(image), n, length, generator)
-    return _to_grid(local, region, image.shape[-1])
+        local = _pieces(_curve(kind, *size, length).to(device), batch, n, length, generator)
+    return region.to_grid(local)
 
 
 def _curve(kind: Kind, high: int, wide: int, length: int) -> Tensor:
@@ -151,10 +155,3 @@ def _pieces(
     pick = order[:, torch.arange(n, device=curve.device) % len(starts)]
     steps = torch.arange(length, device=curve.device)
     return curve.flatten()[starts[pick][..., None] + offset + steps]
-
-
-def _to_grid(local: Tensor, region: Region, width: int) -> Tensor:
-    """Turn indices ``(B or 1, N, L)`` of a region into ``(B, N, L)`` of the whole grid."""
-    _, wide, corner = region
-    shift = corner[:, 0] * width + corner[:, 1]
-    return local // wide * width + local % wide + shift[:, None, None]

@@ -7,8 +7,7 @@ from torch import nn
 
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR
 from .dates import Dates, check_dates, draw_dates, observed, take_dates
-from .paths import rows
-from .pieces import draw_region
+from .pieces import Region
 from .planar import masks_to_planes, to_planes
 
 __all__ = ['ResamplingMultiView']
@@ -94,10 +93,7 @@ class ResamplingMultiView(nn.Module):
             ):
                 drawn = {'frames': frames, 'keep': keep}
                 if side is not None:
-                    high, wide, corner = draw_region(batch, side, generator=generator)
-                    height, width = batch[IMAGE].shape[-2:]
-                    block = rows(height, width)[:high, :wide].to(corner.device)
-                    drawn['block'] = block + (corner[:, :1] * width + corner[:, 1:])[..., None]
+                    drawn['block'] = Region(batch, side, generator=generator).block
                 params.append(drawn)
         return params
 

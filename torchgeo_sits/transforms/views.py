@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
 from .dates import Dates, check_dates, draw_dates, observed, take_dates
-from .pieces import Kind, Region, check_kind, draw_paths, draw_region
+from .pieces import Kind, Region, check_kind, draw_paths
 from .planar import PATHS, PLANES, SIZE, masks_to_planes, to_planes
 
 __all__ = ['PlanarMultiView', 'RandomPlanarView']
@@ -103,9 +103,9 @@ class RandomPlanarView(nn.Module):
             bool.
         """
         if region is None:
-            region = draw_region(batch, self.region, generator=generator)
+            region = Region(batch, self.region, generator=generator)
         paths = draw_paths(
-            batch, self.kind, self.num_paths, self.length, region=region, generator=generator
+            self.kind, self.num_paths, self.length, region=region, generator=generator
         )
         if dates is None:
             frames, keep = draw_dates(batch, self.dates, generator=generator)
@@ -265,7 +265,7 @@ class PlanarMultiView(nn.Module):
         Returns:
             Parameters of :class:`RandomPlanarView`, one dictionary per view.
         """
-        region = draw_region(batch, self.global_view.region, generator=generator)
+        region = Region(batch, self.global_view.region, generator=generator)
         params = []
         for view, number in self._groups():
             frames, keep = draw_dates(batch, view.dates, views=number, generator=generator)
