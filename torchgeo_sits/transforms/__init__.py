@@ -1,5 +1,8 @@
 """Transforms of batches: paths, planes, views and augmentations."""
 
+from .base import SeriesAugmentation, SeriesSequential
+from .clouds import RandomCloudGaps
+from .geometry import SeriesGeometry
 from .guided import guided_walks
 from .paths import (
     column_snake,
@@ -21,8 +24,9 @@ from .planar import (
     masks_to_planes,
     to_planes,
 )
-from .radiometric import Normalize
+from .radiometric import Normalize, RandomGainOffset
 from .resampling import ResamplingMultiView
+from .temporal import RandomDateDrop, RandomDateJitter
 from .views import PlanarMultiView, RandomPlanarView
 
 __all__ = [
@@ -31,8 +35,15 @@ __all__ = [
     'SIZE',
     'Normalize',
     'PlanarMultiView',
+    'RandomCloudGaps',
+    'RandomDateDrop',
+    'RandomDateJitter',
+    'RandomGainOffset',
     'RandomPlanarView',
     'ResamplingMultiView',
+    'SeriesAugmentation',
+    'SeriesGeometry',
+    'SeriesSequential',
     'column_snake',
     'columns',
     'coverage',

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from ..keys import IMAGE, MASK_CLEAR, VALID
+from .base import SeriesAugmentation
+from .draws import uniform
 
-__all__ = ['Normalize']
+__all__ = ['Normalize', 'RandomGainOffset']
 
 
 class Normalize(nn.Module):
@@ -72,3 +74,47 @@ class Normalize(nn.Module):
         if VALID in batch:
             image = image.masked_fill(~batch[VALID][..., None, None, None], 0.0)
         return {**batch, IMAGE: image}
+
+
+class RandomGainOffset(SeriesAugmentation):
+    """Multiply and shift each band of each date at random: ``image * gain + offset``.
+
+    This is what is left of atmosphere, sun and view angle after correction: different from
+    date to date and from band to band, the same for all pixels of a frame. Values are never
+    clipped (Kornia's brightness clips at 1, which reflectance exceeds over snow and cloud).
+    Pixels that were not observed keep their value.
+    """
+
+    def __init__(self, gain: float = 0.1, offset: float = 0.1, *, p: float = 1.0) -> None:
+        """Initialise a new RandomGainOffset instance.
+
+        Args:
+            gain: Gains are uniform in ``[1 - gain, 1 + gain]``.
+            offset: Offsets are uniform in ``[-offset, offset]``, in the unit of the image:
+                standard deviations after :class:`Normalize`, else reflectance.
+            p: Probability that a sample is augmented.
+
+        Raises:
+            ValueError: If a number is negative, *gain* is 1 or more, or *p* is out of range.
+        """
+        super().__init__(p=p)
+        if not 0 <= gain < 1 or offset < 0:
+            raise ValueError(f'expected 0 <= gain < 1 and offset >= 0, got {gain} and {offset}')
+        self.gain = gain
+        self.offset = offset
+
+    def generate_parameters(
+        self, batch: dict[str, Any], *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Draw ``gain`` and ``offset``, ``(B, T, C)`` each."""
+        image = batch[IMAGE]
+        u = uniform((2, *image.shape[:3]), generator=generator, device=image.device)
+        gain, offset = 2 * u - 1
+        return {'gain': 1 + self.gain * gain, 'offset': self.offset * offset}
+
+    def apply_transform(self, batch: dict[str, Any], params: dict[str, Tensor]) -> dict[str, Any]:
+        """Multiply and shift what was observed."""
+        image = batch[IMAGE]
+        gain, offset = (params[key].to(image.dtype)[..., None, None] for key in ('gain', 'offset'))
+        seen = (batch[MASK_CLEAR] & batch[VALID][..., None, None])[:, :, None]
+        return {**batch, IMAGE: torch.where(seen, torch.addcmul(offset, image, gain), image)}
