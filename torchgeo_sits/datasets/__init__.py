@@ -1,8 +1,8 @@
 """Data sets of dated rasters, as TorchGeo data sets."""
 
-from .catalogue import RastersNotFoundError
 from .combine import LabelledTimeSeries, TimeSeriesUnion, merge_series
 from .filenames import RasterName, parse_name
+from .scenes import RastersNotFoundError
 from .sentinel2 import Sentinel2TimeSeries
 from .timeseries import RasterTimeSeries
 

@@ -1,63 +1,18 @@
-"""From a list of files to a list of products: what each holds, where, and when."""
+"""From files to products: which files belong together, and which bands they hold."""
 
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
 import pandas as pd
-from rasterio import open as open_raster
-from rasterio.crs import CRS
-from rasterio.errors import RasterioError
-from torchgeo.datasets import DatasetNotFoundError
 
-from .filenames import ANCILLARY_BANDS, KNOWN_NAMES, RasterName, parse_name
-from .reading import spectral_indexes
+from .filenames import ANCILLARY_BANDS, RasterName
+from .scenes import Scene, list_examples
 
-__all__ = [
-    'Product',
-    'RastersNotFoundError',
-    'Scene',
-    'acquisition_interval',
-    'catalogue',
-    'list_examples',
-    'scan',
-]
-
-Bounds = tuple[float, float, float, float]
-
-
-class RastersNotFoundError(DatasetNotFoundError):
-    """No folder or no rasters where they were looked for; the message says where."""
-
-    def __init__(self, message: str) -> None:
-        FileNotFoundError.__init__(self, message)
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """One file: what its name and its header say.
-
-    Attributes:
-        path: The file.
-        name: What its name says.
-        crs: Its coordinate reference system.
-        bounds: West, south, east, north, in units of *crs*.
-        res: Width and height of a pixel, in units of *crs*.
-        indexes: Numbers of its bands, from 1, without an alpha channel.
-        descriptions: Names of these bands; empty where the file does not name each.
-    """
-
-    path: str
-    name: RasterName
-    crs: CRS
-    bounds: Bounds
-    res: tuple[float, float]
-    indexes: tuple[int, ...]
-    descriptions: tuple[str, ...]
+__all__ = ['Product', 'acquisition_interval', 'catalogue']
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,113 +28,6 @@ class Product:
     name: RasterName
     scenes: tuple[Scene, ...]
     sources: dict[str, tuple[str, int]]
-
-
-def list_examples(items: Sequence[object], limit: int = 3) -> str:
-    """Name the first few of *items*, and count the others."""
-    shown = ', '.join(f"'{item}'" for item in items[:limit])
-    return shown if len(items) <= limit else f'{shown} and {len(items) - limit} more'
-
-
-def scan(
-    files: Sequence[str],
-    *,
-    unreadable: Literal['raise', 'skip'],
-    filename_regex: str | None = None,
-    date_format: str = '%Y%m%d',
-) -> list[Scene]:
-    """Read the names and headers of rasters.
-
-    Args:
-        files: The rasters, in the order in which they are to be kept.
-        unreadable: What to do about a file that does not open: fail, or leave it out with one
-            warning for all such files.
-        filename_regex: See :func:`~torchgeo_sits.datasets.filenames.parse_name`.
-        date_format: See :func:`~torchgeo_sits.datasets.filenames.parse_name`.
-
-    Returns:
-        One scene per file with a date in its name. Others are left out with one warning.
-
-    Raises:
-        ValueError: If no name holds a date, or a raster has no CRS.
-        OSError: If a file does not open and *unreadable* is ``'raise'``.
-    """
-    names = {
-        path: parse_name(path, filename_regex=filename_regex, date_format=date_format)
-        for path in files
-    }
-    dated = [(path, name) for path, name in names.items() if name is not None]
-    dateless = [path for path, name in names.items() if name is None]
-    if not dated:
-        raise ValueError(
-            f'no date found in the names of {len(files)} rasters, such as '
-            f"'{files[0]}'. Names like these are understood: {KNOWN_NAMES}. For others give "
-            "filename_regex with a group 'date', and date_format."
-        )
-    if dateless:
-        warnings.warn(
-            f'{len(dateless)} rasters without a date in their names are ignored: '
-            f'{list_examples(dateless)}',
-            UserWarning,
-            stacklevel=3,
-        )
-
-    def header(item: tuple[str, RasterName]) -> Scene | RasterioError:
-        try:
-            return _read_header(*item)
-        except RasterioError as error:
-            return error
-
-    with ThreadPoolExecutor(4) as pool:  # opening waits for the disk or the network
-        results = list(pool.map(header, dated))
-    scenes = [result for result in results if isinstance(result, Scene)]
-    broken = [
-        path
-        for (path, _), result in zip(dated, results, strict=True)
-        if not isinstance(result, Scene)
-    ]
-    if broken and unreadable == 'raise':
-        error = next(result for result in results if not isinstance(result, Scene))
-        raise OSError(
-            f'{len(broken)} of {len(dated)} rasters cannot be opened: {list_examples(broken)} '
-            f'({error}). Fetch or write them again, remove them, or leave them out with '
-            "unreadable='skip'."
-        )
-    if broken:
-        warnings.warn(
-            f'{len(broken)} of {len(dated)} rasters cannot be opened and are left out: '
-            f'{list_examples(broken)}',
-            UserWarning,
-            stacklevel=3,
-        )
-    if not scenes:
-        raise RastersNotFoundError(
-            f'none of {len(dated)} rasters can be opened: {list_examples(broken)}'
-        )
-    return scenes
-
-
-def _read_header(path: str, name: RasterName) -> Scene:
-    """Open one raster and close it again."""
-    with open_raster(path, sharing=False) as source:
-        if source.crs is None:
-            raise ValueError(
-                f"'{path}' has no coordinate reference system: write it into the file, for "
-                'instance with `rio edit-info --crs`'
-            )
-        indexes = spectral_indexes(source)
-        named = [source.descriptions[i - 1] for i in indexes]
-        complete = all(named) and len(set(named)) == len(named)
-        left, bottom, right, top = source.bounds
-        return Scene(
-            path=path,
-            name=name,
-            crs=source.crs,
-            bounds=(min(left, right), min(bottom, top), max(left, right), max(bottom, top)),
-            res=(abs(source.res[0]), abs(source.res[1])),
-            indexes=indexes,
-            descriptions=tuple(str(band).strip() for band in named) if complete else (),
-        )
 
 
 def catalogue(

@@ -10,9 +10,10 @@ import pandas as pd
 from geopandas import GeoSeries
 from numpy.typing import NDArray
 
-from .catalogue import Scene, list_examples
 from .footprints import footprint, meets, to_pyproj
-from .reading import Grid, RasterReader
+from .grid import Grid
+from .reading import RasterReader
+from .scenes import Scene, list_examples
 
 __all__ = ['CloudMasks']
 

@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 
 from torchgeo.datasets.utils import Path, find_files
 
-from .catalogue import RastersNotFoundError
+from .scenes import RastersNotFoundError
 
 __all__ = ['RASTER_EXTENSIONS', 'list_rasters']
 

@@ -12,8 +12,8 @@ from rasterio.crs import CRS as RasterCRS
 from rasterio.transform import from_origin
 from rasterio.warp import calculate_default_transform, transform_bounds
 
-from .catalogue import Scene
-from .reading import TOLERANCE, Grid
+from .grid import TOLERANCE, Grid
+from .scenes import Scene
 
 __all__ = ['finest', 'footprint', 'meets', 'snapped', 'to_pyproj']
 
@@ -50,7 +50,7 @@ def meets(geometry: GeoSeries, grid: Grid) -> NDArray[np.bool_]:
         grid: The window.
 
     Returns:
-        ``(N,)`` bool. Less than :data:`~torchgeo_sits.datasets.reading.TOLERANCE` of a pixel
+        ``(N,)`` bool. Less than :data:`~torchgeo_sits.datasets.grid.TOLERANCE` of a pixel
         is a touch: coordinates of neighbouring tiles are rounded.
     """
     shapes: NDArray[Any] = np.asarray(geometry.values)

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,86 +15,16 @@ from rasterio import open as open_raster
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader
-from rasterio.transform import Affine, from_origin
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-__all__ = ['Grid', 'RasterReader', 'spectral_indexes']
+from .grid import Grid
 
-#: Share of a pixel by which two grids may differ and still count as the same one.
-TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """The pixels to read: a north-up grid in a coordinate reference system.
-
-    Attributes:
-        left: West edge, in units of *crs*.
-        top: North edge, in units of *crs*.
-        xres: Width of a pixel, in units of *crs*.
-        yres: Height of a pixel, in units of *crs*.
-        width: Number of columns.
-        height: Number of rows.
-        crs: Coordinate reference system.
-    """
-
-    left: float
-    top: float
-    xres: float
-    yres: float
-    width: int
-    height: int
-    crs: CRS
-
-    @property
-    def transform(self) -> Affine:
-        """Affine transformation of (column, row) to coordinates."""
-        return from_origin(self.left, self.top, self.xres, self.yres)
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east and north edge, in units of the CRS."""
-        return (
-            self.left,
-            self.top - self.height * self.yres,
-            self.left + self.width * self.xres,
-            self.top,
-        )
-
-    def offset_in(self, transform: Affine) -> tuple[float, float] | None:
-        """Column and row of this grid's corner in a raster of the same pixel size.
-
-        Args:
-            transform: Affine transformation of the raster, in the CRS of this grid.
-
-        Returns:
-            The column and row, not rounded; None where pixel sizes or axes differ by more
-            than :data:`TOLERANCE` of a pixel from one end of this grid to the other.
-        """
-        drift = max(
-            abs(transform.a / self.xres - 1) * self.width,
-            abs(transform.e / -self.yres - 1) * self.height,
-            abs(transform.b / self.xres) * self.height,
-            abs(transform.d / self.yres) * self.width,
-        )
-        if drift > TOLERANCE:
-            return None
-        return (self.left - transform.c) / transform.a, (self.top - transform.f) / transform.e
-
-
-def spectral_indexes(source: DatasetReader) -> tuple[int, ...]:
-    """Numbers (from 1) of the bands of an open raster that are not an alpha channel."""
-    return tuple(
-        i
-        for i, colour in zip(source.indexes, source.colorinterp, strict=True)
-        if colour != ColorInterp.alpha
-    )
+__all__ = ['RasterReader']
 
 
 class _Handle:
-    """An open raster with what each read needs to know; asking GDAL anew takes longer than reading."""
+    """An open raster with what each read needs to know: asking GDAL takes longer than reading."""
 
     def __init__(self, path: str, nodata: float | None, default_nodata: float | None) -> None:
         self.source = open_raster(path, sharing=False)

@@ -14,19 +14,21 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.crs import CRS as RasterCRS
-from rasterio.enums import Resampling
 from torchgeo.datasets import GeoDataset, IntersectionDataset, RasterDataset, UnionDataset
 from torchgeo.datasets.utils import GeoSlice, Path, Sample
 
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
-from .catalogue import Product, Scene, acquisition_interval, catalogue, list_examples, scan
+from .catalogue import Product, acquisition_interval, catalogue
 from .clouds import CloudMasks
 from .combine import LabelledTimeSeries, TimeSeriesUnion, is_labels, is_series
 from .filenames import utc
 from .files import list_rasters
 from .footprints import finest, footprint, meets, snapped, to_pyproj
+from .frames import FrameReader
+from .grid import Grid
 from .plotting import plot_series
-from .reading import Grid, RasterReader
+from .reading import RasterReader
+from .scenes import Scene, list_examples, scan
 
 __all__ = ['RasterTimeSeries']
 
@@ -133,10 +135,6 @@ class RasterTimeSeries(RasterDataset):
         self.nodata = self.nodata if nodata is None else nodata
         self.filename_regex = filename_regex or self.filename_regex
         self.date_format = date_format or self.date_format
-        self._reader = RasterReader(
-            nodata=self.nodata, default_nodata=self.default_nodata, cache=cache
-        )
-        self._unread: set[str] = set()
         self._crs_made: tuple[CRS, RasterCRS] | None = None
 
         masks = [] if cloud_paths is None else list_rasters(cloud_paths)
@@ -151,8 +149,8 @@ class RasterTimeSeries(RasterDataset):
         )
         products, self.all_bands, self.bands = found
         self._products = {product.scenes[0].path: product for product in products}
-        target = self._target([s for p in products for s in p.scenes], crs)
         scenes = [scene for product in products for scene in product.scenes]
+        target = self._target(scenes, crs)
         self._res = _pair(res) if res is not None else finest(scenes, target)
         intervals = [acquisition_interval(product.name, group_by) for product in products]
         self.index = GeoDataFrame(
@@ -164,7 +162,13 @@ class RasterTimeSeries(RasterDataset):
             ],
             crs=to_pyproj(target) if crs is None else CRS.from_user_input(crs),
         )
-        self._clouds = self._cloud_masks(masks, clear_values)
+        self._frames = FrameReader(
+            self.bands,
+            RasterReader(nodata=self.nodata, default_nodata=self.default_nodata, cache=cache),
+            clouds=self._cloud_masks(masks, clear_values),
+            calibrate=self._calibrate,
+            unreadable=unreadable,
+        )
 
     def _scan(self, files: Sequence[str]) -> list[Scene]:
         """Names and headers of *files*."""
@@ -292,7 +296,7 @@ class RasterTimeSeries(RasterDataset):
                 f'{self.bounds}'
             )
         grid = snapped(grid, [scene for a in acquisitions for p in a for scene in p.scenes])
-        image, clear = self._read(acquisitions, grid)
+        image, clear = self._frames.read(acquisitions, grid)
         firsts = [min(product.name.time for product in a) for a in acquisitions]
         times = np.array([int(first.timestamp()) for first in firsts], np.int64)
 
@@ -338,83 +342,9 @@ class RasterTimeSeries(RasterDataset):
         products.sort(key=lambda product: (key(product), product.scenes[0].path))
         return [list(group) for _, group in groupby(products, key)]
 
-    def _read(
-        self, acquisitions: Sequence[Sequence[Product]], grid: Grid
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Read frames ``(T, C, H, W)`` and what is clear in them ``(T, H, W)``."""
-        shape = (len(acquisitions), grid.height, grid.width)
-        image = np.zeros((shape[0], len(self.bands), *shape[1:]), np.float32)
-        clear = np.zeros(shape, bool)
-        self._reader.reserve(sum(len(p.scenes) for a in acquisitions for p in a))
-        near = None
-        if self._clouds is not None:
-            near = self._clouds.within(grid)
-            self._clouds.reserve(int(near.sum()))
-        unread: list[str] = []
-
-        def frame(i: int) -> None:
-            for product in acquisitions[i]:
-                try:
-                    self._mosaic(image[i], clear[i], product, grid)
-                except OSError:
-                    if self.unreadable == 'raise':
-                        raise
-                    unread.append(product.scenes[0].path)
-                if clear[i].all():
-                    break
-            if self._clouds is None or near is None or not clear[i].any():
-                return
-            time = min(product.name.time for product in acquisitions[i])
-            try:
-                mask = self._clouds.read(time, grid, near)
-            except OSError as error:
-                if self.unreadable == 'raise':
-                    raise
-                unread.append(str(error).split("'")[1])
-                mask = np.zeros_like(clear[i])
-            if mask is not None:
-                clear[i] &= mask
-
-        self._reader.map(frame, len(acquisitions))
-        new = sorted(set(unread) - self._unread)
-        if new:
-            self._unread.update(new)
-            warnings.warn(
-                f'{len(new)} rasters cannot be read and count as unobserved: {list_examples(new)}',
-                UserWarning,
-                stacklevel=3,
-            )
-        return image, clear
-
-    def _mosaic(
-        self,
-        image: NDArray[np.float32],
-        observed: NDArray[np.bool_],
-        product: Product,
-        grid: Grid,
-    ) -> None:
-        """Fill the pixels of a frame ``(C, H, W)`` that are not *observed* yet, in place."""
-        by_file: dict[str, list[int]] = {}
-        for channel, band in enumerate(self.bands):
-            by_file.setdefault(product.sources[band][0], []).append(channel)
-        data = np.empty_like(image)
-        seen = ~observed
-        for path, channels in by_file.items():
-            indexes = [product.sources[self.bands[channel]][1] for channel in channels]
-            values, valid = self._reader.read(path, indexes, grid, resampling=Resampling.bilinear)
-            data[channels] = values
-            seen &= valid
-            if not seen.any():
-                return
-        self._calibrate(data, product.scenes[0].path)
-        np.copyto(image, data, where=seen)
-        observed |= seen
-
     def close(self) -> None:
         """Close all open files; the next sample opens what it needs."""
-        self._reader.close()
-        if self._clouds is not None:
-            self._clouds.close()
+        self._frames.close()
 
     def __and__(self, other: GeoDataset) -> IntersectionDataset:
         """Join with labels by place whatever their date, or with images as TorchGeo does."""
