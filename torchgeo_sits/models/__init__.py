@@ -1,16 +1,26 @@
 """Encoders of satellite image time series, one protocol for all of them."""
 
+from .api import ENCODERS, build_encoder, register_models
+from .checkpoint import CARD_KEY, EncoderCard, encoder_card, load_encoder, load_weights
 from .encoder import Depth, PlaneFeatures, SITSEncoder
 from .planar_vit import PlanarViT, planar_vit_base, planar_vit_small, planar_vit_tiny
 from .temporal_encoding import TemporalEncoding
 
 __all__ = [
+    'CARD_KEY',
+    'ENCODERS',
     'Depth',
+    'EncoderCard',
     'PlanarViT',
     'PlaneFeatures',
     'SITSEncoder',
     'TemporalEncoding',
+    'build_encoder',
+    'encoder_card',
+    'load_encoder',
+    'load_weights',
     'planar_vit_base',
     'planar_vit_small',
     'planar_vit_tiny',
+    'register_models',
 ]

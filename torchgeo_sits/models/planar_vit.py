@@ -4,11 +4,11 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from .chunks import map_chunks
 from .encoder import Depth, PlaneFeatures, SITSEncoder
+from .path_stage import PathStage
 from .temporal_encoding import TemporalEncoding
 from .time_stage import TimeStage
 
@@ -16,7 +16,7 @@ __all__ = ['PlanarViT', 'planar_vit_base', 'planar_vit_small', 'planar_vit_tiny'
 
 
 class PlanarViT(SITSEncoder):
-    r"""Vision transformer on planes: time first, then along the path.
+    """Vision transformer on planes: time first, then along the path.
 
     A plane keeps time on one axis and an ordered path of pixels on the other (Deep-STaR,
     Chelali et al. 2021). A token is a segment of *segment* consecutive pixels of a path. The
@@ -24,11 +24,10 @@ class PlanarViT(SITSEncoder):
     transformer then runs along each path. For a map, the rows and the columns of the image
     are encoded as planes and folded back, the mean of the two.
 
-    Position along a path enters as a fixed distance penalty :math:`-m_h |i - j|` on the
-    attention scores of head h with :math:`m_h = 2^{-8 h / H}` (ALiBi, Press et al. 2022,
-    https://arxiv.org/abs/2108.12409). It has no weights and holds for any length, so one
-    weight file fits any plane and any image. It is symmetric: a path read backwards gives
-    the same features, and with segments of one pixel, so do a flipped or transposed map.
+    No weight depends on T, H, W, or the length or number of paths, so one weight file fits any
+    plane and any image. Position along a path is relative and symmetric
+    (:class:`~.path_stage.PathStage`): a path read backwards gives the same features, and with
+    segments of one pixel, so does a flipped or transposed map.
 
     Args:
         in_channels: Number of bands C.
@@ -119,15 +118,13 @@ class PlanarViT(SITSEncoder):
         self.early_norm = nn.LayerNorm(embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(embed_dim))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
-        rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
-        self.blocks = nn.ModuleList(
-            Block(embed_dim, num_heads, mlp_ratio, qkv_bias=True, drop_path=rate) for rate in rates
+        self.path_stage = PathStage(
+            dim=embed_dim,
+            depth=depth,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            drop_path=drop_path,
         )
-        self.late_norm = nn.LayerNorm(embed_dim)
-        slopes = 2.0 ** (-8 * torch.arange(1, num_heads + 1) / num_heads)
-        self.register_buffer('slopes', slopes, persistent=False)
-
-    slopes: Tensor
 
     def embed(
         self,
@@ -338,18 +335,9 @@ class PlanarViT(SITSEncoder):
 
     def _along_paths(self, tokens: Tensor) -> Tensor:
         """Transformer along each path: ``(B, N, S, D)`` to ``(B, N, S, D)``."""
-        length = tokens.shape[2]
-        steps = torch.arange(length, device=tokens.device)
-        # Four axes: the fused kernels take no mask of three.
-        bias = -self.slopes[None, :, None, None] * (steps[:, None] - steps).abs()
-
-        def run(rows: Tensor) -> Tensor:
-            for block in self.blocks:
-                rows = block(rows, attn_mask=bias.to(rows.dtype))
-            return self.late_norm(rows)
-
-        chunk = max(1, self._chunk(tokens) // length)
-        return map_chunks(run, tokens.flatten(0, 1), dim=0, chunk=chunk).view_as(tokens)
+        chunk = max(1, self._chunk(tokens) // tokens.shape[2])
+        rows = map_chunks(self.path_stage, tokens.flatten(0, 1), dim=0, chunk=chunk)
+        return rows.view_as(tokens)
 
     def _chunk(self, tensor: Tensor) -> int:
         """Tokens to hold at a time."""

@@ -1,0 +1,71 @@
+"""Encoders by name, and their registration with TorchGeo, timm and smp.
+
+The only file that touches TorchGeo's private tables: TorchGeo 0.10 has no public way to
+register a model. There are no published weights yet, so :func:`torchgeo.models.get_weight`
+has nothing to find and no weights enum is registered.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from .encoder import SITSEncoder
+from .planar_vit import planar_vit_base, planar_vit_small, planar_vit_tiny
+
+__all__ = ['ENCODERS', 'build_encoder', 'register_models']
+
+#: Builders of this package's encoders; each takes ``in_channels`` first.
+ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
+    'planar_vit_tiny': planar_vit_tiny,
+    'planar_vit_small': planar_vit_small,
+    'planar_vit_base': planar_vit_base,
+}
+
+
+def build_encoder(name: str, in_channels: int, **kwargs: Any) -> SITSEncoder:
+    """Build an encoder by name.
+
+    Args:
+        name: One of :data:`ENCODERS`, or the name of a :class:`SITSEncoder` that another
+            package registered with :mod:`torchgeo.models`.
+        in_channels: Number of bands.
+        **kwargs: Further arguments of the builder.
+
+    Returns:
+        The encoder, with random weights.
+
+    Raises:
+        ValueError: If there is no encoder of this name.
+    """
+    if name in ENCODERS:
+        return ENCODERS[name](in_channels=in_channels, **kwargs)
+    from torchgeo.models import get_model, list_models
+
+    if name in list_models():
+        model = get_model(name, in_channels=in_channels, **kwargs)
+        if isinstance(model, SITSEncoder):
+            return model
+        raise ValueError(
+            f'{name!r} is a model of TorchGeo but no encoder of time series, got '
+            f'{type(model).__name__}: choose one of {sorted(ENCODERS)}'
+        )
+    raise ValueError(f'expected the name of an encoder, one of {sorted(ENCODERS)}, got {name!r}')
+
+
+def register_models() -> None:
+    """Make the encoders known to TorchGeo, timm and segmentation_models_pytorch.
+
+    Afterwards :func:`torchgeo.models.list_models` and :func:`~torchgeo.models.get_model` see
+    them; ``timm.create_model('sits_planar_vit_tiny', in_chans=T * C, num_classes=0)`` builds
+    them for TorchGeo's own tasks; and smp knows ``sits_planar_vit_tiny`` as an encoder.
+    Calling it again changes nothing, and names that others have taken are left to them.
+    """
+    # Slow to import (seconds), so only here.
+    from torchgeo.models import api as torchgeo_api
+
+    from .smp_encoder import register_smp_encoder
+    from .timm_backbone import register_timm_backbone
+
+    for name, builder in ENCODERS.items():
+        torchgeo_api._model.setdefault(name, builder)
+        register_timm_backbone(f'sits_{name}', encoder=name)
+        register_smp_encoder(f'sits_{name}', encoder=name)

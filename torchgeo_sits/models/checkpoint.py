@@ -1,0 +1,201 @@
+"""Encoders in checkpoints: the card that describes one, and reading it back."""
+
+import pickle
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypedDict
+
+import torch
+from torch import Tensor
+
+from .api import build_encoder
+from .encoder import SITSEncoder
+
+__all__ = ['CARD_KEY', 'EncoderCard', 'encoder_card', 'load_encoder', 'load_weights']
+
+#: Top-level key of a checkpoint that holds the card of its encoder.
+CARD_KEY: Final = 'sits'
+
+
+class EncoderCard(TypedDict):
+    """What a checkpoint says about its encoder, in plain values that any reader can load.
+
+    Attributes:
+        model: Name of the builder.
+        model_kwargs: Keyword arguments of the builder, without ``in_channels``.
+        in_channels: Number of bands.
+        bands: Names of the bands, in the order of the channels.
+        mean: Mean of each band that the data were normalised with.
+        std: Standard deviation of each band that the data were normalised with.
+        version: Version of the package that wrote the checkpoint.
+        encoder: Name of the submodule whose weights are the encoder's: they stand in
+            ``state_dict`` under this name and a dot.
+    """
+
+    model: str
+    model_kwargs: dict[str, Any]
+    in_channels: int
+    bands: list[str]
+    mean: list[float]
+    std: list[float]
+    version: str
+    encoder: str
+
+
+def encoder_card(
+    model: str,
+    encoder: SITSEncoder,
+    *,
+    bands: Sequence[str] = (),
+    mean: Iterable[float] = (),
+    std: Iterable[float] = (),
+    prefix: str = 'backbone',
+) -> EncoderCard:
+    """Describe an encoder, for the top-level key ``'sits'`` of a checkpoint.
+
+    Args:
+        model: Name that builds the encoder, such as ``'planar_vit_tiny'``.
+        encoder: The encoder; its ``config`` is stored.
+        bands: Names of the bands, one per channel, or none where unknown.
+        mean: Mean of each band in the training data, or none where unknown.
+        std: Standard deviation of each band in the training data, or none where unknown.
+        prefix: Name of the submodule of the task whose weights are the encoder's.
+
+    Returns:
+        The card, of plain values only.
+
+    Raises:
+        ValueError: If *bands*, *mean* or *std* are given but not one per channel.
+    """
+    from .. import __version__
+
+    card = EncoderCard(
+        model=model,
+        model_kwargs={k: v for k, v in encoder.config.items() if k != 'in_channels'},
+        in_channels=encoder.in_channels,
+        bands=[str(band) for band in bands],
+        mean=[float(value) for value in mean],
+        std=[float(value) for value in std],
+        version=__version__,
+        encoder=prefix,
+    )
+    sizes = {'bands': len(card['bands']), 'mean': len(card['mean']), 'std': len(card['std'])}
+    for name, size in sizes.items():
+        if size not in (0, encoder.in_channels):
+            raise ValueError(
+                f'expected {name} of {encoder.in_channels} values, one per channel of the '
+                f'encoder, got {size}'
+            )
+    return card
+
+
+def load_encoder(path: str | Path) -> tuple[SITSEncoder, EncoderCard]:
+    """Rebuild the encoder of a checkpoint that a task of this package wrote.
+
+    Args:
+        path: Path of the checkpoint.
+
+    Returns:
+        The encoder with its weights, on the CPU and in evaluation mode, and its card.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not a whole checkpoint of this package, or its weights do
+            not fit the model that its card names.
+    """
+    weights, card = _read(path)
+    encoder = build_encoder(card['model'], card['in_channels'], **card['model_kwargs'])
+    _load(encoder, weights, path)
+    return encoder.eval(), card
+
+
+def load_weights(encoder: SITSEncoder, path: str | Path) -> EncoderCard:
+    """Load the weights of a checkpoint into an encoder that is already built.
+
+    Args:
+        encoder: The encoder, with the architecture and the bands of the checkpoint's.
+        path: Path of the checkpoint.
+
+    Returns:
+        The checkpoint's card.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not a whole checkpoint of this package, or its encoder
+            has another architecture or number of bands.
+    """
+    weights, card = _read(path)
+    if card['in_channels'] != encoder.in_channels:
+        names = f' ({", ".join(card["bands"])})' if card['bands'] else ''
+        raise ValueError(
+            f'{path}: the checkpoint was trained on {card["in_channels"]} bands{names}, the '
+            f'encoder takes {encoder.in_channels}: select the same bands in the data'
+        )
+    _load(encoder, weights, path)
+    return card
+
+
+def _read(path: str | Path) -> tuple[dict[str, Tensor], EncoderCard]:
+    """Weights of the encoder, their prefix removed, and its card."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no checkpoint at {path}: give the path of a .ckpt file')
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        # Also raised for a text file; torch's own message names the class it refused.
+        raise ValueError(
+            f'{path}: not readable as plain tensors and values ({str(error).splitlines()[0]}). '
+            'It is no checkpoint, or holds Python objects, which may run code when loaded: save '
+            'it again with plain hyperparameters'
+        ) from error
+    except (RuntimeError, EOFError, OSError, KeyError) as error:
+        raise ValueError(
+            f'{path}: damaged or cut short ({str(error).splitlines()[0][:200]}). Use another '
+            'checkpoint of the run, or train again'
+        ) from error
+    if not isinstance(content, dict) or not {CARD_KEY, 'state_dict'} <= content.keys():
+        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(
+            f'{path}: not a checkpoint of torchgeo_sits: expected the keys {CARD_KEY!r} and '
+            f"'state_dict', found {_some(found) if isinstance(found, list) else found}"
+        )
+    card = content[CARD_KEY]
+    if missing := sorted(EncoderCard.__required_keys__ - set(card)):
+        raise ValueError(f'{path}: the card {CARD_KEY!r} of the checkpoint lacks {missing}')
+    prefix = f'{card["encoder"]}.'
+    state = content['state_dict']
+    weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    if not weights:
+        raise ValueError(
+            f'{path}: no weights under {prefix!r} in the checkpoint, found {_some(sorted(state))}'
+        )
+    return weights, card
+
+
+def _load(encoder: SITSEncoder, weights: dict[str, Tensor], path: str | Path) -> None:
+    """Load all weights or, where they do not fit, none, and name those that do not."""
+    own = encoder.state_dict()
+    misfits = {
+        'missing': sorted(own.keys() - weights.keys()),
+        'unexpected': sorted(weights.keys() - own.keys()),
+        'of another shape': sorted(
+            f'{key} {tuple(weights[key].shape)}, expected {tuple(own[key].shape)}'
+            for key in own.keys() & weights.keys()
+            if own[key].shape != weights[key].shape
+        ),
+    }
+    if any(misfits.values()):
+        text = '; '.join(f'{name}: {_some(keys)}' for name, keys in misfits.items() if keys)
+        raise ValueError(
+            f'{path}: the weights are those of another model than this '
+            f'{type(encoder).__name__}. {text}. Build the model that the checkpoint names, or '
+            'leave it to load_encoder'
+        )
+    encoder.load_state_dict(weights)
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    """The first few names, and how many there are."""
+    shown = ', '.join(names[:most])
+    return f'{shown}, ... ({len(names)} in all)' if len(names) > most else shown or 'nothing'

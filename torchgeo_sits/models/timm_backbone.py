@@ -1,0 +1,170 @@
+"""Encoders as timm backbones: TorchGeo's own self-supervised tasks can train them."""
+
+import calendar
+from collections.abc import Sequence
+from typing import Any
+
+import timm
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from .encoder import SITSEncoder
+
+__all__ = ['StackedFrames', 'evenly_spaced', 'register_timm_backbone']
+
+
+def evenly_spaced(frames: int, *, year: int = 2020) -> list[int]:
+    """Dates in the middle of equal parts of a year, in seconds since 1970-01-01 UTC.
+
+    Args:
+        frames: Number of dates T.
+        year: Calendar year, UTC.
+
+    Returns:
+        T dates, ascending.
+    """
+    start, end = (calendar.timegm((y, 1, 1, 0, 0, 0)) for y in (year, year + 1))
+    return [start + (2 * i + 1) * (end - start) // (2 * frames) for i in range(frames)]
+
+
+class StackedFrames(nn.Module):
+    """An encoder behind the interface of an image backbone: frames stacked as channels.
+
+    For models that only know ``(B, T * C, H, W)``. This has limits that the package's own
+    tasks do not have: every series has the same T and the same dates, all frames count as
+    valid and all pixels as clear, and what changes pixels along the channels (a grayscale
+    over all of them) mixes dates.
+
+    Args:
+        encoder: Encoder of C bands.
+        acquisition_times: T dates, seconds since 1970-01-01 UTC.
+        num_classes: Outputs of a linear head, 0 for none.
+
+    Attributes:
+        num_features: Number of features before the head.
+    """
+
+    acquisition_times: Tensor
+
+    def __init__(
+        self, encoder: SITSEncoder, acquisition_times: Sequence[int], *, num_classes: int = 0
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.num_features = encoder.embed_dim
+        self.num_classes = num_classes
+        self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        times = torch.tensor(list(acquisition_times), dtype=torch.int64)
+        self.register_buffer('acquisition_times', times)
+
+    def series(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Unstack ``(B, T * C, H, W)``, all bands of the first date first.
+
+        Returns:
+            image ``(B, T, C, H, W)``, acquisition_times ``(B, T)`` and valid ``(B, T)``.
+
+        Raises:
+            ValueError: If the channels are not T times C.
+        """
+        t, c = len(self.acquisition_times), self.encoder.in_channels
+        if x.shape[1] != t * c:
+            raise ValueError(
+                f'expected (B, {t * c}, H, W), {t} dates of {c} bands, got {tuple(x.shape)}'
+            )
+        times = self.acquisition_times.expand(len(x), -1)
+        return rearrange(x, 'b (t c) h w -> b t c h w', t=t), times, torch.ones_like(times).bool()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Late features: ``(B, T * C, H, W)`` to ``(B, D, H / stride, W / stride)``."""
+        return self.encoder.features(*self.series(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, T * C, H, W)`` to ``(B, D)``, or ``(B, num_classes)`` with a head."""
+        return self.head(self.encoder(*self.series(x)))
+
+
+def stack_frames(
+    encoder: str,
+    in_chans: int,
+    num_bands: int,
+    acquisition_times: Sequence[int] | None,
+    **kwargs: Any,
+) -> StackedFrames:
+    """Build an encoder for frames stacked as channels.
+
+    Args:
+        encoder: Name of the encoder.
+        in_chans: Number of stacked channels, T times *num_bands*.
+        num_bands: Number of bands C.
+        acquisition_times: T dates, seconds since 1970-01-01 UTC; evenly over a year if None.
+        **kwargs: Further arguments of the encoder's builder; ``num_classes`` sets a head.
+
+    Returns:
+        The backbone.
+
+    Raises:
+        ValueError: If *in_chans* is no multiple of *num_bands*, or T dates are not given.
+    """
+    from .api import build_encoder
+
+    if in_chans < 1 or in_chans % num_bands:
+        raise ValueError(
+            f'expected in_chans to be a multiple of num_bands={num_bands} (frames stacked as '
+            f'channels), got {in_chans}: pass num_bands, or register a backbone with it'
+        )
+    frames = in_chans // num_bands
+    times = evenly_spaced(frames) if acquisition_times is None else acquisition_times
+    if len(times) != frames:
+        raise ValueError(
+            f'expected {frames} acquisition_times for in_chans={in_chans} and '
+            f'num_bands={num_bands}, got {len(times)}'
+        )
+    num_classes = kwargs.pop('num_classes', 0)
+    model = build_encoder(encoder, num_bands, **kwargs)
+    return StackedFrames(model, times, num_classes=num_classes)
+
+
+def register_timm_backbone(
+    name: str,
+    *,
+    encoder: str,
+    num_bands: int = 10,
+    acquisition_times: Sequence[int] | None = None,
+) -> None:
+    """Register an encoder with timm, for frames stacked as channels.
+
+    TorchGeo's tasks pass timm nothing but the name and ``in_chans``, from which T follows by
+    *num_bands*. For other bands or real dates, register a further name:
+    ``register_timm_backbone('my_series', encoder='planar_vit_tiny', num_bands=4)``.
+    A name that timm knows already is left as it is.
+
+    Args:
+        name: Name for :func:`timm.create_model`.
+        encoder: Name of the encoder.
+        num_bands: Number of bands C; 10 are those of Sentinel-2 at 10 and 20 m.
+        acquisition_times: T dates, seconds since 1970-01-01 UTC; evenly over a year if None.
+    """
+    if timm.is_model(name):
+        return
+    bands = num_bands
+
+    def build(
+        pretrained: bool = False,
+        *,
+        in_chans: int = 12 * bands,
+        num_bands: int = bands,
+        acquisition_times: Sequence[int] | None = acquisition_times,
+        **kwargs: Any,
+    ) -> StackedFrames:
+        if pretrained:
+            raise ValueError(f'there are no published weights of {name} yet: pass pretrained=False')
+        # What timm adds for models that it downloads.
+        for key in ('pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir'):
+            kwargs.pop(key, None)
+        return stack_frames(encoder, in_chans, num_bands, acquisition_times, **kwargs)
+
+    build.__name__ = name
+    # timm adds the name to the __all__ of this module, so it has to exist here.
+    globals()[name] = build
+    timm.models.register_model(build)
