@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from kornia.augmentation import AugmentationSequential
 from kornia.augmentation._2d.geometric.base import GeometricAugmentationBase2D
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..keys import IMAGE, MASK, MASK_CLEAR
 from .base import SeriesAugmentation
@@ -27,7 +27,7 @@ class SeriesGeometry(SeriesAugmentation):
     ``mask``. ``bounds`` and ``transform`` stay those of the sample before.
     """
 
-    def __init__(self, *augmentations: nn.Module) -> None:
+    def __init__(self, *augmentations: GeometricAugmentationBase2D) -> None:
         """Initialise a new SeriesGeometry instance.
 
         Args:

@@ -47,7 +47,7 @@ class RandomDateDrop(SeriesAugmentation):
 
         noise = uniform(valid.shape, generator=generator, device=valid.device)
         seen = valid & clear.flatten(2).any(2)
-        # Two below a valid date without a clear pixel, three below padding: the first stays.
+        # Clear dates come before other valid ones, and those before padding: the first stays.
         spared = (noise - seen.float() * 2 - valid.float()).argmin(1, keepdim=True)
         turn = noise.masked_fill(~valid, 2.0).scatter(1, spared, -1.0).argsort(1).argsort(1)
         chosen = valid & (turn < number[:, None])
@@ -59,7 +59,9 @@ class RandomDateDrop(SeriesAugmentation):
     def apply_transform(self, batch: dict[str, Any], params: dict[str, Tensor]) -> dict[str, Any]:
         """Take the frames that are kept, and pad."""
         frames, keep = params['frames'], params['keep']
-        out = {**batch, **take_dates(batch, frames, keep), LENGTH: keep.sum(1)}
+        out = {**batch, **take_dates(batch, frames, keep)}
+        if LENGTH in batch:
+            out[LENGTH] = keep.sum(1)
         if MASK in batch and batch[MASK].ndim == 4:
             sample = torch.arange(len(frames), device=frames.device)[:, None]
             out[MASK] = batch[MASK][sample, frames].masked_fill(~keep[..., None, None], 0)
@@ -101,7 +103,7 @@ class RandomDateJitter(SeriesAugmentation):
         valid, times = batch[VALID], batch[ACQUISITION_TIMES]
         last = torch.iinfo(times.dtype).max
         # Sorting may not move padding into the series, wherever the padding lies.
-        place = torch.where(valid, 0, 1).argsort(1, stable=True)
+        place = torch.where(valid, 0, 1).argsort(dim=1, stable=True)
         shifted = (times + params['shift']).masked_fill(~valid, last).sort(1).values
         shifted = torch.zeros_like(times).scatter(1, place, shifted)
         return {**batch, ACQUISITION_TIMES: shifted.masked_fill(~valid, 0)}
