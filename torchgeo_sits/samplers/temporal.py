@@ -71,6 +71,8 @@ class AcquisitionSampler(TemporalSampler):
         self._footprints = shapes[first_row]
         self._tree = shapely.STRtree(self._footprints)
         self._times = [np.unique(times[place == i]) for i in range(len(first_row))]
+        # Places see few different sets of footprints, and each is asked for thousands of times.
+        self._known: dict[tuple[int, ...], NDArray[np.int64]] = {}
 
     def acquisitions(self, location: Location = _ANYWHERE) -> NDArray[np.int64]:
         """First and last time of each acquisition at a location.
@@ -91,13 +93,18 @@ class AcquisitionSampler(TemporalSampler):
             near = self._tree.query(window, predicate='intersects')
             shared = shapely.area(shapely.intersection(self._footprints[near], window))
             near = near[shared > 1e-6 * window.area]
-        if len(near) == 0:
+        key = tuple(np.sort(near).tolist())
+        if key not in self._known:
+            self._known[key] = self._join(key)
+        return self._known[key]
+
+    def _join(self, near: tuple[int, ...]) -> NDArray[np.int64]:
+        """First and last time ``(N, 2)`` of the acquisitions of some footprints together."""
+        if not near:
             return np.empty((0, 2), np.int64)
-        times = self._times[near[0]]
-        if len(near) > 1:
-            times = np.unique(np.concatenate([self._times[i] for i in near]))
-        key = times // _DAY if self.group_by == 'day' else times
-        starts = np.flatnonzero(np.diff(key, prepend=key[0] - 1))
+        times = np.unique(np.concatenate([self._times[i] for i in near]))
+        group = times // _DAY if self.group_by == 'day' else times
+        starts = np.flatnonzero(np.append(True, np.diff(group) != 0))
         stops = np.append(starts[1:], len(times)) - 1
         return np.stack([times[starts], times[stops]], axis=1)
 
