@@ -1,6 +1,7 @@
 """RasterTimeSeries against direct rasterio reads, and against bad input."""
 
 import os
+import pickle
 import time as clock
 import warnings
 from collections.abc import Callable, Iterator
@@ -382,8 +383,7 @@ def test_unreadable_files(write: Write, tmp_path: Path) -> None:
         whole(RasterTimeSeries(tmp_path))
 
 
-@pytest.mark.parametrize('context', ['fork', 'spawn'])
-def test_workers_read_what_rasterio_reads(write: Write, tmp_path: Path, context: str) -> None:
+def test_workers_read_what_rasterio_reads(write: Write, tmp_path: Path) -> None:
     paths = [write(f'a_202001{day:02d}.tif', _noise(day)) for day in range(1, 13)]
     series = RasterTimeSeries(tmp_path)
     whole(series)  # handles and threads are there when the workers start
@@ -395,7 +395,7 @@ def test_workers_read_what_rasterio_reads(write: Write, tmp_path: Path, context:
         sampler=windows,
         batch_size=None,
         num_workers=2,
-        multiprocessing_context=context,
+        multiprocessing_context='fork',
     )
     expected = np.stack([rasterio.open(path).read() for path in paths]).astype('float32')
     count = 0
@@ -403,6 +403,17 @@ def test_workers_read_what_rasterio_reads(write: Write, tmp_path: Path, context:
         assert np.array_equal(sample['image'].numpy(), expected[:, :, i:, i : i + 32])
         count += 1
     assert count == 24
+
+
+def test_pickle_takes_no_handles(write: Write, tmp_path: Path) -> None:
+    write('a_20200101.tif')
+    series = RasterTimeSeries(tmp_path, cloud_paths=write('m/a_20200101.tif'), clear_values=(1,))
+    sample = whole(series)  # handles, threads and locks are there: a spawned worker gets none
+    copy = pickle.loads(pickle.dumps(series))
+    series.close()
+    assert _open_rasters(tmp_path) == 0
+    assert torch.equal(whole(copy)['image'], sample['image'])
+    assert torch.equal(whole(copy)['mask_clear'], sample['mask_clear'])
 
 
 def _noise(seed: int) -> np.ndarray:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rasterio import open as open_raster
-from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
@@ -32,20 +31,20 @@ class _Handle:
             nodata if nodata is not None else default_nodata if own is None else own
             for own in self.source.nodatavals
         )
-        flags = {flag for band in self.source.mask_flag_enums for flag in band}
-        masked = MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
-        #: Whether a mask or an alpha band says what was observed, besides nodata.
-        self.masked = masked and nodata is None
-        self.alpha = ColorInterp.alpha in self.source.colorinterp
+        flags = [set(band) for band in self.source.mask_flag_enums]
+        #: Whether a mask beside the bands says what was observed.
+        self.masked = nodata is None and any(MaskFlags.per_dataset in flag for flag in flags)
+        #: Number of the band that says it. GDAL's own mask heeds it in 2 or 4 bands only.
+        self.alpha = next(
+            (
+                index
+                for index, colour in zip(self.source.indexes, self.source.colorinterp, strict=True)
+                if colour == ColorInterp.alpha and nodata is None
+            ),
+            None,
+        )
         self.transform = self.source.transform
-        self._crs = self.source.crs
-        self._like: CRS | None = None
-
-    def is_in(self, crs: CRS) -> bool:
-        """Whether the raster is in *crs*; comparing costs as much as reading, so once only."""
-        if crs is not self._like and crs == self._crs:
-            self._like = crs
-        return crs is self._like
+        self.crs = self.source.crs
 
 
 class RasterReader:
@@ -195,7 +194,7 @@ class RasterReader:
             self._start()
         try:
             with self._lend(path) as handle:
-                offset = grid.offset_in(handle.transform) if handle.is_in(grid.crs) else None
+                offset = grid.offset_in(handle.transform) if handle.crs == grid.crs else None
                 if offset is None:
                     return _warp(handle, indexes, grid, resampling)
                 # Half a pixel is rounded towards the same side for every file of a grid.
@@ -223,7 +222,9 @@ def _copy(
     window = Window(left, top, right - left, bottom - top)
     data = source.read(list(indexes), window=window)
     observed = _observed(data, [handle.nodata[index - 1] for index in indexes])
-    if handle.masked:
+    if handle.alpha is not None:
+        observed &= source.read(handle.alpha, window=window) > 0
+    elif handle.masked:
         observed &= source.dataset_mask(window=window) > 0
     if data.shape[1:] == shape:
         return data, observed
@@ -240,10 +241,10 @@ def _warp(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read through a warp onto exactly *grid*."""
     nodata = handle.nodata[indexes[0] - 1]
-    # Without a nodata value only an alpha band tells the border of a warp from its pixels.
     options: dict[str, Any] = {'src_nodata': nodata, 'nodata': nodata}
     if nodata is None:
-        options = {} if handle.alpha else {'add_alpha': True}
+        # Only an alpha band tells the border of a warp, and what a mask hides, from pixels.
+        options = {'add_alpha': handle.alpha is None}
     with WarpedVRT(
         handle.source,
         crs=grid.crs,
@@ -257,8 +258,9 @@ def _warp(
     ) as vrt:
         data = vrt.read(list(indexes))
         observed = _observed(data, [nodata] * len(indexes))
-        if nodata is None or handle.masked:
-            observed &= vrt.dataset_mask() > 0
+        if nodata is None or handle.alpha is not None:
+            # Not vrt.dataset_mask(): it calls all pixels valid, whatever the alpha band says.
+            observed &= vrt.read(handle.alpha or vrt.count) > 0
         return data, observed
 
 
