@@ -145,13 +145,13 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], EncoderCard]:
     except pickle.UnpicklingError as error:
         # Also raised for a text file; torch's own message names the class it refused.
         raise ValueError(
-            f'{path}: not readable as plain tensors and values ({str(error).splitlines()[0]}). '
+            f'{path}: not readable as plain tensors and values ({_line(error)}). '
             'It is no checkpoint, or holds Python objects, which may run code when loaded: save '
             'it again with plain hyperparameters'
         ) from error
     except (RuntimeError, EOFError, OSError, KeyError) as error:
         raise ValueError(
-            f'{path}: damaged or cut short ({str(error).splitlines()[0][:200]}). Use another '
+            f'{path}: damaged or cut short ({_line(error)}). Use another '
             'checkpoint of the run, or train again'
         ) from error
     if not isinstance(content, dict) or not {CARD_KEY, 'state_dict'} <= content.keys():
@@ -193,6 +193,11 @@ def _load(encoder: SITSEncoder, weights: dict[str, Tensor], path: str | Path) ->
             'leave it to load_encoder'
         )
     encoder.load_state_dict(weights)
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error's message, or its name where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

@@ -76,24 +76,9 @@ class PlanarViT(SITSEncoder):
         drop_path: float = 0.0,
         chunk_size: int = 2**18,
     ) -> None:
+        arguments = {k: v for k, v in locals().items() if k not in ('self', '__class__')}
         super().__init__(in_channels=in_channels, embed_dim=embed_dim)
-        self.config: dict[str, Any] = {
-            'in_channels': in_channels,
-            'embed_dim': embed_dim,
-            'depth': depth,
-            'num_heads': num_heads,
-            'mlp_ratio': mlp_ratio,
-            'segment': segment,
-            'time_dim': time_dim,
-            'num_queries': num_queries,
-            'time_depth': time_depth,
-            'time_heads': time_heads,
-            'time_mlp_ratio': time_mlp_ratio,
-            'harmonics': harmonics,
-            'octaves': octaves,
-            'drop_path': drop_path,
-            'chunk_size': chunk_size,
-        }
+        self.config = arguments
         for name in ('segment', 'time_dim', 'num_queries', 'num_heads', 'time_heads', 'chunk_size'):
             if self.config[name] < 1:
                 raise ValueError(f'expected {name} of at least 1, got {self.config[name]}')
@@ -135,11 +120,7 @@ class PlanarViT(SITSEncoder):
     ) -> Tensor:
         """One vector per series: the mean late features of the pixels seen at any date.
 
-        Args:
-            image: ``(B, T, C, H, W)`` float.
-            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-            valid: ``(B, T)`` bool, False in padding frames.
-            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+        Arguments are those of :meth:`SITSEncoder.embed`.
 
         Returns:
             ``(B, D)``; the mean over all pixels where none was seen.
@@ -159,12 +140,7 @@ class PlanarViT(SITSEncoder):
     ) -> Tensor:
         """Dense features, pooled over time: rows and columns encoded and folded back.
 
-        Args:
-            image: ``(B, T, C, H, W)`` float.
-            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-            valid: ``(B, T)`` bool, False in padding frames.
-            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
-            depth: *early* stops after the time stage.
+        Arguments are those of :meth:`SITSEncoder.features`; *early* stops after the time stage.
 
         Returns:
             ``(B, D, H, W)``, or ``(B, 2 D, H, W)`` for *joined*.
@@ -189,13 +165,8 @@ class PlanarViT(SITSEncoder):
     ) -> Tensor:
         """Late features of the series, moved by what each frame alone would change.
 
-        Where a pixel was not clear in a frame, the features of the series stand.
-
-        Args:
-            image: ``(B, T, C, H, W)`` float.
-            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-            valid: ``(B, T)`` bool, False in padding frames.
-            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+        Where a pixel was not clear in a frame, the features of the series stand. Arguments are
+        those of :meth:`SITSEncoder.frame_features`.
 
         Returns:
             ``(B, T, D, H, W)``, zeros in padding frames.
@@ -292,13 +263,8 @@ class PlanarViT(SITSEncoder):
             clear = nn.functional.pad(clear, (0, gap))
         values = rearrange(planes, 'b n c t (s p) -> b (n s) t p c', p=self.segment)
         known = rearrange(clear, 'b n t (s p) -> b (n s) t p', p=self.segment)
-        out = map_chunks(
-            lambda values, known: function(values, known, dates),
-            values,
-            known,
-            dim=1,
-            chunk=max(1, self._chunk(planes) // (b * t)),
-        )
+        chunk = max(1, self._chunk(planes) // (b * t))
+        out = map_chunks(lambda x, m: function(x, m, dates), values, known, dim=1, chunk=chunk)
         seen = known.any((-2, -1))
         return out.unflatten(1, (n, -1)), seen.unflatten(1, (n, -1))
 

@@ -1,0 +1,130 @@
+"""Checkpoints: what was saved comes back, and what does not fit is named."""
+
+import argparse
+
+import pytest
+import torch
+
+from torchgeo_sits.models import (
+    CARD_KEY,
+    encoder_card,
+    load_encoder,
+    load_weights,
+    planar_vit_small,
+    planar_vit_tiny,
+)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A checkpoint as a task writes it, its encoder and its path."""
+    torch.manual_seed(0)
+    encoder = planar_vit_tiny(3, octaves=0)
+    card = encoder_card(
+        'planar_vit_tiny', encoder, bands=['B02', 'B03', 'B08'], mean=[1, 2, 3], std=[4, 5, 6]
+    )
+    state = {f'backbone.{k}': v for k, v in encoder.state_dict().items()}
+    state |= {'backbone_head.weight': torch.zeros(2), 'teacher.x': torch.zeros(2)}
+    content = {'state_dict': state, 'epoch': 3, CARD_KEY: card}
+    path = tmp_path / 'last.ckpt'
+    torch.save(content, path)
+    return path, content, encoder
+
+
+def test_round_trip(saved):
+    path, _, encoder = saved
+    again, card = load_encoder(path)
+    assert not again.training
+    assert again.config == encoder.config
+    assert (card['bands'], card['mean'], card['std']) == (
+        ['B02', 'B03', 'B08'],
+        [1, 2, 3],
+        [4, 5, 6],
+    )
+    image = torch.randn(1, 4, 3, 5, 5)
+    times = torch.arange(4)[None] * 10**7
+    valid = torch.ones_like(times, dtype=torch.bool)
+    with torch.no_grad():
+        assert torch.equal(again(image, times, valid), encoder.eval()(image, times, valid))
+
+    fresh = planar_vit_tiny(3, octaves=0)
+    load_weights(fresh, path)
+    for key, value in encoder.state_dict().items():
+        assert torch.equal(fresh.state_dict()[key], value), key
+
+
+def test_another_model_is_named_with_its_keys_and_nothing_is_loaded(saved):
+    path, _, _ = saved
+    other = planar_vit_small(3)
+    before = {k: v.clone() for k, v in other.state_dict().items()}
+    with pytest.raises(ValueError, match=r'missing: path_stage.*\(24 in all\).*another shape') as e:
+        load_weights(other, path)
+    assert str(path) in str(e.value)
+    assert all(torch.equal(v, before[k]) for k, v in other.state_dict().items())
+
+
+def test_other_bands_are_named(saved):
+    with pytest.raises(ValueError, match=r'3 bands \(B02, B03, B08\), the encoder takes 10'):
+        load_weights(planar_vit_tiny(10), saved[0])
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'no checkpoint at .*nothing\.ckpt'):
+        load_encoder(tmp_path / 'nothing.ckpt')
+
+
+@pytest.mark.parametrize('keep', [0.5, 0.99])
+def test_truncated_file(saved, keep):
+    path = saved[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * keep)])
+    with pytest.raises(ValueError, match=r'last\.ckpt: (damaged|not readable)'):
+        load_encoder(path)
+
+
+@pytest.mark.parametrize('content', [b'', b'not a checkpoint at all', b'\x00' * 64])
+def test_file_that_is_no_checkpoint(tmp_path, content):
+    path = tmp_path / 'notes.ckpt'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r'notes\.ckpt'):
+        load_encoder(path)
+
+
+def test_checkpoint_of_another_project(saved):
+    path, content, _ = saved
+    del content[CARD_KEY]
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"expected the keys 'sits'.*found epoch, state_dict"):
+        load_encoder(path)
+    torch.save([1, 2], path)
+    with pytest.raises(ValueError, match='found list'):
+        load_encoder(path)
+
+
+def test_card_or_weights_that_lack_something(saved):
+    path, content, _ = saved
+    content[CARD_KEY]['encoder'] = 'student'
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"no weights under 'student\.'.*backbone\."):
+        load_encoder(path)
+    del content[CARD_KEY]['model']
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"lacks \['model'\]"):
+        load_encoder(path)
+    content[CARD_KEY] |= {'model': 'planar_vit_giant', 'encoder': 'backbone'}
+    torch.save(content, path)
+    with pytest.raises(ValueError, match='planar_vit_giant'):
+        load_encoder(path)
+
+
+def test_pickled_objects_are_refused(saved):
+    path, content, _ = saved
+    content['hyper_parameters'] = argparse.Namespace(lr=1)
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r'Python objects.*plain hyperparameters'):
+        load_encoder(path)
+
+
+def test_card_needs_a_value_per_band():
+    with pytest.raises(ValueError, match='mean of 3 values'):
+        encoder_card('planar_vit_tiny', planar_vit_tiny(3), mean=[1, 2])
