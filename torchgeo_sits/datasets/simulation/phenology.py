@@ -115,6 +115,28 @@ class Growth:
     share: NDArray[np.float64]
     brightness: NDArray[np.float64]
 
+    def take(self, units: NDArray[np.int64]) -> 'Growth':
+        """Growth of units that grow like others.
+
+        Args:
+            units: Which unit each new one is like, ``(M,)``.
+
+        Returns:
+            Growth of the M units.
+        """
+        return Growth(
+            cover=self.cover[units],
+            first_year=self.first_year,
+            shift=self.shift[units],
+            stretch=self.stretch[units],
+            vigour=self.vigour[units],
+            stubble=self.stubble[units],
+            catch_crop=self.catch_crop[units],
+            mowing=self.mowing[units],
+            share=self.share[units],
+            brightness=self.brightness[units],
+        )
+
 
 def draw_growth(
     classes: NDArray[np.int64],

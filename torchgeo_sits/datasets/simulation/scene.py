@@ -1,7 +1,7 @@
 """A synthetic piece of farmland: its map, its events, and its image on any date."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,14 +135,7 @@ def draw_scene(
     origin = np.arange(len(kind))
     for event in events:
         origin[event.unit] = event.parcel + 1
-    growth = replace(
-        growth,
-        **{
-            name: value[origin]
-            for name, value in vars(growth).items()
-            if isinstance(value, np.ndarray)
-        },
-    )
+    growth = growth.take(origin)
     return Scene(land, unit, kind, growth, tuple(events), days, difficulty)
 
 
