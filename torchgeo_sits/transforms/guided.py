@@ -16,7 +16,7 @@ def guided_walks(
     length: int,
     *,
     mask_clear: Tensor | None = None,
-    temperature: float = 0.1,
+    temperature: float = 0.5,
     radius: int = 6,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -31,8 +31,9 @@ def guided_walks(
         n: Walks per sample.
         length: Pixels per walk.
         mask_clear: ``(B, T, H, W)`` bool; only dates clear at both pixels are compared.
-        temperature: In units of the mean distance between neighbours of the sample; plain
-            walks are the limit of a high temperature.
+        temperature: In units of the mean distance between neighbours of the sample. Plain
+            walks are the limit of a high temperature; at a low one a walk keeps to fewer
+            pixels, going to and fro between those that are most alike.
         radius: A walk stays within so many rows and columns of its start.
         generator: Source of randomness; torch's default without one.
 
@@ -50,7 +51,7 @@ def guided_walks(
 
 
 def step_logits(
-    image: Tensor, *, mask_clear: Tensor | None = None, temperature: float = 0.1
+    image: Tensor, *, mask_clear: Tensor | None = None, temperature: float = 0.5
 ) -> Tensor:
     """Score the steps to the right, left, down and up of each pixel.
 

@@ -151,8 +151,10 @@ def _gather(grid: Tensor, paths: Tensor) -> Tensor:
     _check_paths(paths, len(grid))
     flat = grid.flatten(-2)
     if paths.ndim == 2:
-        # One flat axis: an index into several axes at once costs about 3 times as much.
-        taken = flat.index_select(-1, paths.flatten())
+        # In two dimensions: on a 4-D cube the same selection takes 5 times as long on a CPU.
+        index = paths.flatten()
+        taken = flat.reshape(-1, flat.shape[-1]).index_select(1, index)
+        taken = taken.view(*flat.shape[:-1], len(index))
     else:
         index = paths.flatten(1).view(len(grid), *(1,) * (grid.ndim - 3), -1)
         taken = flat.gather(-1, index.expand(*flat.shape[:-1], -1))
