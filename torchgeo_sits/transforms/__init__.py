@@ -2,6 +2,7 @@
 
 from .base import SeriesAugmentation, SeriesSequential
 from .clouds import RandomCloudGaps
+from .figure import plot_views
 from .geometry import SeriesGeometry
 from .guided import guided_walks
 from .paths import (
@@ -52,6 +53,7 @@ __all__ = [
     'hilbert',
     'masks_from_planes',
     'masks_to_planes',
+    'plot_views',
     'random_walks',
     'rows',
     'snake',
