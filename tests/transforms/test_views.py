@@ -88,6 +88,19 @@ def test_a_sample_without_any_clear_pixel_still_has_dates(batch):
     assert view['valid'].any(1).tolist() == [True, True, True, False]
 
 
+def test_dates_that_are_cloudy_where_the_planes_lie_are_left_out(batch):
+    batch['mask_clear'][0] = False
+    batch['mask_clear'][0, :6, :, :8] = True  # clear in the west early, in the east late
+    batch['mask_clear'][0, 6:, :, 8:] = True
+    multi = PlanarMultiView(num_paths=2, length=4, region=4, local_views=0)
+    for _ in range(10):
+        for view in multi(batch):
+            seen = view['mask_clear'][0].any(0).any(-1)
+            column = view['paths'][0] % W
+            if (column < 8).all() or (column >= 8).all():
+                assert torch.equal(seen, view['valid'][0])
+
+
 def test_counts_of_dates_are_counts(batch):
     view = RandomPlanarView(dates=(2, 3), num_paths=2, length=4)(batch)
     assert view['planes'].shape[3] == 3

@@ -46,6 +46,7 @@ def draw_dates(
     dates: Dates,
     *,
     views: int = 1,
+    clear: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw a subset of the dates of each sample for each of several views.
@@ -60,6 +61,8 @@ def draw_dates(
         dates: How many dates a view has, ``(low, high)``, drawn for each view and sample; at
             least one where the sample has one.
         views: Number of views V.
+        clear: ``(B, T, h, w)`` bool, clear pixels of the part that the views show; by default
+            ``mask_clear`` of the batch.
         generator: Source of randomness; torch's default without one.
 
     Returns:
@@ -67,7 +70,8 @@ def draw_dates(
             ``T' = ceil(high * T)`` or ``min(high, T)`` whatever was drawn.
         keep: ``(V, B, T')`` bool, False in the padding at the end.
     """
-    valid, clear = observed(batch)
+    valid, whole = observed(batch)
+    clear = whole if clear is None else clear
     device = valid.device
     low, high = dates
     steps = valid.shape[1]

@@ -69,8 +69,8 @@ def plot_views(
 
     shown = list(views) if len(views) <= max_views else [*views[: max_views - 1], views[-1]]
     figure = plt.figure(figsize=(12, 2.7 + 2.9 * len(shown)), layout='constrained')
-    top, *below = figure.subfigures(1 + len(shown), 1, height_ratios=[2.7] + [2.9] * len(shown))
-    top = top if isinstance(top, SubFigure) else top[0]
+    heights = [2.7] + [2.9] * len(shown)
+    top, *below = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
 
     # The clearest frame of each sixth of the series.
     share = clear.flatten(1).float().mean(1).masked_fill(~valid, -1.0)
@@ -120,7 +120,8 @@ class _Stretch:
         """Turn ``(C, H, W)`` and ``(H, W)`` into colours ``(H, W, 3)``."""
         rgb = values[self.bands].float().movedim(0, -1)
         rgb = (rgb - self.low) / (self.high - self.low).clamp(min=1e-9)
-        return torch.where(clear[..., None], rgb.nan_to_num(0.0).clamp(0, 1), _HIDDEN)
+        rgb = rgb.nan_to_num(0.0).clamp(0, 1) ** 0.75  # winter frames are dark
+        return torch.where(clear[..., None], rgb, _HIDDEN)
 
 
 def _draw_planes(
@@ -143,18 +144,20 @@ def _draw_planes(
         ground.plot(x[0], y[0], 'o', color=tint, markersize=2.2 * line)
     _bare(ground)
 
+    rows = max(1, kept)  # a sample without dates shows one empty row
     for i, axes in enumerate(panels):
-        clear = view[MASK_CLEAR][i, :kept]
-        axes.imshow(colour(planes[i, :, :kept], clear), interpolation='nearest', aspect='auto')
+        clear = view[MASK_CLEAR][i, :rows]
+        axes.imshow(colour(planes[i, :, :rows], clear), interpolation='nearest', aspect='auto')
         _bare(axes)
         for spine in axes.spines.values():
             spine.set_color(to_rgb(_COLOURS[i]))
             spine.set_linewidth(2.5)
-        axes.set_xlabel('along the path', fontsize=8)
+        axes.set_xlabel('along the path \N{RIGHTWARDS ARROW}', fontsize=8)
         if i == 0 and kept:
-            rows = torch.linspace(0, kept - 1, min(kept, 7)).round().int().unique()
-            labels = [_date(view[ACQUISITION_TIMES][row]) for row in rows]
-            axes.set_yticks(rows.tolist(), labels, fontsize=7)
+            axes.set_ylabel('\N{LEFTWARDS ARROW} time', fontsize=8)
+            ticks = torch.linspace(0, kept - 1, min(kept, 7)).round().int().unique()
+            labels = [_date(view[ACQUISITION_TIMES][tick]) for tick in ticks]
+            axes.set_yticks(ticks.tolist(), labels, fontsize=7)
 
 
 def _draw_frames(part: SubFigure, name: str, view: dict[str, Tensor], colour: _Stretch) -> None:

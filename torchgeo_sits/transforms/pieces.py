@@ -72,11 +72,15 @@ class Region:
         return self.to_grid(rows(self.height, self.width).to(self.top.device)[None])
 
     @cached_property
+    def clear(self) -> Tensor:
+        """``mask_clear`` of the region, ``(B, T, h, w)``."""
+        return masks_to_planes(observed(self.batch)[1], self.block).transpose(1, 2)
+
+    @cached_property
     def logits(self) -> Tensor:
         """Scores of the steps of guided walks, ``(B, 4, h, w)``; the views share them."""
         image = to_planes(self.batch[IMAGE], self.block).permute(0, 3, 2, 1, 4)
-        clear = masks_to_planes(observed(self.batch)[1], self.block).transpose(1, 2)
-        return step_logits(image, mask_clear=clear)
+        return step_logits(image, mask_clear=self.clear)
 
 
 def draw_paths(

@@ -54,7 +54,7 @@ class RandomPlanarView(nn.Module):
             num_paths: Paths per view, N.
             length: Pixels per path, L.
             dates: Least and most dates per view, as two counts (int) or two fractions (float)
-                of the dates on which a sample has a clear pixel.
+                of the dates on which a sample has a clear pixel in its region.
             region: Side of the random square that the paths of a sample run in, in pixels.
                 By default it has at least *length* and about twice as many pixels as the
                 paths together.
@@ -108,7 +108,7 @@ class RandomPlanarView(nn.Module):
             self.kind, self.num_paths, self.length, region=region, generator=generator
         )
         if dates is None:
-            frames, keep = draw_dates(batch, self.dates, generator=generator)
+            frames, keep = draw_dates(batch, self.dates, clear=region.clear, generator=generator)
             dates = frames[0], keep[0]
         return {'paths': paths, 'frames': dates[0], 'keep': dates[1]}
 
@@ -268,7 +268,9 @@ class PlanarMultiView(nn.Module):
         region = Region(batch, self.global_view.region, generator=generator)
         params = []
         for view, number in self._groups():
-            frames, keep = draw_dates(batch, view.dates, views=number, generator=generator)
+            frames, keep = draw_dates(
+                batch, view.dates, views=number, clear=region.clear, generator=generator
+            )
             for dates in zip(frames, keep, strict=True):
                 params.append(
                     view.generate_parameters(batch, generator=generator, region=region, dates=dates)
