@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 import torch
+from rasterio.transform import from_origin
 
 #: Real imagery beside the checkout, described by the README in it; tests skip without it.
 SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
@@ -21,3 +24,25 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f'no real imagery at {SHARED_DATA}')
     return SHARED_DATA
+
+
+@pytest.fixture(scope='session')
+def series_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight dated GeoTIFFs of three bands and 32 x 40 pixels, with a gradient in time."""
+    folder = tmp_path_factory.mktemp('series')
+    generator = np.random.default_rng(0)
+    ground = generator.integers(500, 3000, (3, 32, 40))
+    profile = {
+        'driver': 'GTiff',
+        'height': 32,
+        'width': 40,
+        'count': 3,
+        'dtype': 'uint16',
+        'crs': 'EPSG:32631',
+        'transform': from_origin(600000, 5000000, 10, 10),
+        'nodata': 0,
+    }
+    for i in range(8):
+        with rasterio.open(folder / f'own_2021{i + 1:02d}15.tif', 'w', **profile) as file:
+            file.write((ground + 100 * i).astype('uint16'))
+    return folder

@@ -14,7 +14,8 @@ MAY_IMPORT = {
     'datasets': {'keys', 'collate'},
     'samplers': {'keys', 'collate'},
     'transforms': {'keys', 'collate'},
-    'models': {'keys', 'collate'},
+    # The root gives its version to checkpoints.
+    'models': {'keys', 'collate', '__init__'},
     'metrics': {'keys', 'collate'},
     'datamodules': {'keys', 'collate', 'datasets', 'samplers', 'transforms'},
     'callbacks': {'keys', 'metrics', 'transforms'},

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import torch
 from lightly.utils.benchmarking import knn_predict
+from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
@@ -129,7 +130,8 @@ class KNNProbe(Callback):
         labels = []
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         for batch in loader:
-            batch = datamodule.aug(trainer.strategy.batch_to_device(batch, pl_module.device))
+            # Not the strategy's batch_to_device: that would augment for training.
+            batch = datamodule.aug(move_data_to_device(batch, pl_module.device))
             mask = _thin(batch[MASK], encoder.stride)
             labelled = mask != self.ignore_index
             labels.append(mask[labelled])

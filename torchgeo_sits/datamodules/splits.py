@@ -1,6 +1,7 @@
 """Split data sets by space or by time, so that no pixel or date is in two splits."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -76,7 +77,7 @@ def split_time(datasets: Sequence[GeoDataset], fractions: Sequence[float]) -> li
     for dataset in datasets:
         time = dataset.bounds[2]
         edges = [time.start, *cuts, time.stop]
-        intervals = [pd.Interval(a, b, closed='neither') for a, b in zip(edges, edges[1:])]
+        intervals = [pd.Interval(a, b, closed='neither') for a, b in pairwise(edges)]
         parts = iter(time_series_split(dataset, intervals))
         result.append([next(parts) if i in wanted else None for i in range(len(fractions))])
     return result

@@ -43,7 +43,7 @@ class SyntheticSITSDataModule(SITSDataModule):
                 its own in it.
             size: Height and width of the area, in pixels.
             num_dates_written: Number of dates to simulate.
-            difficulty: Spread within classes and noise; 0 makes all parcels of a class alike.
+            difficulty: Factor on the spread within classes and on the noise.
             data_seed: Seed of the simulation.
             patch_size: Height and width of a patch, in pixels.
             batch_size: Number of patches in a batch.

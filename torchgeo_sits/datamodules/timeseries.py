@@ -150,6 +150,8 @@ class SITSDataModule(GeoDataModule):
             group_by=group_by,
             unreadable=unreadable,
         )
+        self._series_class = dataset_class
+        self._patch = patch_size
         self.mask_paths = mask_paths
         self.num_dates = num_dates
         self.supervised = supervised
@@ -258,13 +260,12 @@ class SITSDataModule(GeoDataModule):
 
     def _open(self) -> Parts:
         """Open series and labels, and split both alike."""
-        series = self.dataset_class(**self.kwargs)
+        series = self._series_class(**self.kwargs)
         if self.mask_paths is None:
             return Parts(series, series)
         labels = _Labels(self.mask_paths, crs=series.crs, res=series.res)
         labelled = series & labels
-        if self.num_classes is not None:
-            labelled.transforms = self._check_classes
+        labelled.transforms = self._check_classes
         fractions = (
             1 - self.val_fraction - self.test_fraction,
             self.val_fraction,
@@ -272,31 +273,37 @@ class SITSDataModule(GeoDataModule):
         )
         if self.split == 'space':
             # Blocks are drawn over the labelled area, so that each split has labels.
-            size = self.patch_size, self.patch_size
-            parts = split_space((series, labelled), fractions, block=size, seed=self.seed)
+            parts = split_space(
+                (series, labelled),
+                fractions,
+                block=(self._patch, self._patch),
+                seed=self.seed,
+            )
         else:
             parts = split_time((series, labelled), fractions)
-        return Parts(series, parts[0][0], *parts[1])
+        train = parts[0][0]
+        assert train is not None  # the first fraction is above 0
+        return Parts(series, train, *parts[1])
 
     def _random_patches(self, dataset: GeoDataset) -> GeoSampler:
         """Random patches of *dataset*, on random dates where they are counted."""
         patches = RandomSeriesPatchSampler(
-            dataset, size=self.patch_size, length=self.length or 1, generator=self.seed
+            dataset, size=self._patch, length=self.length or 1, generator=self.seed
         )
         if self.length is None:
             area = dataset.index.union_all().area
-            patch = self.patch_size**2 * math.prod(dataset.res)
+            patch = self._patch**2 * math.prod(dataset.res)
             patches._length = max(round(area / patch), 10 * self.batch_size)
         if self.num_dates is None:
             return patches
         dates = RandomDateCountSampler(
-            dataset, count=self.num_dates, stride='spread', generator=self.seed
+            dataset, count=self.num_dates, stride='max', generator=self.seed
         )
         return patches @ dates
 
     def _gridded_patches(self, dataset: GeoDataset) -> GeoSampler:
         """Patches of *dataset* side by side, on all dates."""
-        return GriddedSeriesPatchSampler(dataset, size=self.patch_size)
+        return GriddedSeriesPatchSampler(dataset, size=self._patch)
 
     def _probe_loader(self, dataset: GeoDataset) -> DataLoader[Any]:
         """All labelled patches of a split, in order."""
@@ -309,20 +316,21 @@ class SITSDataModule(GeoDataModule):
         )
 
     def _measure(self) -> tuple[Tensor, Tensor]:
-        """Statistics over patches of the training split, at most 64 of them."""
+        """Statistics over patches of the training split, at most 32 of them."""
         train = self.parts.train
         patches = list(self._gridded_patches(train))
         generator = torch.Generator().manual_seed(self.seed)
-        chosen = torch.randperm(len(patches), generator=generator)[:64]
+        chosen = torch.randperm(len(patches), generator=generator)[:32]
         return band_statistics(train[patches[i]] for i in chosen)
 
     def _set_transforms(self) -> None:
         """Normalise every batch; flip and turn those of training."""
-        self.aug = Normalize(*self.statistics)
+        normalize = Normalize(*self.statistics)
+        self.aug = normalize
         turns = SeriesGeometry(
             K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5), K.RandomRotation90((0, 3))
         )
-        self.train_aug = nn.Sequential(self.aug, turns)
+        self.train_aug = nn.Sequential(normalize, turns)
 
     def _check_classes(self, sample: dict[str, Any]) -> dict[str, Any]:
         """Refuse a label that is no class.
@@ -331,12 +339,12 @@ class SITSDataModule(GeoDataModule):
             ValueError: If a label is negative or not below ``num_classes``.
         """
         low, high = sample[MASK].aminmax()
-        if low < 0 or high >= self.num_classes:
+        if low < 0 or (self.num_classes is not None and high >= self.num_classes):
             odd = low if low < 0 else high
             raise ValueError(
                 f'mask_paths={self.mask_paths!r} holds the label {odd.item()} near '
-                f'{[round(v, 1) for v in sample["bounds"][:6].tolist()]}, but num_classes='
-                f'{self.num_classes} allows 0 to {self.num_classes - 1}: raise num_classes or '
-                'renumber the labels'
+                f'{[round(v, 1) for v in sample["bounds"][:6].tolist()]}, but labels run from 0 '
+                f'(not labelled) to num_classes - 1, num_classes={self.num_classes}: raise '
+                'num_classes, or renumber the labels'
             )
         return sample

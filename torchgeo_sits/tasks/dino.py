@@ -14,12 +14,18 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from timm.optim import param_groups_weight_decay
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
-from torchgeo.models import get_model
 from torchgeo.tasks import BaseTask
 
 from ..callbacks import CheckpointReport, EmbeddingHealth, ViewsPicture
-from ..models import PlaneFeatures, SITSEncoder, encoder_card, load_weights, register_models
-from ..transforms import PlanarMultiView, ResamplingMultiView
+from ..models import PlaneFeatures, SITSEncoder, build_encoder, encoder_card, load_weights
+from ..transforms import (
+    PlanarMultiView,
+    RandomCloudGaps,
+    RandomDateJitter,
+    RandomGainOffset,
+    ResamplingMultiView,
+    SeriesSequential,
+)
 from .matching import matched_tokens
 from .views import encode_view, join_views
 
@@ -44,6 +50,9 @@ class SITSDINO(BaseTask):
 
     monitor = 'train_loss'
 
+    student: SITSEncoder
+    teacher: SITSEncoder
+
     def __init__(
         self,
         model: str = 'planar_vit_tiny',
@@ -52,6 +61,10 @@ class SITSDINO(BaseTask):
         model_kwargs: dict[str, Any] | None = None,
         views: Literal['planar', 'resampling'] = 'planar',
         views_kwargs: dict[str, Any] | None = None,
+        jitter_days: float = 3.0,
+        gain: float = 0.1,
+        offset: float = 0.1,
+        cloud_rate: float = 0.1,
         num_prototypes: int = 1024,
         hidden_dim: int = 512,
         bottleneck_dim: int = 128,
@@ -87,6 +100,10 @@ class SITSDINO(BaseTask):
                 :class:`~torchgeo_sits.transforms.ResamplingMultiView`, which draws dates
                 but no planes.
             views_kwargs: Arguments of the views.
+            jitter_days: Largest shift of a date in a view, in days.
+            gain: Largest relative change of a band at a date in a view.
+            offset: Largest shift of a band at a date in a view, in standard deviations.
+            cloud_rate: Share of the dates of a view that simulated clouds cover in part.
             num_prototypes: Output dimension of the projection head.
             hidden_dim: Width of the projection head.
             bottleneck_dim: Dimension before the prototypes.
@@ -122,8 +139,13 @@ class SITSDINO(BaseTask):
             )
         self.weights = weights
         super().__init__()
+        augment = SeriesSequential(
+            RandomDateJitter(jitter_days),
+            RandomGainOffset(gain, offset),
+            RandomCloudGaps(cloud_rate),
+        )
         multi_view = PlanarMultiView if views == 'planar' else ResamplingMultiView
-        self.views = multi_view(**views_kwargs or {})
+        self.views = multi_view(augment=augment, **views_kwargs or {})
 
     @property
     def encoder(self) -> SITSEncoder:
@@ -155,10 +177,9 @@ class SITSDINO(BaseTask):
 
     def _build(self, in_channels: int) -> None:
         """Build student and teacher with equal weights."""
-        register_models()
         name, kwargs = self.hparams['model'], self.hparams['model_kwargs'] or {}
-        self.student = get_model(name, in_channels=in_channels, **kwargs)
-        self.teacher = get_model(name, in_channels=in_channels, **kwargs)
+        self.student = build_encoder(name, in_channels, **kwargs)
+        self.teacher = build_encoder(name, in_channels, **kwargs)
         # lightly's head cannot be deep-copied (weight norm): build two, load the state.
         self.student_head, self.teacher_head = (
             DINOProjectionHead(
@@ -264,7 +285,11 @@ class SITSDINO(BaseTask):
         return torch.rand(shape, device=features.late.device) < self.hparams['mask_ratio']
 
     def _pixel_term(
-        self, student: PlaneFeatures, target: PlaneFeatures, views: list[dict[str, Any]], temp: float
+        self,
+        student: PlaneFeatures,
+        target: PlaneFeatures,
+        views: list[dict[str, Any]],
+        temp: float,
     ) -> Tensor:
         """Cross-entropy between assignments of one pixel in two views."""
         pairs = matched_tokens(student.late, target.late, views, self.hparams['max_pixels'])
@@ -332,9 +357,7 @@ class SITSDINO(BaseTask):
             if group['decays']:
                 group['weight_decay'] = decay
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        momentum = cosine_schedule(
-            **schedule, start_value=self.hparams['momentum'], end_value=1.0
-        )
+        momentum = cosine_schedule(**schedule, start_value=self.hparams['momentum'], end_value=1.0)
         update_momentum(self.student, self.teacher, momentum)
         update_momentum(self.student_head, self.teacher_head, momentum)
 
@@ -359,11 +382,10 @@ class SITSDINO(BaseTask):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a downstream task needs to use the encoder."""
-        datamodule = getattr(self.trainer, 'datamodule', None)
+        datamodule: Any = getattr(self.trainer, 'datamodule', None)
         checkpoint['sits'] = encoder_card(
-            model=self.hparams['model'],
-            model_kwargs=self.hparams['model_kwargs'] or {},
-            in_channels=self.hparams['in_channels'],
-            encoder='teacher',
+            self.hparams['model'],
+            self.teacher,
+            prefix='teacher',
             **(datamodule.card if hasattr(datamodule, 'card') else {}),
         )

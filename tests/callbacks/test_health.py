@@ -1,0 +1,65 @@
+"""The watch stops what has collapsed, and nothing else."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from torchgeo_sits.callbacks import CollapseError, EmbeddingHealth
+
+
+def run(watch, *, steps, embedding, assignment=None, loss=1.0):
+    logged = {}
+    module = SimpleNamespace(log_dict=lambda values, **_: logged.update(values))
+    for step in range(steps):
+        outputs = {'loss': torch.tensor(loss), 'embedding': embedding(step)}
+        if assignment is not None:
+            outputs['assignment'] = assignment(step)
+        watch.on_train_batch_end(SimpleNamespace(global_step=step), module, outputs, None, step)
+    return logged
+
+
+def healthy(step):
+    return torch.randn(16, 32, generator=torch.Generator().manual_seed(step))
+
+
+def test_healthy_run_goes_on_and_is_logged():
+    logged = run(
+        EmbeddingHealth(),
+        steps=100,
+        embedding=healthy,
+        assignment=lambda step: healthy(step).softmax(-1),
+    )
+    assert logged['embedding_std'] == pytest.approx(1, abs=0.2)
+    assert logged['prototypes_used'] > 10
+
+
+@pytest.mark.parametrize(
+    ('embedding', 'assignment', 'cause'),
+    [
+        (lambda step: torch.ones(16, 32) + 1e-4 * healthy(step), None, 'same embedding'),
+        (
+            lambda step: torch.linspace(-1, 1, 16)[:, None] * healthy(step)[:1],
+            None,
+            'one line only',
+        ),
+        (healthy, lambda step: torch.eye(8)[:1].repeat(16, 1), 'one prototype'),
+    ],
+    ids=['one point', 'one line', 'one prototype'],
+)
+def test_collapse_stops_the_run_and_names_the_cause(embedding, assignment, cause):
+    watch = EmbeddingHealth(patience=5)
+    run(watch, steps=4, embedding=embedding, assignment=assignment)
+    with pytest.raises(CollapseError, match=cause):
+        run(watch, steps=1, embedding=embedding, assignment=assignment)
+
+
+def test_one_bad_step_is_forgiven():
+    watch = EmbeddingHealth(patience=2)
+    run(watch, steps=50, embedding=lambda s: torch.ones(8, 4) if s % 2 else healthy(s)[:8])
+    assert watch.unhealthy < 2
+
+
+def test_infinite_loss_stops_at_once():
+    with pytest.raises(CollapseError, match='nan'):
+        run(EmbeddingHealth(), steps=1, embedding=healthy, loss=float('nan'))

@@ -1,0 +1,149 @@
+"""SITSDataModule on a folder: batches by the contract, splits, statistics, refusals."""
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from torchgeo_sits.datamodules import SITSDataModule
+from torchgeo_sits.keys import FRAME_KEYS
+
+
+@pytest.fixture
+def labels(tmp_path, series_folder):
+    """Labels 1 to 3 on the grid of the series: stripes that every block of 8 pixels meets."""
+    with rasterio.open(next(iter(sorted(series_folder.iterdir())))) as image:
+        profile = {**image.profile, 'count': 1, 'dtype': 'uint8'}
+    mask = np.tile(np.arange(40) % 3 + 1, (32, 1)).astype('uint8')
+    with rasterio.open(tmp_path / 'labels.tif', 'w', **profile) as file:
+        file.write(mask[None])
+    return tmp_path / 'labels.tif'
+
+
+def module(series_folder, **kwargs):
+    options = {'patch_size': 8, 'batch_size': 4, 'length': 8, **kwargs}
+    made = SITSDataModule(str(series_folder), **options)
+    made.setup('fit')
+    return made
+
+
+def test_batches_keep_the_contract(series_folder):
+    batch = next(iter(module(series_folder).train_dataloader()))
+    shapes = {key: tuple(batch[key].shape) for key in FRAME_KEYS}
+    assert shapes == {
+        'image': (4, 8, 3, 8, 8),
+        'acquisition_times': (4, 8),
+        'valid': (4, 8),
+        'mask_clear': (4, 8, 8, 8),
+    }
+    assert (batch['acquisition_times'].diff(dim=1) > 0).all()
+    assert batch['valid'].all()
+
+
+def test_series_is_all_that_training_needs(series_folder):
+    made = module(series_folder)
+    assert made.in_channels == 3
+    assert made.probe_dataloaders() is None
+    # Nothing can be validated, so nothing is held out.
+    assert made.train_dataset.index.union_all().area == 32 * 40 * 100
+
+
+def test_statistics_equal_those_of_the_files(series_folder):
+    made = module(series_folder)
+    pixels = []
+    for path in series_folder.glob('*.tif'):
+        with rasterio.open(path) as file:
+            pixels.append(file.read().reshape(3, -1))
+    pixels = np.concatenate(pixels, axis=1).astype('float64')
+    np.testing.assert_allclose(made.statistics[0], pixels.mean(1), rtol=1e-5)
+    np.testing.assert_allclose(made.statistics[1], pixels.std(1), rtol=1e-4)
+    batch = made.aug(next(iter(made.train_dataloader())))
+    assert batch['image'].mean().abs() < 0.2
+
+
+def test_number_of_dates_is_kept(series_folder):
+    batch = next(iter(module(series_folder, num_dates=3).train_dataloader()))
+    assert batch['image'].shape[1] == 3
+
+
+def test_probe_splits_labelled_places(series_folder, labels):
+    made = module(series_folder, mask_paths=str(labels), num_classes=4)
+    bank, query = made.probe_dataloaders()
+    pixels = [sum((batch['mask'] > 0).sum().item() for batch in loader) for loader in (bank, query)]
+    assert sum(pixels) == 32 * 40
+    assert pixels[1] == pytest.approx(0.25 * 32 * 40, rel=0.1)
+    for loader in (bank, query):
+        for batch in loader:
+            assert batch['mask'].shape[1:] == batch['image'].shape[-2:]
+
+
+def test_supervised_training_gives_masks_that_move_with_the_image(series_folder, labels):
+    made = module(series_folder, mask_paths=str(labels), supervised=True)
+    batch = made.train_aug(next(iter(made.train_dataloader())))
+    # Where the image came from is known from its bounds: look the label up in the file.
+    assert batch['mask'].shape == (4, 8, 8)
+    assert set(batch['mask'].unique().tolist()) == {1, 2, 3}
+
+
+def test_label_beyond_num_classes_names_file_and_value(series_folder, labels):
+    made = module(series_folder, mask_paths=str(labels), num_classes=3)
+    with pytest.raises(ValueError, match=r'labels\.tif.*label 3.*num_classes=3'):
+        list(made.probe_dataloaders()[0])
+
+
+def test_split_by_time_validates_on_the_last_dates(series_folder, labels):
+    made = module(series_folder, mask_paths=str(labels), split='time', val_fraction=0.25)
+    train = next(iter(made.train_dataloader()))
+    val = next(iter(made.val_dataloader()))
+    assert train['image'].shape[1] == 6
+    assert val['image'].shape[1] == 2
+    assert train['acquisition_times'].max() < val['acquisition_times'].min()
+
+
+def test_statistics_travel_with_the_state(series_folder):
+    first = module(series_folder, mean=[1.0, 2.0, 3.0], std=[1.0, 2.0, 3.0])
+    second = module(series_folder)
+    second.load_state_dict(first.state_dict())
+    assert second.statistics[0].tolist() == [1.0, 2.0, 3.0]
+    assert second.aug.mean.tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'mean': [1.0]}, 'both mean and std'),
+        ({'mean': [1.0], 'std': [1.0]}, '1 and 1 values.*3 bands'),
+        ({'val_fraction': 0.7, 'test_fraction': 0.3}, 'leave something for training'),
+        ({'supervised': True}, 'mask_paths'),
+        ({'num_dates': 0}, 'num_dates'),
+        ({'bands': ['B1', 'B9']}, 'B9'),
+    ],
+)
+def test_refusals_name_the_value(series_folder, options, message):
+    with pytest.raises(ValueError, match=message):
+        module(series_folder, **options)
+
+
+def test_checkpoint_of_other_bands_is_refused(series_folder):
+    made = module(series_folder)
+    state = {'bands': ['B02'], 'mean': [0.0], 'std': [1.0]}
+    with pytest.raises(ValueError, match=r"\['B02'\].*choose `bands`"):
+        made.load_state_dict(state)
+
+
+def test_stacks_of_two_places_and_lengths_share_a_batch(shared_data):
+    made = SITSDataModule(
+        [str(shared_data / f'wc_be_{x}' / 's2') for x in 'ab'],
+        cloud_paths=[str(shared_data / f'wc_be_{x}' / 'scl') for x in 'ab'],
+        clear_values=[2, 4, 5, 6, 7],
+        batch_size=12,
+        length=12,
+        mean=[0.0] * 10,
+        std=[1.0] * 10,
+    )
+    made.setup('fit')
+    batch = next(iter(made.train_dataloader()))
+    assert set(batch['length'].tolist()) == {118, 72}
+    assert torch.equal(batch['valid'].sum(1), batch['length'])
+    assert not batch['mask_clear'][~batch['valid']].any()
+    assert 0.1 < batch['mask_clear'][batch['valid']].float().mean() < 0.9

@@ -1,0 +1,196 @@
+"""SITSDINO from files to checkpoint."""
+
+import math
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from torchgeo_sits.callbacks import CollapseError, KNNProbe
+from torchgeo_sits.datamodules import SyntheticSITSDataModule
+from torchgeo_sits.models import load_encoder
+from torchgeo_sits.tasks import SITSDINO
+
+TINY = {
+    'model_kwargs': {'embed_dim': 32, 'depth': 1, 'num_heads': 2, 'time_dim': 16},
+    'num_prototypes': 32,
+    'hidden_dim': 32,
+    'bottleneck_dim': 16,
+}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('synthetic')
+
+
+def data(folder, **kwargs):
+    options = {'batch_size': 4, 'patch_size': 16, 'length': 8, **kwargs}
+    return SyntheticSITSDataModule(str(folder), size=64, num_dates_written=10, **options)
+
+
+def trainer(tmp_path, **kwargs):
+    options = {'max_epochs': 2, 'callbacks': [], **kwargs}
+    return Trainer(
+        accelerator='cpu',
+        logger=False,
+        default_root_dir=tmp_path,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
+class Record(Callback):
+    """Keep what the steps return and what they are scheduled with."""
+
+    def __init__(self):
+        self.losses, self.lrs, self.decays, self.temps, self.metrics = [], [], [], [], []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.temps.append(pl_module.teacher_temp)
+        self.lrs.append(trainer.optimizers[0].param_groups[0]['lr'])
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.losses.append(outputs['loss'].item())
+        groups = trainer.optimizers[0].param_groups
+        self.decays.append({g['decays']: g['weight_decay'] for g in groups})
+        self.metrics.append(dict(trainer.callback_metrics))
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        {'pixel_weight': 1.0, 'ibot_weight': 1.0, 'koleo_weight': 0.1},
+        {'views': 'resampling'},
+        {'model_kwargs': {**TINY['model_kwargs'], 'segment': 2}, 'pixel_weight': 1.0},
+    ],
+    ids=['planar', 'all terms', 'resampling', 'segments of two pixels'],
+)
+def test_trains_and_its_checkpoint_gives_the_teacher_back(folder, tmp_path, options):
+    record = Record()
+    checkpoint = ModelCheckpoint(tmp_path)
+    run = trainer(tmp_path, callbacks=[record, checkpoint, KNNProbe(every_n_epochs=2)])
+    task, datamodule = SITSDINO(**{**TINY, **options}), data(folder)
+    run.fit(task, datamodule)
+    assert len(record.losses) == 4
+    assert all(math.isfinite(loss) for loss in record.losses)
+    for name in ('embedding_std', 'embedding_cosine', 'embedding_rank', 'prototypes_used'):
+        assert name in record.metrics[-1]
+    assert 0 <= run.callback_metrics['knn_f1_late'] <= 1
+
+    encoder, card = load_encoder(checkpoint.best_model_path)
+    assert card['bands'] == datamodule.bands
+    assert card['mean'] == pytest.approx(datamodule.statistics[0].tolist())
+    batch = datamodule.aug(next(iter(datamodule.val_dataloader())))
+    inputs = [batch[k] for k in ('image', 'acquisition_times', 'valid', 'mask_clear')]
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.eval()(*inputs), task.teacher.eval()(*inputs))
+
+
+def test_schedules_follow_the_papers(folder, tmp_path):
+    record = Record()
+    options = {'lr': 1e-3, 'warmup_share': 0.5, 'weight_decay': 0.1, 'end_weight_decay': 0.3}
+    temps = {'warmup_teacher_temp': 0.02, 'teacher_temp': 0.06, 'warmup_teacher_temp_share': 0.5}
+    task = SITSDINO(**TINY, **options, **temps)
+    trainer(tmp_path, callbacks=[record], max_epochs=4).fit(task, data(folder))
+    steps = 8
+    # Linear to the peak in half of the steps, then half a cosine to the end.
+    rise = [1e-3 * (i + 1) / 4 for i in range(4)]
+    fall = [1e-6 + (1e-3 - 1e-6) * (1 + math.cos(math.pi * i / 3)) / 2 for i in range(4)]
+    assert record.lrs == pytest.approx(rise + fall, rel=1e-3)
+    decay = [0.3 - 0.2 * (1 + math.cos(math.pi * i / (steps - 1))) / 2 for i in range(steps)]
+    assert [d[True] for d in record.decays] == pytest.approx(decay)
+    assert {d[False] for d in record.decays} == {0.0}
+    assert record.temps[0] == pytest.approx(0.02, abs=0.011)
+    assert record.temps[4:] == pytest.approx([0.06] * 4)
+
+
+def test_teacher_is_the_moving_average_of_the_student(folder, tmp_path):
+    class Follow(Callback):
+        def __init__(self):
+            self.before, self.error = None, []
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            self.step = trainer.global_step
+            self.before = [p.clone() for p in pl_module.teacher.parameters()]
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            m = 1 - (1 - 0.9) * (1 + math.cos(math.pi * self.step / 3)) / 2
+            pairs = zip(self.before, pl_module.student.parameters(), strict=True)
+            expected = [m * old + (1 - m) * new.detach() for old, new in pairs]
+            for p, e in zip(pl_module.teacher.parameters(), expected, strict=True):
+                self.error.append((p - e).abs().max().item())
+
+    follow = Follow()
+    task = SITSDINO(**TINY, momentum=0.9)
+    trainer(tmp_path, callbacks=[follow]).fit(task, data(folder))
+    assert max(follow.error) < 1e-6
+    assert not any(p.requires_grad for p in task.teacher.parameters())
+
+
+def test_prototypes_stay_in_the_first_epoch(folder, tmp_path):
+    class Prototypes(Callback):
+        def __init__(self):
+            self.kept = []
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.kept.append(pl_module.student_head.last_layer.weight_v.detach().clone())
+
+    task, kept = SITSDINO(**TINY, in_channels=10, warmup_share=0.0), Prototypes()
+    start = task.student_head.last_layer.weight_v.detach().clone()
+    trainer(tmp_path, callbacks=[kept]).fit(task, data(folder))
+    assert torch.equal(kept.kept[0], start)
+    assert not torch.equal(kept.kept[1], start)
+
+
+def test_resumes_where_it_stopped(folder, tmp_path):
+    checkpoint = ModelCheckpoint(tmp_path)
+    trainer(tmp_path, callbacks=[checkpoint]).fit(SITSDINO(**TINY), data(folder))
+    record = Record()
+    run = trainer(tmp_path, callbacks=[record], max_epochs=3)
+    run.fit(SITSDINO(**TINY), data(folder), ckpt_path=checkpoint.best_model_path)
+    assert run.global_step == 6
+    assert len(record.losses) == 2
+
+
+def test_interrupted_run_leaves_a_checkpoint_that_loads(folder, tmp_path):
+    class Interrupt(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if trainer.current_epoch == 1:
+                raise KeyboardInterrupt
+
+    checkpoint = ModelCheckpoint(tmp_path)
+    run = trainer(tmp_path, callbacks=[Interrupt(), checkpoint])
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run.fit(SITSDINO(**TINY), data(folder))
+    encoder, card = load_encoder(checkpoint.best_model_path)
+    assert card['in_channels'] == encoder.in_channels == 10
+
+
+def test_starts_from_the_weights_of_a_checkpoint(folder, tmp_path):
+    checkpoint = ModelCheckpoint(tmp_path)
+    trainer(tmp_path, callbacks=[checkpoint]).fit(SITSDINO(**TINY), data(folder))
+    encoder, _ = load_encoder(checkpoint.best_model_path)
+    task = SITSDINO(**TINY, in_channels=10, weights=checkpoint.best_model_path)
+    for a, b in zip(task.student.parameters(), encoder.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_unknown_number_of_bands_is_named(tmp_path):
+    loader = torch.utils.data.DataLoader([{'image': torch.zeros(2, 3, 8, 8)}])
+    with pytest.raises(ValueError, match='in_channels'):
+        trainer(tmp_path).fit(SITSDINO(**TINY), loader)
+
+
+def test_pixel_term_needs_planes():
+    with pytest.raises(ValueError, match="views='planar'"):
+        SITSDINO(**TINY, views='resampling', pixel_weight=1.0)
+
+
+def test_a_learning_rate_far_too_large_is_stopped_with_a_message(folder, tmp_path):
+    task = SITSDINO(**TINY, lr=1e3, clip_grad=0.0, warmup_share=0.0, min_lr=1e3)
+    with pytest.raises(CollapseError, match='lr'):
+        trainer(tmp_path, max_epochs=40).fit(task, data(folder))

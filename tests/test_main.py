@@ -1,0 +1,107 @@
+"""The command line, as a newcomer meets it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from torchgeo_sits import __version__, main
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = [
+    '--trainer.max_epochs=1',
+    '--trainer.accelerator=cpu',
+    '--data.batch_size=4',
+    '--data.length=4',
+    '--data.patch_size=16',
+    '--model.num_prototypes=16',
+]
+
+
+def run(*args, cwd, command=('-m', 'torchgeo_sits.main')):
+    return subprocess.run(
+        [sys.executable, *command, *args], cwd=cwd, capture_output=True, text=True, timeout=280
+    )
+
+
+@pytest.mark.parametrize('arg', ['--help', '--version'])
+def test_first_questions_are_answered_without_loading_torch(arg):
+    code = (
+        'import sys; from torchgeo_sits.main import main; '
+        f'main([{arg!r}]); assert "torch" not in sys.modules, "torch was loaded"'
+    )
+    done = run(code, cwd=ROOT, command=('-c',))
+    assert done.returncode == 0, done.stderr
+    assert __version__ in done.stdout
+
+
+def test_help_names_the_configurations_that_exist(capsys):
+    main.main(['--help'])
+    assert 'conf/dino.yaml' in capsys.readouterr().out
+
+
+def test_configurations_of_the_package_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for args in (['--config', 'conf/dino.yaml'], ['--config=conf/dino.yaml']):
+        [*_, last] = main._find_configs(['fit', *args])
+        path = last.removeprefix('--config=')
+        assert yaml.safe_load(Path(path).read_text())['model']['class_path']
+
+
+def test_configuration_of_the_user_goes_before_that_of_the_package(tmp_path, monkeypatch):
+    (tmp_path / 'conf').mkdir()
+    shutil.copy(ROOT / 'conf/dino.yaml', tmp_path / 'conf/dino.yaml')
+    monkeypatch.chdir(tmp_path)
+    args = ['fit', '--config', 'conf/dino.yaml']
+    assert main._find_configs(args) == args
+
+
+def test_default_configuration_runs_from_a_foreign_folder(tmp_path):
+    args = ['fit', '--config', 'conf/dino.yaml', *TINY, '--data.size=64']
+    done = run(*args, '--data.num_dates_written=8', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'Checkpoint: ' in done.stdout
+    [path] = tmp_path.glob('logs/**/*.ckpt')
+    assert str(path.relative_to(tmp_path)) in done.stdout
+
+
+def test_own_folder_needs_its_path_only(tmp_path, series_folder):
+    args = ['fit', '--config', 'conf/dino.yaml', '--data', 'SITSDataModule']
+    done = run(*args, f'--data.paths={series_folder}', *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert list(tmp_path.glob('logs/**/*.ckpt'))
+
+
+def test_views_are_drawn_to_a_file(tmp_path, series_folder):
+    args = ['views', '--config', 'conf/dino.yaml', '--data', 'SITSDataModule']
+    done = run(*args, f'--data.paths={series_folder}', '--output', 'v.png', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / 'v.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_refusals_are_one_line_that_names_the_value(tmp_path):
+    args = ['fit', '--config', 'conf/dino.yaml', '--data', 'SITSDataModule']
+    done = run(*args, '--data.paths=nowhere', cwd=tmp_path)
+    assert done.returncode == 1
+    assert 'Traceback' not in done.stderr
+    assert 'nowhere' in done.stderr.splitlines()[-1]
+
+
+def test_plain_torchgeo_runs_the_same_configuration(tmp_path):
+    args = ['fit', '--config', str(ROOT / 'conf/dino.yaml'), *TINY, '--data.size=64']
+    args.append('--data.num_dates_written=8')
+    done = run(*args, cwd=tmp_path, command=('-m', 'torchgeo'))
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_entry_point_registers_the_plugin():
+    from importlib.metadata import entry_points
+
+    [plugin] = [p for p in entry_points(group='torchgeo.plugins') if p.name == 'torchgeo_sits']
+    plugin.load()()
+    from torchgeo.models import list_models
+
+    assert 'planar_vit_tiny' in list_models()
