@@ -97,7 +97,7 @@ def test_dates_that_are_cloudy_where_the_planes_lie_are_left_out(batch):
         for view in multi(batch):
             seen = view['mask_clear'][0].any(0).any(-1)
             column = view['paths'][0] % W
-            if (column < 8).all() or (column >= 8).all():
+            if column.max() < 5 or column.min() >= 11:  # the region lies on one side, too
                 assert torch.equal(seen, view['valid'][0])
 
 
