@@ -1,6 +1,6 @@
 """Collation of series of different lengths into one batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from .keys import FRAME_KEYS, IMAGE, LENGTH, MASK, VALID
 __all__ = ['pad_time']
 
 
-def pad_time(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def pad_time(samples: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Stack samples into a batch, padded in time at the end, and keep every key.
 
     Frames are padded with zeros (False for masks) up to the longest series of the batch;
@@ -31,6 +31,7 @@ def pad_time(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ValueError: If *samples* is empty, or a key is missing from some samples, or shapes
             differ otherwise than in time.
     """
+    samples = list(samples)
     if not samples:
         raise ValueError('pad_time got no samples: expected at least one')
     keys = list(samples[0])

@@ -8,7 +8,7 @@ key                    sample -> batch                   dtype     meaning
                                                                    0 in padding
 ``valid``              ``(T,)`` -> ``(B,T)``             bool      False in padding frames
 ``length``             ``()`` -> ``(B,)``                int64     number of real frames
-``mask_clear``         ``(T,H,W)`` -> ``(B,T,H,W)``      bool      observed, no nodata, cloud, shadow
+``mask_clear``         ``(T,H,W)`` -> ``(B,T,H,W)``      bool      observed, no nodata or cloud
 ``mask``               ``(H,W)`` or ``(T,H,W)``          int64     labels
 ``label``              ``()`` -> ``(B,)``                int64     label of a whole series
 ``bounds``             ``(9,)`` -> ``(B,9)``             float64   xmin, xmax, xres, ymin, ymax,

@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
@@ -37,6 +38,13 @@ first steps:
 Configurations are looked for here and then in the package: {{configs}}
 """
 
+#: Warnings of libraries about their own insides, which a user can do nothing about.
+NOISE = (
+    r'`isinstance\(treespec, LeafSpec\)` is deprecated',  # Lightning with PyTorch 2.15
+    r'`torch\.nn\.utils\.weight_norm` is deprecated',  # lightly's DINO head
+    r'.*does not have many workers which may be a bottleneck',  # worse with two cores
+)
+
 #: Where the wheel keeps the configurations, and where a clone does.
 CONFIG_FOLDERS = (Path(__file__).parent, Path(__file__).parents[1])
 
@@ -56,6 +64,8 @@ def main(args: Sequence[str] | None = None) -> None:
         print(f'torchgeo-sits {__version__}')
         return
     args = _find_configs(args)
+    for message in NOISE:
+        warnings.filterwarnings('ignore', message)
     with _readable_errors():
         for plugin in entry_points(group='torchgeo.plugins'):
             plugin.load()()
@@ -66,7 +76,9 @@ def main(args: Sequence[str] | None = None) -> None:
         else:
             from torchgeo.main import main as torchgeo_main
 
-            torchgeo_main(args)
+            # Through sys.argv: LightningCLI warns when it is handed the arguments.
+            sys.argv[1:] = args
+            torchgeo_main()
 
 
 def _configs() -> set[str]:

@@ -1,5 +1,7 @@
 """Masks that files carry beside or among their bands, copied and warped."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +68,28 @@ def test_offset_in_a_grid() -> None:
     assert grid.offset_in(from_origin(900, 2100, 10.001, 10)) is None  # 0.006 px off at the end
     assert grid.offset_in(from_origin(900, 2100, 20, 20)) is None
     assert grid.bounds == (1000, 1360, 1640, 2000)
+
+
+def test_program_ends_without_a_word_while_files_are_open(tmp_path):
+    # Handles that nobody closes print errors when the interpreter shuts down.
+    with rasterio.open(
+        tmp_path / 'x_20200101.tif',
+        'w',
+        driver='GTiff',
+        height=4,
+        width=4,
+        count=1,
+        dtype='uint8',
+        crs='EPSG:32631',
+        transform=rasterio.transform.from_origin(0, 40, 10, 10),
+    ) as file:
+        file.write(np.ones((1, 4, 4), 'uint8'))
+    code = (
+        'from torchgeo_sits.datasets import RasterTimeSeries\n'
+        f'series = RasterTimeSeries({str(tmp_path)!r})\n'
+        'assert series[:, :]["image"].sum() == 16\n'
+        'import builtins; builtins.kept = series\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == ''

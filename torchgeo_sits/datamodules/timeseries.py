@@ -234,8 +234,10 @@ class SITSDataModule(GeoDataModule):
         """
         parts = self.parts
         if stage == 'fit':
-            self.train_dataset = parts.labelled_train if self.supervised else parts.train
-            self.train_sampler = self._random_patches(self.train_dataset)
+            labelled = parts.labelled_train if self.supervised else None
+            train = parts.train if labelled is None else labelled
+            self.train_dataset = train
+            self.train_sampler = self._random_patches(train)
         if stage in ('fit', 'validate') and parts.labelled_val is not None:
             self.val_dataset = parts.labelled_val
             self.val_sampler = self._gridded_patches(parts.labelled_val)

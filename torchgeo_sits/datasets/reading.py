@@ -2,6 +2,7 @@
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -81,6 +82,9 @@ class RasterReader:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._idle: OrderedDict[str, _Handle] = OrderedDict()
+        # Also at the end of the program: left to the interpreter's shutdown, each handle
+        # prints an error, since GDAL's own error handling is gone by then.
+        weakref.finalize(self, _close_all, self._idle)
         self._pool: ThreadPoolExecutor | None = None
         self._threads = 0
         self._capacity = self.least_open
@@ -96,8 +100,7 @@ class RasterReader:
     def close(self) -> None:
         """Close all handles and stop the threads; reading again opens what it needs."""
         if self._pid == os.getpid():
-            for handle in self._idle.values():
-                handle.source.close()
+            _close_all(self._idle)
             if self._pool is not None:
                 self._pool.shutdown()
         self._start()
@@ -205,6 +208,12 @@ class RasterReader:
                 f"'{path}' cannot be read ({error}): it may be truncated. Fetch or write it "
                 "again, remove it, or leave its pixels unobserved with unreadable='skip'."
             ) from error
+
+
+def _close_all(handles: OrderedDict[str, _Handle]) -> None:
+    """Close all *handles* and forget them."""
+    while handles:
+        handles.popitem()[1].source.close()
 
 
 def _copy(

@@ -103,7 +103,7 @@ class SITSDINO(BaseTask):
             jitter_days: Largest shift of a date in a view, in days.
             gain: Largest relative change of a band at a date in a view.
             offset: Largest shift of a band at a date in a view, in standard deviations.
-            cloud_rate: Share of the dates of a view that simulated clouds cover in part.
+            cloud_rate: Share of the dates that simulated clouds cover in part.
             num_prototypes: Output dimension of the projection head.
             hidden_dim: Width of the projection head.
             bottleneck_dim: Dimension before the prototypes.
@@ -139,11 +139,9 @@ class SITSDINO(BaseTask):
             )
         self.weights = weights
         super().__init__()
-        augment = SeriesSequential(
-            RandomDateJitter(jitter_days),
-            RandomGainOffset(gain, offset),
-            RandomCloudGaps(cloud_rate),
-        )
+        # Clouds lie over the place, before its views are drawn; the rest differs per view.
+        self.clouds = RandomCloudGaps(cloud_rate)
+        augment = SeriesSequential(RandomDateJitter(jitter_days), RandomGainOffset(gain, offset))
         multi_view = PlanarMultiView if views == 'planar' else ResamplingMultiView
         self.views = multi_view(augment=augment, **views_kwargs or {})
 
@@ -238,7 +236,7 @@ class SITSDINO(BaseTask):
             student and ``assignment`` ``(2B, K)`` of the teacher.
         """
         with torch.no_grad():
-            views = self.views(batch)
+            views = self.views(self.clouds(batch))
         count = self.views.global_views
         global_view, local_views = join_views(views[:count]), views[count:]
         temp = self.teacher_temp
@@ -278,6 +276,9 @@ class SITSDINO(BaseTask):
         if len(terms) > 1:
             self.log_dict(terms, batch_size=size)
         return {'loss': loss, 'embedding': student.embed.detach(), 'assignment': assignment}
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """No-op: the loss of DINO says nothing on held-out data; see the k-NN probe."""
 
     def _draw_token_mask(self, features: PlaneFeatures) -> Tensor:
         """Mask ``(B, N, S)`` of the tokens that the student does not see, at random."""
