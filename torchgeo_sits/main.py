@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TextIO
 
 from . import __version__
 
@@ -66,9 +67,14 @@ def main(args: Sequence[str] | None = None) -> None:
     args = _find_configs(args)
     for message in NOISE:
         warnings.filterwarnings('ignore', message)
-    with _readable_errors():
+    warnings.showwarning = _show_warning
+    with _readable_errors(args):
         for plugin in entry_points(group='torchgeo.plugins'):
             plugin.load()()
+        from jsonargparse import ArgumentParser
+
+        # Fifty lines of options above the one line that says what is wrong.
+        ArgumentParser.print_usage = lambda *_: None  # type: ignore[method-assign]
         if args[0] == 'views':
             from .draw import draw
 
@@ -110,8 +116,26 @@ def _find_configs(args: Sequence[str]) -> list[str]:
     return found
 
 
+_library_warning = warnings.showwarning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print what is meant for users without the line of code that says it."""
+    if category is UserWarning:
+        print(f'torchgeo-sits: warning: {message}', file=sys.stderr)
+    else:
+        _library_warning(message, category, filename, lineno, file, line)
+
+
 @contextmanager
-def _readable_errors() -> Iterator[None]:
+def _readable_errors(args: Sequence[str]) -> Iterator[None]:
     """End with one message, not with a traceback, when this package refuses something.
 
     Only errors that code of this package or TorchGeo's data sets raised on purpose are cut
@@ -119,14 +143,48 @@ def _readable_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, LookupError, RuntimeError) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        ours = (str(Path(__file__).parent), os.path.join('torchgeo', 'datasets', ''))
-        on_purpose = frames and any(part in frames[-1].filename for part in ours)
-        if not on_purpose or os.environ.get('TORCHGEO_SITS_TRACEBACK'):
+    except Exception as error:
+        if os.environ.get('TORCHGEO_SITS_TRACEBACK'):
             raise
-        print(f'torchgeo-sits: error: {error}', file=sys.stderr)
+        message = _refusal(error) or _unread_checkpoint(error, args)
+        if message is None:
+            raise
+        print(f'torchgeo-sits: error: {message}', file=sys.stderr)
         sys.exit(1)
+
+
+def _refusal(error: BaseException | None) -> str | None:
+    """Message of *error*, or of what caused it, if it was raised on purpose.
+
+    The command line wraps what the constructor of a task or data module raises.
+    """
+    ours = (str(Path(__file__).parent), os.path.join('torchgeo', 'datasets', ''))
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        # Not what a library raises from compiled code that a line of ours called.
+        meant = frames and (frames[-1].line or '').startswith('raise ')
+        if meant and any(part in frames[-1].filename for part in ours):
+            return str(error)
+        error = error.__cause__
+    return None
+
+
+def _unread_checkpoint(error: Exception, args: Sequence[str]) -> str | None:
+    """What is wrong with the file of ``--ckpt_path``, where *error* comes from reading it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not any('ckpt' in frame.name or 'checkpoint' in frame.name for frame in frames):
+        return None
+    for i, arg in enumerate(args):
+        option, equals, value = arg.partition('=')
+        if option != '--ckpt_path' or (not equals and i + 1 == len(args)):
+            continue
+        from .models import load_encoder
+
+        try:
+            load_encoder(value if equals else args[i + 1])
+        except (OSError, ValueError) as reason:
+            return str(reason)
+    return None
 
 
 if __name__ == '__main__':

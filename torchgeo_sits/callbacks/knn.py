@@ -63,7 +63,9 @@ class KNNProbe(Callback):
         """Score the untrained encoder."""
         scores = self.score(trainer, pl_module)
         if scores is None:
-            rank_zero_info('k-NN probe: off, the data module has no labels (`mask_paths`).')
+            rank_zero_info(
+                'k-NN probe: off, no labelled pixels (`mask_paths`) to look up and to score.'
+            )
             return
         rank_zero_info(f'k-NN probe before training: {_in_words(scores)}')
         for logger in trainer.loggers:

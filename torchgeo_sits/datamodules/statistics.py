@@ -10,6 +10,10 @@ from ..keys import IMAGE, MASK_CLEAR
 
 __all__ = ['band_statistics']
 
+#: Means and deviations beyond this are those of a fill value, such as -3.4e38: no quantity that
+#: a sensor measures comes near it.
+LARGEST = 1e20
+
 
 def band_statistics(samples: Iterable[dict[str, Any]]) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per band over clear pixels.
@@ -25,7 +29,7 @@ def band_statistics(samples: Iterable[dict[str, Any]]) -> tuple[Tensor, Tensor]:
         that dividing by it is harmless.
 
     Raises:
-        ValueError: If there is not one clear pixel.
+        ValueError: If there is not one clear pixel, or values are beyond all sensors.
     """
     count = 0
     shift = total = square = torch.zeros(())
@@ -41,10 +45,18 @@ def band_statistics(samples: Iterable[dict[str, Any]]) -> tuple[Tensor, Tensor]:
         square = square + pixels.square().sum(dim=0)
     if not count:
         raise ValueError(
-            'No clear pixel found for the normalisation statistics: check `cloud_paths` and '
-            '`clear_values`, or give `mean` and `std`.'
+            'no clear pixel was found to normalise by: all pixels of the rasters are no data '
+            '(nodata, NaN or inf), or none is clear. Check the files, `nodata`, and '
+            '`clear_values` where there are `cloud_paths`'
         )
     mean = total / count
     std = (square / count - mean.square()).clamp(min=0).sqrt()
     std = torch.where(std > 1e-6 * (mean + shift).abs().clamp(min=1e-12), std, 1.0)
-    return (mean + shift).float(), std.float()
+    mean = mean + shift
+    if (odd := (mean.abs() > LARGEST) | (std > LARGEST)).any():
+        raise ValueError(
+            f'values of the bands number {(odd.nonzero().flatten() + 1).tolist()} are as large as '
+            f'{max(mean.abs().max(), std.max()):.1e}: they mean no data, which the files do not '
+            'say. Give that value as `nodata`'
+        )
+    return mean.float(), std.float()

@@ -1,6 +1,7 @@
 """Data module for any folder of dated rasters."""
 
 import math
+import warnings
 from typing import Any, Literal, NamedTuple
 
 import kornia.augmentation as K
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchgeo.datamodules import GeoDataModule
-from torchgeo.datasets import GeoDataset, RasterDataset
+from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
 
 from ..collate import pad_time
@@ -20,16 +21,11 @@ from ..samplers import (
     RandomSeriesPatchSampler,
 )
 from ..transforms import Normalize, SeriesGeometry
+from .labels import Labels
 from .splits import split_space, split_time
 from .statistics import band_statistics
 
 __all__ = ['SITSDataModule']
-
-
-class _Labels(RasterDataset):
-    """Rasters of labels."""
-
-    is_image = False
 
 
 class Parts(NamedTuple):
@@ -72,6 +68,7 @@ class SITSDataModule(GeoDataModule):
         seed: int = 0,
         mean: list[float] | None = None,
         std: list[float] | None = None,
+        crs: str | None = None,
         res: float | None = None,
         nodata: float | None = None,
         min_clear: float = 0.0,
@@ -109,6 +106,8 @@ class SITSDataModule(GeoDataModule):
             seed: Seed of the splits and of the positions of the patches.
             mean: Mean of each band. Computed if None.
             std: Standard deviation of each band. Computed if None.
+            crs: Coordinate reference system to warp to, such as 'EPSG:32631'. Defaults to that
+                of the first file.
             res: Resolution in units of the CRS. Defaults to the files'.
             nodata: Value of pixels without data. Defaults to what the files say.
             min_clear: Frames with a smaller share of clear pixels in the window are left
@@ -130,8 +129,11 @@ class SITSDataModule(GeoDataModule):
             raise ValueError('Give both mean and std, or neither')
         if supervised and mask_paths is None:
             raise ValueError('supervised=True needs labels: give mask_paths')
-        if num_dates is not None and num_dates < 1:
-            raise ValueError(f'num_dates must be at least 1, got {num_dates}')
+        for name in ('patch_size', 'batch_size', 'length', 'num_dates', 'num_classes'):
+            if (value := locals()[name]) is not None and value < 1:
+                raise ValueError(f'{name} must be at least 1, got {value}')
+        if num_workers < 0:
+            raise ValueError(f'num_workers must be at least 0, got {num_workers}')
         super().__init__(
             dataset_class,
             batch_size,
@@ -142,6 +144,7 @@ class SITSDataModule(GeoDataModule):
             cloud_paths=cloud_paths,
             clear_values=clear_values,
             bands=bands,
+            crs=crs,
             res=res,
             nodata=nodata,
             min_clear=min_clear,
@@ -231,9 +234,17 @@ class SITSDataModule(GeoDataModule):
 
         Args:
             stage: Either 'fit', 'validate', 'test', or 'predict'.
+
+        Raises:
+            ValueError: If an epoch of training has no full batch.
         """
         parts = self.parts
         if stage == 'fit':
+            if self.length is not None and self.length < self.batch_size:
+                raise ValueError(
+                    f'length={self.length} patches in an epoch do not fill a batch of '
+                    f'batch_size={self.batch_size}: give a larger length or a smaller batch_size'
+                )
             labelled = parts.labelled_train if self.supervised else None
             train = parts.train if labelled is None else labelled
             self.train_dataset = train
@@ -265,7 +276,7 @@ class SITSDataModule(GeoDataModule):
         series = self._series_class(**self.kwargs)
         if self.mask_paths is None:
             return Parts(series, series)
-        labels = _Labels(self.mask_paths, crs=series.crs, res=series.res)
+        labels = Labels(self.mask_paths, crs=series.crs, res=series.res)
         labelled = series & labels
         labelled.transforms = self._check_classes
         fractions = (
@@ -292,6 +303,15 @@ class SITSDataModule(GeoDataModule):
         patches = RandomSeriesPatchSampler(
             dataset, size=self._patch, length=self.length or 1, generator=self.seed
         )
+        shapes = [region.shape for region in patches.regions]
+        if all(min(shape) < self._patch for shape in shapes):
+            warnings.warn(
+                f'patch_size={self._patch} is larger than the imagery, {max(shapes)} pixels '
+                '(height, width): patches reach beyond it, and what lies there counts as '
+                'not observed. Choose a smaller patch_size',
+                UserWarning,
+                stacklevel=2,
+            )
         if self.length is None:
             area = dataset.index.union_all().area
             patch = self._patch**2 * math.prod(dataset.res)
@@ -343,10 +363,12 @@ class SITSDataModule(GeoDataModule):
         low, high = sample[MASK].aminmax()
         if low < 0 or (self.num_classes is not None and high >= self.num_classes):
             odd = low if low < 0 else high
+            classes = '' if self.num_classes is None else f' below num_classes={self.num_classes}'
             raise ValueError(
                 f'mask_paths={self.mask_paths!r} holds the label {odd.item()} near '
-                f'{[round(v, 1) for v in sample["bounds"][:6].tolist()]}, but labels run from 0 '
-                f'(not labelled) to num_classes - 1, num_classes={self.num_classes}: raise '
-                'num_classes, or renumber the labels'
+                f'{[round(v, 1) for v in sample["bounds"][:6].tolist()]}, but labels are '
+                f'numbers from 0 (not labelled){classes}: '
+                + ('raise num_classes, ' if classes and low >= 0 else '')
+                + 'renumber the labels, or write this value into the file as its nodata'
             )
         return sample

@@ -80,6 +80,11 @@ class CloudMasks:
             return day
         return self._by_time.get(time, []) or day
 
+    def meet(self, footprints: GeoSeries) -> bool:
+        """Whether any mask shares an area with any of *footprints*."""
+        masks = self._footprints.to_crs(footprints.crs).union_all()
+        return bool((footprints.intersection(masks).area > 0).any())
+
     def within(self, grid: Grid) -> NDArray[np.bool_]:
         """``(N,)`` bool: which masks share an area with a window."""
         if self._crs != grid.crs:

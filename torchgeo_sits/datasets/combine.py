@@ -65,7 +65,18 @@ class LabelledTimeSeries(IntersectionDataset):
         labels: GeoDataset,
         transforms: Callable[[Sample], Sample] | None = None,
     ) -> None:
-        super().__init__(series, labels, spatial_only=True, transforms=transforms)
+        try:
+            super().__init__(series, labels, spatial_only=True, transforms=transforms)
+        except RuntimeError as error:
+            # TorchGeo has moved the labels to the CRS of the series by now.
+            ours, theirs = (
+                [round(float(v), 1) for v in part.index.total_bounds] for part in (series, labels)
+            )
+            raise RuntimeError(
+                f'the labels {getattr(labels, "paths", "")!r} lie nowhere on the images: in the '
+                f"images' CRS the labels span {theirs} and the images {ours} (west, south, east, "
+                'north). Give labels of the same place'
+            ) from error
 
     def __getitem__(self, index: GeoSlice) -> Sample:
         """Read series and labels of a window.

@@ -159,7 +159,10 @@ def _find_time(stem: str) -> tuple[pd.Timestamp, pd.Timestamp] | None:
 
 def _parse_with(regex: str, date_format: str, name: str) -> RasterName | None:
     """:func:`parse_name` by a regular expression of the user's."""
-    match = re.match(regex, name, re.VERBOSE)
+    try:
+        match = re.match(regex, name, re.VERBOSE)
+    except re.error as error:
+        raise ValueError(f'filename_regex={regex!r} is no regular expression: {error}') from error
     if match is None:
         return None
     groups = match.groupdict()

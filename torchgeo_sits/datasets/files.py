@@ -14,12 +14,15 @@ __all__ = ['RASTER_EXTENSIONS', 'list_rasters']
 RASTER_EXTENSIONS = ('.tif', '.tiff', '.jp2', '.vrt', '.img')
 
 
-def list_rasters(paths: Path | Iterable[Path], filename_glob: str = '*') -> list[str]:
+def list_rasters(
+    paths: Path | Iterable[Path], filename_glob: str = '*', *, option: str = 'paths'
+) -> list[str]:
     """List the rasters in folders and all that they contain.
 
     Args:
         paths: Folders, files, or GDAL paths (``/vsi...``).
         filename_glob: Pattern that the names of files must fit.
+        option: Name of the argument that gave *paths*, for messages.
 
     Returns:
         Paths of the rasters, each once, sorted.
@@ -37,13 +40,13 @@ def list_rasters(paths: Path | Iterable[Path], filename_glob: str = '*') -> list
             found = find_files(root, filename_glob)
         else:
             raise RastersNotFoundError(
-                f"'{root}' does not exist: give a folder of rasters, or files, as `paths`"
+                f"'{root}' does not exist: give a folder of rasters, or files, as `{option}`"
             )
         files.update(path for path in found if path.lower().endswith(RASTER_EXTENSIONS))
     if not files:
         raise RastersNotFoundError(
             f'no rasters ({", ".join(RASTER_EXTENSIONS)}) in '
-            f'{", ".join(repr(os.fspath(root)) for root in roots)}'
+            f'{", ".join(repr(os.fspath(root)) for root in roots)}, given as `{option}`'
             + (f" with names like '{filename_glob}'" if filename_glob != '*' else '')
         )
     return sorted(files)

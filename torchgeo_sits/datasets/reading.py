@@ -188,7 +188,7 @@ class RasterReader:
 
         Returns:
             Values ``(C, H, W)`` in the raster's own type, and ``(H, W)`` bool, True where all
-            bands were observed: inside the raster, not nodata, not NaN, not masked out.
+            bands were observed: inside the raster, finite, not nodata, not masked out.
 
         Raises:
             OSError: If the raster cannot be opened or read; the message names it.
@@ -204,9 +204,11 @@ class RasterReader:
                 column, row = (int(np.floor(value + 0.5)) for value in offset)
                 return _copy(handle, indexes, grid, column, row)
         except RasterioError as error:
+            # rasterio's own message only points to its cause.
             raise OSError(
-                f"'{path}' cannot be read ({error}): it may be truncated. Fetch or write it "
-                "again, remove it, or leave its pixels unobserved with unreadable='skip'."
+                f"'{path}' cannot be read ({error.__cause__ or error}): it may be truncated. Fetch "
+                'or write it again, remove it, or leave its pixels unobserved with '
+                "unreadable='skip'."
             ) from error
 
 
@@ -274,7 +276,7 @@ def _warp(
 
 
 def _observed(data: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
-    """``(H, W)``: no band of *data* ``(C, H, W)`` is its *nodata* or NaN."""
+    """``(H, W)``: no band of *data* ``(C, H, W)`` is its *nodata*, NaN or inf."""
     inexact = np.issubdtype(data.dtype, np.inexact)
     if inexact:  # float32 rounds a nodata of -3.4028234663852886e+38
         nodata = [value if value is None else data.dtype.type(value) for value in nodata]
@@ -286,7 +288,7 @@ def _observed(data: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.
         pairs = [(b, v) for b, v in zip(data, nodata, strict=True) if v is not None]
         missing = np.any([band == value for band, value in pairs], axis=0)
     if inexact:
-        missing |= np.isnan(data).any(axis=0)
+        missing |= ~np.isfinite(data).all(axis=0)
     return ~missing
 
 

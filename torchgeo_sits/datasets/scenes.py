@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Literal
 
 from rasterio import open as open_raster
@@ -85,6 +86,12 @@ def scan(
     }
     dated = [(path, name) for path, name in names.items() if name is not None]
     dateless = [path for path, name in names.items() if name is None]
+    if not dated and filename_regex is not None:
+        raise ValueError(
+            f'filename_regex={filename_regex!r} finds no date in the names of {len(files)} '
+            f"rasters, such as '{PurePath(files[0]).name}': it must match from the start of the "
+            "name and have a group 'date' (?P<date>...), or 'start' and 'stop'"
+        )
     if not dated:
         raise ValueError(
             f'no date found in the names of {len(files)} rasters, such as '

@@ -78,7 +78,7 @@ class Sentinel2TimeSeries(RasterTimeSeries):
         cache: bool = True,
         *,
         cloud_paths: Path | Iterable[Path] | None = None,
-        clear_values: Sequence[int] = CLEAR_CLASSES,
+        clear_values: Sequence[int] | None = None,
         snow_is_clear: bool = False,
         scale: float = 1e-4,
         offset: float | Literal['baseline'] = 'baseline',
@@ -100,7 +100,8 @@ class Sentinel2TimeSeries(RasterTimeSeries):
             cache: Keep files open between samples.
             cloud_paths: Folders or files of SCL rasters. By default those in *paths* whose
                 names hold ``SCL`` beside files that do not, if there are any.
-            clear_values: Classes that count as clear.
+            clear_values: Classes that count as clear; by default dark features, vegetation,
+                bare soil, water and unclassified (2, 4, 5, 6, 7).
             snow_is_clear: Count snow (class 11) as clear too.
             scale: Reflectance of one DN; 1 keeps the numbers as they are stored.
             offset: DN added before scaling, or ``'baseline'`` for what the products' names say.
@@ -124,7 +125,9 @@ class Sentinel2TimeSeries(RasterTimeSeries):
         self.offset = offset
         if cloud_paths is None:
             cloud_paths = self._scene_classifications(paths)
-        if snow_is_clear:
+        if clear_values is None and cloud_paths is not None:
+            clear_values = CLEAR_CLASSES
+        if snow_is_clear and clear_values is not None:
             clear_values = (*clear_values, SNOW_CLASS)
         super().__init__(
             paths,
@@ -134,7 +137,7 @@ class Sentinel2TimeSeries(RasterTimeSeries):
             transforms,
             cache,
             cloud_paths=cloud_paths,
-            clear_values=clear_values if cloud_paths is not None else None,
+            clear_values=clear_values,
             nodata=nodata,
             filename_regex=filename_regex,
             date_format=date_format,

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.crs import CRS as RasterCRS
+from rasterio.errors import CRSError
 from torchgeo.datasets import GeoDataset, IntersectionDataset, RasterDataset, UnionDataset
 from torchgeo.datasets.utils import GeoSlice, Path, Sample
 
@@ -125,6 +126,11 @@ class RasterTimeSeries(RasterDataset):
                 'cloud_paths needs clear_values: the values in these masks that mean clear, '
                 f'for instance (2, 4, 5, 6, 7) in Sentinel-2 SCL; got {clear_values!r}'
             )
+        if clear_values and cloud_paths is None:
+            raise ValueError(
+                f'clear_values={list(clear_values)} needs cloud_paths: the folder of the masks '
+                'that hold these values'
+            )
         self.paths = paths
         self.transforms = transforms
         self.cache = cache
@@ -137,7 +143,7 @@ class RasterTimeSeries(RasterDataset):
         self.date_format = date_format or self.date_format
         self._crs_made: tuple[CRS, RasterCRS] | None = None
 
-        masks = [] if cloud_paths is None else list_rasters(cloud_paths)
+        masks = [] if cloud_paths is None else list_rasters(cloud_paths, option='cloud_paths')
         images = [path for path in self.files if path not in set(masks)]
         found = catalogue(
             self._scan(images),
@@ -187,13 +193,18 @@ class RasterTimeSeries(RasterDataset):
 
     def _target(self, scenes: Sequence[Scene], crs: CRS | None) -> RasterCRS:
         """The CRS of all samples; says once how many files must be warped to it."""
-        target = scenes[0].crs if crs is None else RasterCRS.from_user_input(crs)
+        try:
+            target = scenes[0].crs if crs is None else RasterCRS.from_user_input(crs)
+        except CRSError as error:
+            raise ValueError(
+                f"crs={crs!r} is no coordinate reference system, such as 'EPSG:32631': {error}"
+            ) from error
         others = [scene.path for scene in scenes if scene.crs != target]
         if others and crs is None:
             warnings.warn(
                 f'{len(others)} of {len(scenes)} rasters are in another CRS than '
                 f"'{scenes[0].path}' and are warped to its own ({target.to_string()[:60]}): "
-                f'{list_examples(others)}. Give crs= for another choice.',
+                f'{list_examples(others)}. Give `crs` for another choice.',
                 UserWarning,
                 stacklevel=3,
             )
@@ -209,13 +220,20 @@ class RasterTimeSeries(RasterDataset):
             scenes = self._scan(files)
         except ValueError:  # a regular expression for the images need not fit the masks
             scenes = scan(files, unreadable=self.unreadable)
-        return CloudMasks(
+        clouds = CloudMasks(
             scenes,
             [product.name.time for product in self._products.values()],
             group_by=self.group_by,
             clear_values=clear_values or (),
             cache=self.cache,
         )
+        if not clouds.meet(self._index.geometry):
+            raise ValueError(
+                f"none of {len(files)} cloud masks, such as '{files[0]}', lies where the images "
+                f"do, such as '{self._index.filepath.iloc[0]}': give the masks of these images "
+                'as cloud_paths'
+            )
+        return clouds
 
     @property
     def files(self) -> list[str]:

@@ -34,20 +34,25 @@ def build_encoder(name: str, in_channels: int, **kwargs: Any) -> SITSEncoder:
         The encoder, with random weights.
 
     Raises:
-        ValueError: If there is no encoder of this name.
+        ValueError: If there is no encoder of this name, or it takes other arguments.
     """
     if name in ENCODERS:
-        return ENCODERS[name](in_channels=in_channels, **kwargs)
+        try:
+            return ENCODERS[name](in_channels=in_channels, **kwargs)
+        except TypeError as error:
+            raise ValueError(f'{name} cannot be built with {kwargs}: {error}') from error
     from torchgeo.models import get_model, list_models
 
     if name in list_models():
-        model = get_model(name, in_channels=in_channels, **kwargs)
+        refusal = f'{name!r} is a model of TorchGeo but no encoder of time series'
+        choice = f'choose one of {sorted(ENCODERS)}'
+        try:
+            model = get_model(name, in_channels=in_channels, **kwargs)
+        except TypeError as error:
+            raise ValueError(f'{refusal}, or takes other arguments ({error}): {choice}') from error
         if isinstance(model, SITSEncoder):
             return model
-        raise ValueError(
-            f'{name!r} is a model of TorchGeo but no encoder of time series, got '
-            f'{type(model).__name__}: choose one of {sorted(ENCODERS)}'
-        )
+        raise ValueError(f'{refusal}, got {type(model).__name__}: {choice}')
     raise ValueError(f'expected the name of an encoder, one of {sorted(ENCODERS)}, got {name!r}')
 
 

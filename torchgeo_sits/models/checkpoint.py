@@ -149,9 +149,9 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], EncoderCard]:
             'It is no checkpoint, or holds Python objects, which may run code when loaded: save '
             'it again with plain hyperparameters'
         ) from error
-    except (RuntimeError, EOFError, OSError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError) as error:
         raise ValueError(
-            f'{path}: damaged or cut short ({_line(error)}). Use another '
+            f'{path}: damaged, cut short, or no checkpoint at all ({_line(error)}). Use another '
             'checkpoint of the run, or train again'
         ) from error
     if not isinstance(content, dict) or not {CARD_KEY, 'state_dict'} <= content.keys():
@@ -196,8 +196,9 @@ def _load(encoder: SITSEncoder, weights: dict[str, Tensor], path: str | Path) ->
 
 
 def _line(error: Exception) -> str:
-    """The first line of an error's message, or its name where it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    """The first sentence of an error's message, with its name."""
+    text = (str(error).splitlines() or [''])[0].split('. ')[0][:200]
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

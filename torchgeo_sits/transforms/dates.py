@@ -1,6 +1,7 @@
 """Subsets of the dates of a series, for views that differ in what they saw when."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,9 +18,9 @@ Dates = tuple[int, int] | tuple[float, float]
 
 def check_dates(dates: Dates) -> None:
     """Raise ValueError unless *dates* are two fractions in (0, 1] or two counts, in order."""
-    low, high = dates
-    counts = isinstance(low, int) and isinstance(high, int)
-    if not 0 < low <= high or not (counts or high <= 1):
+    numbers = isinstance(dates, Sequence) and all(isinstance(d, int | float) for d in dates)
+    counts = numbers and all(isinstance(d, int) for d in dates)
+    if not (numbers and len(dates) == 2 and 0 < dates[0] <= dates[1] and (counts or dates[1] <= 1)):
         raise ValueError(
             'expected dates=(low, high) with 0 < low <= high, two counts (int) or two '
             f'fractions (float) up to 1.0, got {dates}'

@@ -131,8 +131,9 @@ def _curve(kind: Kind, high: int, wide: int, length: int) -> Tensor:
     """Give the curve of *kind* that fills the region, ``(M, P)`` with ``P >= length``."""
     if high * wide < length:
         raise ValueError(
-            f'paths of {length} pixels do not fit {high} x {wide} pixels; ask for shorter '
-            "ones, or for kind='walk', which may visit pixels again"
+            f'paths of {length} pixels do not fit a region of {high} x {wide} pixels: choose a '
+            'shorter length (and local_length) of the views or larger patches, or '
+            "kind='walk', which may visit pixels again"
         )
     if kind == 'rows':
         return rows(high, wide) if wide >= length else snake(high, wide)

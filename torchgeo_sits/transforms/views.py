@@ -68,17 +68,16 @@ class RandomPlanarView(nn.Module):
         super().__init__()
         check_kind(kind)
         check_dates(dates)
-        if num_paths < 1 or length < 1:
-            raise ValueError(f'expected num_paths and length >= 1, got {num_paths}, {length}')
+        for name, value in (('num_paths', num_paths), ('length', length), ('region', region)):
+            if value is None and name == 'region':
+                continue
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f'expected {name} of at least 1, a whole number, got {value!r}')
         self.kind = kind
         self.num_paths = num_paths
         self.length = length
         self.dates = dates
-        self.region = max(length, math.ceil(math.sqrt(2 * num_paths * length)))
-        if region is not None:
-            if region < 1:
-                raise ValueError(f'expected a region of at least 1 pixel, got {region}')
-            self.region = region
+        self.region = region or max(length, math.ceil(math.sqrt(2 * num_paths * length)))
         self.augment = augment
         self._params: dict[str, Any] = {}
 
