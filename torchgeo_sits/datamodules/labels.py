@@ -4,11 +4,12 @@ import torch
 from pyproj import CRS
 from rasterio import open as open_raster
 from rasterio.errors import RasterioError
+from torch import Tensor
 from torchgeo.datasets import RasterDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
 from ..datasets.files import list_rasters
-from ..keys import MASK
+from ..keys import BOUNDS, MASK
 
 __all__ = ['Labels']
 
@@ -20,6 +21,7 @@ class Labels(RasterDataset):
         paths: Files, or folders of them.
         crs: Coordinate reference system to warp to.
         res: Width and height of a pixel, in units of *crs*.
+        num_classes: Number of classes, counting 0; None does not check.
 
     Raises:
         DatasetNotFoundError: If a path does not exist or holds no rasters.
@@ -31,7 +33,15 @@ class Labels(RasterDataset):
     #: Not int64 yet: whoever casts a nodata of NaN or a class of 1.5 hides it.
     dtype = torch.float64
 
-    def __init__(self, paths: str | list[str], *, crs: CRS, res: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        paths: str | list[str],
+        *,
+        crs: CRS,
+        res: tuple[float, float],
+        num_classes: int | None = None,
+    ) -> None:
+        self.num_classes = num_classes
         files = list_rasters(paths, option='mask_paths')
         self._no_data = set()
         for path in files:
@@ -61,17 +71,32 @@ class Labels(RasterDataset):
             The sample, with ``mask`` ``(H, W)`` int64.
 
         Raises:
-            ValueError: If a label is no whole number.
+            ValueError: If a label is no whole number, negative, or not below ``num_classes``.
         """
         sample = super().__getitem__(index)
         values = sample[MASK].nan_to_num(0, 0, 0)
         for no_data in self._no_data - {None}:
             values[values == no_data] = 0
+        self._check(values, sample)
+        sample[MASK] = values.long()
+        return sample
+
+    def _check(self, values: Tensor, sample: Sample) -> None:
+        """Refuse labels that are no class."""
         odd = values[values != values.round()]
         if len(odd):
             raise ValueError(
                 f'mask_paths={self.paths!r} holds the label {odd[0].item()}: labels are whole '
                 'numbers, so give classes, not measurements'
             )
-        sample[MASK] = values.long()
-        return sample
+        low, high = values.aminmax()
+        if low < 0 or (self.num_classes is not None and high >= self.num_classes):
+            odd = low if low < 0 else high
+            classes = '' if self.num_classes is None else f' below num_classes={self.num_classes}'
+            raise ValueError(
+                f'mask_paths={self.paths!r} holds the label {odd.item():.0f} near '
+                f'{[round(v, 1) for v in sample[BOUNDS][:6].tolist()]}, but labels are '
+                f'numbers from 0 (not labelled){classes}: '
+                + ('raise num_classes, ' if classes and low >= 0 else '')
+                + 'renumber the labels, or write this value into the file as its nodata'
+            )

@@ -14,7 +14,6 @@ from torchgeo.samplers import GeoSampler
 
 from ..collate import pad_time
 from ..datasets import RasterTimeSeries
-from ..keys import MASK
 from ..samplers import (
     GriddedSeriesPatchSampler,
     RandomDateCountSampler,
@@ -276,9 +275,10 @@ class SITSDataModule(GeoDataModule):
         series = self._series_class(**self.kwargs)
         if self.mask_paths is None:
             return Parts(series, series)
-        labels = Labels(self.mask_paths, crs=series.crs, res=series.res)
+        labels = Labels(
+            self.mask_paths, crs=series.crs, res=series.res, num_classes=self.num_classes
+        )
         labelled = series & labels
-        labelled.transforms = self._check_classes
         fractions = (
             1 - self.val_fraction - self.test_fraction,
             self.val_fraction,
@@ -353,22 +353,3 @@ class SITSDataModule(GeoDataModule):
             K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5), K.RandomRotation90((0, 3))
         )
         self.train_aug = nn.Sequential(normalize, turns)
-
-    def _check_classes(self, sample: dict[str, Any]) -> dict[str, Any]:
-        """Refuse a label that is no class.
-
-        Raises:
-            ValueError: If a label is negative or not below ``num_classes``.
-        """
-        low, high = sample[MASK].aminmax()
-        if low < 0 or (self.num_classes is not None and high >= self.num_classes):
-            odd = low if low < 0 else high
-            classes = '' if self.num_classes is None else f' below num_classes={self.num_classes}'
-            raise ValueError(
-                f'mask_paths={self.mask_paths!r} holds the label {odd.item()} near '
-                f'{[round(v, 1) for v in sample["bounds"][:6].tolist()]}, but labels are '
-                f'numbers from 0 (not labelled){classes}: '
-                + ('raise num_classes, ' if classes and low >= 0 else '')
-                + 'renumber the labels, or write this value into the file as its nodata'
-            )
-        return sample

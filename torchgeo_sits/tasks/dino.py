@@ -1,6 +1,8 @@
 """DINO on views of satellite image time series."""
 
+import warnings
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, Literal
 
 import torch
@@ -129,6 +131,9 @@ class SITSDINO(BaseTask):
         Raises:
             ValueError: If an argument is out of its range, or does not go with the views.
         """
+        for name in ('lr', 'num_prototypes', 'student_temp', 'teacher_temp'):
+            if (value := locals()[name]) <= 0:
+                raise ValueError(f'{name} must be above 0, got {value}')
         for name in ('warmup_teacher_temp_share', 'warmup_share', 'momentum', 'mask_ratio'):
             if not 0 <= (value := locals()[name]) <= 1:
                 raise ValueError(f'{name} must be in [0, 1], got {value}')
@@ -143,7 +148,16 @@ class SITSDINO(BaseTask):
         self.clouds = RandomCloudGaps(cloud_rate)
         augment = SeriesSequential(RandomDateJitter(jitter_days), RandomGainOffset(gain, offset))
         multi_view = PlanarMultiView if views == 'planar' else ResamplingMultiView
-        self.views = multi_view(augment=augment, **views_kwargs or {})
+        try:
+            self.views = multi_view(augment=augment, **views_kwargs or {})
+        except TypeError as error:
+            names = [name for name in signature(multi_view).parameters if name != 'augment']
+            raise ValueError(
+                f'views_kwargs={views_kwargs} do not fit {multi_view.__name__}: {error}. It takes '
+                f'{names}'
+            ) from error
+        if self.views.global_views + self.views.local_views < 2:
+            raise ValueError('DINO compares views: views_kwargs must leave two at least, got one')
 
     @property
     def encoder(self) -> SITSEncoder:
@@ -159,12 +173,18 @@ class SITSDINO(BaseTask):
         """Build student and teacher for the bands of the data module.
 
         Raises:
-            ValueError: If nothing tells the number of bands.
+            ValueError: If nothing tells the number of bands, or it is not that of the data.
         """
-        if hasattr(self, 'student'):
-            return
         datamodule = getattr(self.trainer, 'datamodule', None)
         in_channels = getattr(datamodule, 'in_channels', None)
+        if hasattr(self, 'student'):
+            if in_channels not in (None, self.student.in_channels):
+                raise ValueError(
+                    f'the model takes in_channels={self.student.in_channels}, but the data has '
+                    f'{in_channels} bands: {getattr(datamodule, "bands", "")}. Choose `bands` to '
+                    'match, or leave in_channels out'
+                )
+            return
         if in_channels is None:
             raise ValueError(
                 'The number of bands is unknown: give `in_channels`, or a data module that '
@@ -190,7 +210,16 @@ class SITSDINO(BaseTask):
             for _ in range(2)
         )
         if self.weights is not None:
-            load_weights(self.student, self.weights)
+            card = load_weights(self.student, self.weights)
+            datamodule = getattr(self._trainer, 'datamodule', None)
+            bands = getattr(datamodule, 'bands', card['bands'])
+            if card['bands'] and bands != card['bands']:
+                warnings.warn(
+                    f'{self.weights} was trained on the bands {card["bands"]}, the data has '
+                    f'{bands}: its weights are used in this order',
+                    UserWarning,
+                    stacklevel=2,
+                )
         self.teacher.load_state_dict(self.student.state_dict())
         self.teacher_head.load_state_dict(self.student_head.state_dict())
         deactivate_requires_grad(self.teacher)
