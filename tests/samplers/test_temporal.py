@@ -5,12 +5,19 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 import shapely
 from geopandas import GeoDataFrame
+from rasterio.transform import from_origin
 from torchgeo.datasets import GeoDataset, RasterDataset
 from torchgeo.samplers import GriddedPatchSampler, RandomPatchSampler
 
-from torchgeo_sits.samplers import RandomDateCountSampler, SeasonSampler
+from torchgeo_sits.datasets import RasterTimeSeries
+from torchgeo_sits.samplers import (
+    RandomDateCountSampler,
+    RandomSeriesPatchSampler,
+    SeasonSampler,
+)
 
 
 class Stack(RasterDataset):
@@ -210,3 +217,77 @@ def test_acquisitions_agree_with_brute_force():
         expected = sorted(set(days[(wide > 0) & (high > 0)]))
         found = sampler.acquisitions((slice(x, x + 60), slice(y, y + 60)))
         assert pd.to_datetime(found[:, 0]).tolist() == expected
+
+
+@pytest.mark.parametrize('group_by', ['day', 'time'])
+def test_windows_hold_the_last_file_whatever_its_time_of_day(tmp_path, group_by):
+    # Names as Sentinel-2's; the index of the series holds whole days under 'day'.
+    for day in range(1, 7):
+        for clock in ('T105031', 'T235959')[: 1 + (day == 3)]:
+            with rasterio.open(
+                tmp_path / f'x_202001{day:02d}{clock}.tif',
+                'w',
+                driver='GTiff',
+                width=4,
+                height=4,
+                count=1,
+                dtype='uint8',
+                crs='EPSG:32631',
+                transform=from_origin(600000, 5000000, 10, 10),
+            ) as file:
+                file.write(np.full((1, 4, 4), day, 'uint8'))
+    series = RasterTimeSeries(str(tmp_path), group_by=group_by)
+    whole = series[:, :]
+    known = whole['acquisition_times'].tolist()
+    assert len(known) == (6 if group_by == 'day' else 7)
+    for count in (1, 3):
+        sampler = RandomDateCountSampler(
+            series, count=count, length=30, group_by=group_by, generator=0
+        )
+        firsts = set()
+        for window in sampler:
+            times = series[window]['acquisition_times'].tolist()
+            first = known.index(times[0])
+            assert times == known[first : first + count]
+            firsts.add(first)
+        assert firsts == set(range(len(known) - count + 1))
+    [window] = SeasonSampler(series, start='01-02', stop='01-05', group_by=group_by)
+    days = series[window]['image'][:, 0, 0, 0].tolist()
+    assert days == ([2, 3, 4] if group_by == 'day' else [2, 3, 3, 4])
+
+
+def test_window_of_overlapping_composites_ends_before_the_next():
+    data = Footprints([('2020-01-01', (0, 0, 9, 9)), ('2020-01-11', (0, 0, 9, 9))])
+    left = data.index.index.left
+    data.index.index = pd.IntervalIndex.from_arrays(left, left + pd.Timedelta('30d'), 'both')
+    stops = {t.start.day: t.stop for *_, t in RandomDateCountSampler(data, count=1, length=20)}
+    assert pd.Timestamp('2020-01-10 23:59') < stops[1] < pd.Timestamp('2020-01-11')
+    assert stops[11] == pd.Timestamp('2020-02-10')
+
+
+def test_draws_depend_on_seed_and_epoch_only(stack):
+    def sampler(seed):
+        places = RandomSeriesPatchSampler(stack, size=8, length=6, generator=seed)
+        return places @ RandomDateCountSampler(stack, count=5, generator=seed)
+
+    def corners(windows):
+        return [(x.start, y.start, t.start) for x, y, t in windows]
+
+    one, resumed = sampler(3), sampler(3)
+    epochs = []
+    for epoch in range(3):
+        one.set_epoch(epoch)
+        epochs.append(corners(one))
+    resumed.set_epoch(2)
+    assert corners(resumed) == epochs[2]
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    other = sampler(4)
+    other.set_epoch(2)
+    assert corners(other) != epochs[2]
+
+
+def test_places_and_dates_of_one_seed_do_not_go_together(stack):
+    places = RandomSeriesPatchSampler(stack, size=1, length=400, generator=0)
+    windows = list(places @ RandomDateCountSampler(stack, count=1, generator=0))
+    y, t = np.array([(y.start, t.start.timestamp()) for _, y, t in windows]).T
+    assert abs(np.corrcoef(y, t)[0, 1]) < 0.2

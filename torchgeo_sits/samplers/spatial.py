@@ -11,6 +11,7 @@ from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import SpatialSampler, TemporalSampler
 
+from .draws import EpochDraws
 from .regions import Region, find_regions
 from .spatiotemporal import SkippingSampler
 from .weights import weighted_pixels
@@ -58,7 +59,7 @@ class SeriesPatchSampler(SpatialSampler):
         return SkippingSampler(self, other)
 
 
-class RandomSeriesPatchSampler(SeriesPatchSampler):
+class RandomSeriesPatchSampler(EpochDraws, SeriesPatchSampler):
     """Random patches, every position on the pixel grids with the same probability, or weighted.
 
     Unlike TorchGeo's ``RandomPatchSampler``, which erodes the footprint by half the diagonal
@@ -79,7 +80,7 @@ class RandomSeriesPatchSampler(SeriesPatchSampler):
         weights: Rasters of labels or of changes, as files or as a data set with masks:
             patches are drawn towards their pixels. Read once, here.
         uniform: Share of the patches drawn without regard to *weights*, 0 to 1.
-        generator: Seed or generator; it moves on from epoch to epoch.
+        generator: Seed or generator, see :class:`~torchgeo_sits.samplers.draws.EpochDraws`.
 
     Raises:
         ValueError: If an argument is out of its range, no patch lies in *roi*, or *weights*
@@ -107,7 +108,7 @@ class RandomSeriesPatchSampler(SeriesPatchSampler):
         area = sum(math.prod(region.shape) for region in self.regions)
         self._length = length or math.ceil(area / math.prod(self.size))
         self.uniform = uniform
-        self.generator = np.random.default_rng(generator)
+        self.seed(generator)
         self._shares = np.cumsum([math.prod(region.positions) for region in self.regions])
         self._pixels: NDArray[np.int64] | None = None
         if weights is not None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from torchgeo.samplers import SpatialSampler, SpatioTemporalSampler, TemporalSampler
 
+from .draws import EpochDraws
 from .temporal import AcquisitionSampler
 
 __all__ = ['SkippingSampler']
@@ -30,6 +31,16 @@ class SkippingSampler(SpatioTemporalSampler):
     def __init__(self, spatial_sampler: SpatialSampler, temporal_sampler: TemporalSampler) -> None:
         super().__init__(spatial_sampler, temporal_sampler)
         self.skipped = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw what belongs to an epoch from now on, places and times alike.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
+        for sampler in (self.spatial_sampler, self.temporal_sampler):
+            if isinstance(sampler, EpochDraws):
+                sampler.set_epoch(epoch)
 
     def __len__(self) -> int:
         """Number of windows in an epoch.

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import TemporalSampler
 
+from .draws import EpochDraws
+
 __all__ = ['AcquisitionSampler', 'RandomDateCountSampler', 'SeasonSampler']
 
 Location = tuple[slice, slice]
 _ANYWHERE: Final[Location] = (slice(None), slice(None))
 _DAY: Final = 86_400 * 10**9
+_MICROSECOND: Final = 1000
 
 
 class AcquisitionSampler(TemporalSampler):
@@ -24,9 +27,10 @@ class AcquisitionSampler(TemporalSampler):
 
     An acquisition is a distinct UTC day (or time) of the rows of ``dataset.index`` whose
     footprints overlap the location by more than a border. The left edge of a row's interval is
-    its time; times without a zone are UTC. Windows are half-open, ``[start, stop)``: *stop*
-    lies a second after the last acquisition, so that TorchGeo's own data sets, whose windows
-    include their end, read the same frames.
+    its time; times without a zone are UTC. Windows are half-open, ``[start, stop)``, and hold
+    the whole interval of their last acquisition: under ``'day'`` the interval is the day, and
+    the files were taken at some time of it. They end before the next acquisition begins, so
+    that TorchGeo's own data sets, whose windows include their end, read the same frames.
 
     Args:
         dataset: Data set to sample from.
@@ -50,7 +54,7 @@ class AcquisitionSampler(TemporalSampler):
             raise ValueError(f"group_by must be 'day' or 'time', got {group_by!r}")
         super().__init__(dataset)
         self.group_by = group_by
-        times = _utc(self.index.index.left)
+        times, ends = _utc(self.index.index.left), _utc(self.index.index.right)
         if toi is not None:
             # Not TorchGeo's way, which moves the time of a row to the start of the period.
             left, right = _utc(pd.DatetimeIndex([toi.left, toi.right]))
@@ -61,7 +65,7 @@ class AcquisitionSampler(TemporalSampler):
                     f'no acquisition in toi={toi}: those of the data set lie between '
                     f'{first} and {last} UTC'
                 )
-            self.index, times = self.index[inside], times[inside]
+            self.index, times, ends = self.index[inside], times[inside], ends[inside]
 
         # One entry per distinct footprint: a stack of hundreds of dates has one or a few.
         shapes = np.asarray(self.index.geometry)
@@ -70,20 +74,21 @@ class AcquisitionSampler(TemporalSampler):
         )
         self._footprints = shapes[first_row]
         self._tree = shapely.STRtree(self._footprints)
-        self._times = [np.unique(times[place == i]) for i in range(len(first_row))]
+        spans = np.stack([times, ends], axis=1)
+        self._spans = [np.unique(spans[place == i], axis=0) for i in range(len(first_row))]
         # Places see few different sets of footprints, and each is asked for thousands of times.
         self._known: dict[tuple[int, ...], NDArray[np.int64]] = {}
 
     def acquisitions(self, location: Location = _ANYWHERE) -> NDArray[np.int64]:
-        """First and last time of each acquisition at a location.
+        """Start and stop of each acquisition at a location.
 
         Args:
             location: ``x`` and ``y`` slices in the units of the CRS; open ends reach to the
                 end of the data.
 
         Returns:
-            Nanoseconds since 1970-01-01 UTC, ``(N, 2)``, ascending. Two columns, since
-            several files of one UTC day are one acquisition.
+            Nanoseconds since 1970-01-01 UTC, ``(N, 2)``, ascending: its first instant, and one
+            after all of its files and before the next acquisition.
         """
         x, y = location
         if x.start is None:
@@ -99,26 +104,30 @@ class AcquisitionSampler(TemporalSampler):
         return self._known[key]
 
     def _join(self, near: tuple[int, ...]) -> NDArray[np.int64]:
-        """First and last time ``(N, 2)`` of the acquisitions of some footprints together."""
+        """Start and stop ``(N, 2)`` of the acquisitions of some footprints together."""
         if not near:
             return np.empty((0, 2), np.int64)
-        times = np.unique(np.concatenate([self._times[i] for i in near]))
+        times, ends = np.unique(np.concatenate([self._spans[i] for i in near]), axis=0).T
         group = times // _DAY if self.group_by == 'day' else times
-        starts = np.flatnonzero(np.append(True, np.diff(group) != 0))
-        stops = np.append(starts[1:], len(times)) - 1
-        return np.stack([times[starts], times[stops]], axis=1)
+        first = np.flatnonzero(np.append(True, np.diff(group) != 0))
+        starts, latest = times[first], times[np.append(first[1:], len(times)) - 1]
+        stops = np.maximum.reduceat(ends, first)
+        # Composites' intervals may overlap: a month every ten days, say.
+        stops[:-1] = np.minimum(stops[:-1], starts[1:] - _MICROSECOND)
+        # An index may hold instants, which a half-open window must end after.
+        return np.stack([starts, np.maximum(stops, latest + _MICROSECOND)], axis=1)
 
     def _window(
         self, location: Location, acquisitions: NDArray[np.int64], stride: int = 1
     ) -> tuple[slice, slice, slice]:
         """Slices that hold exactly *acquisitions* ``(N, 2)``, every *stride*-th to be read."""
         start = pd.Timestamp(int(acquisitions[0, 0]))
-        stop = pd.Timestamp(int(acquisitions[-1, 1])) + pd.Timedelta(seconds=1)
+        stop = pd.Timestamp(int(acquisitions[-1, 1]))
         t = slice(start, stop, stride) if stride > 1 else slice(start, stop)
         return *location, t
 
 
-class RandomDateCountSampler(AcquisitionSampler):
+class RandomDateCountSampler(EpochDraws, AcquisitionSampler):
     """Random windows of a fixed number of acquisitions.
 
     The windows hold *count* consecutive acquisitions of the location, or every *stride*-th,
@@ -135,13 +144,14 @@ class RandomDateCountSampler(AcquisitionSampler):
             epoch of this sampler alone. A random spatial sampler takes one per location.
         toi: Time of interest, half-open (default: all times).
         group_by: What makes one acquisition, see :class:`AcquisitionSampler`.
-        generator: Seed or generator; it moves on from epoch to epoch.
+        generator: Seed or generator, see :class:`~torchgeo_sits.samplers.draws.EpochDraws`.
 
     Raises:
         ValueError: If an argument is out of its range, or nothing was acquired in *toi*.
     """
 
     strategy = 'random'
+    stream = 1
 
     def __init__(
         self,
@@ -164,7 +174,7 @@ class RandomDateCountSampler(AcquisitionSampler):
         self.count = count
         self.stride = stride
         self._length = length
-        self.generator = np.random.default_rng(generator)
+        self.seed(generator)
 
     def _iter_subset(self, location: Location = _ANYWHERE) -> Iterator[tuple[slice, slice, slice]]:
         """Draw windows at a location.
@@ -251,8 +261,8 @@ class SeasonSampler(AcquisitionSampler):
             location: ``x`` and ``y`` slices.
 
         Yields:
-            ``[x, y, start:stop]``, from the first acquisition of the season to a second after
-            its last, in order of years; nothing where nothing was acquired.
+            ``[x, y, start:stop]``, from the first acquisition of the season to the end of its
+            last, in order of years; nothing where nothing was acquired.
         """
         acquisitions = self.acquisitions(location)
         if len(acquisitions) == 0:
