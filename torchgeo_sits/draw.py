@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 
-import torch
 import torchgeo
 from lightning.pytorch.cli import LightningCLI
 from torchgeo.datamodules import BaseDataModule
@@ -37,14 +36,13 @@ def draw(args: Sequence[str]) -> None:
         run=False,
         args=list(rest),
     )
-    if not hasattr(cli.model, 'views'):
+    if not hasattr(cli.model, 'make_views'):
         raise ValueError(f'{type(cli.model).__name__} has no views to draw: choose an SSL task')
     cli.datamodule.prepare_data()
     cli.datamodule.setup('fit')
     batch = next(iter(cli.datamodule.train_dataloader()))
-    batch = cli.datamodule.aug(batch)
-    with torch.no_grad():
-        views = cli.model.views(batch)
-    figure = plot_views(batch, views, sample=options.sample % len(batch['image']))
+    batch = (cli.datamodule.train_aug or cli.datamodule.aug)(batch)
+    sample = options.sample % len(batch['image'])
+    figure = plot_views(batch, cli.model.make_views(batch), sample=sample)
     figure.savefig(options.output, dpi=150, bbox_inches='tight')
-    print(f'Drew sample {options.sample} of the first batch to {options.output}')
+    print(f'Drew sample {sample} of the first batch to {options.output}')

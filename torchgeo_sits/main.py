@@ -47,7 +47,12 @@ NOISE = (
 )
 
 #: Where the wheel keeps the configurations, and where a clone does.
-CONFIG_FOLDERS = (Path(__file__).parent, Path(__file__).parents[1])
+CONFIG_FOLDERS = tuple(
+    folder
+    for folder in (Path(__file__).parent, Path(__file__).parents[1])
+    # The parent of an installed package is site-packages, where a conf/ is somebody else's.
+    if folder.name == 'torchgeo_sits' or (folder / 'pyproject.toml').is_file()
+)
 
 
 def main(args: Sequence[str] | None = None) -> None:

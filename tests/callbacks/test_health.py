@@ -8,11 +8,11 @@ import torch
 from torchgeo_sits.callbacks import CollapseError, EmbeddingHealth
 
 
-def run(watch, *, steps, embedding, assignment=None, loss=1.0):
+def run(watch, *, steps, embedding, assignment=None):
     logged = {}
     module = SimpleNamespace(log_dict=lambda values, **_: logged.update(values))
     for step in range(steps):
-        outputs = {'loss': torch.tensor(loss), 'embedding': embedding(step)}
+        outputs = {'embedding': embedding(step)}
         if assignment is not None:
             outputs['assignment'] = assignment(step)
         watch.on_train_batch_end(SimpleNamespace(global_step=step), module, outputs, None, step)
@@ -44,8 +44,9 @@ def test_healthy_run_goes_on_and_is_logged():
             'one line only',
         ),
         (healthy, lambda step: torch.eye(8)[:1].repeat(16, 1), 'one prototype'),
+        (healthy, lambda step: torch.full((16, 8), 1 / 8), 'share one assignment'),
     ],
-    ids=['one point', 'one line', 'one prototype'],
+    ids=['one point', 'one line', 'one prototype', 'uniform'],
 )
 def test_collapse_stops_the_run_and_names_the_cause(embedding, assignment, cause):
     watch = EmbeddingHealth(patience=5)
@@ -61,5 +62,7 @@ def test_one_bad_step_is_forgiven():
 
 
 def test_infinite_loss_stops_at_once():
-    with pytest.raises(CollapseError, match='nan'):
-        run(EmbeddingHealth(), steps=1, embedding=healthy, loss=float('nan'))
+    trainer = SimpleNamespace(global_step=3)
+    EmbeddingHealth().on_before_backward(trainer, None, torch.tensor(1.0))
+    with pytest.raises(CollapseError, match='nan at step 3'):
+        EmbeddingHealth().on_before_backward(trainer, None, torch.tensor(float('nan')))

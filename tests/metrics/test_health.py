@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from torchgeo_sits.metrics import (
+    assignment_information,
     assignment_perplexity,
     effective_rank,
     mean_cosine,
@@ -50,3 +51,8 @@ def test_perplexity_counts_the_prototypes_in_use():
     used = torch.eye(6)[:3].repeat(5, 1)
     assert assignment_perplexity(used).item() == pytest.approx(3, rel=1e-5)
     assert assignment_perplexity(torch.eye(6)[:1].repeat(4, 1)).item() == pytest.approx(1)
+
+
+def test_information_is_nothing_for_one_assignment_and_log_k_for_sure_ones():
+    assert assignment_information(torch.full((9, 4), 0.25)).item() == pytest.approx(0, abs=1e-6)
+    assert assignment_information(torch.eye(4)).item() == pytest.approx(math.log(4), rel=1e-5)

@@ -2,7 +2,16 @@
 
 import torch
 
-from torchgeo_sits.tasks.matching import matched_tokens
+from torchgeo_sits.models import PlaneFeatures
+from torchgeo_sits.tasks.matching import matched_tokens as match
+
+
+def matched_tokens(student, teacher, views, most, *, seen=None):
+    def features(late):
+        known = torch.ones(late.shape[:3], dtype=torch.bool) if seen is None else seen
+        return PlaneFeatures(late.mean((1, 2)), late, late, known)
+
+    return match(features(student), features(teacher), views, most)
 
 
 def view(paths, size):
@@ -61,3 +70,21 @@ def test_number_of_pairs_is_bounded():
     ours, theirs = matched_tokens(tokens, tokens, [view(paths, (4, 4))] * 2, 5)
     assert len(ours) == len(theirs) == 5
     assert torch.equal(ours, theirs)
+
+
+def test_tokens_that_saw_nothing_are_left_out():
+    paths = torch.arange(4)[None, None]
+    tokens = tokens_of(torch.cat([paths, paths]))
+    seen = torch.tensor([[[True, True, False, True]], [[True, False, True, True]]])
+    ours, theirs = matched_tokens(tokens, tokens, [view(paths, (2, 2))] * 2, 100, seen=seen)
+    # Each way, pixels 1 and 2 lack one side.
+    assert sorted(ours[:, 0].tolist()) == [0.0, 0.0, 3.0, 3.0]
+    assert torch.equal(ours, theirs)
+
+
+def test_last_segment_may_be_filled_up():
+    paths = torch.tensor([[[5, 6, 7]]])
+    tokens = torch.tensor([[[[1.0], [2.0]]], [[[1.0], [2.0]]]])
+    ours, theirs = matched_tokens(tokens, tokens, [view(paths, (3, 3))] * 2, 100)
+    assert torch.equal(ours, theirs)
+    assert len(ours) == 4

@@ -6,7 +6,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from ..metrics import assignment_perplexity, effective_rank, mean_cosine, normalized_std
+from ..metrics import (
+    assignment_information,
+    assignment_perplexity,
+    effective_rank,
+    mean_cosine,
+    normalized_std,
+)
 
 __all__ = ['CollapseError', 'EmbeddingHealth']
 
@@ -20,13 +26,14 @@ class EmbeddingHealth(Callback):
 
     The task's ``training_step`` returns, beside ``loss``, ``embedding`` ``(B, D)`` and,
     where it assigns samples to prototypes, ``assignment`` ``(B, K)``. Logged are
-    ``embedding_std`` (1 healthy, 0 collapsed), ``embedding_cosine``, ``embedding_rank``
-    and ``prototypes_used``.
+    ``embedding_std`` (1 healthy, 0 collapsed), ``embedding_cosine``, ``embedding_rank``,
+    ``prototypes_used`` and ``assignment_information``.
 
     A run counts as collapsed when, for *patience* steps in a row, all embeddings point the
     same way (``embedding_std`` below *min_std*), vary along one line only
-    (``embedding_rank`` below *min_rank*), or fall on one prototype (``prototypes_used``
-    below *min_prototypes*).
+    (``embedding_rank`` below *min_rank*), fall on one prototype (``prototypes_used`` below
+    *min_prototypes*), or when all samples share one assignment over many prototypes
+    (``assignment_information`` below *min_information*): the teacher then teaches nothing.
     """
 
     def __init__(
@@ -35,6 +42,7 @@ class EmbeddingHealth(Callback):
         min_std: float = 0.02,
         min_rank: float = 1.5,
         min_prototypes: float = 1.05,
+        min_information: float = 1e-3,
         patience: int = 20,
     ) -> None:
         """Initialize a new EmbeddingHealth instance.
@@ -44,13 +52,30 @@ class EmbeddingHealth(Callback):
                 :func:`~torchgeo_sits.metrics.normalized_std` gives it.
             min_rank: Smallest healthy effective rank.
             min_prototypes: Smallest healthy number of prototypes in use.
+            min_information: Least healthy information in nats that an assignment gives about
+                its sample.
             patience: Number of unhealthy steps in a row after which the run stops.
         """
         self.min_std = min_std
         self.min_rank = min_rank
         self.min_prototypes = min_prototypes
+        self.min_information = min_information
         self.patience = patience
         self.unhealthy = 0
+
+    def on_before_backward(
+        self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
+    ) -> None:
+        """Stop before a loss that is not finite reaches the weights.
+
+        Raises:
+            CollapseError: If the loss is not finite.
+        """
+        if not torch.isfinite(loss):
+            raise CollapseError(
+                f'The loss is {loss.item()} at step {trainer.global_step}. Lower `lr`, keep '
+                'gradient clipping on, and look for infinite values in the imagery.'
+            )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -58,14 +83,8 @@ class EmbeddingHealth(Callback):
         """Measure, log, and stop the run if it must be.
 
         Raises:
-            CollapseError: If the loss is not finite, or the embeddings have collapsed.
+            CollapseError: If the embeddings have collapsed.
         """
-        loss = outputs['loss']
-        if not torch.isfinite(loss):
-            raise CollapseError(
-                f'The loss is {loss.item()} at step {trainer.global_step}. Lower `lr`, keep '
-                'gradient clipping on, and look for infinite values in the imagery.'
-            )
         embedding: Tensor = outputs['embedding']
         if len(embedding) < 2:
             return
@@ -76,6 +95,7 @@ class EmbeddingHealth(Callback):
         }
         if (assignment := outputs.get('assignment')) is not None:
             health['prototypes_used'] = assignment_perplexity(assignment)
+            health['assignment_information'] = assignment_information(assignment)
         pl_module.log_dict(health, batch_size=len(embedding))
 
         causes = self._causes(health, len(embedding))
@@ -99,4 +119,8 @@ class EmbeddingHealth(Callback):
             causes.append('embeddings vary along one line only')
         if 'prototypes_used' in health and health['prototypes_used'] < self.min_prototypes:
             causes.append('one prototype takes all samples')
+        elif (
+            'prototypes_used' in health and health['assignment_information'] < self.min_information
+        ):
+            causes.append('all samples share one assignment')
         return causes

@@ -64,7 +64,7 @@ class KNNProbe(Callback):
         scores = self.score(trainer, pl_module)
         if scores is None:
             rank_zero_info(
-                'k-NN probe: off, no labelled pixels (`mask_paths`) to look up and to score.'
+                'k-NN probe: off, there are no two labelled classes (`mask_paths`) to tell apart.'
             )
             return
         rank_zero_info(f'k-NN probe before training: {_in_words(scores)}')
@@ -99,7 +99,8 @@ class KNNProbe(Callback):
             return None
         bank, bank_labels = self._features(trainer, pl_module, loaders[0])
         query, labels = self._features(trainer, pl_module, loaders[1])
-        if not len(bank_labels) or not len(labels):
+        if len(bank_labels.unique()) < 2 or not len(labels):
+            # One class is always right.
             return None
         num_classes = int(max(bank_labels.max(), labels.max())) + 1
         scores = {}
@@ -123,40 +124,42 @@ class KNNProbe(Callback):
     @torch.no_grad()
     def _features(
         self, trainer: Trainer, pl_module: LightningModule, loader: DataLoader[Any]
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    ) -> tuple[dict[Depth, Tensor], Tensor]:
         """Features ``(P, D)`` of each depth, L2-normalised, and labels ``(P,)``."""
         encoder: Any = pl_module.encoder
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         was_training = encoder.training
         encoder.eval()
-        features: dict[str, list[Tensor]] = {depth: [] for depth in self.depths}
-        labels = []
-        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        # A bounded number per batch: a large map of labels must not fill the memory.
+        most = -(-4 * self.max_pixels // max(1, len(loader)))
+        generator = torch.Generator().manual_seed(0)
+        pixels, labels = [], []
         for batch in loader:
             # Not the strategy's batch_to_device: that would augment for training.
             batch = datamodule.aug(move_data_to_device(batch, pl_module.device))
             mask = _thin(batch[MASK], encoder.stride)
-            labelled = mask != self.ignore_index
-            labels.append(mask[labelled])
-            for depth in self.depths:
-                dense = encoder.features(
-                    batch[IMAGE],
-                    batch[ACQUISITION_TIMES],
-                    batch[VALID],
-                    batch[MASK_CLEAR],
-                    depth=depth,
-                )
-                features[depth].append(dense.movedim(1, -1)[labelled])
+            keep = _draw((mask != self.ignore_index).flatten().nonzero()[:, 0], most, generator)
+            if not len(keep):
+                continue
+            inputs = [batch[key] for key in (IMAGE, ACQUISITION_TIMES, VALID, MASK_CLEAR)]
+            joined = encoder.features(*inputs, depth='joined')
+            labels.append(mask.flatten()[keep])
+            pixels.append(joined.movedim(1, -1).flatten(0, 2)[keep].float())
         encoder.train(was_training)
         if not labels:
             return {}, torch.empty(0)
-        joined = torch.cat(labels)
-        generator = torch.Generator().manual_seed(0)
-        keep = torch.randperm(len(joined), generator=generator)[: self.max_pixels]
-        keep = keep.to(joined.device)
-        return {
-            depth: F.normalize(torch.cat(parts)[keep].float(), dim=1)
-            for depth, parts in features.items()
-        }, joined[keep]
+        keep = _draw(torch.arange(sum(map(len, labels))), self.max_pixels, generator)
+        joined = torch.cat(pixels)[keep.to(pixels[0].device)]
+        early = encoder.feature_dim('early')
+        parts = {'early': joined[:, :early], 'late': joined[:, early:], 'joined': joined}
+        features = {depth: F.normalize(parts[depth], dim=1) for depth in self.depths}
+        return features, torch.cat(labels)[keep.to(labels[0].device)]
+
+
+def _draw(index: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """At most *most* entries of *index*, at random."""
+    order = torch.randperm(len(index), generator=generator)[:most]
+    return index[order.to(index.device)]
 
 
 def _thin(mask: Tensor, stride: int) -> Tensor:

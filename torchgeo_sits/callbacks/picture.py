@@ -24,12 +24,12 @@ class ViewsPicture(Callback):
         if trainer.global_step > 0 or batch_idx > 0 or trainer.logger is None:
             return
         experiment: Any = getattr(trainer.logger, 'experiment', None)
-        views: Any = pl_module.views
+        make_views: Any = pl_module.make_views
         if not trainer.is_global_zero or not hasattr(experiment, 'add_figure'):
             return
         # The picture must not change the random numbers that the training draws.
         devices = [pl_module.device] if pl_module.device.type == 'cuda' else []
         with torch.random.fork_rng(devices=devices):
-            figure = plot_views(batch, views(batch))
+            figure = plot_views(batch, make_views(batch))
         experiment.add_figure('views', figure, global_step=0)
         plt.close(figure)

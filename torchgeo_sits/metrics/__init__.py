@@ -1,5 +1,17 @@
 """Measures that torchmetrics, smp and lightly lack."""
 
-from .health import assignment_perplexity, effective_rank, mean_cosine, normalized_std
+from .health import (
+    assignment_information,
+    assignment_perplexity,
+    effective_rank,
+    mean_cosine,
+    normalized_std,
+)
 
-__all__ = ['assignment_perplexity', 'effective_rank', 'mean_cosine', 'normalized_std']
+__all__ = [
+    'assignment_information',
+    'assignment_perplexity',
+    'effective_rank',
+    'mean_cosine',
+    'normalized_std',
+]

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
 
 __all__ = ['Depth', 'PlaneFeatures', 'SITSEncoder']
 
@@ -21,11 +22,13 @@ class PlaneFeatures(NamedTuple):
         embed: ``(B, D)``, one vector per view.
         early: ``(B, N, S, D_early)``, one vector per token of a path, before spatial context.
         late: ``(B, N, S, D)``, one vector per token of a path, after spatial context.
+        seen: ``(B, N, S)`` bool, False for tokens without a clear pixel at any date.
     """
 
     embed: Tensor
     early: Tensor
     late: Tensor
+    seen: Tensor
 
 
 class SITSEncoder(nn.Module, ABC):
@@ -178,10 +181,13 @@ class SITSEncoder(nn.Module, ABC):
             shown = ~token_mask.repeat_interleave(self.stride, 1).repeat_interleave(self.stride, 2)
             shown = shown[:, None, : size[0], : size[1]]
             clear = shown.expand(*image.shape[:2], *size) if clear is None else clear & shown
+        known = self.check_series(image, acquisition_times, valid, clear).any(1)
         joined = self.features(image, acquisition_times, valid, clear, depth='joined')
         joined = rearrange(joined, 'b d n s -> b n s d')
         early, late = joined.split([self.feature_dim('early'), self.feature_dim('late')], -1)
-        return PlaneFeatures(late.mean((1, 2)), early, late)
+        # A token has seen what any pixel of its cell has.
+        seen = max_pool2d(known.float()[:, None], self.stride, ceil_mode=True)[:, 0] > 0
+        return PlaneFeatures(late.mean((1, 2)), early, late, seen)
 
     def feature_dim(self, depth: Depth = 'late') -> int:
         """Number of channels that :meth:`features` gives at *depth*.

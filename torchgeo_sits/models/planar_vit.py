@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from .chunks import map_chunks
 from .encoder import Depth, PlaneFeatures, SITSEncoder
 from .path_stage import PathStage
+from .seasonal_prior import EncodedDates, SeasonalPrior
 from .temporal_encoding import TemporalEncoding
 from .time_stage import TimeStage
 
@@ -38,7 +39,9 @@ class PlanarViT(SITSEncoder):
         segment: Pixels p of a token. Above 1 the cost falls by p, and paths are padded to a
             multiple of p with unseen pixels.
         time_dim: Width of the hidden vectors of the time stage.
-        num_queries: Learned queries that pool time.
+        seasonal_queries: Queries that pool time in windows spread over the year at first; 0 to
+            have none. Without *harmonics* there are none.
+        num_queries: Queries that pool time without preference at first.
         time_depth: Self-attention blocks over the dates before pooling; their cost is
             quadratic in T.
         time_heads: Heads of these blocks; divides *time_dim*.
@@ -67,6 +70,7 @@ class PlanarViT(SITSEncoder):
         mlp_ratio: float = 4.0,
         segment: int = 1,
         time_dim: int = 64,
+        seasonal_queries: int = 12,
         num_queries: int = 4,
         time_depth: int = 0,
         time_heads: int = 4,
@@ -90,17 +94,22 @@ class PlanarViT(SITSEncoder):
         self.segment = segment
         self.chunk_size = chunk_size
         self.dates = TemporalEncoding(time_dim, harmonics=harmonics, octaves=octaves)
+        if seasonal_queries < 0:
+            raise ValueError(f'expected seasonal_queries of at least 0, got {seasonal_queries}')
+        seasonal = seasonal_queries if harmonics else 0  # where seasons are off, so are these
+        self.prior = SeasonalPrior(seasonal, num_queries)
         self.time_stage = TimeStage(
             in_features=segment * in_channels,
             segment=segment,
             dim=time_dim,
             out_dim=embed_dim,
-            num_queries=num_queries,
+            num_queries=seasonal + num_queries,
             depth=time_depth,
             num_heads=time_heads,
             mlp_ratio=time_mlp_ratio,
         )
-        self.early_norm = nn.LayerNorm(embed_dim)
+        # Without weights: no loss on late features would train them.
+        self.early_norm = nn.LayerNorm(embed_dim, elementwise_affine=False)
         self.mask_token = nn.Parameter(torch.zeros(embed_dim))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.path_stage = PathStage(
@@ -147,7 +156,7 @@ class PlanarViT(SITSEncoder):
         """
         self.feature_dim(depth)
         clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        dates = self.dates(acquisition_times, valid)
+        dates = self._encode_dates(acquisition_times, valid)
         tokens = self._both_ways(self.time_stage, image, clear, dates)
         maps = []
         if depth != 'late':
@@ -173,7 +182,7 @@ class PlanarViT(SITSEncoder):
         """
         late = self.features(image, acquisition_times, valid, mask_clear)
         clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        dates = self.dates(acquisition_times, valid)
+        dates = self._encode_dates(acquisition_times, valid)
         moved = self._both_ways(self.time_stage.deviations, image, clear, dates)
         frames = late[:, None] + rearrange(self._fold(moved, image), 'b h w t d -> b t d h w')
         return frames * valid[:, :, None, None, None]
@@ -197,7 +206,7 @@ class PlanarViT(SITSEncoder):
             ``(B, T, H, W)`` float32, sums to 1 over T; zeros where a pixel was never seen.
         """
         clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        dates = self.dates(acquisition_times, valid)
+        dates = self._encode_dates(acquisition_times, valid)
         weights = self._both_ways(self.time_stage.weights, image, clear, dates)
         return rearrange(self._fold(weights, image), 'b h w t -> b t h w')
 
@@ -232,7 +241,7 @@ class PlanarViT(SITSEncoder):
         clear = None if mask_clear is None else rearrange(mask_clear, 'b n t l -> b t n l')
         known = self.check_series(image, acquisition_times, valid, clear)
         known = rearrange(known, 'b t n l -> b n t l')
-        dates = self.dates(acquisition_times, valid)
+        dates = self._encode_dates(acquisition_times, valid)
         tokens, seen = self._time(self.time_stage, planes, known, dates)
         early = self.early_norm(tokens)
         if token_mask is not None:
@@ -242,9 +251,13 @@ class PlanarViT(SITSEncoder):
                 )
             tokens = torch.where(token_mask[..., None], self.mask_token.to(tokens.dtype), tokens)
         late = self._along_paths(tokens)
-        return PlaneFeatures(_mean_seen(late.flatten(1, 2), seen.flatten(1)), early, late)
+        return PlaneFeatures(_mean_seen(late.flatten(1, 2), seen.flatten(1)), early, late, seen)
 
-    def _time(self, function: Any, planes: Tensor, clear: Tensor, dates: Tensor) -> Any:
+    def _encode_dates(self, acquisition_times: Tensor, valid: Tensor) -> EncodedDates:
+        """Dates ``(B, T)`` as the time stage takes them."""
+        return EncodedDates(self.dates(acquisition_times, valid), self.prior(acquisition_times))
+
+    def _time(self, function: Any, planes: Tensor, clear: Tensor, dates: EncodedDates) -> Any:
         """Run *function* of the time stage on tokens cut from planes.
 
         Args:
@@ -252,7 +265,7 @@ class PlanarViT(SITSEncoder):
                 ``(B, P, ...)``.
             planes: ``(B, N, C, T, L)``.
             clear: ``(B, N, T, L)`` bool.
-            dates: ``(B, T, time_dim)``.
+            dates: The dates of the series, encoded.
 
         Returns:
             ``(B, N, S, ...)``, and ``(B, N, S)`` bool: tokens seen at any date.
@@ -269,7 +282,7 @@ class PlanarViT(SITSEncoder):
         return out.unflatten(1, (n, -1)), seen.unflatten(1, (n, -1))
 
     def _both_ways(
-        self, function: Any, image: Tensor, clear: Tensor, dates: Tensor
+        self, function: Any, image: Tensor, clear: Tensor, dates: EncodedDates
     ) -> tuple[Tensor, Tensor]:
         """Run *function* of the time stage on the rows and on the columns of an image.
 

@@ -4,6 +4,8 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from .seasonal_prior import EncodedDates
+
 __all__ = ['TimeStage']
 
 
@@ -12,11 +14,12 @@ class TimeStage(nn.Module):
 
     A token is the segment of p pixels of a path. Its values and its date become a hidden
     vector ``h_t = GELU(LayerNorm(W x_t + date_t))``; K learned queries weigh the dates,
-    ``a_kt = softmax_t(q_k . h_t)`` over clear dates, and their K means ``sum_t a_kt h_t`` are
-    joined and projected. Keys and values are linear in ``h_t``, so the key projection is
-    folded into the query and the value projection is applied after pooling: a date costs one
-    embedding and K dot products, and the whole is linear in T. Learned queries instead of
-    one per date follow L-TAE (Garnot & Landrieu 2020, https://arxiv.org/abs/2007.00586).
+    ``a_kt = softmax_t(q_k . h_t + prior_kt)`` over clear dates, and their K means
+    ``sum_t a_kt h_t`` are joined and projected; the prior is that of
+    :class:`~.seasonal_prior.SeasonalPrior`. Keys and values are linear in ``h_t``, so the key
+    projection is folded into the query and the value projection is applied after pooling: a
+    date costs one embedding and K dot products, and the whole is linear in T. Learned queries
+    instead of one per date follow L-TAE (Garnot & Landrieu 2020, https://arxiv.org/abs/2007.00586).
 
     Args:
         in_features: Values of a token at one date: p pixels of C bands.
@@ -61,13 +64,13 @@ class TimeStage(nn.Module):
         self.nothing_seen = nn.Parameter(torch.zeros(out_dim))
         nn.init.trunc_normal_(self.nothing_seen, std=0.02)
 
-    def hidden(self, values: Tensor, clear: Tensor, dates: Tensor) -> Tensor:
+    def hidden(self, values: Tensor, clear: Tensor, dates: EncodedDates) -> Tensor:
         """Hidden vectors of each token at each date.
 
         Args:
             values: ``(B, P, T, p, C)``, anything where not clear.
             clear: ``(B, P, T, p)`` bool.
-            dates: ``(B, T, dim)`` encoded dates.
+            dates: The dates of the series, encoded.
 
         Returns:
             ``(B, P, T, dim)``, finite everywhere.
@@ -76,7 +79,7 @@ class TimeStage(nn.Module):
         seen = torch.where(clear[..., None], values, 0).flatten(-2)
         if self.takes_mask:
             seen = torch.cat([seen, clear.to(seen.dtype)], -1)
-        x = self.act(self.norm(self.embed(seen) + dates[:, None]))
+        x = self.act(self.norm(self.embed(seen) + dates.code[:, None]))
         if len(self.blocks):
             known = clear.any(-1).flatten(0, 1)
             # A finite floor: a row of minus infinity would make softmax NaN.
@@ -88,44 +91,45 @@ class TimeStage(nn.Module):
             x = rows.view_as(x)
         return x
 
-    def attention(self, hidden: Tensor, clear: Tensor) -> Tensor:
+    def attention(self, hidden: Tensor, clear: Tensor, dates: EncodedDates) -> Tensor:
         """Weight of each date for each query.
 
         Args:
             hidden: ``(B, P, T, dim)`` from :meth:`hidden`.
             clear: ``(B, P, T, p)`` bool.
+            dates: The dates of the series, encoded.
 
         Returns:
             ``(B, P, T, K)`` float32, sums to 1 over the dates with a clear pixel; all zeros
             where there is none.
         """
         known = clear.any(-1, keepdim=True)
-        scores = self.queries(hidden).float()
+        scores = self.queries(hidden).float() + dates.prior[:, None].float()
         scores = scores.masked_fill(~known, torch.finfo(scores.dtype).min)
         return scores.softmax(-2) * known
 
-    def pool(self, hidden: Tensor, clear: Tensor) -> Tensor:
+    def pool(self, hidden: Tensor, clear: Tensor, dates: EncodedDates) -> Tensor:
         """Means of the hidden vectors under each query, projected: ``(B, P, out_dim)``."""
-        weights = self.attention(hidden, clear).to(hidden.dtype)
+        weights = self.attention(hidden, clear, dates).to(hidden.dtype)
         means = weights.transpose(-2, -1) @ hidden
         return self.proj(means.flatten(-2))
 
-    def forward(self, values: Tensor, clear: Tensor, dates: Tensor) -> Tensor:
+    def forward(self, values: Tensor, clear: Tensor, dates: EncodedDates) -> Tensor:
         """Pool the dates of each token.
 
         Args:
             values: ``(B, P, T, p, C)``, anything where not clear.
             clear: ``(B, P, T, p)`` bool.
-            dates: ``(B, T, dim)`` encoded dates.
+            dates: The dates of the series, encoded.
 
         Returns:
             ``(B, P, out_dim)``; one learned token stands where no date was clear.
         """
-        x = self.pool(self.hidden(values, clear, dates), clear)
+        x = self.pool(self.hidden(values, clear, dates), clear, dates)
         x = x + self.mlp(x)
         return torch.where(clear.any((-2, -1))[..., None], x, self.nothing_seen.to(x.dtype))
 
-    def deviations(self, values: Tensor, clear: Tensor, dates: Tensor) -> Tensor:
+    def deviations(self, values: Tensor, clear: Tensor, dates: EncodedDates) -> Tensor:
         """How each date alone would move the pooled token, before the output MLP.
 
         A series of one date pools to that date's hidden vector under every query, so the
@@ -134,7 +138,7 @@ class TimeStage(nn.Module):
         Args:
             values: ``(B, P, T, p, C)``, anything where not clear.
             clear: ``(B, P, T, p)`` bool.
-            dates: ``(B, T, dim)`` encoded dates.
+            dates: The dates of the series, encoded.
 
         Returns:
             ``(B, P, T, out_dim)``, zeros where a date was not clear.
@@ -142,9 +146,9 @@ class TimeStage(nn.Module):
         hidden = self.hidden(values, clear, dates)
         weight = self.proj.weight.unflatten(1, (-1, hidden.shape[-1])).sum(1)
         alone = nn.functional.linear(hidden, weight, self.proj.bias)
-        moved = alone - self.pool(hidden, clear)[:, :, None]
+        moved = alone - self.pool(hidden, clear, dates)[:, :, None]
         return moved * clear.any(-1, keepdim=True)
 
-    def weights(self, values: Tensor, clear: Tensor, dates: Tensor) -> Tensor:
+    def weights(self, values: Tensor, clear: Tensor, dates: EncodedDates) -> Tensor:
         """Weight of each date, the mean over the queries: ``(B, P, T)`` float32."""
-        return self.attention(self.hidden(values, clear, dates), clear).mean(-1)
+        return self.attention(self.hidden(values, clear, dates), clear, dates).mean(-1)

@@ -46,4 +46,4 @@ def encode_view(
         return encoder.encode_planes(view[PLANES], times, valid, clear, token_mask=token_mask)
     embed = encoder(view[IMAGE], times, valid, clear)
     none = embed.new_zeros(len(embed), 0, 0, embed.shape[1])
-    return PlaneFeatures(embed=embed, early=none, late=none)
+    return PlaneFeatures(embed=embed, early=none, late=none, seen=none[..., 0] > 0)

@@ -20,7 +20,7 @@ class Normalize(nn.Module):
     mean, whatever they held: nodata, NaN or the white of a cloud. Kornia's ``Normalize``
     takes no 5-D input and knows no masks.
 
-    The statistics are buffers: they move with the module and stay in its checkpoint.
+    The statistics are buffers, which stay in a checkpoint; the device is that of the image.
     """
 
     mean: Tensor
@@ -68,7 +68,9 @@ class Normalize(nn.Module):
                 f'statistics for {len(self.mean)} bands do not fit an image with '
                 f'{image.shape[-3]}: {tuple(image.shape)}'
             )
-        image = (image - self.mean[:, None, None]) / self.std[:, None, None]
+        # A data module is not moved to a device with the model: its transforms follow the batch.
+        mean, std = (v.to(image.device)[:, None, None] for v in (self.mean, self.std))
+        image = (image - mean) / std
         if MASK_CLEAR in batch:
             image = image.masked_fill(~batch[MASK_CLEAR].unsqueeze(-3), 0.0)
         if VALID in batch:
