@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from torchgeo_sits import __version__, main
@@ -105,3 +106,52 @@ def test_entry_point_registers_the_plugin():
     from torchgeo.models import list_models
 
     assert 'planar_vit_tiny' in list_models()
+
+
+class TestReadableErrors:
+    """What is cut to one line, and what keeps its traceback."""
+
+    def test_refusal_that_a_library_wrapped(self, capsys):
+        from torchgeo_sits.datamodules import SITSDataModule
+
+        def instantiate():
+            try:
+                SITSDataModule(num_dates=0)
+            except ValueError as error:
+                raise ValueError('Does not validate\nagainst any') from error
+
+        with pytest.raises(SystemExit), main._readable_errors([]):
+            instantiate()
+        assert capsys.readouterr().err == (
+            'torchgeo-sits: error: num_dates must be at least 1, got 0\n'
+        )
+
+    def test_what_nobody_refused_keeps_its_traceback(self):
+        from torchgeo_sits.collate import pad_time
+
+        # Raised by torch, from a line of this package.
+        samples = [{'mask': torch.zeros(1)}, {'mask': torch.zeros(1, dtype=torch.cfloat)}]
+        samples[1]['mask'] = samples[1]['mask'].to('meta')
+        with pytest.raises(RuntimeError), main._readable_errors([]):
+            pad_time(samples)
+
+    @pytest.mark.parametrize('content', [None, b'', b'hello'])
+    def test_checkpoint_that_lightning_cannot_read(self, tmp_path, capsys, content):
+        path = tmp_path / 'x.ckpt'
+        if content is not None:
+            path.write_bytes(content)
+
+        def parse_ckpt_path():
+            raise KeyError(101)
+
+        with (
+            pytest.raises(SystemExit),
+            main._readable_errors(['fit', '--ckpt_path', str(path)]),
+        ):
+            parse_ckpt_path()
+        assert 'x.ckpt' in capsys.readouterr().err
+
+
+def test_warnings_for_users_have_no_line_of_code(capsys):
+    main._show_warning('3 files are left out', UserWarning, 'x.py', 1)
+    assert capsys.readouterr().err == 'torchgeo-sits: warning: 3 files are left out\n'

@@ -177,7 +177,9 @@ def _refusal(error: BaseException | None) -> str | None:
 def _unread_checkpoint(error: Exception, args: Sequence[str]) -> str | None:
     """What is wrong with the file of ``--ckpt_path``, where *error* comes from reading it."""
     frames = traceback.extract_tb(error.__traceback__)
-    if not any('ckpt' in frame.name or 'checkpoint' in frame.name for frame in frames):
+    # LightningCLI._parse_ckpt_path, or Lightning's checkpoint_connector.py.
+    places = [part for frame in frames for part in (frame.name, frame.filename)]
+    if not any('ckpt' in place or 'checkpoint' in place for place in places):
         return None
     for i, arg in enumerate(args):
         option, equals, value = arg.partition('=')

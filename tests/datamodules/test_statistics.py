@@ -36,3 +36,11 @@ def test_no_clear_pixel_is_an_error():
     one = {'image': torch.zeros(2, 1, 3, 3), 'mask_clear': torch.zeros(2, 3, 3) > 0}
     with pytest.raises(ValueError, match='clear_values'):
         band_statistics([one])
+
+
+def test_fill_values_that_files_do_not_declare_are_refused():
+    image = torch.zeros(1, 2, 4, 4)
+    image[:, 1, 0, 0] = -3.4e38
+    sample = {'image': image, 'mask_clear': torch.ones(1, 4, 4, dtype=torch.bool)}
+    with pytest.raises(ValueError, match=r'bands number \[2\].*`nodata`'):
+        band_statistics([sample])

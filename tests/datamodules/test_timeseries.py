@@ -147,3 +147,70 @@ def test_stacks_of_two_places_and_lengths_share_a_batch(shared_data):
     assert torch.equal(batch['valid'].sum(1), batch['length'])
     assert not batch['mask_clear'][~batch['valid']].any()
     assert 0.1 < batch['mask_clear'][batch['valid']].float().mean() < 0.9
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'length': 3}, 'length=3 .*batch_size=4'),
+        ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
+        ({'num_workers': -1}, 'num_workers'),
+        ({'clear_values': [4]}, r'clear_values=\[4\] needs cloud_paths'),
+        ({'crs': 'EPSG:nowhere'}, "crs='EPSG:nowhere'"),
+        ({'filename_regex': 'own(('}, 'no regular expression'),
+        ({'filename_regex': 'own_.*'}, "filename_regex='own_.*' finds no date.*own_20210115"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(series_folder, options, message):
+    with pytest.raises(ValueError, match=message):
+        module(series_folder, **options)
+
+
+def test_patches_larger_than_the_imagery_are_announced(series_folder):
+    with pytest.warns(UserWarning, match=r'patch_size=64 is larger.*\(32, 40\)'):
+        module(series_folder, patch_size=64)
+
+
+def write_labels(path, labels, values, **profile):
+    with rasterio.open(labels) as file:
+        profile = {**file.profile, **profile, 'count': len(values)}
+    with rasterio.open(path, 'w', **profile) as file:
+        file.write(values.astype(profile['dtype']))
+    return str(path)
+
+
+def test_no_data_of_labels_is_no_class(series_folder, labels, tmp_path):
+    with rasterio.open(labels) as file:
+        values = file.read().astype('float32')
+    for no_data in (255, np.nan):
+        marked = np.where(values == 3, no_data, values)
+        path = write_labels(tmp_path / 'm.tif', labels, marked, nodata=no_data, dtype='float32')
+        made = module(series_folder, mask_paths=path, num_classes=3)
+        masks = torch.cat([batch['mask'].flatten() for batch in made.probe_dataloaders()[0]])
+        assert masks.dtype == torch.int64
+        assert set(masks.tolist()) == {0, 1, 2}
+
+
+def test_rasters_that_are_no_labels_are_named(series_folder, labels, tmp_path):
+    halves = write_labels(tmp_path / 'h.tif', labels, np.full((1, 32, 40), 1.5), dtype='float32')
+    with pytest.raises(ValueError, match=r'h\.tif.*label 1\.5'):
+        list(module(series_folder, mask_paths=halves).probe_dataloaders()[0])
+    with pytest.raises(ValueError, match=r'own_20210115\.tif.*3 bands'):
+        module(series_folder, mask_paths=str(series_folder))
+    with pytest.raises(FileNotFoundError, match=r'nowhere.*`mask_paths`'):
+        module(series_folder, mask_paths=str(tmp_path / 'nowhere.tif'))
+    (tmp_path / 'text.tif').write_text('no raster')
+    with pytest.raises(OSError, match=r'text\.tif.*cannot be opened'):
+        module(series_folder, mask_paths=str(tmp_path / 'text.tif'))
+    far = rasterio.transform.from_origin(900000, 5000000, 10, 10)
+    far = write_labels(tmp_path / 'far.tif', labels, np.ones((1, 32, 40)), transform=far)
+    with pytest.raises(RuntimeError, match=r'far\.tif.*lie nowhere on the images.*900000'):
+        module(series_folder, mask_paths=far)
+
+
+def test_copies_of_the_data_sets_leave_the_data_module_out(series_folder, labels):
+    # TorchGeo's splitters copy data sets; a trainer with a model of weight norm cannot be.
+    made = SITSDataModule(str(series_folder), str(labels), patch_size=8, batch_size=4)
+    made.trainer = (torch.ones(1, requires_grad=True) * 2,)
+    made.setup('fit')
+    assert made.probe_dataloaders() is not None

@@ -468,3 +468,23 @@ def test_plot(write: Write, tmp_path: Path) -> None:
     write('a_20200101.tif', names=('red', 'nir'))
     figure = (series := RasterTimeSeries(tmp_path)).plot(whole(series))
     assert figure.axes[0].get_title() == '2020-01-01'
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_not_finite_are_unobserved(
+    write: Write, tmp_path: Path, value: float
+) -> None:
+    data = np.ones((2, 16, 16), 'float32')
+    data[1, 3, 4] = value
+    write('a_20200101.tif', data, nodata=None)
+    sample = whole(RasterTimeSeries(tmp_path))
+    assert (~sample['mask_clear']).nonzero().tolist() == [[0, 3, 4]]
+    assert sample['image'].isfinite().all()
+
+
+def test_cloud_masks_of_another_place_are_refused(write: Write, tmp_path: Path) -> None:
+    write('images/a_20200101.tif')
+    write('masks/a_SCL_20200101.tif', plain(4, (1, 16, 16)), x=X0 + 5000)
+    options = {'cloud_paths': tmp_path / 'masks', 'clear_values': (4,)}
+    with pytest.raises(ValueError, match=r'none of 1 cloud masks.*lies where the images do'):
+        RasterTimeSeries(tmp_path / 'images', **options)

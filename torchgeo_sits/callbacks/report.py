@@ -10,6 +10,13 @@ __all__ = ['CheckpointReport']
 class CheckpointReport(Callback):
     """Print the last checkpoint of a pretraining run and what to do with it."""
 
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Print after an interruption too."""
+        if isinstance(exception, KeyboardInterrupt):
+            self.on_fit_end(trainer, pl_module)
+
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print, if the run wrote a checkpoint."""

@@ -195,7 +195,7 @@ class RasterTimeSeries(RasterDataset):
         """The CRS of all samples; says once how many files must be warped to it."""
         try:
             target = scenes[0].crs if crs is None else RasterCRS.from_user_input(crs)
-        except CRSError as error:
+        except (CRSError, ValueError) as error:
             raise ValueError(
                 f"crs={crs!r} is no coordinate reference system, such as 'EPSG:32631': {error}"
             ) from error
