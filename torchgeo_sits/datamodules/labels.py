@@ -59,7 +59,8 @@ class Labels(RasterDataset):
                     'labels, one number per pixel, as mask_paths'
                 )
             self._no_data.add(no_data)
-        super().__init__(files, crs=crs, res=res)
+        # Handles of TorchGeo's that were opened before a fork read wrong pixels in the workers.
+        super().__init__(files, crs=crs, res=res, cache=False)
 
     def __getitem__(self, index: GeoSlice) -> Sample:
         """Read the labels of a window.

@@ -95,10 +95,11 @@ def split_blocks(
     Each footprint is cut into a grid of blocks of equal size, as close to *block* as whole
     numbers allow but never smaller. Within a footprint the splits after the first each
     take the nearest number of blocks to their fraction, and at least one where their
-    fraction is above 0; the first split takes the rest.
+    fraction is above 0; the first split takes the rest, blocks that the footprint fills in
+    part only among it.
 
     Args:
-        footprints: Disjoint rectangles, as (multi-)polygons' parts give them, in CRS units.
+        footprints: Disjoint, as (multi-)polygons' parts give them, in CRS units.
         fractions: Share of each split, summing to 1.
         block: Smallest height and width of a block, in CRS units.
         seed: Seed of the assignment.
@@ -122,13 +123,14 @@ def split_blocks(
             parts[0].append(footprint)
             continue
         divided = True
-        order = generator.permutation(len(blocks))
+        order = generator.permutation(len(blocks))[:-1]  # one at least is for training
         taken = 0
         for part, fraction in zip(parts[1:], fractions[1:], strict=True):
             count = max(1, round(fraction * len(blocks))) if fraction > 0 else 0
             part.extend(blocks[i] for i in order[taken : taken + count])
             taken += count
-        parts[0].extend(blocks[i] for i in order[taken:])
+        held_out = shapely.union_all([blocks[i] for i in order[:taken]])
+        parts[0].append(footprint.difference(held_out))
     if not divided:
         sizes = [tuple(round(float(v), 3) for v in _size(footprint)) for footprint in footprints]
         raise ValueError(
@@ -146,7 +148,7 @@ def _size(footprint: Polygon) -> tuple[float, float]:
 
 
 def _grid(footprint: Polygon, block: tuple[float, float]) -> list[Polygon]:
-    """Cut the bounds into blocks and keep what lies in the footprint."""
+    """Cut the bounds into blocks and keep those that lie in the footprint."""
     xmin, ymin, xmax, ymax = footprint.bounds
     rows, cols = (
         max(1, int((length + 1e-6 * size) // size))
@@ -156,8 +158,6 @@ def _grid(footprint: Polygon, block: tuple[float, float]) -> list[Polygon]:
     ys = [ymax - i * block[0] for i in range(rows)] + [ymin]
     xs = [xmin + j * block[1] for j in range(cols)] + [xmax]
     cells = (
-        shapely.box(xs[j], ys[i + 1], xs[j + 1], ys[i]).intersection(footprint)
-        for i in range(rows)
-        for j in range(cols)
+        shapely.box(xs[j], ys[i + 1], xs[j + 1], ys[i]) for i in range(rows) for j in range(cols)
     )
-    return [cell for cell in cells if cell.area > 0]
+    return [cell for cell in cells if cell.difference(footprint).area < 1e-6 * cell.area]

@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from typing import Any, Literal, NamedTuple
+from inspect import signature
+from typing import Any, Literal
 
 import kornia.augmentation as K
 import torch
@@ -21,21 +22,10 @@ from ..samplers import (
 )
 from ..transforms import Normalize, SeriesGeometry
 from .labels import Labels
-from .splits import split_space, split_time
+from .parts import Parts, split_parts
 from .statistics import band_statistics
 
 __all__ = ['SITSDataModule']
-
-
-class Parts(NamedTuple):
-    """The splits, each as a data set of its own."""
-
-    series: RasterTimeSeries
-    train: GeoDataset
-    #: None where nothing is labelled or held out, as are the three that follow.
-    labelled_train: GeoDataset | None = None
-    labelled_val: GeoDataset | None = None
-    labelled_test: GeoDataset | None = None
 
 
 class SITSDataModule(GeoDataModule):
@@ -75,6 +65,7 @@ class SITSDataModule(GeoDataModule):
         date_format: str = '%Y%m%d',
         group_by: Literal['day', 'time'] = 'day',
         unreadable: Literal['raise', 'skip'] = 'raise',
+        dataset_kwargs: dict[str, Any] | None = None,
     ) -> None:
         """Initialize a new SITSDataModule instance.
 
@@ -98,8 +89,8 @@ class SITSDataModule(GeoDataModule):
                 every place and keeps the labels for the k-NN probe.
             num_classes: Number of classes, counting 0. Labels beyond are an error.
             split: Hold out places or dates for validation and test. The last dates are held
-                out by time. Without *mask_paths* nothing can be validated, and all of the
-                imagery is for training.
+                out by time, at all places. Without *mask_paths* nothing can be validated, and
+                all of the imagery is for training.
             val_fraction: Share of the area (of the dates) for validation.
             test_fraction: Share of the area (of the dates) for test.
             seed: Seed of the splits and of the positions of the patches.
@@ -115,6 +106,8 @@ class SITSDataModule(GeoDataModule):
             date_format: Format of that date.
             group_by: Files of one day, or of one time of acquisition, make one frame.
             unreadable: Stop at a file that cannot be read, or leave it out and warn.
+            dataset_kwargs: Further arguments of *dataset_class*, such as ``scale``, ``offset``
+                and ``snow_is_clear`` of Sentinel-2.
 
         Raises:
             ValueError: If an argument is out of its range.
@@ -133,25 +126,36 @@ class SITSDataModule(GeoDataModule):
                 raise ValueError(f'{name} must be at least 1, got {value}')
         if num_workers < 0:
             raise ValueError(f'num_workers must be at least 0, got {num_workers}')
-        super().__init__(
-            dataset_class,
-            batch_size,
-            patch_size,
-            length,
-            num_workers,
-            paths=paths,
-            cloud_paths=cloud_paths,
-            clear_values=clear_values,
-            bands=bands,
-            crs=crs,
-            res=res,
-            nodata=nodata,
-            min_clear=min_clear,
-            filename_regex=filename_regex,
-            date_format=date_format,
-            group_by=group_by,
-            unreadable=unreadable,
-        )
+        if mask_paths is None and (split, val_fraction, test_fraction) != ('space', 0.25, 0.0):
+            warnings.warn(
+                f'split={split!r}, val_fraction={val_fraction} and test_fraction={test_fraction} '
+                'have no effect without labels: nothing can be validated, so all of the imagery '
+                'is for training. Give mask_paths to hold some out',
+                UserWarning,
+                stacklevel=2,
+            )
+        options: dict[str, Any] = {
+            'paths': paths,
+            'cloud_paths': cloud_paths,
+            'clear_values': clear_values,
+            'bands': bands,
+            'crs': crs,
+            'res': res,
+            'nodata': nodata,
+            'min_clear': min_clear,
+            'filename_regex': filename_regex,
+            'date_format': date_format,
+            'group_by': group_by,
+            'unreadable': unreadable,
+        }
+        free = [name for name in signature(dataset_class).parameters if name not in options]
+        if unknown := sorted(set(dataset_kwargs or {}) - set(free)):
+            raise ValueError(
+                f'dataset_kwargs holds {unknown}, expected some of {free}, which '
+                f'{dataset_class.__name__} takes beside the arguments of the data module'
+            )
+        options |= dataset_kwargs or {}
+        super().__init__(dataset_class, batch_size, patch_size, length, num_workers, **options)
         self._series_class = dataset_class
         self._patch = patch_size
         self.mask_paths = mask_paths
@@ -247,7 +251,7 @@ class SITSDataModule(GeoDataModule):
             labelled = parts.labelled_train if self.supervised else None
             train = parts.train if labelled is None else labelled
             self.train_dataset = train
-            self.train_sampler = self._random_patches(train)
+            self.train_sampler = self._random_patches(train, self.length)
         if stage in ('fit', 'validate') and parts.labelled_val is not None:
             self.val_dataset = parts.labelled_val
             self.val_sampler = self._gridded_patches(parts.labelled_val)
@@ -259,8 +263,25 @@ class SITSDataModule(GeoDataModule):
             self.predict_sampler = self._gridded_patches(parts.series)
         self._set_transforms()
 
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Patches for training, drawn for the epoch that the trainer is at.
+
+        Returns:
+            The loader.
+        """
+        set_epoch = getattr(self.train_sampler, 'set_epoch', None)
+        if self.trainer is not None and set_epoch is not None:
+            # Lightning does this too, but after workers have begun to fetch a resumed epoch.
+            set_epoch(self.trainer.current_epoch)
+        return super().train_dataloader()
+
     def probe_dataloaders(self) -> tuple[DataLoader[Any], DataLoader[Any]] | None:
         """Labelled patches of the training and of the validation split, for a k-NN probe.
+
+        With ``split='time'`` both are of the same places on different dates: what is scored
+        is whether features of a place stay the same over time, and a place that was looked
+        up is easier to label than a new one. For figures on new places use
+        ``split='space'``.
 
         Returns:
             Patches to look up and patches to score, or None without labels.
@@ -273,35 +294,30 @@ class SITSDataModule(GeoDataModule):
     def _open(self) -> Parts:
         """Open series and labels, and split both alike."""
         series = self._series_class(**self.kwargs)
-        if self.mask_paths is None:
-            return Parts(series, series)
-        labels = Labels(
-            self.mask_paths, crs=series.crs, res=series.res, num_classes=self.num_classes
-        )
-        labelled = series & labels
-        fractions = (
-            1 - self.val_fraction - self.test_fraction,
-            self.val_fraction,
-            self.test_fraction,
-        )
-        if self.split == 'space':
-            # Blocks are drawn over the labelled area, so that each split has labels.
-            parts = split_space(
-                (series, labelled),
-                fractions,
-                block=(self._patch, self._patch),
-                seed=self.seed,
+        labels = None
+        if self.mask_paths is not None:
+            labels = Labels(
+                self.mask_paths, crs=series.crs, res=series.res, num_classes=self.num_classes
             )
-        else:
-            parts = split_time((series, labelled), fractions)
-        train = parts[0][0]
-        assert train is not None  # the first fraction is above 0
-        return Parts(series, train, *parts[1])
+        train = 1 - self.val_fraction - self.test_fraction
+        return split_parts(
+            series,
+            labels,
+            by=self.split,
+            fractions=(train, self.val_fraction, self.test_fraction),
+            patch=self._patch,
+            seed=self.seed,
+        )
 
-    def _random_patches(self, dataset: GeoDataset) -> GeoSampler:
-        """Random patches of *dataset*, on random dates where they are counted."""
+    def _random_patches(self, part: GeoDataset, length: int | None = None) -> GeoSampler:
+        """Random patches of a split, on random dates where they are counted."""
+        whole, roi = self.parts.places(part)
+        if length is None:
+            area = part.index.union_all().area
+            patch = self._patch**2 * math.prod(part.res)
+            length = max(round(area / patch), 10 * self.batch_size)
         patches = RandomSeriesPatchSampler(
-            dataset, size=self._patch, length=self.length or 1, generator=self.seed
+            whole, size=self._patch, length=length, roi=roi, generator=self.seed
         )
         shapes = [region.shape for region in patches.regions]
         if all(min(shape) < self._patch for shape in shapes):
@@ -312,20 +328,21 @@ class SITSDataModule(GeoDataModule):
                 UserWarning,
                 stacklevel=2,
             )
-        if self.length is None:
-            area = dataset.index.union_all().area
-            patch = self._patch**2 * math.prod(dataset.res)
-            patches._length = max(round(area / patch), 10 * self.batch_size)
         if self.num_dates is None:
             return patches
         dates = RandomDateCountSampler(
-            dataset, count=self.num_dates, stride='max', generator=self.seed
+            part,
+            count=self.num_dates,
+            stride='max',
+            group_by=self.kwargs['group_by'],
+            generator=self.seed,
         )
         return patches @ dates
 
-    def _gridded_patches(self, dataset: GeoDataset) -> GeoSampler:
-        """Patches of *dataset* side by side, on all dates."""
-        return GriddedSeriesPatchSampler(dataset, size=self._patch)
+    def _gridded_patches(self, part: GeoDataset) -> GeoSampler:
+        """Patches of a split side by side, on all dates."""
+        whole, roi = self.parts.places(part)
+        return GriddedSeriesPatchSampler(whole, size=self._patch, roi=roi)
 
     def _probe_loader(self, dataset: GeoDataset) -> DataLoader[Any]:
         """All labelled patches of a split, in order."""
@@ -340,7 +357,8 @@ class SITSDataModule(GeoDataModule):
     def _measure(self) -> tuple[Tensor, Tensor]:
         """Statistics over patches of the training split, at most 32 of them."""
         train = self.parts.train
-        patches = list(self._gridded_patches(train))
+        # Where no patch of the grid lies between held-out blocks, others may.
+        patches = list(self._gridded_patches(train)) or list(self._random_patches(train, 32))
         generator = torch.Generator().manual_seed(self.seed)
         chosen = torch.randperm(len(patches), generator=generator)[:32]
         return band_statistics(train[patches[i]] for i in chosen)

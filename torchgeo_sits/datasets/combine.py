@@ -1,5 +1,6 @@
 """Series joined with labels, and series merged with series."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -48,7 +49,7 @@ class LabelledTimeSeries(IntersectionDataset):
     """Series with labels of the same place, whatever the date of the labels.
 
     Made by ``series & labels``. A sample is that of the series with ``mask`` ``(H, W)`` int64
-    of the very same pixels.
+    of the very same pixels. Safe under workers, even if labels were read before they started.
 
     Args:
         series: The images.
@@ -77,6 +78,7 @@ class LabelledTimeSeries(IntersectionDataset):
                 f"images' CRS the labels span {theirs} and the images {ours} (west, south, east, "
                 'north). Give labels of the same place'
             ) from error
+        self._pid = os.getpid()
 
     def __getitem__(self, index: GeoSlice) -> Sample:
         """Read series and labels of a window.
@@ -91,6 +93,11 @@ class LabelledTimeSeries(IntersectionDataset):
         Raises:
             IndexError: If there are no frames or no labels in the window.
         """
+        if self._pid != os.getpid():
+            # TorchGeo's handles, which labels may use, share their file offset with the
+            # process that this one was forked from: wrong pixels for both.
+            RasterDataset._cached_load_warp_file.cache_clear()
+            self._pid = os.getpid()
         series, labels = self.datasets
         sample = series[self._disambiguate_slice(index)]
         # Where the frames really lie: the series may have moved the window onto its grid. No
@@ -189,7 +196,12 @@ def merge_series(samples: Sequence[Sample], *, group_by: Literal['day', 'time'] 
 
 
 def _merge_frames(image: Tensor, clear: Tensor) -> tuple[Tensor, Tensor]:
-    """One frame ``(C, H, W)`` and mask ``(H, W)`` of ``(N, C, H, W)`` and ``(N, H, W)``."""
+    """One frame ``(C, H, W)`` and mask ``(H, W)`` of ``(N, C, H, W)`` and ``(N, H, W)``.
+
+    The one place where a 0 is taken for a gap: a sample does not say whether a pixel that is
+    not clear was observed, series write 0 where it was not, and what is decided is only
+    which of two pixels is shown that ``mask_clear`` calls not clear either way.
+    """
     pixels, seen = image[0].clone(), clear[0].clone()
     for frame, mask in zip(image[1:], clear[1:], strict=True):
         take = ~seen & (mask | (pixels == 0).all(dim=0))

@@ -320,7 +320,8 @@ class RasterTimeSeries(RasterDataset):
 
         if self.min_clear > 0:
             shares = clear.mean(axis=(1, 2))
-            kept = np.flatnonzero(shares >= min(self.min_clear, shares.max()))
+            kept = np.flatnonzero(shares >= self.min_clear)
+            kept = kept if len(kept) else shares.argmax(keepdims=True)
             image, clear, times = image[kept], clear[kept], times[kept]
 
         left, bottom, right, top = grid.bounds
