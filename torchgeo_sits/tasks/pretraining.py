@@ -57,6 +57,8 @@ class SITSPretraining(BaseTask):
             ValueError: If a hyperparameter is out of its range.
         """
         super().__init__()
+        if self.hparams['lr'] <= 0:
+            raise ValueError(f'lr must be above 0, got {self.hparams["lr"]}')
         for name in ('warmup_share', 'momentum'):
             if (value := self.hparams[name]) is not None and not 0 <= value <= 1:
                 raise ValueError(f'{name} must be in [0, 1], got {value}')
@@ -255,6 +257,12 @@ class SITSPretraining(BaseTask):
             'optimizer': optimizer,
             'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'},
         }
+
+    def on_train_start(self) -> None:
+        """Take the learning rate of the schedule: a resumed run brings that of the old one."""
+        scheduler: Any = self.lr_schedulers()
+        for group, lr in zip(scheduler.optimizer.param_groups, scheduler.get_lr(), strict=True):
+            group['lr'] = lr
 
     def configure_gradient_clipping(
         self,
