@@ -9,8 +9,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from torchgeo_sits.callbacks import CollapseError, KNNProbe
 from torchgeo_sits.datamodules import SyntheticSITSDataModule
-from torchgeo_sits.models import load_encoder
+from torchgeo_sits.models import PlaneFeatures, encoder_card, load_encoder
 from torchgeo_sits.tasks import SITSDINO
+from torchgeo_sits.tasks.dino import draw_token_mask
 
 TINY = {
     'model_kwargs': {'embed_dim': 32, 'depth': 1, 'num_heads': 2, 'time_dim': 16},
@@ -104,7 +105,7 @@ def test_schedules_follow_the_papers(folder, tmp_path):
     decay = [0.3 - 0.2 * (1 + math.cos(math.pi * i / (steps - 1))) / 2 for i in range(steps)]
     assert [d[True] for d in record.decays] == pytest.approx(decay)
     assert {d[False] for d in record.decays} == {0.0}
-    assert record.temps[0] == pytest.approx(0.02, abs=0.011)
+    assert record.temps[:4] == pytest.approx([0.02, 0.03, 0.04, 0.05])
     assert record.temps[4:] == pytest.approx([0.06] * 4)
 
 
@@ -127,6 +128,7 @@ def test_teacher_is_the_moving_average_of_the_student(folder, tmp_path):
     follow = Follow()
     task = SITSDINO(**TINY, momentum=0.9)
     trainer(tmp_path, callbacks=[follow]).fit(task, data(folder))
+    assert len(follow.error) > 20
     assert max(follow.error) < 1e-6
     assert not any(p.requires_grad for p in task.teacher.parameters())
 
@@ -148,12 +150,16 @@ def test_prototypes_stay_in_the_first_epoch(folder, tmp_path):
 
 def test_resumes_where_it_stopped(folder, tmp_path):
     checkpoint = ModelCheckpoint(tmp_path)
-    trainer(tmp_path, callbacks=[checkpoint]).fit(SITSDINO(**TINY), data(folder))
+    trainer(tmp_path, callbacks=[checkpoint]).fit(SITSDINO(**TINY, lr=1e-3), data(folder))
     record = Record()
-    run = trainer(tmp_path, callbacks=[record], max_epochs=3)
-    run.fit(SITSDINO(**TINY), data(folder), ckpt_path=checkpoint.best_model_path)
-    assert run.global_step == 6
-    assert len(record.losses) == 2
+    run = trainer(tmp_path, callbacks=[record], max_epochs=5)
+    run.fit(SITSDINO(**TINY, lr=1e-3), data(folder), ckpt_path=checkpoint.best_model_path)
+    assert run.global_step == 10
+    # The schedule of the ten steps that it is now, not of the four that it was.
+    expected = [
+        1e-6 + (1e-3 - 1e-6) * (1 + math.cos(math.pi * (i - 1) / 8)) / 2 for i in range(4, 10)
+    ]
+    assert record.lrs == pytest.approx(expected, rel=1e-3)
 
 
 def test_interrupted_run_leaves_a_checkpoint_that_loads(folder, tmp_path):
@@ -194,3 +200,105 @@ def test_a_learning_rate_far_too_large_is_stopped_with_a_message(folder, tmp_pat
     task = SITSDINO(**TINY, lr=1e3, clip_grad=0.0, warmup_share=0.0, min_lr=1e3)
     with pytest.raises(CollapseError, match='lr'):
         trainer(tmp_path, max_epochs=40).fit(task, data(folder))
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'views_kwargs': {'lenght': 3}}, r"'lenght'.*It takes \['global_views'.*'length'"),
+        ({'views_kwargs': {'length': 0}}, 'length of at least 1.*got 0'),
+        ({'views_kwargs': {'length': 'long'}}, "length.*'long'"),
+        ({'views_kwargs': {'dates': 3}}, 'dates.*got 3'),
+        ({'views_kwargs': {'global_views': 1, 'local_views': 0}}, 'two at least'),
+        ({'lr': -1.0}, 'lr must be above 0'),
+        ({'in_channels': 3, 'model': 'resnet18'}, "'resnet18'.*no encoder of time series"),
+        ({'in_channels': 3, 'model_kwargs': {'depht': 1}}, "'depht': 1"),
+    ],
+)
+def test_refusals_name_the_value(options, message):
+    with pytest.raises(ValueError, match=message):
+        SITSDINO(**{**TINY, **options})
+
+
+def test_bands_of_model_data_and_weights_are_compared(folder, tmp_path):
+    with pytest.raises(ValueError, match=r'in_channels=3, but the data has 10 bands'):
+        trainer(tmp_path).fit(SITSDINO(**TINY, in_channels=3), data(folder))
+    task = SITSDINO(**TINY, in_channels=10)
+    state = {f'teacher.{k}': v for k, v in task.teacher.state_dict().items()}
+    card = encoder_card(
+        'planar_vit_tiny', task.teacher, bands=[f'X{i}' for i in range(10)], prefix='teacher'
+    )
+    torch.save({'state_dict': state, 'sits': card}, tmp_path / 'other.ckpt')
+    task = SITSDINO(**TINY, weights=str(tmp_path / 'other.ckpt'))
+    with pytest.warns(UserWarning, match=r"'X0'.*the data has \['B02'"):
+        trainer(tmp_path, max_steps=1).fit(task, data(folder))
+
+
+def test_loss_equals_the_formulas_of_the_papers(monkeypatch):
+    """Two global and one local view of four samples, transcribed term by term."""
+    generator = torch.Generator().manual_seed(0)
+    b, k, tokens = 4, 8, (2, 3)
+    task = SITSDINO(
+        **{**TINY, 'num_prototypes': k},
+        in_channels=2,
+        student_temp=0.2,
+        teacher_temp=0.05,
+        ibot_weight=0.5,
+        koleo_weight=0.25,
+    )
+    out = {
+        (who, size): torch.randn(size, k, generator=generator)
+        for who in ('student', 'teacher')
+        for size in (2 * b, b)
+    }
+    late = {w: torch.randn(2 * b, *tokens, k, generator=generator) for w in ('student', 'teacher')}
+    seen = torch.ones(2 * b, *tokens, dtype=torch.bool)
+    masks = []
+
+    def encode(encoder, view, token_mask=None):
+        who = 'student' if encoder is task.student else 'teacher'
+        masks.append(token_mask)
+        embed = out[who, len(view['acquisition_times'])]
+        return PlaneFeatures(embed, late[who], late[who], seen)
+
+    times = torch.zeros(b, 1)
+    views = [{'acquisition_times': times}] * 3
+    monkeypatch.setattr('torchgeo_sits.tasks.dino.encode_view', encode)
+    monkeypatch.setattr(task, 'make_views', lambda batch: views)
+    monkeypatch.setattr(SITSDINO, 'teacher_temp', 0.05)
+    for name in ('student_head', 'teacher_head'):
+        setattr(task, name, torch.nn.Identity())
+    for name in ('log', 'log_dict'):
+        monkeypatch.setattr(task, name, lambda *args, **kwargs: None)
+    loss = task.training_step({'image': torch.zeros(b, 1, 2, 4, 4)}, 0)['loss']
+
+    teacher = list(out['teacher', 2 * b].chunk(2))
+    center = out['teacher', 2 * b].mean(0)  # at the first step
+    student = [*out['student', 2 * b].chunk(2), out['student', b]]
+    terms = []
+    for i, t in enumerate(teacher):
+        target = ((t - center) / 0.05).softmax(-1)
+        for j, s in enumerate(student):
+            if i != j:
+                terms.append(-(target * (s / 0.2).log_softmax(-1)).sum(-1).mean())
+    dino = torch.stack(terms).mean()
+    [mask] = [m for m in masks if m is not None]
+    target = ((late['teacher'] - late['teacher'][mask].mean(0)) / 0.05).softmax(-1)
+    cross = -(target * (late['student'] / 0.2).log_softmax(-1)).sum(-1)
+    ibot = torch.stack([c[m].mean() for c, m in zip(cross, mask, strict=True)]).mean()
+    koleo = []
+    for part in out['student', 2 * b].chunk(2):
+        z = torch.nn.functional.normalize(part, dim=1)
+        distance = torch.cdist(z, z) + 10 * torch.eye(b)
+        koleo.append(-(distance.min(1).values.log()).mean())
+    expected = dino + 0.5 * ibot + 0.25 * torch.stack(koleo).mean()
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_token_masks_hide_their_share_of_what_was_seen():
+    seen = torch.zeros(3, 4, 10, dtype=torch.bool)
+    seen[0, :2] = True
+    seen[1, 0, 0] = True
+    mask = draw_token_mask(seen, 0.3)
+    assert mask.flatten(1).sum(1).tolist() == [6, 1, 0]
+    assert not (mask & ~seen).any()

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import torch
 from lightly.loss import DINOLoss, IBOTPatchLoss, KoLeoLoss
+from lightly.models.modules.center import center_mean
 from lightly.models.modules.heads import DINOProjectionHead
 from lightly.utils.scheduler import linear_warmup_schedule
 from torch import Tensor, nn
@@ -174,6 +175,7 @@ class SITSDINO(SITSPretraining):
         with torch.no_grad():
             target = encode_view(self.teacher, global_view)
             teacher_out = self.teacher_head(target.embed)
+            self._begin_at(self.dino_loss.center, teacher_out)
             assignment = ((teacher_out - self.dino_loss.center[0]) / temp).softmax(dim=-1)
         token_mask = None
         if self.hparams['ibot_weight']:
@@ -191,12 +193,10 @@ class SITSDINO(SITSPretraining):
             terms['pixel_loss'] = self._pixel_term(student, target, views[:count], temp)
             loss = loss + self.hparams['pixel_weight'] * terms['pixel_loss']
         if token_mask is not None and token_mask.any():
-            terms['ibot_loss'] = self.ibot_loss(
-                self.teacher_head(target.late[token_mask]),
-                self.student_head(student.late[token_mask]),
-                token_mask,
-                temp,
-            )
+            hidden = self.teacher_head(target.late[token_mask])
+            self._begin_at(self.ibot_loss.center.center, hidden)
+            guessed = self.student_head(student.late[token_mask])
+            terms['ibot_loss'] = self.ibot_loss(hidden, guessed, token_mask, temp)
             loss = loss + self.hparams['ibot_weight'] * terms['ibot_loss']
         if self.hparams['koleo_weight']:
             # Within one view only: another view of the same place is a wanted neighbour.
@@ -209,6 +209,16 @@ class SITSDINO(SITSPretraining):
         if len(terms) > 1:
             self.log_dict(terms, batch_size=size)
         return {'loss': loss, 'embedding': student.embed.detach(), 'assignment': assignment}
+
+    def _begin_at(self, center: Tensor, outputs: Tensor) -> None:
+        """Set a centre to the mean of the teacher's first outputs ``(B, K)``.
+
+        From 0 a moving average takes tens of steps to the mean, which at the start outweighs
+        all differences: until then one prototype takes every sample, and the student learns
+        just that. The papers' runs are long enough to forget it, short ones are not.
+        """
+        if self.global_step == 0:
+            center.copy_(center_mean(outputs, dim=(0,)).view_as(center))
 
     def _pixel_term(
         self,
@@ -225,6 +235,7 @@ class SITSDINO(SITSPretraining):
         everywhere = torch.ones(1, 1, len(ours), dtype=torch.bool, device=ours.device)
         with torch.no_grad():
             theirs = self.teacher_head(theirs)
+            self._begin_at(self.pixel_loss.center.center, theirs)
         return self.pixel_loss(theirs, self.student_head(ours), everywhere, temp)
 
     @property
