@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import torch
+from lightning.pytorch import LightningModule, Trainer
+from rasterio.transform import from_origin
 
 from torchgeo_sits.datamodules import SITSDataModule
+from torchgeo_sits.datasets import Sentinel2TimeSeries
 from torchgeo_sits.keys import FRAME_KEYS
 
 
@@ -77,12 +81,179 @@ def test_probe_splits_labelled_places(series_folder, labels):
             assert batch['mask'].shape[1:] == batch['image'].shape[-2:]
 
 
-def test_supervised_training_gives_masks_that_move_with_the_image(series_folder, labels):
-    made = module(series_folder, mask_paths=str(labels), supervised=True)
-    batch = made.train_aug(next(iter(made.train_dataloader())))
-    # Where the image came from is known from its bounds: look the label up in the file.
-    assert batch['mask'].shape == (4, 8, 8)
-    assert set(batch['mask'].unique().tolist()) == {1, 2, 3}
+def test_supervised_training_gives_masks_that_move_with_the_image(tmp_path, series_folder):
+    # Labels that follow from the pixels, wherever a flip or a turn may take them.
+    with rasterio.open(min(series_folder.iterdir())) as image:
+        profile = {**image.profile, 'count': 1, 'dtype': 'uint8'}
+        ground = image.read(1)
+    with rasterio.open(tmp_path / 'labels.tif', 'w', **profile) as file:
+        file.write((ground % 3 + 1).astype('uint8')[None])
+    made = module(
+        series_folder,
+        mask_paths=str(tmp_path / 'labels.tif'),
+        supervised=True,
+        length=32,
+        mean=[0.0] * 3,
+        std=[1.0] * 3,
+    )
+    turned = 0
+    for batch in made.train_dataloader():
+        before = batch['mask'].clone()
+        after = made.train_aug(batch)
+        first = after['image'][:, 0, 0].round().long()  # the first date holds the ground itself
+        assert torch.equal(after['mask'], first % 3 + 1)
+        turned += (after['mask'] != before).any().item()
+    assert turned
+
+
+def test_splits_are_free_of_what_holds_the_data_module(series_folder, labels):
+    # A data module in a trainer holds models; splitters copy data sets with all they hold.
+    class Uncopied:
+        def __deepcopy__(self, memo):
+            raise AssertionError('the data module was copied with a data set')
+
+    made = SITSDataModule(
+        str(series_folder),
+        mask_paths=str(labels),
+        num_classes=4,
+        supervised=True,
+        patch_size=8,
+        batch_size=4,
+        length=8,
+    )
+    made.held = Uncopied()
+    for part in ('fit', 'test'):
+        made.setup(part)
+    assert next(iter(made.train_dataloader()))['mask'].max() == 3
+
+
+def windows(sampler):
+    """Union of the patches that a sampler gives."""
+    return shapely.union_all(
+        [shapely.box(x.start, y.start, x.stop, y.stop) for x, y, *_ in sampler]
+    )
+
+
+@pytest.mark.parametrize('shift', [0, 13, 7.5])
+@pytest.mark.parametrize('supervised', [False, True])
+def test_no_patch_reaches_what_is_held_out(tmp_path, monkeypatch, shift, supervised):
+    # Labels inside the series, off its patches and by half a pixel off its grid.
+    write(tmp_path / 's' / 's_20200101.tif', (110, 110))
+    write(tmp_path / 'l' / 'l.tif', (90, 84), shift=shift)
+    for seed in range(4):
+        made = module(
+            tmp_path / 's',
+            mask_paths=str(tmp_path / 'l'),
+            supervised=supervised,
+            length=300,
+            patch_size=16,
+            seed=seed,
+            mean=[0.0],
+            std=[1.0],
+        )
+        held_out = made.val_dataset.index.union_all()
+        assert held_out.area > 0.15 * 90 * 84 * 100
+        bank, query = made.probe_dataloaders()
+        assert windows(query.sampler).difference(held_out).area < 1e-3
+        assert windows(bank.sampler).intersection(held_out).area < 1e-3
+        assert windows(made.train_sampler).intersection(held_out).area < 1e-3
+        measured = []
+        monkeypatch.setattr(
+            'torchgeo_sits.datamodules.timeseries.band_statistics',
+            lambda samples, seen=measured: seen.extend(samples),
+        )
+        made._measure()
+        read = [slice(*s['bounds'][[0, 1]].tolist()) for s in measured]
+        rows = [slice(*s['bounds'][[3, 4]].tolist()) for s in measured]
+        assert measured
+        assert windows(zip(read, rows, strict=True)).intersection(held_out).area < 1e-3
+
+
+def write(path, shape, *, shift=0.0, value=1):
+    """A band of one value, moved by so many pixels to the right and down."""
+    path.parent.mkdir(exist_ok=True)
+    with rasterio.open(
+        path,
+        'w',
+        driver='GTiff',
+        height=shape[0],
+        width=shape[1],
+        count=1,
+        dtype='uint16',
+        crs='EPSG:32631',
+        transform=from_origin(600000 + 10 * shift, 5000000 - 10 * shift, 10, 10),
+    ) as file:
+        file.write(np.full((1, *shape), value, 'uint16'))
+
+
+def test_dates_are_counted_as_the_series_groups_them(tmp_path):
+    for day in (1, 2):
+        for hour in (8, 9, 10):
+            write(tmp_path / f's_2020010{day}T{hour:02d}0000.tif', (16, 16), value=hour)
+    for group_by, count in (('time', 4), ('day', 2)):
+        made = module(tmp_path, num_dates=4, group_by=group_by)
+        batch = next(iter(made.train_dataloader()))
+        assert batch['image'].shape[1] == count
+
+
+def test_a_resumed_run_draws_what_the_run_would_have_drawn(series_folder, tmp_path):
+    class Model(LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+            self.seen = []
+
+        def training_step(self, batch, index):
+            self.seen.append(batch['bounds'][:, [0, 3, 6]].tolist())
+            return self.weight
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def fit(epochs, resume=None, workers=0):
+        model = Model()
+        data = module(series_folder, num_dates=3, num_workers=workers, seed=1)
+        trainer = Trainer(
+            accelerator='cpu',
+            max_epochs=epochs,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(model, data, ckpt_path=resume, weights_only=False if resume else None)
+        trainer.save_checkpoint(tmp_path / 'last.ckpt')
+        return model.seen
+
+    whole = fit(3)
+    assert len({str(batch) for batch in whole}) == len(whole) == 6
+    assert fit(2) == whole[:4]
+    # Workers fetch the first batches before Lightning tells the sampler its epoch.
+    assert fit(3, resume=tmp_path / 'last.ckpt', workers=1) == whole[4:]
+
+
+@pytest.mark.parametrize(
+    'options', [{'split': 'time'}, {'val_fraction': 0.1}, {'test_fraction': 0.1}]
+)
+def test_splits_without_labels_are_said_to_have_no_effect(series_folder, options):
+    with pytest.warns(UserWarning, match=f'{next(iter(options))}.*Give mask_paths'):
+        SITSDataModule(str(series_folder), **options)
+
+
+def test_options_of_the_series_are_passed_on(series_folder):
+    options = {
+        'dataset_class': Sentinel2TimeSeries,
+        'bands': ['B02', 'B03', 'B04'],
+        'mean': [0.0] * 3,
+        'std': [1.0] * 3,
+    }
+    with pytest.raises(ValueError, match=r"\['gain'\].*'scale'.*Sentinel2TimeSeries"):
+        module(series_folder, dataset_kwargs={'gain': 2}, **options)
+    # What the data module has a name for is given by that name.
+    with pytest.raises(ValueError, match=r"\['res'\]"):
+        module(series_folder, dataset_kwargs={'res': 20}, **options)
+    made = SITSDataModule(str(series_folder), dataset_kwargs={'scale': 0.5}, **options)
+    assert made.kwargs['scale'] == 0.5
 
 
 def test_label_beyond_num_classes_names_file_and_value(series_folder, labels):

@@ -11,6 +11,7 @@ import rasterio
 import shapely
 import torch
 from rasterio.transform import from_origin
+from torch.utils.data import DataLoader
 from torchgeo.datasets import (
     GeoDataset,
     IntersectionDataset,
@@ -117,6 +118,30 @@ def test_real_labels_lie_on_the_frames(shared_data: Path) -> None:
         expected = source.read(1, window=window)
     assert np.array_equal(sample['mask'], expected)
     assert len(sample['image']) == 118
+
+
+def test_labels_are_right_in_workers_after_the_parent_read(tmp_path: Path) -> None:
+    # Files too large for GDAL's block cache to hide a shared file offset.
+    drawn = np.random.default_rng(0).integers(1, 200, (1, 1024, 1024)).astype('uint8')
+    write(tmp_path / 'l' / 'l_2020.tif', drawn)
+    write(tmp_path / 'a' / 'a_20200101.tif', np.ones((1, 1024, 1024), 'uint8'))
+    dataset = RasterTimeSeries(tmp_path / 'a') & Labels(tmp_path / 'l')
+    windows = list(GriddedPatchSampler(dataset, size=32))
+    assert dataset[windows[0]]['mask'].shape == (32, 32)
+    loader = DataLoader(
+        dataset,
+        sampler=windows,
+        batch_size=None,
+        num_workers=2,
+        multiprocessing_context='fork',
+    )
+    wrong = 0
+    for sample in loader:
+        left, _, _, _, top, _ = sample['bounds'][:6].tolist()
+        column, row = round((left - X0) / 10), round((Y0 - top) / 10)
+        expected = drawn[0, row : row + 32, column : column + 32]
+        wrong += not np.array_equal(sample['mask'].numpy(), expected)
+    assert wrong == 0
 
 
 def test_vector_labels(tmp_path: Path) -> None:

@@ -218,6 +218,9 @@ def test_min_clear(write: Write, tmp_path: Path) -> None:
     assert sample['length'] == 1
     (tmp_path / 'a_20200102.tif').unlink()
     assert len(whole(RasterTimeSeries(tmp_path, min_clear=0.6))['image']) == 1  # the clearest
+    (tmp_path / 'a_20200101.tif').unlink()
+    write('a_20200104.tif', plain(0))  # none is clear at all: one is kept, not both
+    assert len(whole(RasterTimeSeries(tmp_path, min_clear=0.6))['image']) == 1
 
 
 @pytest.fixture(params=['UTC', 'America/Los_Angeles', 'Pacific/Kiritimati'])
