@@ -39,7 +39,15 @@ X0, Y0 = 500_000.0, 5_600_000.0
 DAY = 86_400
 
 
-def write(path: Path, data: np.ndarray, *, x: float = X0, y: float = Y0, res: float = 10) -> None:
+def write(
+    path: Path,
+    data: np.ndarray,
+    *,
+    x: float = X0,
+    y: float = Y0,
+    res: float = 10,
+    **profile: Any,
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(
         path,
@@ -52,6 +60,7 @@ def write(path: Path, data: np.ndarray, *, x: float = X0, y: float = Y0, res: fl
         crs='EPSG:32631',
         nodata=0,
         transform=from_origin(x, y, res, res),
+        **profile,
     ) as file:
         file.write(data)
 
@@ -121,10 +130,11 @@ def test_real_labels_lie_on_the_frames(shared_data: Path) -> None:
 
 
 def test_labels_are_right_in_workers_after_the_parent_read(tmp_path: Path) -> None:
-    # Files too large for GDAL's block cache to hide a shared file offset.
-    drawn = np.random.default_rng(0).integers(1, 200, (1, 1024, 1024)).astype('uint8')
-    write(tmp_path / 'l' / 'l_2020.tif', drawn)
-    write(tmp_path / 'a' / 'a_20200101.tif', np.ones((1, 1024, 1024), 'uint8'))
+    # Many small blocks: workers that share a file offset soon decode one at a wrong place.
+    drawn = np.random.default_rng(0).integers(1, 200, (1, 768, 768)).astype('uint8')
+    blocks = {'tiled': True, 'blockxsize': 32, 'blockysize': 32, 'compress': 'deflate'}
+    write(tmp_path / 'l' / 'l_2020.tif', drawn, **blocks)
+    write(tmp_path / 'a' / 'a_20200101.tif', np.ones((1, 768, 768), 'uint8'))
     dataset = RasterTimeSeries(tmp_path / 'a') & Labels(tmp_path / 'l')
     windows = list(GriddedPatchSampler(dataset, size=32))
     assert dataset[windows[0]]['mask'].shape == (32, 32)
