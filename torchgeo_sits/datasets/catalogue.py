@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
-import pandas as pd
-
 from .filenames import ANCILLARY_BANDS, RasterName
 from .scenes import Scene, list_examples
 
-__all__ = ['Product', 'acquisition_interval', 'catalogue']
+__all__ = ['Product', 'catalogue']
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,22 +191,3 @@ def _with_all_bands(
             stacklevel=4,
         )
     return complete
-
-
-def acquisition_interval(
-    name: RasterName, group_by: Literal['day', 'time']
-) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """First and last instant of the acquisition that a name belongs to, for an index.
-
-    Args:
-        name: What the file name says.
-        group_by: Whether all files of a UTC day are one acquisition, or those of one instant.
-
-    Returns:
-        Both ends, closed. Under ``'day'`` whole days, so that whoever takes an interval of
-        the index for a window gets all tiles of that day.
-    """
-    if group_by == 'time':
-        return name.time, name.stop
-    day = pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
-    return name.time.normalize(), max(name.time.normalize() + day, name.stop)

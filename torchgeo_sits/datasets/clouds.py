@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from geopandas import GeoSeries
+from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 
 from .footprints import footprint, meets, to_pyproj
@@ -24,19 +24,21 @@ class CloudMasks:
     Args:
         scenes: The masks, in order: where two cover a pixel the first one counts.
         times: Acquisitions of the images, UTC.
+        images: Index of the images: ``filepath`` and footprints.
         group_by: Whether masks belong to images of the same day or of the same instant; a
             mask with a date alone serves each instant of its day.
         clear_values: Values that mean clear.
         cache: Keep files open between reads.
 
     Raises:
-        ValueError: If no mask has the date of an image.
+        ValueError: If no mask has the date of an image, or none lies where one does.
     """
 
     def __init__(
         self,
         scenes: Sequence[Scene],
         times: Sequence[pd.Timestamp],
+        images: GeoDataFrame,
         *,
         group_by: Literal['day', 'time'],
         clear_values: Sequence[int],
@@ -68,6 +70,13 @@ class CloudMasks:
                 UserWarning,
                 stacklevel=3,
             )
+        covered = self._footprints.to_crs(images.crs).union_all()
+        if not (images.geometry.intersection(covered).area > 0).any():
+            raise ValueError(
+                f"none of {len(scenes)} cloud masks, such as '{scenes[0].path}', lies where the "
+                f"images do, such as '{images.filepath.iloc[0]}': give the masks of these images "
+                'as cloud_paths'
+            )
 
     def __getstate__(self) -> dict[str, object]:
         """A plain state: the dictionary needs no default once it is filled."""
@@ -79,11 +88,6 @@ class CloudMasks:
         if self._group_by == 'day' or time == time.normalize():
             return day
         return self._by_time.get(time, []) or day
-
-    def meet(self, footprints: GeoSeries) -> bool:
-        """Whether any mask shares an area with any of *footprints*."""
-        masks = self._footprints.to_crs(footprints.crs).union_all()
-        return bool((footprints.intersection(masks).area > 0).any())
 
     def within(self, grid: Grid) -> NDArray[np.bool_]:
         """``(N,)`` bool: which masks share an area with a window."""

@@ -1,5 +1,6 @@
 """Where rasters lie, and which of them a window meets."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +10,14 @@ from geopandas import GeoSeries
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.crs import CRS as RasterCRS
+from rasterio.errors import CRSError
 from rasterio.transform import from_origin
 from rasterio.warp import calculate_default_transform, transform_bounds
 
 from .grid import TOLERANCE, Grid
-from .scenes import Scene
+from .scenes import Scene, list_examples
 
-__all__ = ['finest', 'footprint', 'meets', 'snapped', 'to_pyproj']
+__all__ = ['common_crs', 'finest', 'footprint', 'meets', 'snapped', 'to_pyproj']
 
 
 def to_pyproj(crs: RasterCRS) -> CRS:
@@ -27,6 +29,37 @@ def footprint(scene: Scene, crs: RasterCRS) -> shapely.Polygon:
     """Extent of a raster as a box, in units of *crs*."""
     bounds = scene.bounds if scene.crs == crs else transform_bounds(scene.crs, crs, *scene.bounds)
     return shapely.box(*bounds)
+
+
+def common_crs(scenes: Sequence[Scene], crs: CRS | None) -> RasterCRS:
+    """The CRS of all samples; says once how many files must be warped to it.
+
+    Args:
+        scenes: The rasters.
+        crs: What the user chose, if anything; else that of the first raster.
+
+    Returns:
+        The CRS.
+
+    Raises:
+        ValueError: If *crs* is none.
+    """
+    try:
+        target = scenes[0].crs if crs is None else RasterCRS.from_user_input(crs)
+    except (CRSError, ValueError) as error:
+        raise ValueError(
+            f"crs={crs!r} is no coordinate reference system, such as 'EPSG:32631': {error}"
+        ) from error
+    others = [scene.path for scene in scenes if scene.crs != target]
+    if others and crs is None:
+        warnings.warn(
+            f'{len(others)} of {len(scenes)} rasters are in another CRS than '
+            f"'{scenes[0].path}' and are warped to its own ({target.to_string()[:60]}): "
+            f'{list_examples(others)}. Give `crs` for another choice.',
+            UserWarning,
+            stacklevel=3,
+        )
+    return target
 
 
 def finest(scenes: Sequence[Scene], crs: RasterCRS) -> tuple[float, float]:

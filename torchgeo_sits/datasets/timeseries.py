@@ -1,35 +1,32 @@
 """A folder of dated rasters as a TorchGeo data set of image time series."""
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-import shapely
 import torch
 from geopandas import GeoDataFrame
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.crs import CRS as RasterCRS
-from rasterio.errors import CRSError
 from torchgeo.datasets import GeoDataset, IntersectionDataset, RasterDataset, UnionDataset
 from torchgeo.datasets.utils import GeoSlice, Path, Sample
 
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
-from .catalogue import Product, acquisition_interval, catalogue
+from .acquisitions import group_products, product_index
+from .catalogue import Product, catalogue
 from .clouds import CloudMasks
 from .combine import LabelledTimeSeries, TimeSeriesUnion, is_labels, is_series
 from .filenames import utc
 from .files import list_rasters
-from .footprints import finest, footprint, meets, snapped, to_pyproj
+from .footprints import common_crs, finest, meets, snapped, to_pyproj
 from .frames import FrameReader
 from .grid import Grid
 from .plotting import plot_series
 from .reading import RasterReader
-from .scenes import Scene, list_examples, scan
+from .scenes import Scene, scan
 
 __all__ = ['RasterTimeSeries']
 
@@ -156,16 +153,12 @@ class RasterTimeSeries(RasterDataset):
         products, self.all_bands, self.bands = found
         self._products = {product.scenes[0].path: product for product in products}
         scenes = [scene for product in products for scene in product.scenes]
-        target = self._target(scenes, crs)
+        target = common_crs(scenes, crs)
         self._res = _pair(res) if res is not None else finest(scenes, target)
-        intervals = [acquisition_interval(product.name, group_by) for product in products]
-        self.index = GeoDataFrame(
-            {'filepath': list(self._products)},
-            index=pd.IntervalIndex.from_tuples(intervals, closed='both', name='datetime'),
-            geometry=[
-                shapely.intersection_all([footprint(s, target) for s in product.scenes])
-                for product in products
-            ],
+        self.index = product_index(
+            products,
+            group_by=group_by,
+            target=target,
             crs=to_pyproj(target) if crs is None else CRS.from_user_input(crs),
         )
         self._frames = FrameReader(
@@ -191,25 +184,6 @@ class RasterTimeSeries(RasterDataset):
             date_format=self.date_format,
         )
 
-    def _target(self, scenes: Sequence[Scene], crs: CRS | None) -> RasterCRS:
-        """The CRS of all samples; says once how many files must be warped to it."""
-        try:
-            target = scenes[0].crs if crs is None else RasterCRS.from_user_input(crs)
-        except (CRSError, ValueError) as error:
-            raise ValueError(
-                f"crs={crs!r} is no coordinate reference system, such as 'EPSG:32631': {error}"
-            ) from error
-        others = [scene.path for scene in scenes if scene.crs != target]
-        if others and crs is None:
-            warnings.warn(
-                f'{len(others)} of {len(scenes)} rasters are in another CRS than '
-                f"'{scenes[0].path}' and are warped to its own ({target.to_string()[:60]}): "
-                f'{list_examples(others)}. Give `crs` for another choice.',
-                UserWarning,
-                stacklevel=3,
-            )
-        return target
-
     def _cloud_masks(
         self, files: Sequence[str], clear_values: Sequence[int] | None
     ) -> CloudMasks | None:
@@ -220,20 +194,14 @@ class RasterTimeSeries(RasterDataset):
             scenes = self._scan(files)
         except ValueError:  # a regular expression for the images need not fit the masks
             scenes = scan(files, unreadable=self.unreadable)
-        clouds = CloudMasks(
+        return CloudMasks(
             scenes,
             [product.name.time for product in self._products.values()],
+            self._index,
             group_by=self.group_by,
             clear_values=clear_values or (),
             cache=self.cache,
         )
-        if not clouds.meet(self._index.geometry):
-            raise ValueError(
-                f"none of {len(files)} cloud masks, such as '{files[0]}', lies where the images "
-                f"do, such as '{self._index.filepath.iloc[0]}': give the masks of these images "
-                'as cloud_paths'
-            )
-        return clouds
 
     @property
     def files(self) -> list[str]:
@@ -353,13 +321,7 @@ class RasterTimeSeries(RasterDataset):
         if start < stop:
             # An instant stands for all that it may mean; a span ends before its end.
             products = [p for p in products if start <= p.name.time < stop]
-
-        def key(product: Product) -> pd.Timestamp:
-            time = product.name.time
-            return time.normalize() if self.group_by == 'day' else time
-
-        products.sort(key=lambda product: (key(product), product.scenes[0].path))
-        return [list(group) for _, group in groupby(products, key)]
+        return group_products(products, self.group_by)
 
     def close(self) -> None:
         """Close all open files; the next sample opens what it needs."""
