@@ -98,6 +98,20 @@ def test_plain_torchgeo_runs_the_same_configuration(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def test_plugins_of_others_are_loaded_and_a_broken_one_is_named(monkeypatch):
+    called = []
+
+    class Plugin:
+        def __init__(self, name, load):
+            self.name, self.value, self.load = name, f'{name}:register', load
+
+    plugins = [Plugin('broken', lambda: 1 / 0), Plugin('good', lambda: lambda: called.append(1))]
+    monkeypatch.setattr(main, 'entry_points', lambda group: plugins)
+    with pytest.warns(UserWarning, match=r"'broken'.*ZeroDivisionError"):
+        main._load_plugins()
+    assert called == [1]
+
+
 def test_entry_point_registers_the_plugin():
     from importlib.metadata import entry_points
 

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TextIO
 
-from . import __version__
+from . import __version__, register
 
 __all__ = ['main']
 
@@ -74,8 +74,7 @@ def main(args: Sequence[str] | None = None) -> None:
         warnings.filterwarnings('ignore', message)
     warnings.showwarning = _show_warning
     with _readable_errors(args):
-        for plugin in entry_points(group='torchgeo.plugins'):
-            plugin.load()()
+        _load_plugins()
         from jsonargparse import ArgumentParser
 
         # Fifty lines of options above the one line that says what is wrong.
@@ -90,6 +89,21 @@ def main(args: Sequence[str] | None = None) -> None:
             # Through sys.argv: LightningCLI warns when it is handed the arguments.
             sys.argv[1:] = args
             torchgeo_main()
+
+
+def _load_plugins() -> None:
+    """Let this package, and any other that declares a plug-in, make its classes known."""
+    register()
+    for plugin in entry_points(group='torchgeo.plugins'):
+        try:
+            plugin.load()()
+        except Exception as error:
+            warnings.warn(
+                f'the plug-in {plugin.name!r} ({plugin.value}) is left out, it does not load: '
+                f'{type(error).__name__}: {error}',
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 def _configs() -> set[str]:

@@ -78,19 +78,22 @@ def test_time_attention_conserves_its_mass(segment):
 @torch.no_grad()
 def test_attention_over_time_equals_ordinary_attention():
     # The folded key and value projections against softmax(Q K^T) V written out.
-    stage = model(num_queries=2).time_stage
+    encoder = model(num_queries=2, seasonal_queries=3)
+    stage, queries = encoder.time_stage, encoder.time_stage.queries.weight[:, None]
     g = torch.Generator().manual_seed(3)
+    times = torch.randint(0, 10**9, (2, 6), generator=g)
+    dates = encoder._encode_dates(times, torch.ones_like(times, dtype=torch.bool))
     hidden = torch.randn(2, 4, 6, 64, generator=g)
     clear = torch.rand(2, 4, 6, 1, generator=g) > 0.3
     clear[:, :, 0] = True
-    queries = stage.queries.weight[:, None]
-    bias = torch.zeros(2, 4, 1, 1, 6).masked_fill(~clear[..., 0][:, :, None, None], float('-inf'))
-    keys = hidden[:, :, None].expand(-1, -1, 2, -1, -1)
+    bias = dates.prior.transpose(1, 2)[:, None, :, None].expand(2, 4, 5, 1, 6)
+    bias = bias.masked_fill(~clear[..., 0][:, :, None, None], float('-inf'))
+    keys = hidden[:, :, None].expand(-1, -1, 5, -1, -1)
     means = torch.nn.functional.scaled_dot_product_attention(
-        queries.expand(2, 4, 2, 1, 64), keys, keys, attn_mask=bias, scale=1.0
+        queries.expand(2, 4, 5, 1, 64), keys, keys, attn_mask=bias, scale=1.0
     )
     expected = stage.proj(means.squeeze(-2).flatten(-2))
-    torch.testing.assert_close(stage.pool(hidden, clear), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(stage.pool(hidden, clear, dates), expected, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()

@@ -209,12 +209,12 @@ class SITSPretraining(BaseTask):
     def first_momentum(self) -> float:
         """Momentum of the teacher at the first step.
 
-        By default its memory is a twentieth of the run, and that of the papers' 0.996 at
-        most: a teacher that remembers its random start to the end teaches noise.
+        By default its memory is a quarter of the run, so that about a seventh of its random
+        start is left at the end, and that of the papers' 0.996 at most.
         """
         if self.hparams['momentum'] is not None:
             return self.hparams['momentum']
-        return min(0.996, 1 - 1 / max(2, self.total_steps / 20))
+        return min(0.996, 1 - 1 / max(2, self.total_steps / 4))
 
     def optimizer_step(
         self,

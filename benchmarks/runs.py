@@ -1,0 +1,120 @@
+"""Run the command of the README, on the simulated series and on real ones, and record each run.
+
+    python benchmarks/runs.py                      # the default only
+    python benchmarks/runs.py --data DIR           # with real series, see FOLDERS
+
+Each run is the command line as a user types it, in a process of its own. Recorded are its time
+and peak memory, whether the loss was finite at every step, the health of the embeddings at the
+end, the k-NN scores before and after, and whether the checkpoint gives an encoder back. Output
+goes to results/runs.json.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from torchgeo_sits.models import load_encoder
+
+RESULTS = Path(__file__).parent / 'results' / 'runs.json'
+
+#: Options of the runs on real series; {data} is the folder that holds them.
+FOLDERS = {
+    'Flanders, two places, 10 bands, SCL': [
+        '--data.paths=["{data}/wc_be_a/s2","{data}/wc_be_b/s2"]',
+        '--data.cloud_paths=["{data}/wc_be_a/scl","{data}/wc_be_b/scl"]',
+        '--data.clear_values=[2,4,5,6,7]',
+        '--data.mask_paths={data}/wc_be_b/labels/wc_be_b_CT_aligned_core.tif',
+    ],
+    'CBERS, two windows': ['--data.paths=["{data}/cbers_ba/images_0","{data}/cbers_ba/images_1"]'],
+    'meadow, frames wholly empty': [
+        '--data.paths={data}/fusets_meadow/images',
+        '--data.cloud_paths={data}/fusets_meadow/scl',
+        '--data.clear_values=[2,4,5,6,7]',
+    ],
+    'three bands, LAEA grid': ['--data.paths={data}/gfmap_poly5/images'],
+}
+
+
+def run(options: list[str], *, seed: int) -> dict[str, Any]:
+    """Run ``fit`` with *options* in an empty folder and gather what it left."""
+    command = ['-m', 'torchgeo_sits.main', 'fit', '--config', 'conf/dino.yaml', *options]
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, *command, f'--seed_everything={seed}'],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
+        seconds = time.perf_counter() - start
+        if done.returncode:
+            return {'returncode': done.returncode, 'error': done.stderr[-2000:]}
+        [events] = Path(folder).glob('logs/**/events*')
+        [checkpoint] = Path(folder).glob('logs/**/*.ckpt')
+        log = EventAccumulator(str(events)).Reload()
+        scalars = {tag: [e.value for e in log.Scalars(tag)] for tag in log.Tags()['scalars']}
+        encoder, card = load_encoder(checkpoint)
+    losses = scalars['train_loss']
+    return {
+        'returncode': 0,
+        'seconds': seconds,
+        'steps': len(losses),
+        'finite': all(map(math.isfinite, losses)),
+        'loss': {'first': losses[0], 'last': losses[-1]},
+        'at the end': {
+            tag: values[-1]
+            for tag, values in scalars.items()
+            if tag.startswith(('embedding', 'prototypes', 'assignment'))
+        },
+        'knn': {
+            tag: {'before': values[0], 'after': values[-1]}
+            for tag, values in scalars.items()
+            if tag.startswith('knn')
+        },
+        'encoder': {
+            'parameters': sum(p.numel() for p in encoder.parameters()),
+            'bands': card['bands'],
+        },
+    }
+
+
+def main() -> None:
+    """Run all, print a line for each, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--data', help='folder of the real series')
+    parser.add_argument('--seeds', type=int, default=1)
+    arguments = parser.parse_args()
+    runs: dict[str, list[str]] = {'default, simulated': []}
+    if arguments.data:
+        data = os.path.abspath(arguments.data)
+        for name, options in FOLDERS.items():
+            own = [option.replace('{data}', data) for option in options]
+            runs[name] = ['--data', 'SITSDataModule', *own]
+    results: dict[str, Any] = {
+        'machine': f'{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}',
+        'runs': {},
+    }
+    for name, options in runs.items():
+        results['runs'][name] = [run(options, seed=seed) for seed in range(arguments.seeds)]
+        # Of the largest child so far: the runs stand in no order of size.
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        results['runs'][name][-1]['largest peak so far, GiB'] = round(peak, 2)
+        print(name, json.dumps(results['runs'][name], indent=1), flush=True)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+    main()
