@@ -53,6 +53,26 @@ def test_blocks_begin_on_the_pixel_grid():
         assert set((410 - ys) % 100) <= {0, 10}
 
 
+def test_held_out_blocks_are_whole_where_the_area_is_no_rectangle():
+    # An L, whose inner corner cuts blocks.
+    area = shapely.union_all([shapely.box(0, 0, 300, 130), shapely.box(0, 0, 130, 300)])
+    for seed in range(5):
+        train, val = split_blocks([area], fractions=[0.5, 0.5], block=(100, 100), seed=seed)
+        assert val.area > 0
+        for part in shapely.get_parts(val):
+            xmin, ymin, xmax, ymax = part.bounds
+            assert min(xmax - xmin, ymax - ymin) >= 100
+        assert train.area + val.area == pytest.approx(area.area)
+        assert train.intersection(val).area == 0
+
+
+def test_training_keeps_a_block_whatever_the_fractions():
+    train, *_ = split_blocks(
+        [shapely.box(0, 0, 500, 200)], fractions=[0.02, 0.49, 0.49], block=(100, 100)
+    )
+    assert train.area > 0
+
+
 def test_area_too_small_to_hold_out_is_named():
     with pytest.raises(ValueError, match=r'patch_size.*val_fraction=0'):
         split_blocks([shapely.box(0, 0, 90, 90)], fractions=[0.8, 0.2], block=(50, 50))

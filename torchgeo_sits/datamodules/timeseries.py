@@ -1,6 +1,5 @@
 """Data module for any folder of dated rasters."""
 
-import math
 import warnings
 from inspect import signature
 from typing import Any, Literal
@@ -15,14 +14,11 @@ from torchgeo.samplers import GeoSampler
 
 from ..collate import pad_time
 from ..datasets import RasterTimeSeries
-from ..samplers import (
-    GriddedSeriesPatchSampler,
-    RandomDateCountSampler,
-    RandomSeriesPatchSampler,
-)
+from ..samplers import GriddedSeriesPatchSampler
 from ..transforms import Normalize, SeriesGeometry
 from .labels import Labels
 from .parts import Parts, split_parts
+from .patches import random_patches
 from .statistics import band_statistics
 
 __all__ = ['SITSDataModule']
@@ -309,35 +305,18 @@ class SITSDataModule(GeoDataModule):
             seed=self.seed,
         )
 
-    def _random_patches(self, part: GeoDataset, length: int | None = None) -> GeoSampler:
+    def _random_patches(self, part: GeoDataset, length: int | None) -> GeoSampler:
         """Random patches of a split, on random dates where they are counted."""
-        whole, roi = self.parts.places(part)
-        if length is None:
-            area = part.index.union_all().area
-            patch = self._patch**2 * math.prod(part.res)
-            length = max(round(area / patch), 10 * self.batch_size)
-        patches = RandomSeriesPatchSampler(
-            whole, size=self._patch, length=length, roi=roi, generator=self.seed
-        )
-        shapes = [region.shape for region in patches.regions]
-        if all(min(shape) < self._patch for shape in shapes):
-            warnings.warn(
-                f'patch_size={self._patch} is larger than the imagery, {max(shapes)} pixels '
-                '(height, width): patches reach beyond it, and what lies there counts as '
-                'not observed. Choose a smaller patch_size',
-                UserWarning,
-                stacklevel=2,
-            )
-        if self.num_dates is None:
-            return patches
-        dates = RandomDateCountSampler(
+        return random_patches(
+            self.parts,
             part,
-            count=self.num_dates,
-            stride='max',
+            size=self._patch,
+            length=length,
+            least=10 * self.batch_size,
+            num_dates=self.num_dates,
             group_by=self.kwargs['group_by'],
-            generator=self.seed,
+            seed=self.seed,
         )
-        return patches @ dates
 
     def _gridded_patches(self, part: GeoDataset) -> GeoSampler:
         """Patches of a split side by side, on all dates."""

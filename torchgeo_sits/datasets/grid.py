@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rasterio.crs import CRS
 from rasterio.transform import Affine, from_origin
 
-__all__ = ['TOLERANCE', 'Grid']
+__all__ = ['TOLERANCE', 'Grid', 'pixel_size']
 
 #: Share of a pixel by which two grids may differ and still count as the same one.
 TOLERANCE = 1e-3
@@ -67,3 +67,21 @@ class Grid:
         if drift > TOLERANCE:
             return None
         return (self.left - transform.c) / transform.a, (self.top - transform.f) / transform.e
+
+
+def pixel_size(res: float | tuple[float, float]) -> tuple[float, float]:
+    """Width and height of a pixel.
+
+    Args:
+        res: Both, or one number for both, in units of the CRS.
+
+    Returns:
+        Width and height.
+
+    Raises:
+        ValueError: If they are not positive.
+    """
+    xres, yres = (res, res) if isinstance(res, int | float) else res
+    if xres <= 0 or yres <= 0:
+        raise ValueError(f'res must be positive, got {res}')
+    return float(xres), float(yres)

@@ -23,7 +23,7 @@ from .filenames import utc
 from .files import list_rasters
 from .footprints import common_crs, finest, meets, snapped, to_pyproj
 from .frames import FrameReader
-from .grid import Grid
+from .grid import Grid, pixel_size
 from .plotting import plot_series
 from .reading import RasterReader
 from .scenes import Scene, scan
@@ -154,7 +154,7 @@ class RasterTimeSeries(RasterDataset):
         self._products = {product.scenes[0].path: product for product in products}
         scenes = [scene for product in products for scene in product.scenes]
         target = common_crs(scenes, crs)
-        self._res = _pair(res) if res is not None else finest(scenes, target)
+        self._res = finest(scenes, target) if res is None else pixel_size(res)
         self.index = product_index(
             products,
             group_by=group_by,
@@ -176,11 +176,10 @@ class RasterTimeSeries(RasterDataset):
                 f'cloud_paths holds all rasters of paths={self.paths!r}: give the '
                 'folder of the images as paths'
             )
-        regex = None if self.filename_regex == '.*' else self.filename_regex
         return scan(
             files,
             unreadable=self.unreadable,
-            filename_regex=regex,
+            filename_regex=None if self.filename_regex == '.*' else self.filename_regex,
             date_format=self.date_format,
         )
 
@@ -350,11 +349,3 @@ class RasterTimeSeries(RasterDataset):
             The figure.
         """
         return plot_series(sample, self.bands, columns=columns)
-
-
-def _pair(res: float | tuple[float, float]) -> tuple[float, float]:
-    """Width and height of a pixel."""
-    xres, yres = (res, res) if isinstance(res, int | float) else res
-    if xres <= 0 or yres <= 0:
-        raise ValueError(f'res must be positive, got {res}')
-    return float(xres), float(yres)

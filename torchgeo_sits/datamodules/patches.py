@@ -1,0 +1,61 @@
+"""Random patches of a split, for training."""
+
+import math
+import warnings
+from typing import Literal
+
+from torchgeo.datasets import GeoDataset
+from torchgeo.samplers import GeoSampler
+
+from ..samplers import RandomDateCountSampler, RandomSeriesPatchSampler
+from .parts import Parts
+
+__all__ = ['random_patches']
+
+
+def random_patches(
+    parts: Parts,
+    part: GeoDataset,
+    *,
+    size: int,
+    length: int | None,
+    least: int,
+    num_dates: int | None,
+    group_by: Literal['day', 'time'],
+    seed: int,
+) -> GeoSampler:
+    """Random patches of a split, on random dates where they are counted.
+
+    Args:
+        parts: All splits.
+        part: The one to sample from.
+        size: Side of a patch in pixels.
+        length: Patches in an epoch, or None for as many as fit side by side.
+        least: Fewest patches in an epoch where *length* does not say.
+        num_dates: Dates of a patch, spread over all there are; None for all.
+        group_by: What makes files of one day, or of one time, a date.
+        seed: Seed of places and dates.
+
+    Returns:
+        The sampler.
+    """
+    whole, roi = parts.places(part)
+    if length is None:
+        area = part.index.union_all().area
+        length = max(round(area / (size**2 * math.prod(part.res))), least)
+    patches = RandomSeriesPatchSampler(whole, size=size, length=length, roi=roi, generator=seed)
+    shapes = [region.shape for region in patches.regions]
+    if all(min(shape) < size for shape in shapes):
+        warnings.warn(
+            f'patch_size={size} is larger than the imagery, {max(shapes)} pixels '
+            '(height, width): patches reach beyond it, and what lies there counts as '
+            'not observed. Choose a smaller patch_size',
+            UserWarning,
+            stacklevel=3,
+        )
+    if num_dates is None:
+        return patches
+    dates = RandomDateCountSampler(
+        part, count=num_dates, stride='max', group_by=group_by, generator=seed
+    )
+    return patches @ dates
