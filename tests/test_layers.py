@@ -22,7 +22,7 @@ MAY_IMPORT = {
     'tasks': {'keys', 'callbacks', 'metrics', 'models', 'transforms'},
     # Entry points.
     '__init__': {'datamodules', 'tasks', 'models'},
-    'main': {'__init__', 'draw'},
+    'main': {'__init__', 'draw', 'models'},
     'draw': {'transforms'},
 }
 

@@ -70,11 +70,12 @@ def main(args: Sequence[str] | None = None) -> None:
         print(f'torchgeo-sits {__version__}')
         return
     args = _find_configs(args)
-    for message in NOISE:
-        warnings.filterwarnings('ignore', message)
     warnings.showwarning = _show_warning
     with _readable_errors(args):
         _load_plugins()
+        # After the imports: Lightning puts filters of its own in front as it is imported.
+        for message in NOISE:
+            warnings.filterwarnings('ignore', message)
         from jsonargparse import ArgumentParser
 
         # Fifty lines of options above the one line that says what is wrong.

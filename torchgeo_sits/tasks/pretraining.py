@@ -261,8 +261,9 @@ class SITSPretraining(BaseTask):
     def on_train_start(self) -> None:
         """Take the learning rate of the schedule: a resumed run brings that of the old one."""
         scheduler: Any = self.lr_schedulers()
-        for group, lr in zip(scheduler.optimizer.param_groups, scheduler.get_lr(), strict=True):
-            group['lr'] = lr
+        share = scheduler.lr_lambdas[0](scheduler.last_epoch)
+        for group in scheduler.optimizer.param_groups:
+            group['lr'] = share * self.hparams['lr']
 
     def configure_gradient_clipping(
         self,
