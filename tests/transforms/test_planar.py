@@ -105,5 +105,5 @@ def test_what_does_not_fit_is_named(call, message):
 
 def test_an_index_outside_the_grid_is_no_silent_wrong_pixel():
     for paths in (rows(5, 4), rows(5, 4).expand(2, 5, 4)):
-        with pytest.raises((IndexError, RuntimeError)):
+        with pytest.raises(RuntimeError):
             to_planes(torch.rand(2, 1, 3, 4, 4), paths)
