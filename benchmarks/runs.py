@@ -36,6 +36,7 @@ FOLDERS = {
         '--data.cloud_paths=["{data}/wc_be_a/scl","{data}/wc_be_b/scl"]',
         '--data.clear_values=[2,4,5,6,7]',
         '--data.mask_paths={data}/wc_be_b/labels/wc_be_b_CT_aligned_core.tif',
+        '--data.num_dates=48',
     ],
     'CBERS, two windows': ['--data.paths=["{data}/cbers_ba/images_0","{data}/cbers_ba/images_1"]'],
     'meadow, frames wholly empty': [
