@@ -1,6 +1,7 @@
 """Encoders of satellite image time series, one protocol for all of them."""
 
-from .api import ENCODERS, build_encoder, register_models
+from .api import register_models
+from .builders import ENCODERS, build_encoder
 from .checkpoint import CARD_KEY, EncoderCard, encoder_card, load_encoder, load_weights
 from .encoder import Depth, PlaneFeatures, SITSEncoder
 from .planar_vit import PlanarViT, planar_vit_base, planar_vit_small, planar_vit_tiny

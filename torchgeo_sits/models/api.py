@@ -1,59 +1,13 @@
-"""Encoders by name, and their registration with TorchGeo, timm and smp.
+"""Registration of the encoders with TorchGeo, timm and smp.
 
 The only file that touches TorchGeo's private tables: TorchGeo 0.10 has no public way to
 register a model. There are no published weights yet, so :func:`torchgeo.models.get_weight`
 has nothing to find and no weights enum is registered.
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from .builders import ENCODERS
 
-from .encoder import SITSEncoder
-from .planar_vit import planar_vit_base, planar_vit_small, planar_vit_tiny
-
-__all__ = ['ENCODERS', 'build_encoder', 'register_models']
-
-#: Builders of this package's encoders; each takes ``in_channels`` first.
-ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
-    'planar_vit_tiny': planar_vit_tiny,
-    'planar_vit_small': planar_vit_small,
-    'planar_vit_base': planar_vit_base,
-}
-
-
-def build_encoder(name: str, in_channels: int, **kwargs: Any) -> SITSEncoder:
-    """Build an encoder by name.
-
-    Args:
-        name: One of :data:`ENCODERS`, or the name of a :class:`SITSEncoder` that another
-            package registered with :mod:`torchgeo.models`.
-        in_channels: Number of bands.
-        **kwargs: Further arguments of the builder.
-
-    Returns:
-        The encoder, with random weights.
-
-    Raises:
-        ValueError: If there is no encoder of this name, or it takes other arguments.
-    """
-    if name in ENCODERS:
-        try:
-            return ENCODERS[name](in_channels=in_channels, **kwargs)
-        except TypeError as error:
-            raise ValueError(f'{name} cannot be built with {kwargs}: {error}') from error
-    from torchgeo.models import get_model, list_models
-
-    if name in list_models():
-        refusal = f'{name!r} is a model of TorchGeo but no encoder of time series'
-        choice = f'choose one of {sorted(ENCODERS)}'
-        try:
-            model = get_model(name, in_channels=in_channels, **kwargs)
-        except TypeError as error:
-            raise ValueError(f'{refusal}, or takes other arguments ({error}): {choice}') from error
-        if isinstance(model, SITSEncoder):
-            return model
-        raise ValueError(f'{refusal}, got {type(model).__name__}: {choice}')
-    raise ValueError(f'expected the name of an encoder, one of {sorted(ENCODERS)}, got {name!r}')
+__all__ = ['register_models']
 
 
 def register_models() -> None:

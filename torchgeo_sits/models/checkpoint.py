@@ -8,7 +8,7 @@ from typing import Any, Final, TypedDict
 import torch
 from torch import Tensor
 
-from .api import build_encoder
+from .builders import build_encoder
 from .encoder import SITSEncoder
 
 __all__ = ['CARD_KEY', 'EncoderCard', 'encoder_card', 'load_encoder', 'load_weights']

@@ -9,6 +9,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from .builders import build_encoder
 from .encoder import SITSEncoder
 
 __all__ = ['StackedFrames', 'evenly_spaced', 'register_timm_backbone']
@@ -106,8 +107,6 @@ def stack_frames(
     Raises:
         ValueError: If *in_chans* is no multiple of *num_bands*, or T dates are not given.
     """
-    from .api import build_encoder
-
     if in_chans < 1 or in_chans % num_bands:
         raise ValueError(
             f'expected in_chans to be a multiple of num_bands={num_bands} (frames stacked as '
