@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from torch._utils import ExceptionWrapper
 
 from torchgeo_sits import __version__, main
+from torchgeo_sits.datasets import RasterTimeSeries
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = [
@@ -89,6 +91,23 @@ def test_refusals_are_one_line_that_names_the_value(tmp_path):
     assert done.returncode == 1
     assert 'Traceback' not in done.stderr
     assert 'nowhere' in done.stderr.splitlines()[-1]
+
+
+def test_refusals_of_workers_are_told_from_faults():
+    def as_a_worker_says_it(function):
+        try:
+            function()
+        except Exception:
+            wrapped = ExceptionWrapper(where='in DataLoader worker process 0')
+        try:
+            wrapped.reraise()
+        except Exception as error:
+            return main._refusal(error)
+
+    refusal = as_a_worker_says_it(lambda: RasterTimeSeries('nowhere'))
+    assert refusal.startswith("'nowhere'")
+    assert '\n' not in refusal
+    assert as_a_worker_says_it(lambda: 1 / 0) is None
 
 
 def test_plain_torchgeo_runs_the_same_configuration(tmp_path):

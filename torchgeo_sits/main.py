@@ -1,6 +1,7 @@
 """The command ``torchgeo-sits``: TorchGeo's own command line, with this package known to it."""
 
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -73,9 +74,6 @@ def main(args: Sequence[str] | None = None) -> None:
     warnings.showwarning = _show_warning
     with _readable_errors(args):
         _load_plugins()
-        # After the imports: Lightning puts filters of its own in front as it is imported.
-        for message in NOISE:
-            warnings.filterwarnings('ignore', message)
         from jsonargparse import ArgumentParser
 
         # Fifty lines of options above the one line that says what is wrong.
@@ -147,7 +145,10 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print what is meant for users without the line of code that says it."""
+    """Print what is meant for users without the line of code that says it, and no noise."""
+    # Not by a filter: Lightning puts filters of its own in front.
+    if any(re.match(noise, str(message)) for noise in NOISE):
+        return
     if category is UserWarning:
         print(f'torchgeo-sits: warning: {message}', file=sys.stderr)
     else:
@@ -178,15 +179,35 @@ def _refusal(error: BaseException | None) -> str | None:
 
     The command line wraps what the constructor of a task or data module raises.
     """
-    ours = (str(Path(__file__).parent), os.path.join('torchgeo', 'datasets', ''))
     while error is not None:
+        if message := _refusal_of_worker(str(error)):
+            return message
         frames = traceback.extract_tb(error.__traceback__)
         # Not what a library raises from compiled code that a line of ours called.
-        meant = frames and (frames[-1].line or '').startswith('raise ')
-        if meant and any(part in frames[-1].filename for part in ours):
+        if frames and _is_refusal(frames[-1].filename, frames[-1].line or ''):
             return str(error)
         error = error.__cause__
     return None
+
+
+def _refusal_of_worker(text: str) -> str | None:
+    """Message of an error that a worker of a data loader raised on purpose.
+
+    PyTorch raises it again with the traceback of the worker as its text.
+    """
+    lines = text.rstrip().splitlines()
+    files = [i for i, line in enumerate(lines) if line.startswith('  File "')]
+    if not text.startswith('Caught ') or not files or files[-1] + 1 >= len(lines):
+        return None
+    if not _is_refusal(lines[files[-1]].split('"')[1], lines[files[-1] + 1].strip()):
+        return None
+    return lines[-1].partition(': ')[2]
+
+
+def _is_refusal(filename: str, line: str) -> bool:
+    """Whether *line* of *filename* is a ``raise`` of this package or of TorchGeo's data sets."""
+    ours = (str(Path(__file__).parent), os.path.join('torchgeo', 'datasets', ''))
+    return line.startswith('raise ') and any(part in filename for part in ours)
 
 
 def _unread_checkpoint(error: Exception, args: Sequence[str]) -> str | None:
