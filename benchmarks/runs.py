@@ -2,6 +2,7 @@
 
     python benchmarks/runs.py                      # the default only
     python benchmarks/runs.py --data DIR           # with real series, see FOLDERS
+    python benchmarks/runs.py --data DIR --only Flanders --seeds 3
 
 Each run is the command line as a user types it, in a process of its own. Recorded are its time
 and peak memory, whether the loss was finite at every step, the health of the embeddings at the
@@ -96,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--data', help='folder of the real series')
     parser.add_argument('--seeds', type=int, default=1)
+    parser.add_argument('--only', default='', help='runs whose name holds this; others are kept')
     arguments = parser.parse_args()
     runs: dict[str, list[str]] = {'default, simulated': []}
     if arguments.data:
@@ -107,7 +109,11 @@ def main() -> None:
         'machine': f'{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}',
         'runs': {},
     }
+    if arguments.only and RESULTS.exists():
+        results['runs'] = json.loads(RESULTS.read_text())['runs']
     for name, options in runs.items():
+        if arguments.only not in name:
+            continue
         results['runs'][name] = [run(options, seed=seed) for seed in range(arguments.seeds)]
         # Of the largest child so far: the runs stand in no order of size.
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
