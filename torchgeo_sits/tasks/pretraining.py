@@ -228,7 +228,8 @@ class SITSPretraining(BaseTask):
         start, end = self.hparams['weight_decay'], self.hparams['end_weight_decay']
         for group in optimizer.param_groups:
             if group['decays']:
-                group['weight_decay'] = cosine_schedule(step, steps, start, end)
+                # A plain number: older lightly gives NumPy's, which checkpoints may not hold.
+                group['weight_decay'] = float(cosine_schedule(step, steps, start, end))
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         momentum = cosine_schedule(step, steps, self.first_momentum, 1.0)
         for student, teacher in self._pairs():
@@ -247,12 +248,12 @@ class SITSPretraining(BaseTask):
         last = self.hparams['min_lr'] / self.hparams['lr']
         # Not lightly's scheduler: it keeps the number of steps in its state, and a run that
         # is resumed for more of them would stay at the last learning rate.
-        scheduler = LambdaLR(
-            optimizer,
-            lambda step: cosine_warmup_schedule(
-                min(step, steps), steps, 1.0, last, warmup_steps=warmup, warmup_start_value=0.0
-            ),
-        )
+
+        def share(step: int) -> float:
+            step = min(step, steps)
+            return float(cosine_warmup_schedule(step, steps, 1.0, last, warmup, 0.0))
+
+        scheduler = LambdaLR(optimizer, share)
         return {
             'optimizer': optimizer,
             'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'},
