@@ -21,10 +21,7 @@ torchgeo-sits {__version__}: self-supervised learning on satellite image time se
 usage: torchgeo-sits <command> --config FILE [--data.<option> ...] [--model.<option> ...]
 
 commands:
-  fit         train or pretrain, as the configuration says
-  validate    score on the validation split
-  test        score on the test split
-  predict     run on all of the data
+  fit         pretrain, as the configuration says
   views       draw a sample and the views made of it to a PNG (--output views.png)
 
 first steps:

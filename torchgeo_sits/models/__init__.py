@@ -1,10 +1,16 @@
 """Encoders of satellite image time series, one protocol for all of them."""
 
 from .api import register_models
-from .builders import ENCODERS, build_encoder
+from .builders import (
+    ENCODERS,
+    build_encoder,
+    planar_vit_base,
+    planar_vit_small,
+    planar_vit_tiny,
+)
 from .checkpoint import CARD_KEY, EncoderCard, encoder_card, load_encoder, load_weights
 from .encoder import Depth, PlaneFeatures, SITSEncoder
-from .planar_vit import PlanarViT, planar_vit_base, planar_vit_small, planar_vit_tiny
+from .planar_vit import PlanarViT
 from .temporal_encoding import TemporalEncoding
 
 __all__ = [

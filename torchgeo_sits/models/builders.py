@@ -4,9 +4,48 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from .encoder import SITSEncoder
-from .planar_vit import planar_vit_base, planar_vit_small, planar_vit_tiny
+from .planar_vit import PlanarViT
 
-__all__ = ['ENCODERS', 'build_encoder']
+__all__ = [
+    'ENCODERS',
+    'build_encoder',
+    'planar_vit_base',
+    'planar_vit_small',
+    'planar_vit_tiny',
+]
+
+
+def planar_vit_tiny(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
+    """PlanarViT with D = 128 and 2 path blocks, for pretraining on a CPU.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
+    """
+    return PlanarViT(in_channels, **kwargs)
+
+
+def planar_vit_small(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
+    """PlanarViT with D = 192 and 4 path blocks.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
+    """
+    size = {'embed_dim': 192, 'depth': 4, 'num_heads': 6, 'time_dim': 128, 'num_queries': 8}
+    return PlanarViT(in_channels, **(size | kwargs))
+
+
+def planar_vit_base(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
+    """PlanarViT with D = 384 and 12 path blocks.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
+    """
+    size = {'embed_dim': 384, 'depth': 12, 'num_heads': 12, 'time_dim': 256, 'num_queries': 8}
+    return PlanarViT(in_channels, **(size | kwargs))
+
 
 #: Builders of this package's encoders; each takes ``in_channels`` first.
 ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {

@@ -13,7 +13,7 @@ from .seasonal_prior import EncodedDates, SeasonalPrior
 from .temporal_encoding import TemporalEncoding
 from .time_stage import TimeStage
 
-__all__ = ['PlanarViT', 'planar_vit_base', 'planar_vit_small', 'planar_vit_tiny']
+__all__ = ['PlanarViT']
 
 
 class PlanarViT(SITSEncoder):
@@ -329,35 +329,3 @@ def _mean_seen(tokens: Tensor, seen: Tensor) -> Tensor:
     weights = torch.where(seen.any(-1, keepdim=True), seen, True).to(tokens.dtype)
     weights = weights / weights.sum(-1, keepdim=True)
     return (weights[:, None] @ tokens)[:, 0]
-
-
-def planar_vit_tiny(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
-    """PlanarViT with D = 128 and 2 path blocks, for pretraining on a CPU.
-
-    Args:
-        in_channels: Number of bands.
-        **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
-    """
-    return PlanarViT(in_channels, **kwargs)
-
-
-def planar_vit_small(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
-    """PlanarViT with D = 192 and 4 path blocks.
-
-    Args:
-        in_channels: Number of bands.
-        **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
-    """
-    size = {'embed_dim': 192, 'depth': 4, 'num_heads': 6, 'time_dim': 128, 'num_queries': 8}
-    return PlanarViT(in_channels, **(size | kwargs))
-
-
-def planar_vit_base(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
-    """PlanarViT with D = 384 and 12 path blocks.
-
-    Args:
-        in_channels: Number of bands.
-        **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
-    """
-    size = {'embed_dim': 384, 'depth': 12, 'num_heads': 12, 'time_dim': 256, 'num_queries': 8}
-    return PlanarViT(in_channels, **(size | kwargs))
