@@ -41,6 +41,8 @@ Configurations are looked for here and then in the package: {{configs}}
 NOISE = (
     r'`isinstance\(treespec, LeafSpec\)` is deprecated',  # Lightning with PyTorch 2.15
     r'`torch\.nn\.utils\.weight_norm` is deprecated',  # lightly's DINO head
+    r'Found \d+ module\(s\) in eval mode',  # the teacher, on purpose
+    r'You passed in a `val_dataloader` but have no `validation_step`',  # SSL has none
     r'.*does not have many workers which may be a bottleneck',  # worse with two cores
 )
 
