@@ -236,3 +236,15 @@ def test_normalise_keeps_its_statistics_and_checks_them():
 def test_bad_arguments_are_refused(build):
     with pytest.raises(ValueError, match='expected'):
         build()
+
+
+def test_statistics_follow_the_batch_to_its_device():
+    # A data module is never moved: with statistics left on the CPU every run on a GPU fails.
+    # 'meta' stands for any other device: it refuses to mix with the CPU as a GPU does.
+    normalize = Normalize([1.0, 2.0], [1.0, 2.0])
+    batch = {
+        'image': torch.zeros(1, 3, 2, 4, 4, device='meta'),
+        'valid': torch.ones(1, 3, dtype=torch.bool, device='meta'),
+        'mask_clear': torch.ones(1, 3, 4, 4, dtype=torch.bool, device='meta'),
+    }
+    assert normalize(batch)['image'].device.type == 'meta'

@@ -245,8 +245,7 @@ class SITSDataModule(GeoDataModule):
                     f'batch_size={self.batch_size}: give a larger length or a smaller batch_size'
                 )
             labelled = parts.labelled_train if self.supervised else None
-            train = parts.train if labelled is None else labelled
-            self.train_dataset = train
+            self.train_dataset = train = parts.train if labelled is None else labelled
             self.train_sampler = self._random_patches(train, self.length)
         if stage in ('fit', 'validate') and parts.labelled_val is not None:
             self.val_dataset = parts.labelled_val
@@ -344,8 +343,7 @@ class SITSDataModule(GeoDataModule):
 
     def _set_transforms(self) -> None:
         """Normalise every batch; flip and turn those of training."""
-        normalize = Normalize(*self.statistics)
-        self.aug = normalize
+        self.aug = normalize = Normalize(*self.statistics)
         turns = SeriesGeometry(
             K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5), K.RandomRotation90((0, 3))
         )

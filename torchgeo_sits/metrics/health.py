@@ -56,7 +56,7 @@ def effective_rank(embeddings: Tensor) -> Tensor:
     r"""Effective rank of the centred embeddings.
 
     :math:`\exp(-\sum_i p_i \log p_i)` with :math:`p_i = \sigma_i / \sum_j \sigma_j` over
-    the singular values (Roy and Vetterli, EUSIPCO 2007, eq. 5; RankMe, ICML 2023).
+    the singular values (Roy and Vetterli, EUSIPCO 2007; RankMe, ICML 2023).
 
     Args:
         embeddings: ``(B, D)``, B at least 2.

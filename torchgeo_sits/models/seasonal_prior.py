@@ -31,7 +31,7 @@ class SeasonalPrior(nn.Module):
     series to the same S times of the year, whatever its dates: two views on other dates start
     comparable, and an untrained encoder already keeps the order of the seasons. Attention
     from reference times to observed ones is that of mTAN (Shukla & Marlin, ICLR 2021,
-    https://arxiv.org/abs/2101.10318, eq. 2); places and widths are learned from there.
+    https://arxiv.org/abs/2101.10318); places and widths are learned from there.
 
     Args:
         seasonal: Number S of seasonal queries.

@@ -24,7 +24,7 @@ class SITSDINO(SITSPretraining):
     learns to assign every view to the prototypes to which the teacher assigns the others.
 
     * DINO: https://arxiv.org/abs/2104.14294 (eqs. 1 to 4)
-    * optional masked tokens, iBOT: https://arxiv.org/abs/2111.07832 (eq. 3)
+    * optional masked tokens, iBOT: https://arxiv.org/abs/2111.07832
     * optional spread of the embeddings, KoLeo: https://arxiv.org/abs/1806.03198
 
     The per-pixel term is this project's own: pixels that two global views share are known
@@ -253,7 +253,7 @@ class SITSDINO(SITSPretraining):
         )
 
     def on_after_backward(self) -> None:
-        """Keep the prototypes frozen in the first epochs (DINO, appendix A)."""
+        """Keep the prototypes frozen in the first epochs, as DINO's authors do."""
         self.student_head.cancel_last_layer_gradients(self.current_epoch)
 
 
