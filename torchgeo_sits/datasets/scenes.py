@@ -3,22 +3,20 @@
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Literal
 
-from rasterio import open as open_raster
-from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader
 from torchgeo.datasets import DatasetNotFoundError
 
 from .filenames import KNOWN_NAMES, RasterName, parse_name
+from .headers import Header, read_header
 
 __all__ = ['RastersNotFoundError', 'Scene', 'list_examples', 'scan']
 
-Bounds = tuple[float, float, float, float]
+#: Names of what a header holds, in the order in which a scene takes them.
+_FIELDS = tuple(field.name for field in fields(Header))
 
 
 class RastersNotFoundError(DatasetNotFoundError):
@@ -29,26 +27,16 @@ class RastersNotFoundError(DatasetNotFoundError):
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Header):
     """One file: what its name and its header say.
 
     Attributes:
         path: The file.
         name: What its name says.
-        crs: Its coordinate reference system.
-        bounds: West, south, east, north, in units of *crs*.
-        res: Width and height of a pixel, in units of *crs*.
-        indexes: Numbers of its bands, from 1, without an alpha channel.
-        descriptions: Names of these bands; empty where the file does not name each.
     """
 
     path: str
     name: RasterName
-    crs: CRS
-    bounds: Bounds
-    res: tuple[float, float]
-    indexes: tuple[int, ...]
-    descriptions: tuple[str, ...]
 
 
 def list_examples(items: Sequence[object], limit: int = 3) -> str:
@@ -108,7 +96,9 @@ def scan(
 
     def header(item: tuple[str, RasterName]) -> Scene | RasterioError:
         try:
-            return _read_header(*item)
+            path, name = item
+            header = read_header(path)
+            return Scene(**{field: getattr(header, field) for field in _FIELDS}, path=path, name=name)
         except RasterioError as error:
             return error
 
@@ -139,35 +129,3 @@ def scan(
             f'none of {len(dated)} rasters can be opened: {list_examples(broken)}'
         )
     return scenes
-
-
-def _read_header(path: str, name: RasterName) -> Scene:
-    """Open one raster and close it again."""
-    with open_raster(path, sharing=False) as source:
-        if source.crs is None:
-            raise ValueError(
-                f"'{path}' has no coordinate reference system: write it into the file, for "
-                'instance with `rio edit-info --crs`'
-            )
-        indexes = _spectral_indexes(source)
-        named = [source.descriptions[i - 1] for i in indexes]
-        complete = all(named) and len(set(named)) == len(named)
-        left, bottom, right, top = source.bounds
-        return Scene(
-            path=path,
-            name=name,
-            crs=source.crs,
-            bounds=(min(left, right), min(bottom, top), max(left, right), max(bottom, top)),
-            res=(abs(source.res[0]), abs(source.res[1])),
-            indexes=indexes,
-            descriptions=tuple(str(band).strip() for band in named) if complete else (),
-        )
-
-
-def _spectral_indexes(source: DatasetReader) -> tuple[int, ...]:
-    """Numbers (from 1) of the bands of an open raster that are not an alpha channel."""
-    return tuple(
-        i
-        for i, colour in zip(source.indexes, source.colorinterp, strict=True)
-        if colour != ColorInterp.alpha
-    )
