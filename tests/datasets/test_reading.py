@@ -12,6 +12,7 @@ from rasterio.transform import from_origin
 
 from torchgeo_sits.datasets.grid import Grid
 from torchgeo_sits.datasets.reading import RasterReader
+from torchgeo_sits.datasets.scenes import scan
 
 UTM31, UTM32 = CRS.from_epsg(32631), CRS.from_epsg(32632)
 
@@ -50,13 +51,13 @@ def masked_file(path: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize('kind', ['mask', 'alpha'])
 def test_masks_of_files(tmp_path: Path, kind: str) -> None:
-    path = str(masked_file(tmp_path / 'a.tif', kind))
+    (scene,) = scan([str(masked_file(tmp_path / 'a_20200101.tif', kind))], unreadable='raise')
     reader = RasterReader()
-    copied, observed = reader.read(path, [1, 2], Grid(76_000, 5_620_000, 10, 10, 16, 16, UTM32))
+    copied, observed = reader.read(scene, [1, 2], Grid(76_000, 5_620_000, 10, 10, 16, 16, UTM32))
     assert (copied == 30).all()
     assert observed.sum(axis=1).tolist() == [0] * 8 + [16] * 8
     # 500680, 5602860 is where the corner falls in the zone to the west.
-    warped, observed = reader.read(path, [1, 2], Grid(500_680, 5_602_860, 10, 10, 18, 18, UTM31))
+    warped, observed = reader.read(scene, [1, 2], Grid(500_680, 5_602_860, 10, 10, 18, 18, UTM31))
     assert (warped[:, observed] == 30).all()
     assert observed.sum() == pytest.approx(128, abs=10)  # the area of half a file
     assert not observed[:6].any()

@@ -10,7 +10,8 @@ import pandas as pd
 from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 
-from .footprints import footprint, meets, to_pyproj
+from .footprint_tree import FootprintTree
+from .footprints import footprint, to_pyproj
 from .grid import Grid
 from .reading import RasterReader
 from .scenes import Scene, list_examples
@@ -55,6 +56,7 @@ class CloudMasks:
         crs = scenes[0].crs
         self._footprints = GeoSeries([footprint(s, crs) for s in scenes], crs=to_pyproj(crs))
         self._crs = crs
+        self._tree: FootprintTree | None = None
         acquisitions = sorted(set(times))
         lacking = [time for time in acquisitions if not self._of(time)]
         if len(lacking) == len(acquisitions):
@@ -89,12 +91,13 @@ class CloudMasks:
             return day
         return self._by_time.get(time, []) or day
 
-    def within(self, grid: Grid) -> NDArray[np.bool_]:
-        """``(N,)`` bool: which masks share an area with a window."""
-        if self._crs != grid.crs:
+    def within(self, grid: Grid) -> set[int]:
+        """Numbers of the masks that share an area with a window."""
+        if self._tree is None or self._crs != grid.crs:
             self._footprints = self._footprints.to_crs(to_pyproj(grid.crs))
+            self._tree = FootprintTree(np.asarray(self._footprints))
             self._crs = grid.crs
-        return meets(self._footprints, grid)
+        return set(self._tree.meeting(grid).tolist())
 
     def reserve(self, files: int) -> None:
         """Keep enough handles open for windows of so many masks."""
@@ -104,9 +107,7 @@ class CloudMasks:
         """Close all handles."""
         self._reader.close()
 
-    def read(
-        self, time: pd.Timestamp, grid: Grid, near: NDArray[np.bool_]
-    ) -> NDArray[np.bool_] | None:
+    def read(self, time: pd.Timestamp, grid: Grid, near: set[int]) -> NDArray[np.bool_] | None:
         """Read which pixels were clear at one acquisition.
 
         Args:
@@ -121,15 +122,14 @@ class CloudMasks:
         Raises:
             OSError: If a mask cannot be read.
         """
-        masks = [i for i in self._of(time) if near[i]]
+        masks = [i for i in self._of(time) if i in near]
         if not masks:
             return None
         clear = np.zeros((grid.height, grid.width), bool)
         left = np.ones_like(clear)
         for i in masks:
-            values, covered = self._reader.read(
-                self._scenes[i].path, self._scenes[i].indexes[:1], grid
-            )
+            scene = self._scenes[i]
+            values, covered = self._reader.read(scene, scene.indexes[:1], grid)
             clear |= left & covered & np.isin(values[0], self.clear_values)
             left &= ~covered
             if not left.any():

@@ -41,8 +41,8 @@ def is_labels(dataset: GeoDataset) -> bool:
 
 def is_series(dataset: GeoDataset) -> bool:
     """Whether samples of a data set hold dated frames."""
-    # By its behaviour: RasterTimeSeries is built on this module and cannot be imported here.
-    return isinstance(dataset, TimeSeriesUnion) or hasattr(dataset, '_acquisitions')
+    # By its behaviour: TimeSeries is built on this module and cannot be imported here.
+    return isinstance(dataset, TimeSeriesUnion) or hasattr(dataset, 'frames')
 
 
 class LabelledTimeSeries(IntersectionDataset):

@@ -1,69 +1,41 @@
-"""Reading windows of many rasters: handles that survive workers, masks that mean what they say."""
+"""Windows of rasters on any grid, with masks that mean what they say."""
 
-import os
-import threading
-import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from rasterio import open as open_raster
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from .grid import Grid
+from .grid import TOLERANCE, Grid
+from .handles import Handle, HandlePool, file_signature, is_changed
+from .scenes import Scene
 
 __all__ = ['RasterReader']
 
+#: Seconds to wait before a file that could not be read, or changed meanwhile, is read again.
+_PAUSES = (0.02, 0.1, 0.4)
 
-class _Handle:
-    """An open raster with what each read needs to know: asking GDAL takes longer than reading."""
 
-    def __init__(self, path: str, nodata: float | None, default_nodata: float | None) -> None:
-        self.source = open_raster(path, sharing=False)
-        self.nodata = tuple(
-            nodata if nodata is not None else default_nodata if own is None else own
-            for own in self.source.nodatavals
-        )
-        flags = [set(band) for band in self.source.mask_flag_enums]
-        #: Whether a mask beside the bands says what was observed.
-        self.masked = nodata is None and any(MaskFlags.per_dataset in flag for flag in flags)
-        #: Number of the band that says it. GDAL's own mask heeds it in 2 or 4 bands only.
-        self.alpha = next(
-            (
-                index
-                for index, colour in zip(self.source.indexes, self.source.colorinterp, strict=True)
-                if colour == ColorInterp.alpha and nodata is None
-            ),
-            None,
-        )
-        self.transform = self.source.transform
-        self.crs = self.source.crs
+class _ChangedError(Exception):
+    """A file is not what it was when a read of it began."""
 
 
 class RasterReader:
     """Reads windows of rasters onto a grid, with a mask of what was observed.
 
-    A rasterio handle shares its file offset with every process forked from this one, and
-    returns wrong pixels when two threads use it at once. So handles belong to one process
-    (a fork or a pickle starts without any), each is lent to one thread at a time, and the
-    least recently used ones are closed.
+    What a read returns is what one state of the file holds: a file that changes while it is
+    read is read again, and one that is no longer the raster that was indexed is refused.
 
     Args:
         nodata: Value that means no data, in place of what the files say.
         default_nodata: Value that means no data in files that do not say.
         cache: Keep handles open between reads.
     """
-
-    #: Handles kept open when a window needs fewer.
-    least_open = 256
 
     def __init__(
         self,
@@ -72,183 +44,205 @@ class RasterReader:
         default_nodata: float | None = None,
         cache: bool = True,
     ) -> None:
-        self.nodata = nodata
-        self.default_nodata = default_nodata
-        self.cache = cache
-        self._start()
-
-    def _start(self) -> None:
-        """Begin without handles, in this process."""
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._idle: OrderedDict[str, _Handle] = OrderedDict()
-        # Also at the end of the program: left to the interpreter's shutdown, each handle
-        # prints an error, since GDAL's own error handling is gone by then.
-        weakref.finalize(self, _close_all, self._idle)
-        self._pool: ThreadPoolExecutor | None = None
-        self._threads = 0
-        self._capacity = self.least_open
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle and copy the options, never handles, threads or locks."""
-        return {name: getattr(self, name) for name in ('nodata', 'default_nodata', 'cache')}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._start()
+        self._handles = HandlePool(nodata=nodata, default_nodata=default_nodata, cache=cache)
+        #: Decimation of the overviews of each file from which coarser pixels were asked for.
+        self._factors: dict[str, list[int]] = {}
 
     def close(self) -> None:
-        """Close all handles and stop the threads; reading again opens what it needs."""
-        if self._pid == os.getpid():
-            _close_all(self._idle)
-            if self._pool is not None:
-                self._pool.shutdown()
-        self._start()
+        """Close all handles; reading again opens what it needs."""
+        self._handles.close()
 
     def reserve(self, files: int) -> None:
-        """Keep enough handles open for two windows of so many files, within the system's limit.
-
-        Args:
-            files: Number of files that one window needs.
-        """
-        if self._pid != os.getpid():
-            self._start()
-        self._capacity = min(max(self.least_open, 2 * files, self._capacity), _open_files_limit())
-
-    def map(self, function: Callable[[int], None], count: int) -> None:
-        """Call *function* with 0 ... *count* - 1, on as many threads as this process may use.
-
-        GDAL releases the interpreter while it decodes, so threads read at once. A
-        DataLoader's worker takes its share of the cores only.
-
-        Args:
-            function: Called once per number, from any thread.
-            count: How many calls.
-        """
-        if self._pid != os.getpid():
-            self._start()
-        threads = min(_threads(), count)
-        if threads < 2:
-            for i in range(count):
-                function(i)
-            return
-        if self._pool is None or self._threads < threads:
-            self._threads = threads
-            self._pool = ThreadPoolExecutor(threads, thread_name_prefix='raster-reader')
-
-        def run(first: int) -> None:
-            for i in range(first, count, threads):
-                function(i)
-
-        # One task per thread: handing over each frame costs as much as reading a small one.
-        for done in [self._pool.submit(run, first) for first in range(threads)]:
-            done.result()
-
-    @contextmanager
-    def _lend(self, path: str) -> Iterator[_Handle]:
-        """An open handle of *path* that nobody else uses meanwhile."""
-        with self._lock:
-            handle = self._idle.pop(path, None)
-        if handle is None:
-            handle = _Handle(path, self.nodata, self.default_nodata)
-        try:
-            yield handle
-        except BaseException:
-            handle.source.close()
-            raise
-        surplus = []
-        with self._lock:
-            if self.cache and path not in self._idle:
-                self._idle[path] = handle
-            else:
-                surplus.append(handle)
-            while len(self._idle) > self._capacity:
-                surplus.append(self._idle.popitem(last=False)[1])
-        for old in surplus:
-            old.source.close()
+        """Keep enough handles open for windows of so many files."""
+        self._handles.reserve(files)
 
     def read(
         self,
-        path: str,
+        scene: Scene,
         indexes: Sequence[int],
         grid: Grid,
         *,
         resampling: Resampling = Resampling.nearest,
+        out: NDArray[Any] | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read some bands of one raster onto *grid*.
 
         Where CRS and pixel size agree the pixels are copied as they are, moved by less than
-        half a pixel if the grids are shifted; elsewhere they are warped.
+        half a pixel if the grids are shifted; elsewhere they are warped. Pixels of images that
+        are twice as large as the raster's or more come from its overviews, if it has any;
+        classes, which are read by the nearest pixel, never do.
 
         Args:
-            path: Raster to read.
+            scene: Raster to read.
             indexes: Numbers of the bands, from 1.
             grid: Pixels wanted; they may lie outside the raster.
             resampling: Method, used where the raster must be warped only.
+            out: Array ``(C, H, W)`` to read into, of a type that holds the raster's.
 
         Returns:
-            Values ``(C, H, W)`` in the raster's own type, and ``(H, W)`` bool, True where all
-            bands were observed: inside the raster, finite, not nodata, not masked out.
+            Values ``(C, H, W)``, which are *out* if it was given, and ``(H, W)`` bool, True
+            where all bands were observed: inside the raster, finite, not nodata, not masked
+            out, written at all. Other values are undefined.
 
         Raises:
-            OSError: If the raster cannot be opened or read; the message names it.
+            OSError: If the raster cannot be opened or read, or is not the one that was
+                indexed; the message names it.
         """
-        if self._pid != os.getpid():
-            self._start()
-        try:
-            with self._lend(path) as handle:
-                offset = grid.offset_in(handle.transform) if handle.crs == grid.crs else None
-                if offset is None:
-                    return _warp(handle, indexes, grid, resampling)
-                # Half a pixel is rounded towards the same side for every file of a grid.
-                column, row = (int(np.floor(value + 0.5)) for value in offset)
-                return _copy(handle, indexes, grid, column, row)
-        except RasterioError as error:
-            # rasterio's own message only points to its cause.
-            raise OSError(
-                f"'{path}' cannot be read ({error.__cause__ or error}): it may be truncated. Fetch "
-                'or write it again, remove it, or leave its pixels unobserved with '
-                "unreadable='skip'."
-            ) from error
+        for pause in (*_PAUSES, None):
+            before = file_signature(scene.path)
+            try:
+                data, observed = self._read_once(scene, indexes, grid, resampling, out)
+            except (RasterioError, _ChangedError) as error:
+                reason = error.__cause__ or error  # rasterio's own message only points to it
+                self._factors.pop(scene.path, None)
+                # A local file that nobody writes to stays as broken as it is.
+                still = before is not None and file_signature(scene.path) == before
+                if pause is None or (still and not isinstance(error, _ChangedError)):
+                    raise OSError(
+                        f"'{scene.path}' cannot be read ({reason}): it may be truncated, or be "
+                        'written at this moment. Fetch or write it again, remove it, or leave its '
+                        "pixels unobserved with unreadable='skip'."
+                    ) from error
+                time.sleep(pause)
+            else:
+                return data, observed
+        raise AssertionError  # the last round returns or raises
+
+    def _read_once(
+        self,
+        scene: Scene,
+        indexes: Sequence[int],
+        grid: Grid,
+        resampling: Resampling,
+        out: NDArray[Any] | None,
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read what one state of the file holds."""
+        level = self._overview(scene, grid) if resampling != Resampling.nearest else None
+        with self._handles.lend(scene.path, level) as handle:
+            if handle.scene is not scene:
+                _require_same(scene, handle, level)
+                handle.scene = scene
+            data, observed = _read(handle, indexes, grid, resampling, out)
+            if is_changed(scene.path, handle.signature):
+                raise _ChangedError('it changed while it was read')
+        return data, observed
+
+    def _overview(self, scene: Scene, grid: Grid) -> int | None:
+        """Number of the coarsest overview that is as fine as *grid*, None for the raster."""
+        if scene.crs != grid.crs:
+            return None
+        most = min(grid.xres / scene.res[0], grid.yres / scene.res[1]) * (1 + TOLERANCE)
+        if most < 2:
+            return None
+        if scene.path not in self._factors:
+            with self._handles.lend(scene.path) as handle:
+                self._factors[scene.path] = handle.factors
+        fine = [i for i, factor in enumerate(self._factors[scene.path]) if factor <= most]
+        return fine[-1] if fine else None
 
 
-def _close_all(handles: OrderedDict[str, _Handle]) -> None:
-    """Close all *handles* and forget them."""
-    while handles:
-        handles.popitem()[1].source.close()
+def _require_same(scene: Scene, handle: Handle, level: int | None) -> None:
+    """Refuse a raster on another grid, or with other bands, than when it was indexed."""
+    types = tuple(
+        handle.dtypes[index - 1] for index in scene.indexes if index <= len(handle.dtypes)
+    )
+    left, bottom, right, top = handle.source.bounds
+    bounds = (min(left, right), min(bottom, top), max(left, right), max(bottom, top))
+    size = (scene.height, scene.width) if level is None else handle.shape
+    if (size, scene.bounds, scene.dtypes, scene.crs) == (handle.shape, bounds, types, handle.crs):
+        return
+    raise OSError(
+        f"'{scene.path}' is not the raster that it was when the series was opened: it had "
+        f'{scene.height} x {scene.width} pixels of {scene.dtypes} within {scene.bounds}, and has '
+        f'{handle.shape[0]} x {handle.shape[1]} of {types} within {bounds}. Open the series again.'
+    )
+
+
+def _read(
+    handle: Handle,
+    indexes: Sequence[int],
+    grid: Grid,
+    resampling: Resampling,
+    out: NDArray[Any] | None,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Copy or warp, as the grids demand."""
+    offset = grid.offset_in(handle.transform) if handle.crs == grid.crs else None
+    if offset is None:
+        return _warp(handle, indexes, grid, resampling, out)
+    # Half a pixel is rounded towards the same side for every file of a grid.
+    column, row = (int(np.floor(value + 0.5)) for value in offset)
+    return _copy(handle, indexes, grid, column, row, out)
 
 
 def _copy(
-    handle: _Handle, indexes: Sequence[int], grid: Grid, column: int, row: int
+    handle: Handle,
+    indexes: Sequence[int],
+    grid: Grid,
+    column: int,
+    row: int,
+    out: NDArray[Any] | None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read pixel by pixel, from *column* and *row* on."""
     source = handle.source
     left, top = max(column, 0), max(row, 0)
-    right = min(column + grid.width, source.width)
-    bottom = min(row + grid.height, source.height)
-    shape = (grid.height, grid.width)
+    right = min(column + grid.width, handle.shape[1])
+    bottom = min(row + grid.height, handle.shape[0])
+    shape = (len(indexes), grid.height, grid.width)
     if right <= left or bottom <= top:
-        empty = np.zeros((len(indexes), *shape), source.dtypes[indexes[0] - 1])
-        return empty, np.zeros(shape, bool)
+        data = np.zeros(shape, handle.dtypes[indexes[0] - 1]) if out is None else out
+        return data, np.zeros(shape[1:], bool)
     window = Window(left, top, right - left, bottom - top)
-    data = source.read(list(indexes), window=window)
+    whole = (bottom - top, right - left) == shape[1:]
+    direct = whole and out is not None and out.dtype == handle.dtypes[indexes[0] - 1]
+    data = source.read(list(indexes), window=window, out=out if direct else None)
     observed = _observed(data, [handle.nodata[index - 1] for index in indexes])
     if handle.alpha is not None:
         observed &= source.read(handle.alpha, window=window) > 0
     elif handle.masked:
         observed &= source.dataset_mask(window=window) > 0
-    if data.shape[1:] == shape:
+    elif handle.sparse:
+        _leave_out_unwritten(observed, data, handle, indexes, window)
+    if whole and (direct or out is None):
         return data, observed
     rows, columns = slice(top - row, bottom - row), slice(left - column, right - column)
-    padded = np.zeros((len(indexes), *shape), data.dtype)
+    padded = np.zeros(shape, data.dtype) if out is None else out
     padded[:, rows, columns] = data
-    inside = np.zeros(shape, bool)
+    inside = np.zeros(shape[1:], bool)
     inside[rows, columns] = observed
     return padded, inside
 
 
+def _leave_out_unwritten(
+    observed: NDArray[np.bool_],
+    data: NDArray[Any],
+    handle: Handle,
+    indexes: Sequence[int],
+    window: Window,
+) -> None:
+    """Take blocks that were never written out of *observed* ``(H, W)``, in place.
+
+    GDAL reads them as zeros. A program that was stopped while it wrote leaves such files
+    behind; without a nodata value nothing else tells these zeros from measured ones.
+    """
+    if data.any(axis=0).all():
+        return
+    height, width = handle.source.block_shapes[0]
+    left, top = int(window.col_off), int(window.row_off)
+    right, bottom = left + data.shape[2], top + data.shape[1]
+    for y in range(top // height, -(-bottom // height)):
+        for x in range(left // width, -(-right // width)):
+            name = f'BLOCK_OFFSET_{x}_{y}'
+            if any(handle.source.get_tag_item(name, 'TIFF', bidx=i) is None for i in indexes):
+                rows = slice(max(y * height - top, 0), (y + 1) * height - top)
+                observed[rows, max(x * width - left, 0) : (x + 1) * width - left] = False
+
+
 def _warp(
-    handle: _Handle, indexes: Sequence[int], grid: Grid, resampling: Resampling
+    handle: Handle,
+    indexes: Sequence[int],
+    grid: Grid,
+    resampling: Resampling,
+    out: NDArray[Any] | None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read through a warp onto exactly *grid*."""
     nodata = handle.nodata[indexes[0] - 1]
@@ -272,7 +266,10 @@ def _warp(
         if nodata is None or handle.alpha is not None:
             # Not vrt.dataset_mask(): it calls all pixels valid, whatever the alpha band says.
             observed &= vrt.read(handle.alpha or vrt.count) > 0
+    if out is None:
         return data, observed
+    out[:] = data
+    return out, observed
 
 
 def _observed(data: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
@@ -290,21 +287,3 @@ def _observed(data: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.
     if inexact:
         missing |= ~np.isfinite(data).all(axis=0)
     return ~missing
-
-
-def _threads() -> int:
-    """Threads this process may read with: its share of the cores, four at most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    worker = torch.utils.data.get_worker_info()
-    share = (cores or 1) // (worker.num_workers if worker else 1)
-    return min(4, max(1, share))
-
-
-def _open_files_limit() -> int:
-    """Handles that may stay open: half of what the system allows this process."""
-    try:
-        import resource
-    except ImportError:  # Windows counts otherwise
-        return 2048
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return 65536 if soft == resource.RLIM_INFINITY else max(soft // 2, 16)

@@ -4,8 +4,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pyproj import CRS
 from torchgeo.datasets.utils import Path, Sample
 
@@ -180,12 +178,9 @@ class Sentinel2TimeSeries(RasterTimeSeries):
         """The ten bands of 10 and 20 m, as far as the files hold them."""
         return tuple(band for band in _BY_COUNT[10] if band in all_bands) or all_bands
 
-    def _calibrate(self, image: NDArray[np.float32], path: str) -> None:
-        """Reflectance of ``(C, H, W)`` DN, in place."""
-        offset = self.offset
-        if isinstance(offset, str):
-            baseline = _BASELINE.findall(path)
-            offset = -1000.0 if baseline and int(baseline[-1]) >= 400 else 0.0
-        if offset:
-            image += offset
-        image *= np.float32(self.scale)
+    def _offset(self, path: str) -> float:
+        """DN that the processing baseline of a product asks to be added."""
+        if not isinstance(self.offset, str):
+            return self.offset
+        baseline = _BASELINE.findall(path)
+        return -1000.0 if baseline and int(baseline[-1]) >= 400 else 0.0

@@ -5,33 +5,28 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from geopandas import GeoDataFrame
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pyproj import CRS
-from rasterio.crs import CRS as RasterCRS
-from torchgeo.datasets import GeoDataset, IntersectionDataset, RasterDataset, UnionDataset
-from torchgeo.datasets.utils import GeoSlice, Path, Sample
+from torchgeo.datasets import RasterDataset
+from torchgeo.datasets.utils import Path, Sample
 
-from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
 from .acquisitions import group_products, product_index
-from .catalogue import Product, catalogue
+from .catalogue import catalogue
 from .clouds import CloudMasks
-from .combine import LabelledTimeSeries, TimeSeriesUnion, is_labels, is_series
-from .filenames import utc
 from .files import list_rasters
-from .footprints import common_crs, finest, meets, snapped, to_pyproj
-from .frames import FrameReader
+from .footprints import common_crs, finest, snapped, to_pyproj
+from .frames import Frames
 from .grid import Grid, pixel_size
-from .plotting import plot_series
+from .mosaics import MosaicReader
 from .reading import RasterReader
 from .scenes import Scene, scan
+from .series import TimeSeries
 
 __all__ = ['RasterTimeSeries']
 
 
-class RasterTimeSeries(RasterDataset):
+class RasterTimeSeries(TimeSeries, RasterDataset):
     """Image time series from a folder of dated rasters.
 
     A sample holds one frame per acquisition, in the order of time, with its date and a mask
@@ -48,10 +43,8 @@ class RasterTimeSeries(RasterDataset):
     The samplers, splitters and operators of TorchGeo work on it: ``series & labels`` joins
     labels by place, whatever their date; ``series | other`` merges in the order of time.
 
-    A sample holds ``image`` ``(T, C, H, W)`` float32, ``acquisition_times`` ``(T,)`` int64
-    (seconds since 1970 UTC), ``valid`` ``(T,)`` bool, ``length`` ``()`` int64, ``mask_clear``
-    ``(T, H, W)`` bool, ``bounds`` ``(9,)`` and ``transform`` ``(9,)`` float64; see
-    :mod:`torchgeo_sits.keys`.
+    Files that are replaced, truncated or deleted while a series is open give the right pixels
+    or an error that names them, never others.
     """
 
     #: Regular expression for the names; this one means that the common names are recognised.
@@ -60,9 +53,10 @@ class RasterTimeSeries(RasterDataset):
     #: Value that means no data in files that do not say, unless ``nodata`` is given.
     default_nodata: float | None = None
 
-    _index: GeoDataFrame
-    #: The intervals of ``_index`` when it was last held against the acquisitions.
-    _checked: pd.Index | None
+    bands: tuple[str, ...]
+
+    #: Factor on the stored values.
+    scale: float = 1.0
 
     def __init__(
         self,
@@ -138,7 +132,6 @@ class RasterTimeSeries(RasterDataset):
         self.nodata = self.nodata if nodata is None else nodata
         self.filename_regex = filename_regex or self.filename_regex
         self.date_format = date_format or self.date_format
-        self._crs_made: tuple[CRS, RasterCRS] | None = None
 
         masks = [] if cloud_paths is None else list_rasters(cloud_paths, option='cloud_paths')
         images = [path for path in self.files if path not in set(masks)]
@@ -161,11 +154,12 @@ class RasterTimeSeries(RasterDataset):
             target=target,
             crs=to_pyproj(target) if crs is None else CRS.from_user_input(crs),
         )
-        self._frames = FrameReader(
+        self._mosaics = MosaicReader(
             self.bands,
             RasterReader(nodata=self.nodata, default_nodata=self.default_nodata, cache=cache),
             clouds=self._cloud_masks(masks, clear_values),
-            calibrate=self._calibrate,
+            dtype=np.result_type(*{dtype for scene in scenes for dtype in scene.dtypes}),
+            offset=self._offset,
             unreadable=unreadable,
         )
 
@@ -207,34 +201,22 @@ class RasterTimeSeries(RasterDataset):
         """All rasters under ``paths`` whose names fit ``filename_glob``, sorted."""
         return list_rasters(self.paths, self.filename_glob)
 
+    def _instants(self, index: GeoDataFrame) -> pd.DatetimeIndex:
+        """When the products of an index were acquired."""
+        return pd.DatetimeIndex([self._products[path].name.time for path in index.filepath])
+
     @property
-    def index(self) -> GeoDataFrame:
-        """One row per product: its interval as index, ``filepath`` and footprint.
-
-        A splitter of TorchGeo that cuts a day in two leaves the row in both parts. It stays
-        in the part with the instant of the acquisition only, so that parts share no frame.
-        """
-        frame = self._index
-        if frame.index is not self._checked:
-            if 'filepath' not in frame:  # lost by random_grid_cell_assignment of TorchGeo 0.10
-                frame = frame.rename(columns={0: 'filepath'})[['filepath', 'geometry']]
-            times = pd.DatetimeIndex([self._products[path].name.time for path in frame.filepath])
-            holds = (frame.index.left <= times) & (times <= frame.index.right)
-            self._index = frame if holds.all() else frame[holds]
-            self._checked = self._index.index
-        return self._index
-
-    @index.setter
-    def index(self, index: GeoDataFrame) -> None:
-        self._index = index
-        self._checked = None
-
-    def _raster_crs(self) -> RasterCRS:
-        """The CRS as rasterio holds it, made anew only when it was set to another."""
-        crs = self._index.crs
-        if self._crs_made is None or self._crs_made[0] is not crs:
-            self._crs_made = (crs, RasterCRS.from_user_input(crs))
-        return self._crs_made[1]
+    def block_grid(self) -> Grid:
+        """One block of the first file in the CRS of the samples: what is decoded at once."""
+        scenes = (p.scenes[0] for p in self._products.values())
+        crs = self._raster_crs()
+        scene = next((scene for scene in scenes if scene.crs == crs), None)
+        if scene is None:  # all are warped, so that no block of pixels is any file's own
+            xmin, _, _, ymax = self.index.total_bounds
+            return Grid(xmin, ymax, *self.res, 256, 256, crs)
+        rows, columns = scene.block
+        size = round(columns * scene.res[0] / self.res[0]), round(rows * scene.res[1] / self.res[1])
+        return Grid(scene.bounds[0], scene.bounds[3], *self.res, *size, crs)
 
     def _band_name(self, name: str) -> str:
         """Spelling of a band found in a file; subclasses know their sensor."""
@@ -249,103 +231,30 @@ class RasterTimeSeries(RasterDataset):
         """Bands to read where the user names none."""
         return all_bands
 
-    def _calibrate(self, image: NDArray[np.float32], path: str) -> None:
-        """Turn the stored values ``(C, H, W)`` of a file into those of a sample, in place."""
+    def _offset(self, path: str) -> float:
+        """What is to be added to the stored values of a file before they are scaled."""
+        return 0.0
 
-    def __getitem__(self, index: GeoSlice) -> Sample:
-        """Read the series of a window.
-
-        Args:
-            index: ``[xmin:xmax:xres, ymin:ymax:yres, tmin:tmax:step]``; parts may be left
-                out. Times without a zone are UTC, tmax is excluded unless it equals tmin, and
-                *step* takes every so many acquisitions.
-
-        Returns:
-            The sample, see the class.
-
-        Raises:
-            IndexError: If there is no acquisition in the window.
-            ValueError: If the window is smaller than half a pixel.
-            OSError: If a file cannot be read and ``unreadable`` is ``'raise'``.
-        """
-        x, y, t = self._disambiguate_slice(index)
-        start, stop = utc(t.start), utc(t.stop)
-        width, height = round((x.stop - x.start) / x.step), round((y.stop - y.start) / y.step)
-        if width < 1 or height < 1:
-            raise ValueError(f'the window x={x}, y={y} is less than a pixel of {x.step} x {y.step}')
-        grid = Grid(x.start, y.stop, x.step, y.step, width, height, self._raster_crs())
-        acquisitions = self._acquisitions(grid, start, stop)[:: t.step or 1]
-        if not acquisitions:
-            raise IndexError(
-                f'no acquisition in the window x={x}, y={y}, t={t}: the data set spans '
-                f'{self.bounds}'
-            )
-        grid = snapped(grid, [scene for a in acquisitions for p in a for scene in p.scenes])
-        image, clear = self._frames.read(acquisitions, grid)
-        firsts = [min(product.name.time for product in a) for a in acquisitions]
-        times = np.array([int(first.timestamp()) for first in firsts], np.int64)
-
-        if self.min_clear > 0:
-            shares = clear.mean(axis=(1, 2))
-            kept = np.flatnonzero(shares >= self.min_clear)
-            kept = kept if len(kept) else shares.argmax(keepdims=True)
-            image, clear, times = image[kept], clear[kept], times[kept]
-
-        left, bottom, right, top = grid.bounds
-        if (grid.left, grid.top) == (x.start, y.stop):
-            right, bottom = x.stop, y.start  # exactly as asked for
-        place = [left, right, x.step, bottom, top, y.step]
-        span = [start.timestamp(), stop.timestamp(), float(t.step or 1)]
-        sample: Sample = {
-            IMAGE: torch.from_numpy(image),
-            ACQUISITION_TIMES: torch.from_numpy(times),
-            VALID: torch.ones(len(times), dtype=torch.bool),
-            LENGTH: torch.tensor(len(times)),
-            MASK_CLEAR: torch.from_numpy(clear),
-            BOUNDS: torch.tensor(place + span, dtype=torch.float64),
-            TRANSFORM: torch.tensor(tuple(grid.transform), dtype=torch.float64),
-        }
-        return sample if self.transforms is None else self.transforms(sample)
-
-    def _acquisitions(
-        self, grid: Grid, start: pd.Timestamp, stop: pd.Timestamp
-    ) -> list[list[Product]]:
-        """Products of each acquisition in a window, in the order of time and then of name."""
-        index = self.index
-        intervals = index.index
-        near = (intervals.left <= stop) & (intervals.right >= start)
-        near &= meets(index.geometry, grid)
-        paths = dict.fromkeys(index['filepath'].to_numpy()[near])  # a splitter may repeat rows
-        products = [self._products[path] for path in paths]
-        if start < stop:
-            # An instant stands for all that it may mean; a span ends before its end.
-            products = [p for p in products if start <= p.name.time < stop]
-        return group_products(products, self.group_by)
+    def _read(self, rows: NDArray[np.intp], grid: Grid, step: int) -> Frames | None:
+        """Frames of the products of some rows, one for each acquisition."""
+        # A splitter may repeat rows.
+        paths = dict.fromkeys(self.index['filepath'].to_numpy()[rows])
+        found = group_products([self._products[path] for path in paths], self.group_by)[::step]
+        if not found:
+            return None
+        grid = snapped(grid, [scene for a in found for product in a for scene in product.scenes])
+        values, observed, clear, offset = self._mosaics.read(found, grid)
+        firsts = [min(product.name.time for product in a) for a in found]
+        return Frames(
+            values=values,
+            clear=clear,
+            times=np.array([int(first.timestamp()) for first in firsts], np.int64),
+            grid=grid,
+            observed=observed if offset.any() else None,
+            offset=offset if offset.any() else None,
+            scale=self.scale,
+        )
 
     def close(self) -> None:
         """Close all open files; the next sample opens what it needs."""
-        self._frames.close()
-
-    def __and__(self, other: GeoDataset) -> IntersectionDataset:
-        """Join with labels by place whatever their date, or with images as TorchGeo does."""
-        if is_labels(other):
-            return LabelledTimeSeries(self, other)
-        return super().__and__(other)
-
-    def __or__(self, other: GeoDataset) -> UnionDataset:
-        """Merge with another series in the order of time."""
-        if is_series(other):
-            return TimeSeriesUnion(self, other, group_by=self.group_by)
-        return super().__or__(other)
-
-    def plot(self, sample: Sample, *, columns: int = 8) -> Figure:
-        """Draw the frames of a sample, in true colour where the bands are known.
-
-        Args:
-            sample: What :meth:`__getitem__` returned.
-            columns: Frames in a row.
-
-        Returns:
-            The figure.
-        """
-        return plot_series(sample, self.bands, columns=columns)
+        self._mosaics.close()
