@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 import shapely
 from geopandas import GeoDataFrame
@@ -12,9 +13,9 @@ from rasterio.crs import CRS as RasterCRS
 
 from .catalogue import Product
 from .filenames import RasterName
-from .footprints import footprint
+from .footprints import extents
 
-__all__ = ['acquisition_interval', 'group_products', 'product_index']
+__all__ = ['acquisition_intervals', 'group_products', 'product_index']
 
 
 def product_index(
@@ -35,14 +36,18 @@ def product_index(
     Returns:
         ``filepath`` of the first file and the footprint that all files share, by interval.
     """
-    intervals = [acquisition_interval(product.name, group_by) for product in products]
+    scenes = [scene for product in products for scene in product.scenes]
+    counts = [len(product.scenes) for product in products]
+    starts = np.cumsum([0, *counts[:-1]])
+    bounds = extents(scenes, target)
+    low = np.maximum.reduceat(bounds[:, :2], starts)
+    high = np.minimum.reduceat(bounds[:, 2:], starts)
+    shared = shapely.box(*low.T, *high.T)
+    shared[(low >= high).any(axis=1)] = shapely.Polygon()
     return GeoDataFrame(
         {'filepath': [product.scenes[0].path for product in products]},
-        index=pd.IntervalIndex.from_tuples(intervals, closed='both', name='datetime'),
-        geometry=[
-            shapely.intersection_all([footprint(s, target) for s in product.scenes])
-            for product in products
-        ],
+        index=acquisition_intervals([product.name for product in products], group_by),
+        geometry=shared,
         crs=crs,
     )
 
@@ -68,20 +73,23 @@ def group_products(
     return [list(group) for _, group in groupby(ordered, key)]
 
 
-def acquisition_interval(
-    name: RasterName, group_by: Literal['day', 'time']
-) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """First and last instant of the acquisition that a name belongs to, for an index.
+def acquisition_intervals(
+    names: Sequence[RasterName], group_by: Literal['day', 'time']
+) -> pd.IntervalIndex:
+    """First and last instant of the acquisitions that names belong to, for an index.
 
     Args:
-        name: What the file name says.
+        names: What the file names say.
         group_by: Whether all files of a UTC day are one acquisition, or those of one instant.
 
     Returns:
         Both ends, closed. Under ``'day'`` whole days, so that whoever takes an interval of
         the index for a window gets all tiles of that day.
     """
-    if group_by == 'time':
-        return name.time, name.stop
-    day = pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
-    return name.time.normalize(), max(name.time.normalize() + day, name.stop)
+    first = pd.DatetimeIndex([name.time for name in names])
+    last = pd.DatetimeIndex([name.stop for name in names])
+    if group_by == 'day':
+        first = first.normalize()
+        end = first + (pd.Timedelta(days=1) - pd.Timedelta(microseconds=1))
+        last = last.where(last > end, end)
+    return pd.IntervalIndex.from_arrays(first, last, closed='both', name='datetime')

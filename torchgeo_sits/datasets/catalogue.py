@@ -61,7 +61,8 @@ def catalogue(
     if separate and len(separate) < len(scenes):
         spectral = [s for s in separate if not _is_ancillary(s)]
         if spectral:
-            others = [s for s in scenes if s not in separate and not _is_ancillary(s)]
+            bands_of_products = {s.path for s in separate}
+            others = [s for s in scenes if s.path not in bands_of_products and not _is_ancillary(s)]
             if others:
                 raise ValueError(
                     f"'{spectral[0].path}' holds the band {spectral[0].name.band} of a product, "

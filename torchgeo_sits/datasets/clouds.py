@@ -7,11 +7,12 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import shapely
 from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 
 from .footprint_tree import FootprintTree
-from .footprints import footprint, to_pyproj
+from .footprints import extents, to_pyproj
 from .grid import Grid
 from .reading import RasterReader
 from .scenes import Scene, list_examples
@@ -54,7 +55,7 @@ class CloudMasks:
             self._by_time[scene.name.time if exact else scene.name.time.normalize()].append(i)
         self._scenes = list(scenes)
         crs = scenes[0].crs
-        self._footprints = GeoSeries([footprint(s, crs) for s in scenes], crs=to_pyproj(crs))
+        self._footprints = GeoSeries(shapely.box(*extents(scenes, crs).T), crs=to_pyproj(crs))
         self._crs = crs
         self._tree: FootprintTree | None = None
         acquisitions = sorted(set(times))

@@ -15,9 +15,10 @@ from rasterio.transform import from_origin
 from rasterio.warp import calculate_default_transform, transform_bounds
 
 from .grid import TOLERANCE, Grid
+from .headers import Bounds
 from .scenes import Scene, list_examples
 
-__all__ = ['common_crs', 'finest', 'footprint', 'meets', 'snapped', 'to_pyproj']
+__all__ = ['common_crs', 'extents', 'finest', 'meets', 'snapped', 'to_pyproj']
 
 
 def to_pyproj(crs: RasterCRS) -> CRS:
@@ -25,10 +26,19 @@ def to_pyproj(crs: RasterCRS) -> CRS:
     return CRS.from_wkt(crs.to_wkt(version='WKT2_2019'))
 
 
-def footprint(scene: Scene, crs: RasterCRS) -> shapely.Polygon:
-    """Extent of a raster as a box, in units of *crs*."""
-    bounds = scene.bounds if scene.crs == crs else transform_bounds(scene.crs, crs, *scene.bounds)
-    return shapely.box(*bounds)
+def extents(scenes: Sequence[Scene], crs: RasterCRS) -> NDArray[np.float64]:
+    """``(N, 4)`` west, south, east and north of N rasters, in units of *crs*."""
+    warped: dict[tuple[RasterCRS, Bounds], Bounds] = {}  # a tile has the same in all its files
+    bounds = []
+    for scene in scenes:
+        if scene.crs == crs:
+            bounds.append(scene.bounds)
+            continue
+        place = scene.crs, scene.bounds
+        if place not in warped:
+            warped[place] = transform_bounds(scene.crs, crs, *scene.bounds)
+        bounds.append(warped[place])
+    return np.array(bounds)
 
 
 def common_crs(scenes: Sequence[Scene], crs: CRS | None) -> RasterCRS:

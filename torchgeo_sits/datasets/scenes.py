@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Literal
@@ -11,11 +10,12 @@ from rasterio.errors import RasterioError
 from torchgeo.datasets import DatasetNotFoundError
 
 from .filenames import KNOWN_NAMES, RasterName, parse_name
-from .headers import Header, read_header
+from .header_reading import read_headers
+from .headers import Header
 
 __all__ = ['RastersNotFoundError', 'Scene', 'list_examples', 'scan']
 
-#: Names of what a header holds, in the order in which a scene takes them.
+#: Names of all that a header holds.
 _FIELDS = tuple(field.name for field in fields(Header))
 
 
@@ -94,28 +94,21 @@ def scan(
             stacklevel=3,
         )
 
-    def header(item: tuple[str, RasterName]) -> Scene | RasterioError:
-        try:
-            path, name = item
-            header = read_header(path)
-            return Scene(**{field: getattr(header, field) for field in _FIELDS}, path=path, name=name)
-        except RasterioError as error:
-            return error
-
-    with ThreadPoolExecutor(4) as pool:  # opening waits for the disk or the network
-        results = list(pool.map(header, dated))
-    scenes = [result for result in results if isinstance(result, Scene)]
-    broken = [
-        path
-        for (path, _), result in zip(dated, results, strict=True)
-        if not isinstance(result, Scene)
-    ]
+    results = read_headers([path for path, _ in dated])
+    scenes: list[Scene] = []
+    errors: dict[str, RasterioError] = {}
+    for (path, name), header in zip(dated, results, strict=True):
+        if isinstance(header, Header):
+            said = {field: getattr(header, field) for field in _FIELDS}
+            scenes.append(Scene(path=path, name=name, **said))
+        else:
+            errors[path] = header
+    broken = list(errors)
     if broken and unreadable == 'raise':
-        error = next(result for result in results if not isinstance(result, Scene))
         raise OSError(
             f'{len(broken)} of {len(dated)} rasters cannot be opened: {list_examples(broken)} '
-            f'({error}). Fetch or write them again, remove them, or leave them out with '
-            "unreadable='skip'."
+            f'({errors[broken[0]]}). Fetch or write them again, remove them, or leave them out '
+            "with unreadable='skip'."
         )
     if broken:
         warnings.warn(

@@ -1,0 +1,190 @@
+"""Headers of large collections, kept between runs."""
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas as pd
+import platformdirs
+import shapely
+from geopandas import GeoDataFrame, GeoSeries
+from numpy.typing import NDArray
+from pyproj import CRS
+from pyproj.exceptions import CRSError, ProjError
+from rasterio.crs import CRS as RasterCRS
+from rasterio.transform import Affine
+
+from .file_stamps import Stamp, stamps
+from .headers import Header
+
+__all__ = ['HeaderCache']
+
+#: Part of the names of cache files: another one for another meaning of the columns.
+_VERSION = 1
+
+_TRANSFORM = ['a', 'b', 'c', 'd', 'e', 'f']
+_BOUNDS = ['west', 'south', 'east', 'north']
+_GRID = [*_TRANSFORM, 'width', 'height', *_BOUNDS, 'xres', 'yres', 'block_rows', 'block_columns']
+_HEADER = ['crs', 'bands', *_GRID]
+_COLUMNS = ['path', *Stamp._fields, *_HEADER, 'geometry']
+
+
+class HeaderCache:
+    """A GeoParquet file with the headers of the rasters below one folder.
+
+    One row per file: its path, what tells that it is unchanged, its grid in its own CRS, its
+    bands as JSON, and its extent in longitude and latitude, which any GIS draws. Rows count only
+    while a local file is as it was; what lies on a server is trusted. Options such as
+    ``filename_regex`` are not part of it, so all datasets below a folder share it.
+
+    It is kept in the folder that the environment variable ``TORCHGEO_SITS_CACHE`` names, else in
+    the user's folder for caches (``~/.cache/torchgeo_sits`` on Linux). It may be removed at any
+    time. Whatever is wrong with it is no error: then all headers are read. Processes that write
+    at once replace each other's file as a whole, and the last one stays.
+
+    Args:
+        files: The rasters.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self._keys = {path: _absolute(path) for path in files}
+        self._stamps = stamps(files)
+        self.place = _place(list(self._keys.values()))
+        self._frame: GeoDataFrame | None = None
+
+    def load(self) -> dict[str, Header]:
+        """The headers of the files that are as they were when they were read."""
+        try:
+            frame = geopandas.read_parquet(self.place, columns=_COLUMNS)
+            paths = frame['path'].tolist()
+            rows = list(zip(*(frame[name].tolist() for name in _HEADER), strict=True))
+            kept = map(Stamp, *(frame[name].tolist() for name in Stamp._fields))
+            row_of = {path: i for i, path in enumerate(paths)}
+            stamp_of = dict(zip(paths, kept, strict=True))
+            shared: dict[tuple[Any, ...], Header] = {}
+            crs: dict[str, RasterCRS] = {}
+            known = {}
+            for path, stamp in self._stamps.items():
+                key = self._keys[path]
+                if stamp_of.get(key) != stamp:
+                    continue
+                row = rows[row_of[key]]
+                if row not in shared:
+                    if row[0] not in crs:
+                        crs[row[0]] = RasterCRS.from_wkt(row[0])
+                    shared[row] = _header(crs[row[0]], *row[1:])
+                known[path] = shared[row]
+        except Exception:  # missing, cut off, of another make: what a cache holds is no matter
+            return {}
+        self._frame = frame
+        return known
+
+    def keep(self, headers: Mapping[str, Header]) -> None:
+        """Add headers that have been read since this object was made.
+
+        Args:
+            headers: Header of each file. Files that changed meanwhile, or so lately that the
+                next change might not show, are left out.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        now = time.time_ns()
+        after = stamps(headers)
+        settled = {
+            path: stamp
+            for path, stamp in self._stamps.items()
+            if path in headers and after.get(path) == stamp and stamp.settled(now)
+        }
+        if not settled:
+            return
+        new = _table([headers[path] for path in settled])
+        new.insert(0, 'path', [self._keys[path] for path in settled])
+        for name, values in zip(Stamp._fields, zip(*settled.values(), strict=True), strict=True):
+            new[name] = values
+        parts = [new[_COLUMNS]]
+        if self._frame is not None:
+            dropped = {self._keys[path] for path in headers}
+            parts.append(self._frame[[_stays(p, dropped) for p in self._frame['path']]])
+        _write(pd.concat(parts, ignore_index=True), self.place)
+
+
+def _absolute(path: str) -> str:
+    """The same path from whatever folder a program is started."""
+    return path if '://' in path or path.startswith('/vsi') else os.path.abspath(path)
+
+
+def _place(paths: Sequence[str]) -> Path:
+    """Where the headers of the files below one folder are kept."""
+    chosen = os.environ.get('TORCHGEO_SITS_CACHE')
+    folder = Path(chosen) if chosen else platformdirs.user_cache_path('torchgeo_sits', False)
+    try:
+        root = os.path.commonpath(paths)
+    except ValueError:  # on a disk and on a server: those have nothing in common
+        root = ''
+    digest = hashlib.sha256(root.encode(errors='surrogateescape')).hexdigest()[:20]
+    return folder / f'headers-v{_VERSION}-{digest}.parquet'
+
+
+def _stays(path: str, dropped: set[str]) -> bool:
+    """Whether an older row is kept: it is not replaced, and its file may still be there."""
+    if path in dropped:
+        return False
+    return '://' in path or path.startswith('/vsi') or os.path.exists(path)
+
+
+def _header(crs: RasterCRS, bands: str, *grid: float) -> Header:
+    """A header from the values of a row."""
+    band = json.loads(bands)
+    return Header(
+        crs=crs,
+        transform=Affine(*grid[:6]),
+        width=int(grid[6]),
+        height=int(grid[7]),
+        bounds=(grid[8], grid[9], grid[10], grid[11]),
+        res=(grid[12], grid[13]),
+        block=(int(grid[14]), int(grid[15])),
+        indexes=tuple(band['indexes']),
+        descriptions=tuple(band['descriptions']),
+        dtypes=tuple(band['dtypes']),
+        nodata=tuple(band['nodata']),
+    )
+
+
+def _table(headers: Sequence[Header]) -> GeoDataFrame:
+    """One row per header, without the path and the stamp."""
+    grid: NDArray[np.float64] = np.array(
+        [(*h.transform[:6], h.width, h.height, *h.bounds, *h.res, *h.block) for h in headers]
+    )
+    wkt = pd.Series([h.crs.to_wkt() for h in headers])
+    bands = [
+        json.dumps({k: getattr(h, k) for k in ('indexes', 'descriptions', 'dtypes', 'nodata')})
+        for h in headers
+    ]
+    frame = pd.DataFrame({'crs': wkt, 'bands': bands} | dict(zip(_GRID, grid.T, strict=True)))
+    extent = np.full(len(frame), None, object)
+    for text, rows in frame.groupby('crs').indices.items():
+        boxes = shapely.box(*frame[_BOUNDS].to_numpy()[rows].T)
+        try:
+            extent[rows] = GeoSeries(boxes, crs=CRS.from_wkt(text)).to_crs('EPSG:4326').values
+        except (CRSError, ProjError):  # not on the Earth, or its corners are not
+            continue
+    return GeoDataFrame(frame, geometry=extent, crs='EPSG:4326')
+
+
+def _write(frame: GeoDataFrame, place: Path) -> None:
+    """Replace the file as a whole, so that nobody ever reads a part of it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = place.with_name(f'{place.stem}-{uuid.uuid4().hex}.tmp')
+    try:
+        frame.to_parquet(draft, index=False)
+        os.replace(draft, place)
+    finally:
+        draft.unlink(missing_ok=True)
