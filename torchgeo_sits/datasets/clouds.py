@@ -73,8 +73,7 @@ class CloudMasks:
                 UserWarning,
                 stacklevel=3,
             )
-        covered = self._footprints.to_crs(images.crs).union_all()
-        if not (images.geometry.intersection(covered).area > 0).any():
+        if not _overlap(self._footprints.drop_duplicates().to_crs(images.crs), images.geometry):
             raise ValueError(
                 f"none of {len(scenes)} cloud masks, such as '{scenes[0].path}', lies where the "
                 f"images do, such as '{images.filepath.iloc[0]}': give the masks of these images "
@@ -136,3 +135,13 @@ class CloudMasks:
             if not left.any():
                 break
         return clear
+
+
+def _overlap(masks: GeoSeries, images: GeoSeries) -> bool:
+    """Whether any of *masks* shares an area with any of *images*, in the same CRS."""
+    tree = shapely.STRtree(images.values)
+    for mask in masks:
+        near = tree.geometries[tree.query(mask)]
+        if (shapely.area(shapely.intersection(near, mask)) > 0).any():
+            return True
+    return False
