@@ -25,8 +25,8 @@ class Stamp(NamedTuple):
     Attributes:
         size: Bytes, -1 for a file on a server.
         mtime_ns: Last change of the content, nanoseconds since 1970; as the writer may set it.
-        ctime_ns: Last change of the file in any way, nanoseconds since 1970 (on Windows its
-            creation): also tells a file that was put in place with the time of another.
+        ctime_ns: Last change of the file or a companion in any way, nanoseconds since 1970 (on
+            Windows its creation): tells a file that was put in place with the time of another.
         companions: The same of the files beside it that belong to its header, as text.
     """
 
@@ -36,7 +36,7 @@ class Stamp(NamedTuple):
     companions: str
 
     def settled(self, now_ns: int) -> bool:
-        """Whether later changes will show: file systems count time in steps of up to 2 s."""
+        """Whether changes after *now_ns* will show: clocks of file systems tick up to 2 s."""
         return max(self.mtime_ns, self.ctime_ns) < now_ns - 3_000_000_000
 
 

@@ -55,6 +55,8 @@ class HeaderCache:
 
     def __init__(self, files: Sequence[str]) -> None:
         self._keys = {path: _absolute(path) for path in files}
+        # Before anything is read: what changes from here on has another stamp next time.
+        self._now = time.time_ns()
         self._stamps = stamps(files)
         self.place = _place(list(self._keys.values()))
         self._frame: GeoDataFrame | None = None
@@ -90,18 +92,16 @@ class HeaderCache:
         """Add headers that have been read since this object was made.
 
         Args:
-            headers: Header of each file. Files that changed meanwhile, or so lately that the
-                next change might not show, are left out.
+            headers: Header of each file. Files that had changed so lately that another change
+                might not show are left out.
 
         Raises:
             OSError: If the file cannot be written.
         """
-        now = time.time_ns()
-        after = stamps(headers)
         settled = {
             path: stamp
             for path, stamp in self._stamps.items()
-            if path in headers and after.get(path) == stamp and stamp.settled(now)
+            if path in headers and stamp.settled(self._now)
         }
         if not settled:
             return
