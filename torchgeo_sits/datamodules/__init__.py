@@ -1,6 +1,7 @@
 """Data modules: data sets, samplers and transforms, joined for Lightning."""
 
+from .loader import ResumableLoader
 from .synthetic import SyntheticSITSDataModule
 from .timeseries import SITSDataModule
 
-__all__ = ['SITSDataModule', 'SyntheticSITSDataModule']
+__all__ = ['ResumableLoader', 'SITSDataModule', 'SyntheticSITSDataModule']

@@ -7,6 +7,7 @@ from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset
 
 from ..datasets import RasterTimeSeries
+from ..samplers.footprints import join_footprints
 from .labels import Labels
 from .splits import split_space, split_time
 
@@ -45,7 +46,7 @@ class Parts(NamedTuple):
         if part is not self.series and part is not self.train:
             whole = self.labelled
         assert whole is not None  # there is no such part without labels
-        return whole, part.index.union_all()
+        return whole, join_footprints(part)
 
 
 def split_parts(

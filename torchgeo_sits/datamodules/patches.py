@@ -8,6 +8,7 @@ from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
 
 from ..samplers import RandomDateCountSampler, RandomSeriesPatchSampler
+from ..samplers.footprints import join_footprints
 from .parts import Parts
 
 __all__ = ['random_patches']
@@ -41,13 +42,14 @@ def random_patches(
     """
     whole, roi = parts.places(part)
     if length is None:
-        area = part.index.union_all().area
+        area = join_footprints(part).area
         length = max(round(area / (size**2 * math.prod(part.res))), least)
     patches = RandomSeriesPatchSampler(whole, size=size, length=length, roi=roi, generator=seed)
-    shapes = [region.shape for region in patches.regions]
-    if all(min(shape) < size for shape in shapes):
+    shapes = patches.regions.shape
+    if (shapes.min(axis=1) < size).all():
+        largest = max(map(tuple, shapes.tolist()))
         warnings.warn(
-            f'patch_size={size} is larger than the imagery, {max(shapes)} pixels '
+            f'patch_size={size} is larger than the imagery, {largest} pixels '
             '(height, width): patches reach beyond it, and what lies there counts as '
             'not observed. Choose a smaller patch_size',
             UserWarning,

@@ -9,6 +9,8 @@ import shapely
 from shapely import MultiPolygon, Polygon
 from torchgeo.datasets import GeoDataset, roi_split, time_series_split
 
+from ..samplers.footprints import join_footprints
+
 __all__ = ['split_blocks', 'split_space', 'split_time']
 
 Split = list[GeoDataset | None]
@@ -34,13 +36,13 @@ def split_space(
         beyond the area of the last belongs to the first split.
     """
     xres, yres = datasets[-1].res
-    area = shapely.get_parts(datasets[-1].index.union_all())
+    area = shapely.get_parts(join_footprints(datasets[-1]))
     size = block[0] * yres, block[1] * xres
     rois = split_blocks(list(area), fractions=fractions, block=size, seed=seed)
     held_out = shapely.union_all(rois[1:])
     result: list[Split] = []
     for dataset in datasets:
-        rest = dataset.index.union_all().difference(held_out)
+        rest = join_footprints(dataset).difference(held_out)
         shares = [rest, *rois[1:]]
         parts = iter(roi_split(dataset, [roi for roi in shares if not roi.is_empty]))
         result.append([None if roi.is_empty else next(parts) for roi in shares])

@@ -14,9 +14,10 @@ from torchgeo.samplers import GeoSampler
 
 from ..collate import pad_time
 from ..datasets import RasterTimeSeries
-from ..samplers import GriddedSeriesPatchSampler
+from ..samplers import GriddedSeriesPatchSampler, ShardedSampler
 from ..transforms import Normalize, SeriesGeometry
 from .labels import Labels
+from .loader import ResumableLoader
 from .parts import Parts, split_parts
 from .patches import random_patches
 from .statistics import band_statistics
@@ -246,29 +247,35 @@ class SITSDataModule(GeoDataModule):
                 )
             labelled = parts.labelled_train if self.supervised else None
             self.train_dataset = train = parts.train if labelled is None else labelled
-            self.train_sampler = self._random_patches(train, self.length)
+            patches = self._random_patches(train, self.length)
+            # What is repeated to fill up the last processes would count twice in a gradient.
+            self.train_sampler = ShardedSampler(patches, drop_last=True)
         if stage in ('fit', 'validate') and parts.labelled_val is not None:
             self.val_dataset = parts.labelled_val
-            self.val_sampler = self._gridded_patches(parts.labelled_val)
+            self.val_sampler = ShardedSampler(self._gridded_patches(parts.labelled_val))
         if stage == 'test' and parts.labelled_test is not None:
             self.test_dataset = parts.labelled_test
-            self.test_sampler = self._gridded_patches(parts.labelled_test)
+            self.test_sampler = ShardedSampler(self._gridded_patches(parts.labelled_test))
         if stage == 'predict':
             self.predict_dataset = parts.series
             self.predict_sampler = self._gridded_patches(parts.series)
         self._set_transforms()
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Patches for training, drawn for the epoch that the trainer is at.
+    def train_dataloader(self) -> ResumableLoader:
+        """Patches for training, each process its share; a resumed run gets the rest of an epoch.
 
         Returns:
             The loader.
         """
-        set_epoch = getattr(self.train_sampler, 'set_epoch', None)
-        if self.trainer is not None and set_epoch is not None:
-            # Lightning does this too, but after workers have begun to fetch a resumed epoch.
-            set_epoch(self.trainer.current_epoch)
-        return super().train_dataloader()
+        return ResumableLoader(
+            self.train_dataset,
+            batch_size=self.batch_size,
+            sampler=self.train_sampler,
+            num_workers=self.num_workers,
+            collate_fn=self.collate_fn,
+            drop_last=True,
+            persistent_workers=self.num_workers > 0,
+        )
 
     def probe_dataloaders(self) -> tuple[DataLoader[Any], DataLoader[Any]] | None:
         """Labelled patches of the training and of the validation split, for a k-NN probe.

@@ -1,7 +1,9 @@
 """Random and gridded patches on the pixel grids of a data set."""
 
+import abc
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +13,22 @@ from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import SpatialSampler, TemporalSampler
 
-from .draws import EpochDraws
-from .regions import Region, find_regions
+from .epochs import EpochSampler, draw_seed, epoch_generator
+from .footprints import join_footprints
+from .regions import Regions, find_regions
 from .spatiotemporal import SkippingSampler
 from .weights import weighted_pixels
 
 __all__ = ['GriddedSeriesPatchSampler', 'RandomSeriesPatchSampler', 'SeriesPatchSampler']
 
 
-class SeriesPatchSampler(SpatialSampler):
+Place = tuple[slice, slice]
+Integers = NDArray[np.int64]
+#: Patches that are made at a time, so that a large area takes no large memory.
+_CHUNK = 100_000
+
+
+class SeriesPatchSampler(EpochSampler, SpatialSampler):
     """Base of samplers of patches of whole pixels on each footprint's own grid.
 
     The grid starts at the upper left corner of the footprint in ``dataset.index``. TorchGeo's
@@ -44,8 +53,24 @@ class SeriesPatchSampler(SpatialSampler):
         roi: BaseGeometry | None = None,
     ) -> None:
         self.size = _pair('size', size)
-        super().__init__(dataset, roi=roi)
         self.regions = find_regions(dataset, self.size, roi)
+        # TorchGeo's own __init__ joins the footprints of all rows: minutes for large ones.
+        self.geometry = join_footprints(dataset)
+        self.bounds = self.geometry.bounds
+        self.res = dataset.res
+        if roi is not None:
+            self.geometry &= roi
+
+    @abc.abstractmethod
+    def iter_epoch(self, number: int) -> Iterator[Place]:
+        """All patches of an epoch.
+
+        Args:
+            number: Number of the epoch, from 0.
+
+        Yields:
+            ``[xmin:xmax, ymin:ymax]``.
+        """
 
     def __matmul__(self, other: TemporalSampler) -> SkippingSampler:
         """Compose with a temporal sampler; places without acquisitions are skipped.
@@ -59,7 +84,7 @@ class SeriesPatchSampler(SpatialSampler):
         return SkippingSampler(self, other)
 
 
-class RandomSeriesPatchSampler(EpochDraws, SeriesPatchSampler):
+class RandomSeriesPatchSampler(SeriesPatchSampler):
     """Random patches, every position on the pixel grids with the same probability, or weighted.
 
     Unlike TorchGeo's ``RandomPatchSampler``, which erodes the footprint by half the diagonal
@@ -80,7 +105,7 @@ class RandomSeriesPatchSampler(EpochDraws, SeriesPatchSampler):
         weights: Rasters of labels or of changes, as files or as a data set with masks:
             patches are drawn towards their pixels. Read once, here.
         uniform: Share of the patches drawn without regard to *weights*, 0 to 1.
-        generator: Seed or generator, see :class:`~torchgeo_sits.samplers.draws.EpochDraws`.
+        generator: A seed, a generator to draw a seed from, or None for a new seed.
 
     Raises:
         ValueError: If an argument is out of its range, no patch lies in *roi*, or *weights*
@@ -105,32 +130,58 @@ class RandomSeriesPatchSampler(EpochDraws, SeriesPatchSampler):
         if not 0 <= uniform <= 1:
             raise ValueError(f'uniform must be a share from 0 to 1, got {uniform}')
         super().__init__(dataset, size=size, roi=roi)
-        area = sum(math.prod(region.shape) for region in self.regions)
+        area = int(self.regions.shape.prod(axis=1).sum())
         self._length = length or math.ceil(area / math.prod(self.size))
         self.uniform = uniform
-        self.seed(generator)
-        self._shares = np.cumsum([math.prod(region.positions) for region in self.regions])
-        self._pixels: NDArray[np.int64] | None = None
+        self._seeds = [draw_seed(generator)]
+        self._shares = np.cumsum(self.regions.positions.prod(axis=1))
+        self._pixels: Integers | None = None
         if weights is not None:
             self._pixels, covering = _count_covering(self.regions, weights, dataset)
             self._covering = np.cumsum(covering)
 
-    def __iter__(self) -> Iterator[tuple[slice, slice]]:
+    def epoch_length(self, number: int) -> int:
+        """Number of patches in an epoch, as asked for.
+
+        Args:
+            number: Number of the epoch, from 0.
+
+        Returns:
+            The number.
+        """
+        return self._length
+
+    def iter_epoch(self, number: int) -> Iterator[Place]:
         """Draw the patches of an epoch.
+
+        Args:
+            number: Number of the epoch, from 0.
 
         Yields:
             ``[xmin:xmax, ymin:ymax]``.
         """
-        for xmin, ymin, xmax, ymax in self._draw(self._length).tolist():
-            yield slice(xmin, xmax), slice(ymin, ymax)
+        return islice(self.draws(number), self._length)
 
-    def _draw(self, number: int) -> NDArray[np.float64]:
+    def draws(self, number: int) -> Iterator[Place]:
+        """Draw patches without end; those of the epoch come first.
+
+        Args:
+            number: Number of the epoch, from 0.
+
+        Yields:
+            ``[xmin:xmax, ymin:ymax]``.
+        """
+        generator = epoch_generator(self._seeds[0], number, stream=0)
+        while True:
+            yield from _slices(self._draw(min(self._length, _CHUNK), generator))
+
+    def _draw(self, number: int, generator: Generator) -> NDArray[np.float64]:
         """Bounds ``(N, 4)`` of random patches."""
         # Weighted or not is drawn once per patch and not again when a position is rejected,
         # so that rejections do not change the mixture.
         blind = np.ones(number, bool)
         if self._pixels is not None:
-            blind = self.generator.random(number) < self.uniform
+            blind = generator.random(number) < self.uniform
         bounds = np.empty((number, 4))
         pending = np.arange(number)
         barren = 0
@@ -140,46 +191,41 @@ class RandomSeriesPatchSampler(EpochDraws, SeriesPatchSampler):
                     'no acceptable patch in 1000 rounds of draws: weights marks only pixels that '
                     'no patch inside the data and roi can hold; expected a smaller size'
                 )
-            where, row, column = np.empty((3, len(pending)), np.int64)
+            at = np.empty((3, len(pending)), np.int64)
             for mask, draw in (
                 (blind[pending], self._any),
                 (~blind[pending], self._towards_pixels),
             ):
                 if mask.any():
-                    where[mask], row[mask], column[mask] = draw(int(mask.sum()))
-            good = np.zeros(len(pending), bool)
-            for i in np.unique(where):
-                here = where == i
-                at = row[here], column[here]
-                good[here] = self.regions[i].accepts(*at, whole=self.regions[i].coverable)
-                bounds[pending[here]] = self.regions[i].bounds(*at)
+                    at[:, mask] = draw(int(mask.sum()), generator)
+            good = self.regions.accepts(*at, whole=self.regions.coverable)
+            bounds[pending[good]] = self.regions.bounds(*at[:, good])
             barren = 0 if good.any() else barren + 1
             pending = pending[~good]
         return bounds
 
-    def _any(self, number: int) -> tuple[NDArray[np.int64], ...]:
-        """Region, row and column of positions with equal probability, all ``(N,)``."""
-        flat = self.generator.integers(self._shares[-1], size=number)
+    def _any(self, number: int, generator: Generator) -> Integers:
+        """Region, row and column of positions with equal probability, ``(3, N)``."""
+        flat = generator.integers(self._shares[-1], size=number)
         where = np.searchsorted(self._shares, flat, side='right')
-        flat -= np.concatenate([[0], self._shares])[where]
-        columns = np.array([region.positions[1] for region in self.regions])[where]
-        return where, flat // columns, flat % columns
+        flat -= np.append(0, self._shares)[where]
+        return np.stack([where, *np.divmod(flat, self.regions.positions[where, 1])])
 
-    def _towards_pixels(self, number: int) -> tuple[NDArray[np.int64], ...]:
+    def _towards_pixels(self, number: int, generator: Generator) -> Integers:
         """The same with probability proportional to the number of weighted pixels.
 
         A pixel is drawn by the number of patches that hold it, then one of these patches: the
         probability of a patch is the sum over its pixels of 1 / K.
         """
         assert self._pixels is not None
-        drawn = self.generator.integers(self._covering[-1], size=number)
+        drawn = generator.integers(self._covering[-1], size=number)
         where, row, column = self._pixels[:, np.searchsorted(self._covering, drawn, side='right')]
-        positions = np.array([region.positions for region in self.regions])[where].T
+        positions = self.regions.positions[where].T
         start = []
         for pixel, side, most in zip((row, column), self.size, positions, strict=True):
             low, high = np.maximum(pixel - side + 1, 0), np.minimum(pixel, most - 1)
-            start.append(self.generator.integers(low, high + 1))
-        return where, *start
+            start.append(generator.integers(low, high + 1))
+        return np.stack([where, *start])
 
 
 class GriddedSeriesPatchSampler(SeriesPatchSampler):
@@ -217,22 +263,54 @@ class GriddedSeriesPatchSampler(SeriesPatchSampler):
                 f'stride {self.stride} exceeds size {self.size}: pixels would be left out'
             )
 
-    def __iter__(self) -> Iterator[tuple[slice, slice]]:
-        """Go through all patches.
+    def epoch_length(self, number: int) -> int:
+        """Number of patches, counted once without making them.
+
+        Args:
+            number: Number of the epoch, from 0.
+
+        Returns:
+            The number.
+        """
+        if not hasattr(self, '_length'):
+            steps = -(-(self.regions.positions - 1) // np.array(self.stride)) + 1
+            count = int(steps[~self.regions.odd].prod(axis=1).sum())
+            for where in np.flatnonzero(self.regions.odd):
+                count += sum(int(good.sum()) for _, good in self._blocks(where))
+            self._length = count
+        return self._length
+
+    def iter_epoch(self, number: int) -> Iterator[Place]:
+        """Go through all patches, the same in each epoch.
+
+        Args:
+            number: Number of the epoch, from 0.
 
         Yields:
             ``[xmin:xmax, ymin:ymax]``.
         """
-        for region in self.regions:
-            rows, columns = (
-                np.unique(np.append(np.arange(0, most, stride), most - 1))
-                for most, stride in zip(region.positions, self.stride, strict=True)
-            )
-            row, column = (a.ravel() for a in np.meshgrid(rows, columns, indexing='ij'))
-            for xmin, ymin, xmax, ymax in region.bounds(row, column)[
-                region.accepts(row, column, whole=False)
-            ].tolist():
-                yield slice(xmin, xmax), slice(ymin, ymax)
+        for where in range(len(self.regions)):
+            for at, good in self._blocks(where):
+                yield from _slices(self.regions.bounds(*at[:, good]))
+
+    def _blocks(self, where: int | np.intp) -> Iterator[tuple[Integers, NDArray[np.bool_]]]:
+        """Region, row and column of the patches of a region, ``(3, N)``, and which are good."""
+        rows, columns = (
+            np.unique(np.append(np.arange(0, most, stride), most - 1))
+            for most, stride in zip(self.regions.positions[where], self.stride, strict=True)
+        )
+        height = max(1, _CHUNK // len(columns))
+        for first in range(0, len(rows), height):
+            row, column = np.meshgrid(rows[first : first + height], columns, indexing='ij')
+            at = np.stack([np.full(row.size, where), row.ravel(), column.ravel()])
+            # A patch of the grid may reach beyond the data, but not beyond the roi.
+            yield at, self.regions.accepts(*at, whole=np.zeros(len(self.regions), bool))
+
+
+def _slices(bounds: NDArray[np.float64]) -> Iterator[Place]:
+    """Patches by their bounds ``(N, 4)``."""
+    for xmin, ymin, xmax, ymax in bounds.tolist():
+        yield slice(xmin, xmax), slice(ymin, ymax)
 
 
 def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
@@ -244,16 +322,16 @@ def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _count_covering(
-    regions: Sequence[Region],
+    regions: Regions,
     weights: str | Path | Sequence[str | Path] | GeoDataset,
     dataset: GeoDataset,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[Integers, Integers]:
     """Weighted pixels as region, row, column ``(3, N)``, and the number of patches on each."""
     pixels, covering = [], []
-    for i, region in enumerate(regions):
-        row, column = weighted_pixels(region, weights, dataset)
+    for i, positions in enumerate(regions.positions.tolist()):
+        row, column = weighted_pixels(regions[i], weights, dataset)
         count = np.ones(len(row), np.int64)
-        for pixel, side, most in zip((row, column), region.size, region.positions, strict=True):
+        for pixel, side, most in zip((row, column), regions.size, positions, strict=True):
             count *= np.minimum(pixel, most - 1) - np.maximum(pixel - side + 1, 0) + 1
         pixels.append(np.stack([np.full(len(row), i), row, column]))
         covering.append(count)

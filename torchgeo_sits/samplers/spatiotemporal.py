@@ -2,18 +2,25 @@
 
 import warnings
 from collections.abc import Iterator
+from itertools import batched
+from typing import TYPE_CHECKING, cast
 
-from torchgeo.samplers import SpatialSampler, SpatioTemporalSampler, TemporalSampler
+import numpy as np
+from numpy.typing import NDArray
+from torchgeo.samplers import SpatioTemporalSampler, TemporalSampler
 
-from .draws import EpochDraws
-from .temporal import AcquisitionSampler
+from .acquisitions import AcquisitionSampler, Location, Window
+from .epochs import EpochSampler
+from .footprints import Footprints
+from .foreign import SeededSampler
+
+if TYPE_CHECKING:
+    from .spatial import RandomSeriesPatchSampler, SeriesPatchSampler
 
 __all__ = ['SkippingSampler']
 
-GeoWindow = tuple[slice, slice, slice]
 
-
-class SkippingSampler(SpatioTemporalSampler):
+class SkippingSampler(EpochSampler, SpatioTemporalSampler):
     """What ``spatial @ temporal`` makes of our spatial samplers and any temporal one.
 
     TorchGeo's own product asks the temporal sampler for a window at every location and fails
@@ -28,41 +35,55 @@ class SkippingSampler(SpatioTemporalSampler):
         skipped: Locations left out in the latest epoch.
     """
 
-    def __init__(self, spatial_sampler: SpatialSampler, temporal_sampler: TemporalSampler) -> None:
+    spatial_sampler: 'SeriesPatchSampler'
+
+    def __init__(
+        self, spatial_sampler: 'SeriesPatchSampler', temporal_sampler: TemporalSampler
+    ) -> None:
         super().__init__(spatial_sampler, temporal_sampler)
         self.skipped = 0
+        self._counted: tuple[int, int] | None = None
+        self._foreign: SeededSampler | None = None
+        if not isinstance(temporal_sampler, AcquisitionSampler):
+            self._foreign = SeededSampler(temporal_sampler)
+            shapes = np.asarray(temporal_sampler.index.geometry)
+            self._footprints = Footprints(shapes)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Draw what belongs to an epoch from now on, places and times alike.
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of places and times."""
+        return self.spatial_sampler.seeds + self._times.seeds
+
+    @seeds.setter
+    def seeds(self, seeds: list[int]) -> None:
+        count = len(self.spatial_sampler.seeds)
+        self.spatial_sampler.seeds = seeds[:count]
+        self._times.seeds = seeds[count:]
+
+    def epoch_length(self, number: int) -> int:
+        """Number of windows in an epoch, counted by place through the spatial tree.
 
         Args:
-            epoch: Number of the epoch, from 0.
-        """
-        for sampler in (self.spatial_sampler, self.temporal_sampler):
-            if isinstance(sampler, EpochDraws):
-                sampler.set_epoch(epoch)
-
-    def __len__(self) -> int:
-        """Number of windows in an epoch.
-
-        Known beforehand when both samplers are random, else counted once.
+            number: Number of the epoch, from 0. It matters where windows in sequence follow
+                upon random places.
 
         Returns:
             The number of windows.
         """
-        if not hasattr(self, '_length'):
-            places, times = self.spatial_sampler, self.temporal_sampler
-            if places.strategy == 'random' and times.strategy == 'random':
-                self._length = len(places)
-            elif times.strategy == 'random':
-                # By place, not by a trial epoch: that would move the generator on.
-                self._length = len(times) * sum(self._is_covered(place) for place in places)
-            else:
-                self._length = sum(1 for _ in self)
-        return self._length
+        places, times = self.spatial_sampler, self.temporal_sampler
+        if places.strategy == 'random' and times.strategy == 'random':
+            return len(places)
+        if places.strategy == 'sequential':
+            number = 0
+        if self._counted is None or self._counted[0] != number:
+            self._counted = number, self._count(places.iter_epoch(number))
+        return self._counted[1]
 
-    def __iter__(self) -> Iterator[GeoWindow]:
+    def iter_epoch(self, number: int) -> Iterator[Window]:
         """Go through an epoch.
+
+        Args:
+            number: Number of the epoch, from 0.
 
         Yields:
             ``[x, y, t]`` slices, each with at least one acquisition.
@@ -74,12 +95,13 @@ class SkippingSampler(SpatioTemporalSampler):
         self.skipped = 0
         places, times = self.spatial_sampler, self.temporal_sampler
         if places.strategy == 'random' and times.strategy == 'random':
-            yield from self._random_epoch()
+            yield from self._random_epoch(number)
         else:
-            for place in places:
-                windows = self._windows(place)
-                self.skipped += not windows
-                yield from windows
+            for windows in self._visit(number, places.iter_epoch(number)):
+                before = None
+                for before in windows:
+                    yield before
+                self.skipped += before is None
         if self.skipped:
             warnings.warn(
                 f'{self.skipped} places of this epoch were skipped: no acquisition there in the '
@@ -88,39 +110,79 @@ class SkippingSampler(SpatioTemporalSampler):
                 stacklevel=2,
             )
 
-    def _random_epoch(self) -> Iterator[GeoWindow]:
-        """One window at each of ``len(self)`` places, places without any replaced."""
+    @property
+    def _times(self) -> EpochSampler:
+        """The temporal sampler, with epochs."""
+        if self._foreign is not None:
+            return self._foreign
+        assert isinstance(self.temporal_sampler, AcquisitionSampler)
+        return self.temporal_sampler
+
+    def _random_epoch(self, number: int) -> Iterator[Window]:
+        """One window at each of as many places as there are, places without any replaced."""
         wanted = len(self.spatial_sampler)
-        found = 0
-        while found < wanted:
-            before = found
-            for place in self.spatial_sampler:
-                if not self._is_covered(place):
-                    self.skipped += 1
-                    continue
-                yield next(self.temporal_sampler._iter_subset(place))
+        found = barren = 0
+        places = cast('RandomSeriesPatchSampler', self.spatial_sampler)
+        for windows in self._visit(number, places.draws(number)):
+            window = next(windows, None)
+            if window is None:
+                self.skipped += 1
+                barren += 1
+            else:
+                yield window
                 found += 1
-                if found == wanted:
-                    return
-            if found == before:
+                barren = 0
+            if found == wanted:
+                return
+            if barren == wanted:
                 raise LookupError(
                     f'no acquisition at any of {wanted} random places: the times of '
                     f'{type(self.temporal_sampler).__name__} and the places of '
                     f'{type(self.spatial_sampler).__name__} do not meet; widen toi or roi'
                 )
 
-    def _windows(self, place: tuple[slice, slice]) -> list[GeoWindow]:
-        """All windows at one place; none where nothing was acquired."""
-        if not self._is_covered(place):
-            return []
-        if self.temporal_sampler.strategy == 'sequential':
-            return list(self.temporal_sampler._iter_subset(place))
-        # One call each, as TorchGeo does: some of its samplers yield more than their length.
-        number = len(self.temporal_sampler)
-        return [next(self.temporal_sampler._iter_subset(place)) for _ in range(number)]
+    def _visit(self, number: int, places: Iterator[Location]) -> Iterator[Iterator[Window]]:
+        """Windows at each place; none where nothing was acquired."""
+        times = self.temporal_sampler
+        if isinstance(times, AcquisitionSampler):
+            windows = times.windows(number)
+            for place, acquisitions in times.acquisitions_at(places):
+                yield windows(place, acquisitions)
+        else:
+            assert self._foreign is not None
+            self._foreign.begin(number)
+            for place, near in self._look_up(places):
+                yield self._ask(place) if len(near) else iter(())
 
-    def _is_covered(self, place: tuple[slice, slice]) -> bool:
-        """Whether anything was acquired at a place, by our rule or else by TorchGeo's."""
-        if isinstance(self.temporal_sampler, AcquisitionSampler):
-            return len(self.temporal_sampler.acquisitions(place)) > 0
-        return len(self.temporal_sampler._init_subset(place)) > 0
+    def _count(self, places: Iterator[Location]) -> int:
+        """Number of windows at some places together."""
+        times = self.temporal_sampler
+        if isinstance(times, AcquisitionSampler):
+            return times.count_at(places)
+        if times.strategy == 'random':
+            return len(times) * sum(len(near) > 0 for _, near in self._look_up(places))
+        # TorchGeo's windows depend on which footprints are at a place and on nothing else.
+        known: dict[bytes, int] = {b'': 0}
+        total = 0
+        for place, near in self._look_up(places):
+            key = near.tobytes()
+            if key not in known:
+                known[key] = sum(1 for _ in times._iter_subset(place))
+            total += known[key]
+        return total
+
+    def _look_up(self, places: Iterator[Location]) -> Iterator[tuple[Location, NDArray[np.intp]]]:
+        """Places and the footprints that TorchGeo finds at each."""
+        for some in batched(places, 256):
+            bounds = np.array([(x.start, y.start, x.stop, y.stop) for x, y in some], float)
+            yield from zip(some, self._footprints.touching(bounds), strict=True)
+
+    def _ask(self, place: Location) -> Iterator[Window]:
+        """Windows of TorchGeo's samplers at a place where something was acquired."""
+        times = self.temporal_sampler
+        if times.strategy == 'sequential':
+            yield from times._iter_subset(place)
+        else:
+            # One call each, as TorchGeo does: some yield more than their length.
+            for _ in range(len(times)):
+                yield next(times._iter_subset(place))

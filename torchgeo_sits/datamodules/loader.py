@@ -1,0 +1,76 @@
+"""A loader that goes on in the middle of an epoch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from ..samplers import EpochSampler
+
+__all__ = ['ResumableLoader']
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A loader whose state is how many batches of an epoch were taken from it.
+
+    Workers fetch ahead, so that the sampler has handed out more than was trained on; what
+    counts here is what the loop received. Lightning saves and restores the state with its
+    checkpoints, so that a run that stopped in the middle of an epoch gets the batches that it
+    has not seen; other loops call the methods themselves, right after a batch or between
+    epochs. :meth:`len` is that of a whole epoch in any case.
+
+    Args:
+        *args: As for :class:`torch.utils.data.DataLoader`.
+        **kwargs: As for :class:`torch.utils.data.DataLoader`, with a ``sampler`` that is an
+            :class:`~torchgeo_sits.samplers.EpochSampler`.
+
+    Raises:
+        TypeError: If the sampler is of another kind.
+    """
+
+    sampler: EpochSampler
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not isinstance(self.sampler, EpochSampler):
+            raise TypeError(
+                f'sampler must be an EpochSampler, got {type(self.sampler).__name__}: wrap it as '
+                'ShardedSampler(sampler), which Lightning does not replace either'
+            )
+        self._taken: int | None = None
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Go through the epoch of the sampler, or through the rest of it.
+
+        Nothing is fetched before the first batch is asked for: Lightning begins to iterate
+        before it names the epoch.
+
+        Yields:
+            The batches.
+        """
+        self._taken = None
+        taken = 0
+        for batch in super().__iter__():
+            self._taken = taken = taken + 1
+            yield batch
+        self._taken = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Seeds, epoch and position, see :meth:`EpochSampler.state_dict`.
+
+        Returns:
+            Plain numbers.
+        """
+        if self._taken is None:
+            return self.sampler.state_dict()
+        assert self.batch_size is not None
+        return self.sampler.state_dict(consumed=self._taken * self.batch_size)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on in the next iteration where a state was saved.
+
+        Args:
+            state_dict: What :meth:`state_dict` gave.
+        """
+        self.sampler.load_state_dict(state_dict)
+        self._taken = None

@@ -1,0 +1,189 @@
+"""Epochs that a seed and a number determine, and that go on where they were left."""
+
+import abc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator, SeedSequence
+from torchgeo.datasets.utils import GeoSlice
+from torchgeo.samplers import GeoSampler
+
+__all__ = ['EpochSampler', 'draw_seed', 'epoch_generator']
+
+
+@dataclass
+class _Run:
+    """An iteration: its epoch, the position it began at, and how far it is."""
+
+    epoch: int
+    start: int
+    yielded: int = 0
+    finished: bool = False
+
+
+class EpochSampler(GeoSampler):
+    """Base of samplers whose windows follow from their seeds and the number of the epoch.
+
+    Each iteration is an epoch, the next one unless :meth:`set_epoch` names it. An iteration
+    keeps to its epoch whatever is set or begun meanwhile: Lightning names the first epoch after
+    workers have begun to fetch it. Because nothing but seeds, epoch and position matters, these
+    three are the whole state of a sampler, and an interrupted epoch goes on by leaving out the
+    windows that were used.
+    """
+
+    _seeds: list[int] = []
+    _next: tuple[int, int] = (0, 0)
+    _run: _Run | None = None
+    #: By how much a window that is yielded moves the position on.
+    _stride: int = 1
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of all that is drawn; none where the windows are always the same."""
+        return list(self._seeds)
+
+    @seeds.setter
+    def seeds(self, seeds: list[int]) -> None:
+        if len(seeds) != len(self._seeds):
+            raise ValueError(
+                f'{type(self).__name__} takes {len(self._seeds)} seeds, got {len(seeds)}: load the '
+                'state of a sampler that was made alike'
+            )
+        self._seeds = list(seeds)
+
+    @abc.abstractmethod
+    def iter_epoch(self, number: int) -> Iterator[GeoSlice]:
+        """All windows of an epoch, from the first, whatever was iterated before.
+
+        Args:
+            number: Number of the epoch, from 0.
+
+        Yields:
+            The windows.
+        """
+
+    @abc.abstractmethod
+    def epoch_length(self, number: int) -> int:
+        """Number of windows of an epoch, without drawing them.
+
+        Args:
+            number: Number of the epoch, from 0.
+
+        Returns:
+            The number.
+        """
+
+    def __len__(self) -> int:
+        """Number of windows of the epoch in progress, or else of the next one, as a whole.
+
+        Returns:
+            The number.
+        """
+        run = self._run
+        return self.epoch_length(self._next[0] if run is None or run.finished else run.epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw what belongs to an epoch in the next iteration.
+
+        Of an epoch that :meth:`load_state_dict` has placed the sampler in, the rest.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
+        self._next = epoch, self._next[1] if epoch == self._next[0] else 0
+        self._run = None
+
+    def state_dict(self, consumed: int | None = None) -> dict[str, Any]:
+        """Where the latest iteration is, or the next one where none was begun.
+
+        Args:
+            consumed: Windows of the latest iteration that were used, where that is fewer than
+                were handed out because workers fetch ahead (default: all handed out).
+
+        Returns:
+            ``seeds``, ``epoch`` and ``position``, the number of windows of the epoch not to
+            come again; plain numbers.
+        """
+        run = self._run
+        if run is None or (run.finished and consumed is None):
+            epoch, position = self._next
+        else:
+            own = run.yielded if consumed is None else consumed
+            epoch, position = run.epoch, run.start + own * self._stride
+        return {'seeds': self.seeds, 'epoch': epoch, 'position': position}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on in the next iteration with the windows that a state has not seen.
+
+        The iteration after that is the next epoch, as if there had been no interruption.
+
+        Args:
+            state_dict: What :meth:`state_dict` gave.
+
+        Raises:
+            ValueError: If the state is that of another kind of sampler.
+        """
+        self.seeds = state_dict['seeds']
+        self._next = state_dict['epoch'], state_dict['position']
+        self._run = None
+
+    def __iter__(self) -> Iterator[Any]:
+        """Go through the next epoch, or through the rest of an interrupted one.
+
+        Yields:
+            The windows.
+        """
+        epoch, start = self._next
+        self._next = epoch + 1, 0
+        self._run = run = _Run(epoch, start)
+        for window in self._rest(epoch, start):
+            # Whoever is interrupted while using a window has been given it.
+            run.yielded += 1
+            # A set_epoch since the last window was meant for the next iteration; this one is
+            # on its way all the same.
+            self._run = run
+            yield window
+        run.finished = True
+
+    def _rest(self, epoch: int, start: int) -> Iterator[GeoSlice]:
+        """Windows of an epoch from a position on."""
+        return islice(self.iter_epoch(epoch), start, None)
+
+
+def draw_seed(generator: int | Generator | None) -> int:
+    """A seed as a plain number, for :func:`epoch_generator`.
+
+    Args:
+        generator: A seed, a generator to draw a seed from, or None for a new one.
+
+    Returns:
+        The seed.
+
+    Raises:
+        ValueError: If the seed is negative.
+    """
+    if isinstance(generator, Generator):
+        return int(generator.integers(2**63))
+    if generator is not None and generator < 0:
+        raise ValueError(f'generator must be a seed of at least 0, got {generator}')
+    entropy = SeedSequence(generator).entropy
+    assert isinstance(entropy, int)
+    return entropy
+
+
+def epoch_generator(seed: int, epoch: int, *, stream: int) -> Generator:
+    """The generator of an epoch.
+
+    Args:
+        seed: Seed of the sampler.
+        epoch: Number of the epoch.
+        stream: Keeps samplers with one seed apart: from the same stream of numbers a place and
+            a date that are drawn side by side would go together.
+
+    Returns:
+        A new generator.
+    """
+    return np.random.default_rng(SeedSequence(seed, spawn_key=(stream, epoch)))
