@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchgeo.datasets.utils import disambiguate_timestamp
 
 from torchgeo_sits.datasets.filenames import parse_name, utc
 
@@ -41,7 +42,15 @@ def test_common_names(name: str, time: str, band: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    'name', ['dem.tif', 'wc_be_a_CT.tif', 'ref_0.tif', 'x_20180231.tif', 'id_20181399123.tif']
+    'name',
+    [
+        'dem.tif',
+        'wc_be_a_CT.tif',
+        'ref_0.tif',
+        'x_20180231.tif',
+        'id_20181399123.tif',
+        'x_2019366.tif',
+    ],
 )
 def test_no_date(name: str) -> None:
     assert parse_name(name) is None
@@ -71,6 +80,9 @@ def test_any_date_round_trips(time: pd.Timestamp) -> None:
     assert ordinal is not None
     assert day.time == second.normalize() == ordinal.time
     assert clock.time == second
+    for found, form in ((day, '%Y%m%d'), (clock, '%Y%m%d%H%M%S'), (ordinal, '%Y%j')):
+        assert (found.time, found.stop) == disambiguate_timestamp(f'{second:{form}}', form)
+        assert (found.time.unit, found.stop.unit) == ('us', 'us')  # one unit in the index
 
 
 def test_own_expression() -> None:

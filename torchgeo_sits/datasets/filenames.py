@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import PurePath
 
@@ -63,6 +64,8 @@ _BAND = re.compile(
     re.IGNORECASE,
 )
 _RESOLUTION = re.compile(r'[_-]\d{1,4}m$', re.IGNORECASE)
+_LAST_OF_SECOND = pd.Timedelta(microseconds=999_999)
+_LAST_OF_DAY = pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +150,19 @@ def parse_name(
 
 
 @lru_cache(1 << 16)
-def _span(digits: str, form: str) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """First and last instant of a date; pandas takes 50 us for it, and many names share one."""
-    first, last = disambiguate_timestamp(digits, form)
+def _own_span(digits: str, form: str) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """First and last instant of a date in one of :data:`_DATES`: ten times as fast as pandas."""
+    time = datetime.strptime(digits, form)
+    if time.year != int(digits[:4]):  # strptime takes day 366 of a common year for 1 January
+        raise ValueError(f'{digits} is no date')
+    first = pd.Timestamp(time)
+    return first, first + (_LAST_OF_SECOND if form.endswith('%S') else _LAST_OF_DAY)
+
+
+@lru_cache(1 << 16)
+def _span(date: str, form: str) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """First and last instant of a date in any format; bands and tiles often share one."""
+    first, last = disambiguate_timestamp(date, form)
     return utc(first), utc(last)
 
 
@@ -159,7 +172,7 @@ def _find_time(stem: str) -> tuple[pd.Timestamp, pd.Timestamp] | None:
         for match in pattern.finditer(stem):
             digits = ''.join(group for group in match.groups() if group.isdigit())
             try:
-                return _span(digits, form)
+                return _own_span(digits, form)
             except ValueError:  # 31 February, day 366 of a common year: not a date
                 continue
     return None
