@@ -24,6 +24,7 @@ from ..keys import (
     TRANSFORM,
     VALID,
 )
+from .grid import Grid
 
 __all__ = ['LabelledTimeSeries', 'TimeSeriesUnion', 'is_labels', 'is_series', 'merge_series']
 
@@ -80,6 +81,11 @@ class LabelledTimeSeries(IntersectionDataset):
             ) from error
         self._pid = os.getpid()
 
+    @property
+    def block_grid(self) -> Grid | None:
+        """One block of the files of the series, if it has such."""
+        return getattr(self.datasets[0], 'block_grid', None)
+
     def __getitem__(self, index: GeoSlice) -> Sample:
         """Read series and labels of a window.
 
@@ -99,7 +105,8 @@ class LabelledTimeSeries(IntersectionDataset):
             RasterDataset._cached_load_warp_file.cache_clear()
             self._pid = os.getpid()
         series, labels = self.datasets
-        sample = series[self._disambiguate_slice(index)]
+        # A window that knows its block stays what it is, only those with gaps are filled.
+        sample = series[index if hasattr(index, 'block') else self._disambiguate_slice(index)]
         # Where the frames really lie: the series may have moved the window onto its grid. No
         # time: labels of another year than the images are labels all the same.
         left, right, xres, bottom, top, yres = sample[BOUNDS][:6].tolist()

@@ -82,7 +82,7 @@ class Frames:
     def crop(
         self, row: int, column: int, height: int, width: int, span: tuple[float, float, float]
     ) -> 'Frames':
-        """The frames of a smaller window, in the same memory.
+        """The frames of a smaller window.
 
         Args:
             row: First row.
@@ -93,7 +93,7 @@ class Frames:
                 window; every step-th of its frames is kept.
 
         Returns:
-            The frames.
+            The frames, in the same memory where the window is smaller indeed.
 
         Raises:
             ValueError: If the window leaves this one.
@@ -110,11 +110,14 @@ class Frames:
         left = self.grid.left + column * self.grid.xres
         top = self.grid.top - row * self.grid.yres
         grid = replace(self.grid, left=left, top=top, width=width, height=height)
+        values, clear = self.values[kept, :, rows, columns], self.clear[kept, rows, columns]
+        if values.flags.c_contiguous:  # a sample made of it might be changed in place
+            values, clear = values.copy(), clear.copy()
         return replace(
             self,
-            values=self.values[kept, :, rows, columns],
-            clear=self.clear[kept, rows, columns],
-            times=self.times[kept],
+            values=values,
+            clear=clear,
+            times=self.times[kept].copy(),
             grid=grid,
             bounds=None,
             span=span,

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,12 @@ from rasterio.crs import CRS as RasterCRS
 from torchgeo.datasets import GeoDataset, IntersectionDataset, UnionDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
+from .block_cache import BlockCache
 from .combine import LabelledTimeSeries, TimeSeriesUnion, is_labels, is_series
 from .filenames import utc
 from .footprint_tree import FootprintTree
 from .frames import Frames
-from .grid import Grid
+from .grid import TOLERANCE, Grid
 from .plotting import plot_series
 
 __all__ = ['TimeSeries']
@@ -54,6 +55,8 @@ class TimeSeries(GeoDataset):
     _tree: FootprintTree | None = None
     _bounds: tuple[pd.Index, tuple[slice, slice, slice]] | None = None
     _crs_made: tuple[CRS, RasterCRS] | None = None
+
+    _blocks: BlockCache
 
     @abc.abstractmethod
     def _instants(self, index: GeoDataFrame) -> pd.DatetimeIndex:
@@ -99,6 +102,7 @@ class TimeSeries(GeoDataset):
     def index(self, index: GeoDataFrame) -> None:
         self._index = index
         self._checked = None
+        self._blocks = BlockCache()
 
     @property
     def bounds(self) -> tuple[slice, slice, slice]:
@@ -134,7 +138,10 @@ class TimeSeries(GeoDataset):
         """Read a window as it is stored.
 
         Args:
-            index: See :meth:`__getitem__`.
+            index: See :meth:`__getitem__`. A window that knows a larger one by its attribute
+                ``block``, as those of
+                :class:`~torchgeo_sits.samplers.BlockPatchSampler` do, is cut from it; all
+                dates of the larger one are read once and kept.
 
         Returns:
             The frames, which :meth:`~torchgeo_sits.datasets.frames.Frames.to_sample` makes a
@@ -151,8 +158,13 @@ class TimeSeries(GeoDataset):
         if width < 1 or height < 1:
             raise ValueError(f'the window x={x}, y={y} is less than a pixel of {x.step} x {y.step}')
         grid = Grid(x.start, y.stop, x.step, y.step, width, height, self._raster_crs())
-        frames = self._read(self._rows(grid, start, stop), grid, t.step or 1)
+        span = (start.timestamp(), stop.timestamp(), float(t.step or 1))
+        frames = None
+        if start < stop:
+            frames = self._cut_from_block(index, grid, span)
         if frames is None:
+            frames = self._read(self._rows(grid, start, stop), grid, t.step or 1)
+        if frames is None or not len(frames.times):
             raise IndexError(
                 f'no acquisition in the window x={x}, y={y}, t={t}: the data set spans '
                 f'{self.bounds}'
@@ -160,9 +172,34 @@ class TimeSeries(GeoDataset):
         left, bottom, right, top = frames.grid.bounds
         if (frames.grid.left, frames.grid.top) == (x.start, y.stop):
             right, bottom = x.stop, y.start  # exactly as asked for
-        span = (start.timestamp(), stop.timestamp(), float(t.step or 1))
         frames = replace(frames, bounds=(left, right, bottom, top), span=span)
         return frames.clearest(self.min_clear) if self.min_clear > 0 else frames
+
+    def _cut_from_block(
+        self, index: Any, grid: Grid, span: tuple[float, float, float]
+    ) -> Frames | None:
+        """Frames of a window that knows its block; None for others, and off its pixels."""
+        block = getattr(index, 'block', None)
+        if block is None:
+            return None
+        x, y, t = self._disambiguate_slice(block)
+
+        def read() -> Frames | None:
+            width, height = round((x.stop - x.start) / x.step), round((y.stop - y.start) / y.step)
+            whole = Grid(x.start, y.stop, x.step, y.step, width, height, self._raster_crs())
+            after = utc(t.stop) + pd.Timedelta(microseconds=1)  # the bounds are closed
+            return self._read(self._rows(whole, utc(t.start), after), whole, 1)
+
+        key = (x.start, x.stop, y.start, y.stop)
+        frames = self._blocks.get(key, read, last=index.last, kept=index.kept)
+        offset = None if frames is None else grid.offset_in(frames.grid.transform)
+        if frames is None or offset is None:
+            return None
+        column, row = (round(value) for value in offset)
+        cut = frames.crop(row, column, grid.height, grid.width, span)
+        if max(abs(offset[0] - column), abs(offset[1] - row)) <= TOLERANCE:
+            cut = replace(cut, grid=grid)  # rounded by less than the index is
+        return cut
 
     def __getitem__(self, index: GeoSlice) -> Sample:
         """Read the series of a window.

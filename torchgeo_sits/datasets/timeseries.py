@@ -134,7 +134,8 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
         self.date_format = date_format or self.date_format
 
         masks = [] if cloud_paths is None else list_rasters(cloud_paths, option='cloud_paths')
-        images = [path for path in self.files if path not in set(masks)]
+        hidden = set(masks)
+        images = [path for path in self.files if path not in hidden]
         found = catalogue(
             self._scan(images),
             bands=None if bands is None else [self._band_name(band) for band in bands],
@@ -257,4 +258,5 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
 
     def close(self) -> None:
         """Close all open files; the next sample opens what it needs."""
+        self._blocks.clear()
         self._mosaics.close()

@@ -1,6 +1,8 @@
 """Samplers of places and times, which compose with TorchGeo's by ``@``."""
 
 from .acquisitions import AcquisitionSampler
+from .block_windows import BlockWindow
+from .blocks import BlockPatchSampler
 from .epochs import EpochSampler
 from .foreign import SeededSampler
 from .shards import ShardedSampler
@@ -10,6 +12,8 @@ from .temporal import RandomDateCountSampler, SeasonSampler
 
 __all__ = [
     'AcquisitionSampler',
+    'BlockPatchSampler',
+    'BlockWindow',
     'EpochSampler',
     'GriddedSeriesPatchSampler',
     'RandomDateCountSampler',

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torchgeo.samplers import SpatioTemporalSampler, TemporalSampler
 
 from .acquisitions import AcquisitionSampler, Location, Window
+from .block_windows import keep_block
 from .epochs import EpochSampler
 from .footprints import Footprints
 from .foreign import SeededSampler
@@ -147,12 +148,12 @@ class SkippingSampler(EpochSampler, SpatioTemporalSampler):
         if isinstance(times, AcquisitionSampler):
             windows = times.windows(number)
             for place, acquisitions in times.acquisitions_at(places):
-                yield windows(place, acquisitions)
+                yield keep_block(place, windows(place, acquisitions))
         else:
             assert self._foreign is not None
             self._foreign.begin(number)
             for place, near in self._look_up(places):
-                yield self._ask(place) if len(near) else iter(())
+                yield keep_block(place, self._ask(place) if len(near) else ())
 
     def _count(self, places: Iterator[Location]) -> int:
         """Number of windows at some places together."""
