@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ __all__ = ['FileSignature', 'Handle', 'HandlePool', 'file_signature', 'is_change
 
 #: Inode, size in bytes and time of the last change in nanoseconds.
 FileSignature = tuple[int, int, int]
+
+#: Nanoseconds within which two changes of a file may carry one time.
+_TICK = 50_000_000
 
 
 def file_signature(path: str) -> FileSignature | None:
@@ -44,6 +48,8 @@ class Handle:
 
     Attributes:
         signature: State of the file when it was opened; None where it cannot be told.
+        settled: Whether a change since would show. Systems note the time of changes by ticks,
+            so that two in quick succession look like one.
         source: The open raster.
         nodata: Value that means no data, by band.
         masked: Whether a mask beside the bands says what was observed.
@@ -62,6 +68,8 @@ class Handle:
     ) -> None:
         # Before opening: a change between the two shows as a change later on.
         self.signature = file_signature(path)
+        age = None if self.signature is None else abs(time.time_ns() - self.signature[2])
+        self.settled = age is None or age > _TICK
         options = {} if level is None else {'overview_level': level}
         self.source = open_raster(path, sharing=False, **options)
         self.nodata = tuple(
@@ -177,7 +185,7 @@ class HandlePool:
             raise
         surplus = []
         with self._lock:
-            if self.cache and key not in self._idle:
+            if self.cache and handle.settled and key not in self._idle:
                 self._idle[key] = handle
             else:
                 surplus.append(handle)

@@ -123,7 +123,7 @@ class RasterReader:
                 _require_same(scene, handle, level)
                 handle.scene = scene
             data, observed = _read(handle, indexes, grid, resampling, out)
-            if is_changed(scene.path, handle.signature):
+            if not handle.settled or is_changed(scene.path, handle.signature):
                 raise _ChangedError('it changed while it was read')
         return data, observed
 
