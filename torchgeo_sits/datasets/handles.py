@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rasterio import Env
 from rasterio import open as open_raster
 from rasterio.enums import ColorInterp, MaskFlags
 
@@ -71,7 +72,11 @@ class Handle:
         age = None if self.signature is None else abs(time.time_ns() - self.signature[2])
         self.settled = age is None or age > _TICK
         options = {} if level is None else {'overview_level': level}
-        self.source = open_raster(path, sharing=False, **options)
+        # GDAL lists the whole folder for files beside a raster: as slow as opening ten of them
+        # where there are thousands. Without the list it asks for each by its name.
+        local = self.signature is not None
+        with Env(**({'GDAL_DISABLE_READDIR_ON_OPEN': 'TRUE'} if local else {})):
+            self.source = open_raster(path, sharing=False, **options)
         self.nodata = tuple(
             nodata if nodata is not None else default_nodata if own is None else own
             for own in self.source.nodatavals
