@@ -385,3 +385,18 @@ def test_copies_of_the_data_sets_leave_the_data_module_out(series_folder, labels
     made.trainer = (torch.ones(1, requires_grad=True) * 2,)
     made.setup('fit')
     assert made.probe_dataloaders() is not None
+
+
+def test_patches_by_block_are_read_once_a_block(series_folder, monkeypatch):
+    module = SITSDataModule(
+        str(series_folder), patch_size=8, batch_size=4, length=24, num_dates=3, by_block=True
+    )
+    module.setup('fit')
+    reads = []
+    series = module.train_dataset
+    read = series._read
+    monkeypatch.setattr(series, '_read', lambda *a: reads.append(1) or read(*a))
+    batches = list(module.train_dataloader())
+    assert len(batches) == 6
+    assert all(batch['image'].shape == (4, 3, 3, 8, 8) for batch in batches)
+    assert 0 < len(reads) <= 8

@@ -2,12 +2,12 @@
 
 import math
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
 
-from ..samplers import RandomDateCountSampler, RandomSeriesPatchSampler
+from ..samplers import BlockPatchSampler, RandomDateCountSampler, RandomSeriesPatchSampler
 from ..samplers.footprints import join_footprints
 from .parts import Parts
 
@@ -24,6 +24,7 @@ def random_patches(
     num_dates: int | None,
     group_by: Literal['day', 'time'],
     seed: int,
+    blocks: tuple[int, int] | None,
 ) -> GeoSampler:
     """Random patches of a split, on random dates where they are counted.
 
@@ -36,6 +37,8 @@ def random_patches(
         num_dates: Dates of a patch, spread over all there are; None for all.
         group_by: What makes files of one day, or of one time, a date.
         seed: Seed of places and dates.
+        blocks: Batch size and number of workers, to draw patches by the blocks of the files;
+            None draws each for itself.
 
     Returns:
         The sampler.
@@ -44,7 +47,12 @@ def random_patches(
     if length is None:
         area = join_footprints(part).area
         length = max(round(area / (size**2 * math.prod(part.res))), least)
-    patches = RandomSeriesPatchSampler(whole, size=size, length=length, roi=roi, generator=seed)
+    options: dict[str, Any] = {'size': size, 'length': length, 'roi': roi, 'generator': seed}
+    if blocks is None:
+        patches = RandomSeriesPatchSampler(whole, **options)
+    else:
+        batch_size, workers = blocks
+        patches = BlockPatchSampler(whole, batch_size=batch_size, num_workers=workers, **options)
     shapes = patches.regions.shape
     if (shapes.min(axis=1) < size).all():
         largest = max(map(tuple, shapes.tolist()))

@@ -46,6 +46,7 @@ class SITSDataModule(GeoDataModule):
         num_workers: int = 0,
         length: int | None = None,
         num_dates: int | None = None,
+        by_block: bool = False,
         supervised: bool = False,
         num_classes: int | None = None,
         split: Literal['space', 'time'] = 'space',
@@ -82,6 +83,9 @@ class SITSDataModule(GeoDataModule):
                 by side, and to ten batches at least.
             num_dates: Number of dates of a training sample, spread over the whole series
                 from a random start. None reads all.
+            by_block: Draw several training patches from each block of the files and read it
+                once for all of them: faster, with patches of a block spread over the epoch.
+                Each worker keeps up to eight blocks of all dates in memory.
             supervised: Train on labelled places only, and give their masks. False trains on
                 every place and keeps the labels for the k-NN probe.
             num_classes: Number of classes, counting 0. Labels beyond are an error.
@@ -157,6 +161,7 @@ class SITSDataModule(GeoDataModule):
         self._patch = patch_size
         self.mask_paths = mask_paths
         self.num_dates = num_dates
+        self.by_block = by_block
         self.supervised = supervised
         self.num_classes = num_classes
         self.split = split
@@ -322,6 +327,7 @@ class SITSDataModule(GeoDataModule):
             num_dates=self.num_dates,
             group_by=self.kwargs['group_by'],
             seed=self.seed,
+            blocks=(self.batch_size, self.num_workers) if self.by_block else None,
         )
 
     def _gridded_patches(self, part: GeoDataset) -> GeoSampler:
