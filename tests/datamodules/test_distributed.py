@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from socket import socket
 
 import numpy as np
 import pytest
@@ -24,16 +25,27 @@ def seen(series_folder, tmp_path_factory):
     mask = np.tile(np.arange(40) % 3 + 1, (32, 1)).astype('uint8')
     with rasterio.open(folder / 'labels.tif', 'w', **profile) as file:
         file.write(mask[None])
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(('LOCAL_', 'NODE_'))}
-    done = subprocess.run(
-        [sys.executable, SCRIPT, series_folder, folder / 'labels.tif', folder],
-        env=environment | {'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    with socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    # Started here as a cluster would: Lightning's own start waits seconds between processes.
+    running = [
+        subprocess.Popen(
+            [sys.executable, SCRIPT, series_folder, folder / 'labels.tif', folder],
+            env=os.environ
+            | {'LOCAL_RANK': str(rank), 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
+            | {'OMP_NUM_THREADS': '1'},
+            stdout=subprocess.DEVNULL,
+            stderr=(folder / f'{rank}.log').open('w'),
+        )
+        for rank in range(2)
+    ]
+    try:
+        for rank, process in enumerate(running):
+            assert process.wait(timeout=120) == 0, (folder / f'{rank}.log').read_text()[-3000:]
+    finally:
+        for process in running:
+            process.kill()
     return {'labels': folder / 'labels.tif'} | {
         (run, rank): json.loads((folder / f'{run}_{rank}.json').read_text())
         for run in ('whole', 'cut', 'resumed')

@@ -9,10 +9,14 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset
 
+from .convex import ConvexShapes
+
 __all__ = ['Footprints', 'join_footprints']
 
 #: Up to so many neighbours of a footprint a union of each group that hangs together is faster.
 _SPARSE = 16
+#: A window overlaps a footprint by more than this share of its area, or only touches it.
+_SHARE = 1e-6
 
 
 class Footprints:
@@ -31,6 +35,7 @@ class Footprints:
         self.shapes, place = _distinct(shapes)
         self._tree = shapely.STRtree(self.shapes)
         self._bounds = shapely.bounds(self.shapes)
+        self._convex = ConvexShapes(self.shapes)
         self._box = _are_boxes(self.shapes, self._bounds)
         # Rows by footprint, those of one footprint side by side and ascending.
         self._rows = np.argsort(place, kind='stable')
@@ -50,18 +55,14 @@ class Footprints:
         low = np.maximum(bounds[place, :2], self._bounds[near, :2])
         high = np.minimum(bounds[place, 2:], self._bounds[near, 2:])
         shared = np.prod(np.maximum(high - low, 0), axis=1)
-        least = 1e-6 * shapely.area(windows)[place]
-        # The shared part of the bounds is that of the shapes only where they are boxes.
-        (odd,) = np.nonzero(~self._box[near] & (shared > least))
-        shapes, inside = self.shapes[near[odd]], windows[place[odd]]
-        shapely.prepare(shapes)
-        # Predicates of prepared shapes decide most; areas take ten times as long.
-        (partly,) = np.nonzero(~shapely.contains_properly(shapes, inside))
-        meets = shapely.intersects(shapes[partly], inside[partly])
-        shared[odd[partly[~meets]]] = 0
-        partly = partly[meets]
-        shared[odd[partly]] = shapely.area(shapely.intersection(shapes[partly], inside[partly]))
+        least = _SHARE * shapely.area(windows)[place]
         kept = shared > least
+        # The shared part of the bounds is that of the shapes only where they are boxes.
+        (odd,) = np.nonzero(~self._box[near] & kept)
+        inside, outside = self._convex.decide(near[odd], bounds[place[odd]], _SHARE)
+        kept[odd[outside]] = False
+        odd = odd[~inside & ~outside]
+        kept[odd] = _share_area(self.shapes[near[odd]], windows[place[odd]], least[odd])
         return _by_place(place[kept], near[kept], len(bounds))
 
     def touching(self, bounds: NDArray[np.float64]) -> list[NDArray[np.intp]]:
@@ -120,6 +121,19 @@ def _distinct(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray
 def _are_boxes(shapes: NDArray[np.object_], bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which shapes fill their bounds, ``(F,)``."""
     return shapely.area(shapes) > np.prod(bounds[:, 2:] - bounds[:, :2], axis=1) * (1 - 1e-9)
+
+
+def _share_area(
+    shapes: NDArray[np.object_], windows: NDArray[np.object_], least: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which shapes share at least an area with windows, all ``(N,)``."""
+    # Predicates of prepared shapes decide most; areas take ten times as long.
+    shapely.prepare(shapes)
+    kept = shapely.contains_properly(shapes, windows)
+    part = ~kept
+    part[part] = shapely.intersects(shapes[part], windows[part])
+    kept[part] = shapely.area(shapely.intersection(shapes[part], windows[part])) > least[part]
+    return kept
 
 
 def _by_place(

@@ -9,9 +9,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
-from torchgeo.datasets import GeoDataset
-
-from .footprints import join_footprints
 
 __all__ = ['Region', 'Regions', 'find_regions']
 
@@ -207,14 +204,20 @@ class Regions:
                 yield row, column
 
 
-def find_regions(dataset: GeoDataset, size: tuple[int, int], roi: BaseGeometry | None) -> Regions:
+def find_regions(
+    footprint: BaseGeometry,
+    res: tuple[float, float],
+    size: tuple[int, int],
+    roi: BaseGeometry | None,
+) -> Regions:
     """Cut the footprint of a data set into regions for patches of *size* pixels.
 
     Footprints that overlap or touch are one region, with the grid of their upper left corner;
     disjoint ones keep their own grids. A region of interest cuts regions down to whole pixels.
 
     Args:
-        dataset: Data set with its footprints in ``dataset.index``.
+        footprint: Union of the footprints of a data set.
+        res: Width and height of a pixel in units of the CRS.
         size: Rows and columns of a patch.
         roi: Region of interest in the CRS of the data set (default: all).
 
@@ -224,14 +227,14 @@ def find_regions(dataset: GeoDataset, size: tuple[int, int], roi: BaseGeometry |
     Raises:
         ValueError: If no patch can be placed anywhere.
     """
-    res = np.array(dataset.res)
-    parts = _polygons(np.array([join_footprints(dataset)]))[0]
+    step = np.array(res)
+    parts = _polygons(np.array([footprint]))[0]
     pieces, part = (parts, np.arange(len(parts))) if roi is None else _cut(parts, roi)
     origin = shapely.bounds(parts)[part][:, [0, 3]] * [1, -1]
     bounds = shapely.bounds(pieces)
     # Whole pixels only, counted from the corner of the footprint rightwards and down.
-    first = np.ceil((bounds[:, [0, 3]] * [1, -1] - origin) / res - _TOLERANCE)
-    end = np.floor((bounds[:, [2, 1]] * [1, -1] - origin) / res + _TOLERANCE)
+    first = np.ceil((bounds[:, [0, 3]] * [1, -1] - origin) / step - _TOLERANCE)
+    end = np.floor((bounds[:, [2, 1]] * [1, -1] - origin) / step + _TOLERANCE)
     shape = (end - first).astype(np.int64)[:, ::-1]
     filled = shapely.area(pieces) > np.prod(bounds[:, 2:] - bounds[:, :2], axis=1) * (1 - 1e-6)
     fits = (shape >= np.array(size)).all(axis=1)
@@ -241,7 +244,7 @@ def find_regions(dataset: GeoDataset, size: tuple[int, int], roi: BaseGeometry |
     allowed[rectangle] = None
     kept = (shape >= 1).all(axis=1)
     regions = Regions(
-        corner=((origin + first * res) * [1, -1])[kept],
+        corner=((origin + first * step) * [1, -1])[kept],
         shape=shape[kept],
         size=size,
         res=(float(res[0]), float(res[1])),

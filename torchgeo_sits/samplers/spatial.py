@@ -53,9 +53,9 @@ class SeriesPatchSampler(EpochSampler, SpatialSampler):
         roi: BaseGeometry | None = None,
     ) -> None:
         self.size = _pair('size', size)
-        self.regions = find_regions(dataset, self.size, roi)
-        # TorchGeo's own __init__ joins the footprints of all rows: minutes for large ones.
+        # TorchGeo's own __init__ joins the footprints of all rows, alike or not.
         self.geometry = join_footprints(dataset)
+        self.regions = find_regions(self.geometry, dataset.res, self.size, roi)
         self.bounds = self.geometry.bounds
         self.res = dataset.res
         if roi is not None:
