@@ -85,7 +85,7 @@ class SITSDataModule(GeoDataModule):
                 from a random start. None reads all.
             by_block: Draw several training patches from each block of the files and read it
                 once for all of them: faster, with patches of a block spread over the epoch.
-                Each worker keeps up to eight blocks of all dates in memory.
+                Each worker keeps up to four blocks of all dates in memory.
             supervised: Train on labelled places only, and give their masks. False trains on
                 every place and keeps the labels for the k-NN probe.
             num_classes: Number of classes, counting 0. Labels beyond are an error.

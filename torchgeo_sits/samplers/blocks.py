@@ -50,7 +50,8 @@ class BlockPatchSampler(RandomSeriesPatchSampler):
         dataset: Series to sample from, alone or joined with labels.
         size: Side of a patch in pixels, or its height and width.
         length: Patches per epoch (default: as many as do not overlap, rounded up).
-        per_block: Patches of a draw (default: as many as fit side by side into a block).
+        per_block: Patches of a draw (default: as many as fit side by side into the blocks that
+            a draw needs on average).
         open_blocks: Draws in use at a time in each worker. Each keeps all dates of a block in
             memory, as they are stored.
         batch_size: That of the DataLoader.
@@ -71,7 +72,7 @@ class BlockPatchSampler(RandomSeriesPatchSampler):
         size: int | tuple[int, int],
         length: int | None = None,
         per_block: int | None = None,
-        open_blocks: int = 8,
+        open_blocks: int = 4,
         batch_size: int = 1,
         num_workers: int = 0,
         num_replicas: int | None = None,
@@ -95,8 +96,9 @@ class BlockPatchSampler(RandomSeriesPatchSampler):
             )
         super().__init__(dataset, size=size, length=length, roi=roi, generator=generator)
         self.block = block.height, block.width
-        area = math.prod(self.block) // math.prod(self.size)
-        self.per_block = per_block or max(1, area)
+        # A patch of s pixels astride blocks of b needs (b + s - 1) / b of them on average.
+        needed = [b + s - 1 for b, s in zip(self.block, self.size, strict=True)]
+        self.per_block = per_block or math.prod(needed) // math.prod(self.size)
         self.open_blocks = open_blocks
         self.batch_size = batch_size
         self.num_workers = num_workers

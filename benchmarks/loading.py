@@ -1,0 +1,425 @@
+"""Time samples of 24 and 61 dates from GeoTIFFs and cubes against TorchGeo and raw reads.
+
+    python benchmarks/loading.py [--quick] [--folder DIR]
+
+Ten bands of 16 bits in blocks of 256 x 256, deflate with predictor 2, as multi-band files and as a
+file per band, and the same as a Zarr cube. In every round each contender reads one sample, so
+that a slow phase of the machine hits all of them alike; all read the same random places. What
+GDAL keeps of decoded blocks is held to 64 MB for all of them, so that no place is read from
+memory: collections are larger than the 1 GB that this scene takes. Output goes to
+results/loading.json and, as a table, to results/loading.md.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+os.environ['GDAL_CACHEMAX'] = '64'
+
+import numpy as np
+import psutil
+import rasterio
+import torch
+from rasterio.transform import from_origin
+from rasterio.windows import Window
+from scipy.ndimage import gaussian_filter
+from torch.utils.data import DataLoader
+from torchgeo.datasets import RasterDataset
+
+from torchgeo_sits.collate import pad_time
+from torchgeo_sits.datasets import RasterTimeSeries, ZarrTimeSeries
+from torchgeo_sits.samplers import BlockPatchSampler
+
+BANDS = ('B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B11', 'B12')
+SIDE = 1024
+LEFT, TOP = 600_000, 5_000_000
+RESULTS = Path(__file__).parent / 'results' / 'loading.json'
+Place = tuple[slice, slice]
+
+
+class MultiBand(RasterDataset):
+    """What a user of TorchGeo writes for these files."""
+
+    filename_glob = '*.tif'
+    filename_regex = r'S2_(?P<date>\d{8})'
+
+
+class PerBand(RasterDataset):
+    """The same with a file per band."""
+
+    filename_glob = '*_B02.tif'
+    filename_regex = r'S2_(?P<date>\d{8})_(?P<band>B\w+)'
+    separate_files = True
+    all_bands = BANDS
+
+
+def generate(folder: Path, dates: int) -> None:
+    """Write the scene in all layouts, unless that was done before."""
+    if (folder / 'done').exists():
+        return
+    generator = np.random.default_rng(0)
+    noise = generator.standard_normal((len(BANDS), SIDE, SIDE), np.float32)
+    ground = [gaussian_filter(layer, 8) * 8000 + 2000 for layer in noise]
+    multi, single = folder / 'multi', folder / 'single'
+    for path in (multi, single):
+        path.mkdir(parents=True, exist_ok=True)
+    profile = {
+        'driver': 'GTiff',
+        'height': SIDE,
+        'width': SIDE,
+        'dtype': 'uint16',
+        'crs': 'EPSG:32631',
+        'transform': from_origin(LEFT, TOP, 10, 10),
+        'nodata': 0,
+        'tiled': True,
+        'blockxsize': 256,
+        'blockysize': 256,
+        'compress': 'deflate',
+        'predictor': 2,
+    }
+    raw = np.lib.format.open_memmap(
+        folder / 'raw.npy', 'w+', np.uint16, (SIDE // 64, SIDE // 64, dates, len(BANDS), 64, 64)
+    )
+    for t in range(dates):
+        day = date(2020, 1, 1) + timedelta(days=6 * t)
+        season = [1 + 0.3 * np.sin(t / 10 + i) for i in range(len(BANDS))]
+        image = np.stack(
+            [
+                np.clip(g * s + generator.standard_normal(g.shape, np.float32) * 30, 1, 10_000)
+                for g, s in zip(ground, season, strict=True)
+            ]
+        ).astype(np.uint16)
+        with rasterio.open(multi / f'S2_{day:%Y%m%d}.tif', 'w', count=10, **profile) as file:
+            file.write(image)
+        for band, layer in zip(BANDS, image, strict=True):
+            name = single / f'S2_{day:%Y%m%d}_{band}.tif'
+            with rasterio.open(name, 'w', count=1, **profile) as file:
+                file.write(layer, 1)
+        blocks = image.reshape(len(BANDS), SIDE // 64, 64, SIDE // 64, 64)
+        raw[:, :, t] = blocks.transpose(1, 3, 0, 2, 4)
+    raw.flush()
+    command = Path(sys.executable).with_name('torchgeo-sits')
+    subprocess.run([command, 'cube', str(multi), str(folder / 'cube.zarr')], check=True)
+    (folder / 'done').touch()
+
+
+def window(row: int, column: int, side: int) -> Place:
+    """The window at a row and column."""
+    left, top = LEFT + 10 * column, TOP - 10 * row
+    return slice(left, left + 10 * side), slice(top - 10 * side, top)
+
+
+def random_places(side: int, seed: int) -> Iterator[tuple[int, int]]:
+    """Rows and columns at any pixel."""
+    generator = np.random.default_rng(seed)
+    while True:
+        row, column = generator.integers(0, SIDE - side + 1, 2).tolist()
+        yield row, column
+
+
+def aligned_places(side: int, seed: int) -> Iterator[tuple[int, int]]:
+    """Rows and columns at multiples of the side."""
+    generator = np.random.default_rng(seed)
+    while True:
+        row, column = (generator.integers(0, SIDE // side, 2) * side).tolist()
+        yield row, column
+
+
+def raw_rasterio(files: list[Path], dtype: str) -> Callable[[int, int, int], object]:
+    """Windows of open handles on two threads, and nothing else."""
+    handles = [rasterio.open(path, sharing=False) for path in files]
+    pool = ThreadPoolExecutor(2)
+
+    def read(row: int, column: int, side: int) -> object:
+        part = Window(column, row, side, side)
+
+        def share(first: int) -> list[Any]:
+            return [handle.read(window=part) for handle in handles[first::2]]
+
+        return [done.result() for done in [pool.submit(share, first) for first in range(2)]]
+
+    return read
+
+
+def raw_blocks(files: list[Path], side: int) -> Iterator[object]:
+    """Patches side by side from one aligned block on all dates, read once, block after block."""
+    handles = [rasterio.open(path, sharing=False) for path in files]
+    pool = ThreadPoolExecutor(2)
+    for row, column in aligned_places(256, 5):
+
+        def share(first: int, at: tuple[int, int] = (row, column)) -> list[Any]:
+            part = Window(at[1], at[0], 256, 256)
+            return [handle.read(window=part) for handle in handles[first::2]]
+
+        done = [task.result() for task in [pool.submit(share, first) for first in range(2)]]
+        for y in range(0, 256, side):
+            for x in range(0, 256, side):
+                yield [
+                    frame[:, y : y + side, x : x + side].copy() for half in done for frame in half
+                ]
+
+
+def contenders(folder: Path, dates: int, side: int) -> dict[str, Callable[[], object]]:
+    """Everything that reads one sample, by name."""
+    multi = sorted((folder / 'multi').glob('*.tif'))
+    single = sorted((folder / 'single').glob('*.tif'))
+    until = slice(None, None, None)
+    theirs = MultiBand(folder / 'multi', time_series=True)
+    theirs_single = PerBand(folder / 'single', time_series=True)
+    ours = RasterTimeSeries(folder / 'multi')
+    ours_single = RasterTimeSeries(folder / 'single')
+    in_blocks = RasterTimeSeries(folder / 'multi')
+    cube = ZarrTimeSeries(folder / 'cube.zarr')
+    draws = BlockPatchSampler(in_blocks, size=side, length=10**6, generator=0).draws(0)
+    blocks = raw_blocks(multi, side)
+    files, files_single = raw_rasterio(multi, 'uint16'), raw_rasterio(single, 'uint16')
+    memory = np.load(folder / 'raw.npy', mmap_mode='r')
+    store = tensorstore_cube(folder / 'cube.zarr')
+
+    def of(data: Any, places: Iterator[tuple[int, int]]) -> Callable[[], object]:
+        return lambda: data[(*window(*next(places), side), until)]
+
+    def mapped(row: int, column: int) -> object:
+        rows, columns = (
+            slice(row // 64, (row + side) // 64),
+            slice(column // 64, (column + side) // 64),
+        )
+        return np.array(memory[rows, columns], np.float32)
+
+    def stored(places: Iterator[tuple[int, int]]) -> Callable[[], object]:
+        def read() -> object:
+            row, column = next(places)
+            return store[:, :, row : row + side, column : column + side].read().result()
+
+        return read
+
+    at = [random_places(side, seed=0) for _ in range(8)]
+    on = [aligned_places(side, seed=0) for _ in range(3)]
+    return {
+        'TorchGeo RasterDataset, multi-band': of(theirs, at[0]),
+        'raw rasterio, multi-band': lambda: files(*next(at[1]), side),
+        'RasterTimeSeries, multi-band': of(ours, at[2]),
+        'TorchGeo RasterDataset, file per band': of(theirs_single, at[3]),
+        'raw rasterio, file per band': lambda: files_single(*next(at[4]), side),
+        'RasterTimeSeries, file per band': of(ours_single, at[5]),
+        'raw rasterio, aligned block, all its patches': lambda: next(blocks),
+        'RasterTimeSeries, BlockPatchSampler': lambda: in_blocks[next(draws)],
+        'raw tensorstore, random': stored(at[6]),
+        'ZarrTimeSeries, random': of(cube, at[7]),
+        'raw tensorstore, aligned': stored(on[0]),
+        'ZarrTimeSeries, aligned': of(cube, on[1]),
+        'memmap of aligned patches': lambda: mapped(*next(on[2])),
+    }
+
+
+def tensorstore_cube(path: Path) -> Any:
+    """The image of a cube as tensorstore reads it, on two threads."""
+    import tensorstore
+
+    context = tensorstore.Context(
+        {'data_copy_concurrency': {'limit': 2}, 'file_io_concurrency': {'limit': 2}}
+    )
+    spec = {'driver': 'zarr3', 'kvstore': {'driver': 'file', 'path': str(path / 'image')}}
+    return tensorstore.open(spec, context=context, read=True).result()
+
+
+def interleave(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, Any]:
+    """Read with all contenders in turn; milliseconds a sample."""
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for round_ in range(rounds + 3):
+        for name, read in contenders.items():
+            # Samples that share a read count together: those of a few draws, or blocks.
+            number = 64 if 'block' in name.lower() else 1
+            start = time.perf_counter()
+            marks = []
+            for _ in range(number):
+                before = time.perf_counter()
+                read()
+                marks.append((time.perf_counter() - before) * 1e3)
+            if round_ >= 3:  # three rounds of warm-up open all files
+                taken[name].append((time.perf_counter() - start) * 1e3 / number)
+                taken.setdefault(f'{name}\0each', []).extend(marks)
+    figures = {}
+    for name in contenders:
+        low, median, high = statistics.quantiles(taken[name], n=4)
+        each = np.array(taken[f'{name}\0each'])
+        figures[name] = {
+            'median_ms': median,
+            'q1_ms': low,
+            'q3_ms': high,
+            'mean_ms': statistics.fmean(taken[name]),
+            'p50_ms': float(np.percentile(each, 50)),
+            'p95_ms': float(np.percentile(each, 95)),
+        }
+    return figures
+
+
+def epoch(folder: str, name: str, side: int, workers: int, samples: int) -> None:
+    """Go through a loader in a process of its own; seconds and memory as a line of JSON."""
+    places = [
+        window(*p, side) for p, _ in zip(random_places(side, 9), range(samples), strict=False)
+    ]
+    options: dict[str, Any] = {'batch_size': 4, 'num_workers': workers}
+    sampler: Any = places
+    data: Any
+    if name.startswith('TorchGeo'):
+        data = (MultiBand if 'multi' in name else PerBand)(
+            Path(folder) / ('multi' if 'multi' in name else 'single'), time_series=True
+        )
+    elif 'Zarr' in name:
+        data = ZarrTimeSeries(Path(folder) / 'cube.zarr')
+    else:
+        data = RasterTimeSeries(Path(folder) / ('single' if 'file per' in name else 'multi'))
+    if 'Block' in name:
+        sampler = BlockPatchSampler(data, size=side, length=samples, generator=0, **options)
+    collate = None if name.startswith('TorchGeo') else pad_time
+    me = psutil.Process()
+    peak = 0
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.05):
+            total = 0
+            for process in [me, *me.children(recursive=True)]:
+                try:
+                    # What is shared with the parent counts once, by its share.
+                    total += process.memory_full_info().pss
+                except psutil.Error:
+                    continue
+            peak = max(peak, total)
+
+    before = me.memory_full_info().pss
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    loader = DataLoader(data, sampler=sampler, collate_fn=collate, **options)
+    start = time.perf_counter()
+    count = sum(len(batch['image']) for batch in loader)
+    seconds = time.perf_counter() - start
+    done.set()
+    watcher.join()
+    assert count == samples
+    print(json.dumps({'samples_per_s': count / seconds, 'peak_MB': (peak - before) / 1e6}))
+
+
+def loaders(folder: Path, side: int, workers: int, rounds: int) -> dict[str, Any]:
+    """Whole loaders, each in a process of its own, in turn."""
+    names = {
+        'TorchGeo RasterDataset, multi-band': 24,
+        'RasterTimeSeries, multi-band': 24,
+        'TorchGeo RasterDataset, file per band': 12,
+        'RasterTimeSeries, file per band': 12,
+        'RasterTimeSeries, BlockPatchSampler': 256,
+        'ZarrTimeSeries, random': 128,
+    }
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    environment = os.environ | {'GDAL_CACHEMAX': '5%'}  # as users have it, for the memory
+    for _ in range(rounds):
+        for name, samples in names.items():
+            arguments = [str(folder), name, str(side), str(workers), str(samples)]
+            line = subprocess.run(
+                [sys.executable, __file__, '--epoch', *arguments],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            found[name].append(json.loads(line.splitlines()[-1]))
+    return {
+        name: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        | {'least_samples_per_s': min(run['samples_per_s'] for run in runs)}
+        for name, runs in found.items()
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures in Markdown."""
+    lines = []
+    for size, figures in result['samples'].items():
+        base = figures['TorchGeo RasterDataset, multi-band']['median_ms']
+        single = figures['TorchGeo RasterDataset, file per band']['median_ms']
+        lines += [
+            f'\n### {size}\n',
+            '| contender | median ms (quartiles) | p50 | p95 | faster than RasterDataset |',
+            '|---|---|---|---|---|',
+        ]
+        for name, f in figures.items():
+            ratio = (single if 'file per' in name else base) / f['median_ms']
+            lines.append(
+                f'| {name} | {f["median_ms"]:.1f} ({f["q1_ms"]:.1f} to {f["q3_ms"]:.1f}) | '
+                f'{f["p50_ms"]:.1f} | {f["p95_ms"]:.1f} | {ratio:.1f} x |'
+            )
+    for size, figures in result['loaders'].items():
+        lines += [
+            f'\n### DataLoader, {size}\n',
+            '| contender | samples / s | peak memory above start, MB |',
+            '|---|---|---|',
+        ]
+        for name, f in figures.items():
+            lines.append(f'| {name} | {f["samples_per_s"]:.1f} | {f["peak_MB"]:.0f} |')
+    return '\n'.join(lines) + '\n'
+
+
+def main() -> None:
+    """Measure, print a table and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--quick', action='store_true', help='one size and few rounds')
+    parser.add_argument('--folder', type=Path, help='where to write the scene, and keep it')
+    parser.add_argument('--epoch', nargs=5, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    if options.epoch:
+        folder, name, *numbers = options.epoch
+        epoch(folder, name, *map(int, numbers))
+        return
+    result: dict[str, Any] = {
+        'machine': {
+            'processor': platform.processor() or platform.machine(),
+            'cores': os.cpu_count(),
+            'python': platform.python_version(),
+            'torch': torch.__version__,
+            'rasterio': rasterio.__version__,
+            'gdal': rasterio.__gdal_version__,
+        },
+        'commit': subprocess.run(
+            ['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, check=False
+        ).stdout.strip(),
+        'rounds': 5 if options.quick else 11,
+        'samples': {},
+        'loaders': {},
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        root = options.folder or Path(temporary)
+        for dates in (61,) if options.quick else (61, 24):
+            folder = root / f'{dates}_dates'
+            generate(folder, dates)
+            for side in (64,) if options.quick else (64, 128):
+                size = f'{dates} dates, patches of {side}'
+                figures = interleave(contenders(folder, dates, side), result['rounds'])
+                result['samples'][size] = figures
+            sizes = [(64, 2)] if options.quick else [(64, 0), (64, 2)] if dates == 61 else []
+            for side, workers in sizes:
+                size = f'{dates} dates, patches of {side}, {workers} workers'
+                result['loaders'][size] = loaders(folder, side, workers, 1 if options.quick else 2)
+    text = table(result)
+    print(text)
+    if not options.quick:
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(result, indent=2) + '\n')
+        RESULTS.with_suffix('.md').write_text(text.lstrip())
+
+
+if __name__ == '__main__':
+    main()
