@@ -22,8 +22,9 @@ MAY_IMPORT = {
     'tasks': {'keys', 'callbacks', 'metrics', 'models', 'transforms'},
     # Entry points.
     '__init__': {'datamodules', 'tasks', 'models'},
-    'main': {'__init__', 'draw', 'models'},
+    'main': {'__init__', 'convert', 'draw', 'models'},
     'draw': {'transforms'},
+    'convert': {'datasets'},
 }
 
 

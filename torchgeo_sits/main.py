@@ -23,6 +23,7 @@ usage: torchgeo-sits <command> --config FILE [--data.<option> ...] [--model.<opt
 commands:
   fit         pretrain, as the configuration says
   views       draw a sample and the views made of it to a PNG (--output views.png)
+  cube        convert a folder of dated rasters to a Zarr cube that is read faster (SRC DST)
 
 first steps:
   torchgeo-sits fit --config conf/dino.yaml
@@ -31,6 +32,8 @@ first steps:
       the same on your own folder of dated rasters
   torchgeo-sits fit --config conf/dino.yaml --print_config
       all options and their values
+  torchgeo-sits cube DIR series.zarr
+      put the dates of each place side by side, for faster reading
   torchgeo-sits fit --help
       what each option means (--data.help SITSDataModule, --model.help SITSDINO)
 
@@ -72,11 +75,16 @@ def main(args: Sequence[str] | None = None) -> None:
     args = _find_configs(args)
     warnings.showwarning = _show_warning
     with _readable_errors(args):
-        _load_plugins()
         from jsonargparse import ArgumentParser
 
         # Fifty lines of options above the one line that says what is wrong.
         ArgumentParser.print_usage = lambda *_: None  # type: ignore[method-assign]
+        if args[0] == 'cube':  # needs no plug-ins, whose import takes seconds
+            from .convert import convert
+
+            convert(args[1:])
+            return
+        _load_plugins()
         if args[0] == 'views':
             from .draw import draw
 

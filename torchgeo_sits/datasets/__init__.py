@@ -1,11 +1,14 @@
 """Data sets of dated rasters, as TorchGeo data sets."""
 
 from .combine import LabelledTimeSeries, TimeSeriesUnion, merge_series
+from .cube_writing import verify_cube, write_cube
 from .filenames import RasterName, parse_name
 from .scenes import RastersNotFoundError
 from .sentinel2 import Sentinel2TimeSeries
+from .series import TimeSeries
 from .synthetic import SyntheticSeries, write_synthetic_series
 from .timeseries import RasterTimeSeries
+from .zarr_series import ZarrTimeSeries
 
 __all__ = [
     'LabelledTimeSeries',
@@ -14,8 +17,12 @@ __all__ = [
     'RastersNotFoundError',
     'Sentinel2TimeSeries',
     'SyntheticSeries',
+    'TimeSeries',
     'TimeSeriesUnion',
+    'ZarrTimeSeries',
     'merge_series',
     'parse_name',
+    'verify_cube',
+    'write_cube',
     'write_synthetic_series',
 ]

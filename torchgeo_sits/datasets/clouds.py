@@ -99,6 +99,11 @@ class CloudMasks:
             self._crs = grid.crs
         return set(self._tree.meeting(grid).tolist())
 
+    @property
+    def files(self) -> list[str]:
+        """The masks' files."""
+        return [scene.path for scene in self._scenes]
+
     def reserve(self, files: int) -> None:
         """Keep enough handles open for windows of so many masks."""
         self._reader.reserve(files)

@@ -31,7 +31,7 @@ class Frames:
             None for those of *grid*.
         span: First and last second of the window, and its step, as they were asked for.
         observed: ``(T, H, W)`` bool, True where there is data, clear or not; None where
-            *offset* is None, since 0 stays 0 then.
+            that was not read, which takes *offset* to be None: 0 stays 0 then.
         offset: ``(T,)`` float32, added to what is stored; None for no offset.
         scale: Factor on what is stored.
         labels: Further tensors of the same pixels, ``(..., H, W)``, by the key of the sample.

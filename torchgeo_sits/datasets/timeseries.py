@@ -1,7 +1,7 @@
 """A folder of dated rasters as a TorchGeo data set of image time series."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -202,6 +202,29 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
         """All rasters under ``paths`` whose names fit ``filename_glob``, sorted."""
         return list_rasters(self.paths, self.filename_glob)
 
+    @property
+    def source_files(self) -> list[str]:
+        """The files that frames are read from, those of cloud masks apart."""
+        products = (self._products[path] for path in dict.fromkeys(self.index.filepath))
+        return [scene.path for product in products for scene in product.scenes]
+
+    @property
+    def cloud_files(self) -> list[str]:
+        """The files of cloud masks."""
+        return [] if self._mosaics.clouds is None else self._mosaics.clouds.files
+
+    @property
+    def stored_dtype(self) -> np.dtype[Any]:
+        """Type that holds the stored pixels of all frames with their offsets added."""
+        dtype = self._mosaics.dtype
+        offsets = {self._offset(path) for path in dict.fromkeys(self.index.filepath)}
+        if not any(offsets):
+            return dtype
+        small = np.issubdtype(dtype, np.integer) and dtype.itemsize <= 2
+        if small and all(float(offset).is_integer() for offset in offsets):
+            return np.dtype(np.int32)
+        return np.dtype(np.float32)  # that of samples, to which offsets are added in it
+
     def _instants(self, index: GeoDataFrame) -> pd.DatetimeIndex:
         """When the products of an index were acquired."""
         return pd.DatetimeIndex([self._products[path].name.time for path in index.filepath])
@@ -251,7 +274,7 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
             clear=clear,
             times=np.array([int(first.timestamp()) for first in firsts], np.int64),
             grid=grid,
-            observed=observed if offset.any() else None,
+            observed=observed,
             offset=offset if offset.any() else None,
             scale=self.scale,
         )

@@ -1,0 +1,142 @@
+"""How a cube lies in its store: arrays, chunks, shards and codecs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import zarr
+from numpy.typing import DTypeLike
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from ..keys import IMAGE, MASK_CLEAR
+
+__all__ = ['ATTRIBUTE', 'FORMAT', 'MASK_OBSERVED', 'CubeLayout', 'shard_file', 'zarr_options']
+
+#: Version of what is described here, kept in each cube.
+FORMAT = 1
+#: Attribute of the root that tells a cube from other stores.
+ATTRIBUTE = 'torchgeo_sits'
+#: Present only where clouds make it differ from the clear mask.
+MASK_OBSERVED = 'mask_observed'
+
+#: Side of a chunk in pixels: a window of 64 needs four to nine of these and 1.3 to 2.3 times
+#: its own pixels, with chunks of 64 up to four times.
+CHUNK_SIDE = 32
+#: Dates of a chunk at most, so that a window of some dates of a long series stays cheap.
+CHUNK_TIMES = 256
+#: Side of a shard in pixels, and its bytes at most: what a conversion holds at a time.
+SHARD_SIDE, SHARD_BYTES = 256, 2**28
+
+
+@dataclass(frozen=True, slots=True)
+class CubeLayout:
+    """Chunks and shards of a cube.
+
+    All dates of a place are in one chunk, or in a few of equal length; all dates of a square of
+    chunks are in one shard, which is one file and is written as a whole or not at all.
+
+    Attributes:
+        shape: T, C, H, W.
+        chunk: The same of a chunk.
+        shard: The same of a shard, in whole chunks.
+    """
+
+    shape: tuple[int, int, int, int]
+    chunk: tuple[int, int, int, int]
+    shard: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, shape: tuple[int, int, int, int], itemsize: int) -> 'CubeLayout':
+        """The layout for a cube.
+
+        Args:
+            shape: T, C, H, W.
+            itemsize: Bytes of a pixel.
+
+        Returns:
+            The layout.
+        """
+        times, bands, height, width = shape
+        parts = -(-times // CHUNK_TIMES)
+        chunk_times = -(-times // parts)
+        pixel = parts * chunk_times * bands * itemsize
+        side = min(SHARD_SIDE, -(-max(height, width) // CHUNK_SIDE) * CHUNK_SIDE)
+        while side > CHUNK_SIDE and side**2 * pixel > SHARD_BYTES:
+            side -= CHUNK_SIDE
+        return cls(
+            shape,
+            (chunk_times, bands, CHUNK_SIDE, CHUNK_SIDE),
+            (parts * chunk_times, bands, side, side),
+        )
+
+    def windows(self) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns of each shard, row by row."""
+        (height, width), side = self.shape[2:], self.shard[2]
+        for top in range(0, height, side):
+            for left in range(0, width, side):
+                yield slice(top, min(top + side, height)), slice(left, min(left + side, width))
+
+    def create(self, group: zarr.Group, name: str, dtype: DTypeLike, attributes: Any) -> None:
+        """Create the array of the pixels, or that of a mask, without any shard.
+
+        Args:
+            group: The cube, opened under :func:`zarr_options`.
+            name: Of the array; masks have no bands.
+            dtype: Of its values.
+            attributes: Of the array.
+        """
+        axes = (0, 1, 2, 3) if name == IMAGE else (0, 2, 3)
+        names = ('time', 'band', 'y', 'x')
+        group.create_array(
+            name,
+            shape=tuple(self.shape[axis] for axis in axes),
+            chunks=tuple(self.chunk[axis] for axis in axes),
+            shards=tuple(self.shard[axis] for axis in axes),
+            dtype=dtype,
+            fill_value=0,
+            # Twice as fast to read as Zstandard; a checksum of each chunk finds rotten bytes.
+            compressors=[BloscCodec(cname='lz4', clevel=5, shuffle='bitshuffle'), Crc32cCodec()],
+            dimension_names=[names[axis] for axis in axes],
+            attributes=attributes,
+        )
+
+
+def zarr_options() -> AbstractContextManager[Any]:
+    """Options under which the arrays of a cube are to be opened; they keep them.
+
+    Returns:
+        A context. A missing shard is an error in it, not zeros; each chunk is written, so that
+        no shard is left out for holding zeros only; and Zarr decodes in the thread that asks.
+    """
+    return zarr.config.set(
+        {
+            'array.read_missing_chunks': False,
+            'array.write_empty_chunks': True,
+            'codec_pipeline.path': 'zarr.core.codec_pipeline.FusedCodecPipeline',
+        }
+    )
+
+
+def shard_file(path: str, array: zarr.Array[Any], row: int, column: int) -> str:
+    """The file of the shard that holds a pixel.
+
+    Args:
+        path: The cube.
+        array: Its pixels or one of its masks.
+        row: Row of the pixel.
+        column: Its column.
+
+    Returns:
+        Path of the file.
+    """
+    shards = array.shards
+    assert shards is not None  # cubes have them
+    place = (row // shards[-2], column // shards[-1])
+    key = array.metadata.encode_chunk_key((0,) * (array.ndim - 2) + place)
+    return os.path.join(path, array.basename, *key.split('/'))
+
+
+#: Names of the arrays of pixels, in the order in which they are written.
+ARRAYS = (IMAGE, MASK_CLEAR, MASK_OBSERVED)

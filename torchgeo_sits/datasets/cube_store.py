@@ -1,0 +1,251 @@
+"""Cubes on disk: opening, and reading windows of them."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.crs import CRS as RasterCRS
+
+from ..keys import IMAGE, MASK_CLEAR
+from .cube_layout import ATTRIBUTE, FORMAT, MASK_OBSERVED, shard_file, zarr_options
+from .grid import Grid
+from .handles import file_signature
+
+__all__ = ['CubeStore', 'CubeWindow', 'cube_record']
+
+
+class CubeWindow(NamedTuple):
+    """Some acquisitions of a window of a cube.
+
+    Attributes:
+        values: ``(T, C, H, W)`` as stored, 0 where nothing was observed.
+        clear: ``(T, H, W)`` bool.
+        observed: ``(T, H, W)`` bool; None where it was not asked for.
+    """
+
+    values: NDArray[Any]
+    clear: NDArray[np.bool_]
+    observed: NDArray[np.bool_] | None
+
+
+def cube_record(path: str) -> dict[str, Any]:
+    """What the root of a cube says about how it was made.
+
+    Args:
+        path: The cube.
+
+    Returns:
+        ``format``, ``complete``, ``command``, ``source``.
+
+    Raises:
+        OSError: If there is no such cube, or its metadata cannot be read.
+        ValueError: If it is another kind of store, or of a version that is not known.
+    """
+    try:
+        group = zarr.open_group(path, mode='r')
+        record = group.attrs.asdict().get(ATTRIBUTE)
+    except Exception as error:  # whatever Zarr and JSON raise
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                f"'{path}' does not exist: give a cube that `torchgeo-sits cube` wrote, or a "
+                'folder of some'
+            ) from error
+        raise OSError(
+            f"'{os.path.join(path, 'zarr.json')}' cannot be read as the root of a Zarr store "
+            f'({error}): give a cube that `torchgeo-sits cube` wrote'
+        ) from error
+    if not isinstance(record, dict):
+        raise ValueError(
+            f"'{path}' is a Zarr store, but no cube of torchgeo-sits: its root has no attribute "
+            f'{ATTRIBUTE!r}. Write one with `torchgeo-sits cube`'
+        )
+    if record.get('format') != FORMAT:
+        raise ValueError(
+            f"'{path}' is a cube of format {record.get('format')!r}, this version of "
+            f'torchgeo-sits reads format {FORMAT}: convert it again, or use another version'
+        )
+    return record
+
+
+class CubeStore:
+    """A complete cube, of which windows are read.
+
+    Holds no file open, so that it is safe under fork and in any number; a pickle takes nothing
+    that belongs to this process.
+
+    Args:
+        path: The cube.
+
+    Attributes:
+        path: The cube.
+        grid: Its pixels.
+        crs: Their coordinate reference system.
+        bands: Names of the bands.
+        times: Seconds since 1970 UTC, ``(T,)``, ascending.
+        spans: First second of each acquisition and first after it, ``(T, 2)``.
+        footprints: Where each may have pixels, as WKT, T of them.
+        dtype: Type of the stored pixels.
+        scale: Factor on them.
+        chunk: Rows and columns of a chunk.
+
+    Raises:
+        OSError: If it does not exist, is not complete, or its metadata cannot be read.
+        ValueError: If it is another kind of store.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._signature = file_signature(os.path.join(path, 'zarr.json'))
+        record = cube_record(path)
+        if not record['complete']:
+            raise OSError(
+                f"'{path}' is not complete, its conversion was stopped. Finish it with the same "
+                f'command: {record["command"]}'
+            )
+        self._arrays: dict[str, zarr.Array[Any]] | None = None
+        try:
+            group = zarr.open_group(path, mode='r')
+            names = ('band', 'footprint', 'time', 'time_bounds')
+            read: list[NDArray[Any]] = [self._whole(group[name]) for name in names]
+            bands, footprints, self.times, self.spans = read
+            attributes: dict[str, Any] = group.attrs.asdict()
+            image = self._open()[IMAGE]
+            attributes_of_image: dict[str, Any] = image.attrs.asdict()
+            self.crs = CRS.from_user_input(
+                attributes.get('proj:code') or attributes.get('proj:wkt2')
+            )
+            xres, _, left, _, yres, top = attributes['spatial:transform']
+            height, width = attributes['spatial:shape']
+        except Exception as error:  # whatever Zarr and its codecs raise
+            raise OSError(
+                f"the metadata of the cube '{path}' cannot be read ({type(error).__name__}: "
+                f'{error}): remove it and convert it again with {record["command"]}'
+            ) from error
+        self.grid = Grid(left, top, xres, -yres, width, height, RasterCRS.from_user_input(self.crs))
+        self.bands = tuple(str(band) for band in bands)
+        self.footprints = [str(footprint) for footprint in footprints]
+        self.dtype: np.dtype[Any] = image.dtype
+        self.scale = float(attributes_of_image.get('scale_factor', 1.0))
+        self.chunk = image.chunks[-2], image.chunks[-1]
+        self.command = record['command']
+
+    @staticmethod
+    def _whole(array: Any) -> NDArray[Any]:
+        """All values of a coordinate."""
+        return np.asarray(array[...])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle and copy without the open arrays."""
+        return self.__dict__ | {'_arrays': None}
+
+    def _open(self) -> dict[str, 'zarr.Array[Any]']:
+        """The arrays of pixels and masks, opened at first use."""
+        if self._arrays is None:
+            with zarr_options():
+                group = zarr.open_group(self.path, mode='r')
+                found = {name: group.get(name) for name in (IMAGE, MASK_CLEAR, MASK_OBSERVED)}
+            self._arrays = {n: array for n, array in found.items() if isinstance(array, zarr.Array)}
+        return self._arrays
+
+    def read(
+        self,
+        frames: NDArray[np.intp],
+        channels: Sequence[int],
+        row: int,
+        column: int,
+        height: int,
+        width: int,
+        *,
+        observed: bool = False,
+    ) -> CubeWindow:
+        """Read some acquisitions of a window.
+
+        Args:
+            frames: Numbers of the acquisitions, ascending, at least one.
+            channels: Numbers of the bands wanted, in their order.
+            row: First row; it may lie outside the cube.
+            column: First column; it may too.
+            height: Number of rows.
+            width: Number of columns.
+            observed: Read what was observed too.
+
+        Returns:
+            The frames; beyond the cube nothing was observed.
+
+        Raises:
+            OSError: If a shard is missing or broken, or the cube is no longer the one that was
+                opened; the message names it.
+        """
+        top, left = max(row, 0), max(column, 0)
+        bottom = min(row + height, self.grid.height)
+        right = min(column + width, self.grid.width)
+        arrays = self._open()
+        masks = [MASK_CLEAR]
+        if observed and MASK_OBSERVED in arrays:
+            masks.append(MASK_OBSERVED)
+        first, last = int(frames[0]), int(frames[-1])
+        times = slice(first, last + 1)
+        some = None if last - first + 1 == len(frames) else frames - first
+        low, high = min(channels), max(channels) + 1
+        picked = None if list(channels) == list(range(low, high)) else np.array(channels) - low
+        found: list[NDArray[Any]] = []
+        for name in (IMAGE, *masks):
+            bands = (slice(low, high),) if name == IMAGE else ()
+            shape = (len(frames), *((len(channels),) if bands else ()), height, width)
+            if bottom <= top or right <= left:
+                found.append(np.zeros(shape, self.dtype if bands else bool))
+                continue
+            window = slice(top, bottom), slice(left, right)
+            data = self._get(arrays[name], (times, *bands, *window))
+            if bands and picked is not None:
+                data = data[:, picked]
+            if some is not None:
+                data = data[some]
+            if data.shape != shape:
+                padded = np.zeros(shape, data.dtype)
+                padded[..., top - row : bottom - row, left - column : right - column] = data
+                data = padded
+            found.append(data)
+        if file_signature(os.path.join(self.path, 'zarr.json')) != self._signature:
+            raise OSError(
+                f"'{self.path}' is not the cube that it was when the series was opened: it was "
+                'replaced or removed meanwhile. Open the series again.'
+            )
+        return CubeWindow(found[0], found[1], found[-1] if observed else None)
+
+    def _get(self, array: 'zarr.Array[Any]', selection: tuple[slice, ...]) -> NDArray[Any]:
+        """Part of an array, or an error that names the file that is to blame."""
+        try:
+            return np.asarray(array[selection])
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever the codecs and the file system raise
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise OSError(
+                f"'{self._broken_shard(array, *selection[-2:])}' of the cube '{self.path}' is "
+                f'missing or broken ({reason}). Delete this file, if it is there, and fill the '
+                f'gap from the source with the command that made the cube: {self.command}'
+            ) from error
+
+    def _broken_shard(self, array: 'zarr.Array[Any]', rows: slice, columns: slice) -> str:
+        """The first file in a window that cannot be read."""
+        shards = array.shards
+        assert shards is not None  # cubes have them
+        height, width = shards[-2:]
+        files = []
+        for row in range(rows.start // height * height, rows.stop, height):
+            for column in range(columns.start // width * width, columns.stop, width):
+                files.append(shard_file(self.path, array, row, column))
+                inside = (
+                    slice(max(row, rows.start), min(row + height, rows.stop)),
+                    slice(max(column, columns.start), min(column + width, columns.stop)),
+                )
+                try:
+                    array[(..., *inside)]
+                except Exception:
+                    return files[-1]
+        return files[0]

@@ -1,0 +1,281 @@
+"""From a series of rasters to a cube, shard by shard."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from filelock import FileLock, Timeout
+
+from ..keys import IMAGE, MASK_CLEAR
+from .cube_layout import ATTRIBUTE, FORMAT, MASK_OBSERVED, shard_file, zarr_options
+from .cube_metadata import array_attributes, group_attributes, write_coordinates
+from .cube_source import CubeSource, StoredFrames
+from .cube_store import CubeStore, cube_record
+from .timeseries import RasterTimeSeries
+
+__all__ = ['verify_cube', 'write_cube']
+
+#: Called with the number of shards that are done, and of all.
+Progress = Callable[[int, int], None]
+_LOCK = '.lock'
+
+
+def write_cube(
+    series: RasterTimeSeries,
+    path: str | os.PathLike[str],
+    *,
+    command: str = 'torchgeo_sits.datasets.write_cube',
+    progress: Progress | None = None,
+) -> int:
+    """Write all acquisitions of a series to a cube.
+
+    Shards are written one by one, each as a whole or not at all, so that the memory needed is
+    that of a few shards however large the cube is. A conversion that was stopped at any moment
+    goes on where it was when it is called again; shards that are broken are written anew. Only
+    a cube with all shards is marked complete.
+
+    Args:
+        series: The series; its transforms are not applied.
+        path: The cube, new or begun before.
+        command: How to call this again, for messages.
+        progress: Called after each shard with the number of those done, and of all.
+
+    Returns:
+        The number of shards that were written, 0 where the cube was complete already.
+
+    Raises:
+        ValueError: If *path* is something else, was made of another source, or the series
+            leaves frames out.
+        OSError: If a file cannot be read or written; what is there stays, and can go on.
+        RuntimeError: If another process writes the same cube.
+    """
+    path, source = os.fspath(path), CubeSource(series)
+    known = _begun(path)
+    if known is not None:
+        _require_same(path, known, source.describe())
+    with _writing(path, command):
+        if known is None:
+            root = zarr.create_group(path, attributes=_root(source, command), overwrite=False)
+        else:
+            root = zarr.open_group(path, mode='r+')
+        complete = known is not None and known['complete']
+        arrays = _create(root, source) if not complete else _open(path)
+        windows = list(source.layout.windows())
+        written = 0
+        for i, (rows, columns) in enumerate(windows):
+            if not _is_done(path, arrays, rows, columns, read=known is not None and not complete):
+                frames = source.read(rows, columns)
+                for name, array in arrays.items():
+                    array[(..., rows, columns)] = _stored(frames, name)
+                written += 1
+            if progress is not None:
+                progress(i + 1, len(windows))
+        if not complete:
+            if hasattr(os, 'sync'):
+                os.sync()  # a cube that says it is complete is so after a power cut too
+            root.attrs.update({ATTRIBUTE: _root(source, command, complete=True)[ATTRIBUTE]})
+    return written
+
+
+def verify_cube(
+    series: RasterTimeSeries,
+    path: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+) -> int:
+    """Read everything again, from the source and from the cube, and compare bit for bit.
+
+    Args:
+        series: The series that the cube was made of.
+        path: The complete cube.
+        progress: Called after each shard with the number of those done, and of all.
+
+    Returns:
+        The number of shards, all of which are equal.
+
+    Raises:
+        ValueError: If the cube is not complete, or holds other dates, bands or pixels; the
+            message names the first place.
+        OSError: If a file or a shard cannot be read.
+    """
+    path, source = os.fspath(path), CubeSource(series)
+    store = CubeStore(path)
+    record = cube_record(path)
+    _require_same(path, record, source.describe(), but=('files', 'files_sha256', 'dataset'))
+    channels, frames = range(len(store.bands)), np.arange(len(store.times))
+    windows = list(source.layout.windows())
+    first, differing = '', 0
+    for i, (rows, columns) in enumerate(windows):
+        size = rows.stop - rows.start, columns.stop - columns.start
+        ours = store.read(frames, channels, rows.start, columns.start, *size, observed=True)
+        wanted = source.read(rows, columns)
+        where = _first_difference(ours, wanted, source, rows, columns)
+        first = first or where
+        differing += bool(where)
+        if progress is not None:
+            progress(i + 1, len(windows))
+    if differing:
+        raise ValueError(
+            f"{differing} of {len(windows)} shards of '{path}' differ from the source, first at "
+            f'{first}. If the source is right, remove the cube and convert again'
+        )
+    return len(windows)
+
+
+def _first_difference(
+    ours: Any, wanted: StoredFrames, source: CubeSource, rows: slice, columns: slice
+) -> str:
+    """The first pixel of a shard in which cube and source differ, empty for none."""
+    for name, a, b in zip(('image', 'mask_clear', 'mask_observed'), ours, wanted, strict=True):
+        equal = a == b
+        if a.dtype.kind == 'f':  # NaN is stored as it is, -0 is not 0
+            equal = a.view(f'u{a.itemsize}') == b.view(f'u{b.itemsize}')
+        if equal.all():
+            continue
+        place = np.argwhere(~equal)[0]
+        date = np.datetime64(int(source.times[place[0]]), 's')
+        band = f', band {source.bands[place[1]]}' if a.ndim == 4 else ''
+        return (
+            f'{name} of {date}{band}, row {rows.start + place[-2]}, column '
+            f'{columns.start + place[-1]}: the cube has {a[tuple(place)]}, the source '
+            f'{b[tuple(place)]}'
+        )
+    return ''
+
+
+def _begun(path: str) -> dict[str, Any] | None:
+    """The record of a cube at *path*; None where there is nothing."""
+    if not os.path.lexists(path):
+        return None
+    if not os.path.isdir(path):
+        raise ValueError(f"'{path}' is a file, expected a name for a new cube")
+    if not os.path.exists(os.path.join(path, 'zarr.json')):
+        # A conversion that was stopped in its first moment leaves these.
+        others = [n for n in os.listdir(path) if n != _LOCK and not n.endswith('.partial')]
+        if others:
+            raise ValueError(
+                f"the folder '{path}' is not empty and no cube (it holds '{others[0]}'): choose "
+                'another name for the new cube'
+            )
+        return None
+    return cube_record(path)
+
+
+def _require_same(
+    path: str, record: dict[str, Any], source: dict[str, Any], but: tuple[str, ...] = ()
+) -> None:
+    """Refuse to go on with a cube that was made of something else."""
+    known = record['source']
+    differ = [key for key in source if key not in but and known.get(key) != source[key]]
+    if not differ:
+        return
+    told = [
+        f'{key} was {known.get(key)!r} and is {source[key]!r}'
+        for key in differ
+        if not key.endswith('sha256')
+    ]
+    if not told:
+        what = 'files' if 'files_sha256' in differ else 'acquisitions'
+        told = [f'{what} have other names, sizes, times or offsets']
+    raise ValueError(
+        f"'{path}' was made of another source, or with other options: {'; '.join(told)}. Choose "
+        f'another name, remove the cube, or repeat the command that made it: {record["command"]}'
+    )
+
+
+def _root(source: CubeSource, command: str, *, complete: bool = False) -> dict[str, Any]:
+    """Attributes of the root."""
+    record = {
+        'format': FORMAT,
+        'complete': complete,
+        'command': command,
+        'source': source.describe(),
+    }
+    return group_attributes(source.grid, source.crs) | {ATTRIBUTE: record}
+
+
+def _create(root: zarr.Group, source: CubeSource) -> dict[str, 'zarr.Array[Any]']:
+    """Write all but the shards, as far as it is not there, and open the arrays."""
+    write_coordinates(
+        root,
+        source.grid,
+        source.crs,
+        bands=source.bands,
+        times=source.times,
+        spans=source.spans,
+        footprints=source.footprints,
+    )
+    names = (IMAGE, MASK_CLEAR, MASK_OBSERVED) if source.has_clouds else (IMAGE, MASK_CLEAR)
+    with zarr_options():
+        for name in names:
+            if name not in root:
+                dtype = source.dtype if name == IMAGE else np.dtype(bool)
+                source.layout.create(root, name, dtype, array_attributes(name, source.scale))
+    return _open(str(root.store_path.store.root))  # type: ignore[attr-defined]
+
+
+def _open(path: str) -> dict[str, 'zarr.Array[Any]']:
+    """The arrays of a cube."""
+    with zarr_options():
+        group = zarr.open_group(path, mode='r+')
+        found = {name: group.get(name) for name in (IMAGE, MASK_CLEAR, MASK_OBSERVED)}
+    return {name: array for name, array in found.items() if isinstance(array, zarr.Array)}
+
+
+def _stored(frames: StoredFrames, name: str) -> Any:
+    """What goes into an array."""
+    return {IMAGE: frames.values, MASK_CLEAR: frames.clear, MASK_OBSERVED: frames.observed}[name]
+
+
+def _is_done(
+    path: str,
+    arrays: dict[str, 'zarr.Array[Any]'],
+    rows: slice,
+    columns: slice,
+    *,
+    read: bool,
+) -> bool:
+    """Whether all files of a shard are there, and can be read; those that cannot are removed."""
+    for array in arrays.values():
+        file = shard_file(path, array, rows.start, columns.start)
+        if not os.path.exists(file):
+            return False
+        if not read:
+            continue
+        try:  # a power cut may have left a file whose content never reached the disk
+            array[(..., rows, columns)]
+        except Exception:  # whatever the codecs raise
+            os.unlink(file)  # Zarr would read it to write a shard on the border
+            return False
+    return True
+
+
+@contextmanager
+def _writing(path: str, command: str) -> Iterator[None]:
+    """Write a cube alone, leave no rests, and say what to do where it fails."""
+    try:
+        os.makedirs(path, exist_ok=True)
+        with FileLock(os.path.join(path, _LOCK), timeout=0):
+            _remove_rests(path)
+            yield
+            os.unlink(os.path.join(path, _LOCK))
+    except Timeout as error:
+        raise RuntimeError(f"another process is writing '{path}': wait for it to end") from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise OSError(
+            f"no space is left for '{path}' ({error.strerror}). What was written stays: free "
+            f'space and run the same command again, and it goes on where it stopped: {command}'
+        ) from error
+
+
+def _remove_rests(path: str) -> None:
+    """Remove the files that writes left behind which were stopped in the middle."""
+    for file in Path(path).rglob('*.partial'):
+        file.unlink(missing_ok=True)
