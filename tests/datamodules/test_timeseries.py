@@ -400,3 +400,13 @@ def test_patches_by_block_are_read_once_a_block(series_folder, monkeypatch):
     assert len(batches) == 6
     assert all(batch['image'].shape == (4, 3, 3, 8, 8) for batch in batches)
     assert 0 < len(reads) <= 8
+
+
+def test_options_that_a_kind_of_series_does_not_take_are_named():
+    from torchgeo_sits.datasets import ZarrTimeSeries
+
+    with pytest.raises(ValueError, match='nodata is no argument of ZarrTimeSeries'):
+        SITSDataModule('cube.zarr', dataset_class=ZarrTimeSeries, nodata=0)
+    module = SITSDataModule('cube.zarr', dataset_class=ZarrTimeSeries, min_clear=0.5)
+    assert 'cloud_paths' not in module.kwargs
+    assert module.kwargs['min_clear'] == 0.5

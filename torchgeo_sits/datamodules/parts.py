@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset
 
-from ..datasets import RasterTimeSeries
+from ..datasets import TimeSeries
 from ..samplers.footprints import join_footprints
 from .labels import Labels
 from .splits import split_space, split_time
@@ -17,7 +17,7 @@ __all__ = ['Parts', 'split_parts']
 class Parts(NamedTuple):
     """The splits, each as a data set of its own."""
 
-    series: RasterTimeSeries
+    series: TimeSeries
     train: GeoDataset
     #: Series and labels joined; None without labels.
     labelled: GeoDataset | None = None
@@ -50,7 +50,7 @@ class Parts(NamedTuple):
 
 
 def split_parts(
-    series: RasterTimeSeries,
+    series: TimeSeries,
     labels: Labels | None,
     *,
     by: Literal['space', 'time'],

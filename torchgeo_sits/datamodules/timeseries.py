@@ -13,7 +13,7 @@ from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
 
 from ..collate import pad_time
-from ..datasets import RasterTimeSeries
+from ..datasets import RasterTimeSeries, TimeSeries
 from ..samplers import GriddedSeriesPatchSampler, ShardedSampler
 from ..transforms import Normalize, SeriesGeometry
 from .labels import Labels
@@ -40,7 +40,7 @@ class SITSDataModule(GeoDataModule):
         cloud_paths: str | list[str] | None = None,
         clear_values: list[int] | None = None,
         bands: list[str] | None = None,
-        dataset_class: type[RasterTimeSeries] = RasterTimeSeries,
+        dataset_class: type[TimeSeries] = RasterTimeSeries,
         patch_size: int = 32,
         batch_size: int = 16,
         num_workers: int = 0,
@@ -75,7 +75,8 @@ class SITSDataModule(GeoDataModule):
             clear_values: Values in the cloud masks that mean clear.
             bands: Names of the bands to read. Defaults to all.
             dataset_class: Kind of series, e.g.
-                :class:`~torchgeo_sits.datasets.Sentinel2TimeSeries`.
+                :class:`~torchgeo_sits.datasets.Sentinel2TimeSeries`, or
+                :class:`~torchgeo_sits.datasets.ZarrTimeSeries` for cubes.
             patch_size: Height and width of a patch, in pixels.
             batch_size: Number of patches in a batch.
             num_workers: Number of worker processes that read.
@@ -149,7 +150,15 @@ class SITSDataModule(GeoDataModule):
             'group_by': group_by,
             'unreadable': unreadable,
         }
-        free = [name for name in signature(dataset_class).parameters if name not in options]
+        taken = signature(dataset_class).parameters
+        for name in [name for name in options if name not in taken]:
+            # A cube was given these when it was converted.
+            if options.pop(name) != signature(type(self).__init__).parameters[name].default:
+                raise ValueError(
+                    f'{name} is no argument of {dataset_class.__name__}: leave it out, or give it '
+                    'to `torchgeo-sits cube` for a cube that is read'
+                )
+        free = [name for name in taken if name not in options]
         if unknown := sorted(set(dataset_kwargs or {}) - set(free)):
             raise ValueError(
                 f'dataset_kwargs holds {unknown}, expected some of {free}, which '
