@@ -1,0 +1,192 @@
+"""Time samplers on a hundred thousand footprints against TorchGeo's.
+
+    python benchmarks/samplers.py
+
+A draw is a random place and a window in time there: ``RandomSeriesPatchSampler @
+RandomDateCountSampler`` against ``RandomPatchSampler @ RandomTimedeltaSampler`` on the same
+index, with as long a window. Contenders run in turn in every round, so that a slow phase of the
+machine hits all of them alike. Output goes to results/samplers.json.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import shapely
+from geopandas import GeoDataFrame
+from numpy.typing import NDArray
+from torchgeo.datasets import GeoDataset
+from torchgeo.samplers import RandomPatchSampler, RandomTimedeltaSampler
+
+from torchgeo_sits.samplers import (
+    GriddedSeriesPatchSampler,
+    RandomDateCountSampler,
+    RandomSeriesPatchSampler,
+    ShardedSampler,
+)
+
+ROWS = 100_000
+BUILDS, ROUNDS, DRAWS = 5, 9, 1000
+SIZE = 64
+RESULTS = Path(__file__).parent / 'results' / 'samplers.json'
+START = pd.Timestamp('2018-01-01')
+
+
+class Footprints(GeoDataset):
+    """An index without files; pixels of 10 m."""
+
+    def __init__(self, days: NDArray[np.int64], shapes: NDArray[np.object_]) -> None:
+        times = START + pd.to_timedelta(days, 'D')
+        index = pd.IntervalIndex.from_arrays(
+            times, times + pd.Timedelta('1d') - pd.Timedelta('1us'), closed='both', name='datetime'
+        )
+        self.index = GeoDataFrame(
+            {'filepath': [''] * len(days)}, index=index, geometry=shapes, crs='EPSG:32631'
+        )
+        self._res = (10.0, 10.0)
+
+    def __getitem__(self, index):
+        raise IndexError
+
+
+def tiles() -> Footprints:
+    """1,600 tiles of 110 km every 100 km, on 62 or 63 dates each."""
+    number = np.arange(ROWS)
+    x, y = number % 40 * 1e5, number // 40 % 40 * 1e5
+    return Footprints(number // 1600 * 5, shapely.box(x, y, x + 11e4, y + 11e4))
+
+
+def chips() -> Footprints:
+    """Scattered chips of 256 pixels off each other's grids, each on a day of its own."""
+    rng = np.random.default_rng(0)
+    cell = rng.choice(700 * 700, ROWS, replace=False)
+    x, y = cell % 700 * 3000 + 400 * rng.random(ROWS), cell // 700 * 3000 + 400 * rng.random(ROWS)
+    return Footprints(rng.integers(0, 1000, ROWS), shapely.box(x, y, x + 2560, y + 2560))
+
+
+def swaths() -> Footprints:
+    """Slanted scenes of 20 to 30 km that overlap, 60 of them over a place."""
+    rng = np.random.default_rng(0)
+    corner, side = rng.uniform(0, 1e6, (ROWS, 2)), rng.uniform(2e4, 3e4, (ROWS, 2))
+    across, along = side[:, :1] * [1, 0.2], side[:, 1:] * [-0.2, 1]
+    corners = np.stack([corner, corner + across, corner + across + along, corner + along], axis=1)
+    return Footprints(rng.integers(0, 1000, ROWS), shapely.polygons(corners))
+
+
+def ours(data: Footprints) -> Iterator[object]:
+    """Eight dates of what there are, at random places."""
+    places = RandomSeriesPatchSampler(data, size=SIZE, length=DRAWS, generator=0)
+    return places @ RandomDateCountSampler(data, count=8, generator=0)
+
+
+def torchgeos(data: Footprints, delta: str) -> Iterator[object]:
+    """Windows of about as many dates."""
+    places = RandomPatchSampler(data, size=SIZE, length=DRAWS, generator=0)
+    return places @ RandomTimedeltaSampler(data, delta=pd.Timedelta(delta), generator=0)
+
+
+def interleave(
+    contenders: dict[str, Callable[[], object]], rounds: int, *, scale: float, warm_up: int
+) -> dict[str, dict[str, float]]:
+    """Run all contenders in turn; quartiles and least, in seconds times *scale*."""
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for round_ in range(rounds + warm_up):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            if round_ >= warm_up:
+                taken[name].append((time.perf_counter() - start) * scale)
+    figures = {}
+    for name, values in taken.items():
+        low, median, high = statistics.quantiles(values, n=4)
+        figures[name] = {'median': median, 'q1': low, 'q3': high, 'least': min(values)}
+    return figures
+
+
+def measure(data: Footprints, delta: str) -> dict[str, object]:
+    """Construction in seconds, draws in milliseconds, and what comes with an epoch."""
+    build = {'ours': lambda: ours(data), "TorchGeo's": lambda: torchgeos(data, delta)}
+    samplers = {name: make() for name, make in build.items()}
+    draw = {name: lambda s=sampler: list(s) for name, sampler in samplers.items()}
+    long = RandomSeriesPatchSampler(data, size=SIZE, length=ROWS, generator=0)
+    long = long @ RandomDateCountSampler(data, count=8, generator=0)
+    resumed = long.state_dict() | {'position': ROWS // 2}
+    share = ShardedSampler(samplers['ours'], num_replicas=8, rank=0)
+
+    def resume() -> None:
+        long.load_state_dict(resumed)
+        next(iter(long))
+
+    def count() -> int:
+        grid = GriddedSeriesPatchSampler(data, size=256, roi=shapely.box(0, 0, 4e5, 4e5))
+        return len(grid @ RandomDateCountSampler(data, count=8, generator=0))
+
+    return {
+        'construction_s': interleave(build, BUILDS, scale=1, warm_up=1),
+        'draw_ms': interleave(draw, ROUNDS, scale=1e3 / DRAWS, warm_up=1),
+        'one_window_of_each_eighth_ms': interleave(
+            {'ours': lambda: list(share)}, ROUNDS, scale=1e3 / (DRAWS // 8), warm_up=1
+        )['ours'],
+        'resume_after_50000_s': interleave({'ours': resume}, 3, scale=1, warm_up=0)['ours'],
+        'count_of_grid': {
+            'windows': count(),
+            'seconds': interleave({'ours': count}, 3, scale=1, warm_up=0)['ours'],
+        },
+        'dates_at_a_place': float(
+            np.mean(
+                [
+                    len(samplers['ours'].temporal_sampler.acquisitions(window[:2]))
+                    for window in islice(samplers['ours'], 200)
+                ]
+            )
+        ),
+    }
+
+
+def main() -> None:
+    """Measure, print a table and write the JSON."""
+    warnings.simplefilter('ignore')
+    indexes = {}
+    for make, delta in ((tiles, '40D'), (chips, '12h'), (swaths, '100D')):
+        indexes[make.__name__] = {'what': make.__doc__, **measure(make(), delta)}
+        for part in ('construction_s', 'draw_ms'):
+            figures = indexes[make.__name__][part]
+            for name, figure in figures.items():
+                print(
+                    f'{make.__name__:8} {part:16} {name:12} {figure["median"]:10.4f}  '
+                    f'[{figure["q1"]:.4f}, {figure["q3"]:.4f}]  '
+                    f'x {figures["ours"]["median"] / figure["median"]:.4f}'
+                )
+    result = {
+        'machine': {
+            'processor': platform.processor() or platform.machine(),
+            'cores': os.cpu_count(),
+            'python': platform.python_version(),
+        }
+        | {name: version(name) for name in ('torchgeo', 'shapely', 'geopandas', 'numpy', 'pandas')},
+        'commit': subprocess.run(
+            ['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, check=False
+        ).stdout.strip(),
+        'rows': ROWS,
+        'patch': SIZE,
+        'builds': BUILDS,
+        'rounds': ROUNDS,
+        'draws_per_round': DRAWS,
+        'indexes': indexes,
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()
