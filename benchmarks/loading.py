@@ -314,8 +314,8 @@ def epoch(folder: str, name: str, side: int, workers: int, samples: int) -> None
     print(json.dumps({'samples_per_s': count / seconds, 'peak_MB': (peak - before) / 1e6}))
 
 
-def loaders(folder: Path, side: int, workers: int, rounds: int) -> dict[str, Any]:
-    """Whole loaders, each in a process of its own, in turn."""
+def loaders(folder: Path, side: int, workers: int) -> dict[str, Any]:
+    """Whole loaders, each in a process of its own, once."""
     names = {
         'TorchGeo RasterDataset, multi-band': 24,
         'RasterTimeSeries, multi-band': 24,
@@ -324,24 +324,19 @@ def loaders(folder: Path, side: int, workers: int, rounds: int) -> dict[str, Any
         'RasterTimeSeries, BlockPatchSampler': 256,
         'ZarrTimeSeries, random': 128,
     }
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     environment = os.environ | {'GDAL_CACHEMAX': '5%'}  # as users have it, for the memory
-    for _ in range(rounds):
-        for name, samples in names.items():
-            arguments = [str(folder), name, str(side), str(workers), str(samples)]
-            line = subprocess.run(
-                [sys.executable, __file__, '--epoch', *arguments],
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
-            found[name].append(json.loads(line.splitlines()[-1]))
-    return {
-        name: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        | {'least_samples_per_s': min(run['samples_per_s'] for run in runs)}
-        for name, runs in found.items()
-    }
+    found = {}
+    for name, samples in names.items():
+        arguments = [str(folder), name, str(side), str(workers), str(samples)]
+        line = subprocess.run(
+            [sys.executable, __file__, '--epoch', *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        found[name] = json.loads(line.splitlines()[-1])
+    return found
 
 
 def table(result: dict[str, Any]) -> str:
@@ -396,7 +391,7 @@ def main() -> None:
         'commit': subprocess.run(
             ['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, check=False
         ).stdout.strip(),
-        'rounds': 5 if options.quick else 11,
+        'rounds': 5 if options.quick else 9,
         'samples': {},
         'loaders': {},
     }
@@ -412,7 +407,7 @@ def main() -> None:
             sizes = [(64, 2)] if options.quick else [(64, 0), (64, 2)] if dates == 61 else []
             for side, workers in sizes:
                 size = f'{dates} dates, patches of {side}, {workers} workers'
-                result['loaders'][size] = loaders(folder, side, workers, 1 if options.quick else 2)
+                result['loaders'][size] = loaders(folder, side, workers)
     text = table(result)
     print(text)
     if not options.quick:
