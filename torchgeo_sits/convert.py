@@ -49,6 +49,9 @@ def convert(args: Sequence[str]) -> None:
         ValueError: If the cube cannot be written under this name, or differs from the source.
         OSError: If a file cannot be read or written.
     """
+    # Each block is decoded once: what GDAL would keep of them, a twentieth of the memory, is
+    # not asked for again.
+    os.environ.setdefault('GDAL_CACHEMAX', '256')
     parser, series_class, names = _parser(args)
     options = parser.parse_args(list(args))
     series = series_class(

@@ -1,7 +1,7 @@
 """How a cube lies in its store: arrays, chunks, shards and codecs."""
 
+import math
 import os
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +10,20 @@ import zarr
 from numpy.typing import DTypeLike
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from ..keys import IMAGE, MASK_CLEAR
+from ..keys import IMAGE
 
-__all__ = ['ATTRIBUTE', 'FORMAT', 'MASK_OBSERVED', 'CubeLayout', 'shard_file', 'zarr_options']
+__all__ = [
+    'ATTRIBUTE',
+    'FORMAT',
+    'MASK_OBSERVED',
+    'CubeLayout',
+    'Window',
+    'shard_file',
+    'zarr_options',
+]
+
+#: Rows and columns of a part of a cube.
+Window = tuple[slice, slice]
 
 #: Version of what is described here, kept in each cube.
 FORMAT = 1
@@ -21,13 +32,15 @@ ATTRIBUTE = 'torchgeo_sits'
 #: Present only where clouds make it differ from the clear mask.
 MASK_OBSERVED = 'mask_observed'
 
-#: Side of a chunk in pixels: a window of 64 needs four to nine of these and 1.3 to 2.3 times
+#: Side of a chunk in pixels: a window of 64 needs four to nine of these and 1.0 to 2.3 times
 #: its own pixels, with chunks of 64 up to four times.
 CHUNK_SIDE = 32
 #: Dates of a chunk at most, so that a window of some dates of a long series stays cheap.
 CHUNK_TIMES = 256
-#: Side of a shard in pixels, and its bytes at most: what a conversion holds at a time.
+#: Side of a shard in pixels, and its bytes at most.
 SHARD_SIDE, SHARD_BYTES = 256, 2**28
+#: Bytes of the shards that are read together at most, where files have larger blocks.
+READ_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +84,35 @@ class CubeLayout:
             (parts * chunk_times, bands, side, side),
         )
 
-    def windows(self) -> Iterator[tuple[slice, slice]]:
-        """Rows and columns of each shard, row by row."""
-        (height, width), side = self.shape[2:], self.shard[2]
-        for top in range(0, height, side):
-            for left in range(0, width, side):
-                yield slice(top, min(top + side, height)), slice(left, min(left + side, width))
+    def batches(self, block: tuple[int, int], itemsize: int) -> list[list[Window]]:
+        """Shards that are best read together, so that blocks of the source are decoded once.
+
+        Args:
+            block: Rows and columns of a block of the source, in pixels of the cube.
+            itemsize: Bytes of a pixel.
+
+        Returns:
+            Rows and columns of each shard, of each batch: as many shards as a block has, or as
+            fit in memory. They are the same each time.
+        """
+        side, (height, width) = self.shard[2], self.shape[2:]
+        most = max(1, READ_BYTES // (math.prod(self.shard) * itemsize))
+        across = min(-(-block[1] // side), -(-width // side), most)
+        down = min(-(-block[0] // side), most // across)
+
+        def shards(top: int, left: int) -> list[Window]:
+            bottom, right = min(top + down * side, height), min(left + across * side, width)
+            return [
+                (slice(y, min(y + side, bottom)), slice(x, min(x + side, right)))
+                for y in range(top, bottom, side)
+                for x in range(left, right, side)
+            ]
+
+        return [
+            shards(top, left)
+            for top in range(0, height, down * side)
+            for left in range(0, width, across * side)
+        ]
 
     def create(self, group: zarr.Group, name: str, dtype: DTypeLike, attributes: Any) -> None:
         """Create the array of the pixels, or that of a mask, without any shard.
@@ -136,7 +172,3 @@ def shard_file(path: str, array: zarr.Array[Any], row: int, column: int) -> str:
     place = (row // shards[-2], column // shards[-1])
     key = array.metadata.encode_chunk_key((0,) * (array.ndim - 2) + place)
     return os.path.join(path, array.basename, *key.split('/'))
-
-
-#: Names of the arrays of pixels, in the order in which they are written.
-ARRAYS = (IMAGE, MASK_CLEAR, MASK_OBSERVED)

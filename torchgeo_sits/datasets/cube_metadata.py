@@ -7,6 +7,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from pyproj import CRS
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from ..keys import IMAGE
 from .grid import Grid
@@ -132,6 +133,7 @@ def write_coordinates(
             chunks=values.shape or 'auto',
             dtype=str if values.dtype.kind == 'T' else values.dtype,
             dimension_names=dimensions,
+            compressors=[ZstdCodec(), Crc32cCodec()],
             attributes=attributes,
             overwrite=True,
         )

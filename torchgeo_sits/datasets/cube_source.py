@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from .cube_layout import CubeLayout
+from .cube_layout import CubeLayout, Window
 from .file_stamps import stamps
 from .grid import TOLERANCE, Grid
 from .timeseries import RasterTimeSeries
@@ -140,7 +141,31 @@ class CubeSource:
             'unreadable': series.unreadable,
         }
 
-    def window(self, rows: slice, columns: slice) -> Grid:
+    def batches(self) -> list[list[Window]]:
+        """All parts of the cube, in batches that are best read together; each time the same."""
+        block = self.series.block_grid
+        return self.layout.batches((block.height, block.width), self.dtype.itemsize)
+
+    def read(self, batch: Sequence[Window]) -> Iterator[tuple[Window, StoredFrames]]:
+        """Read all acquisitions of some parts of the cube, together.
+
+        Args:
+            batch: One of :meth:`batches`.
+
+        Yields:
+            Each part, and its frames.
+
+        Raises:
+            OSError: If a file cannot be read.
+        """
+        top, left = batch[0][0].start, batch[0][1].start
+        whole = self._read(slice(top, batch[-1][0].stop), slice(left, batch[-1][1].stop))
+        for rows, columns in batch:
+            y = slice(rows.start - top, rows.stop - top)
+            x = slice(columns.start - left, columns.stop - left)
+            yield (rows, columns), StoredFrames(*(array[..., y, x] for array in whole))
+
+    def _window(self, rows: slice, columns: slice) -> Grid:
         """Pixels of a part of the cube."""
         grid = self.grid
         return Grid(
@@ -153,20 +178,9 @@ class CubeSource:
             grid.crs,
         )
 
-    def read(self, rows: slice, columns: slice) -> StoredFrames:
-        """Read all acquisitions of a part of the cube.
-
-        Args:
-            rows: The rows.
-            columns: The columns.
-
-        Returns:
-            The frames.
-
-        Raises:
-            OSError: If a file cannot be read.
-        """
-        left, bottom, right, top = self.window(rows, columns).bounds
+    def _read(self, rows: slice, columns: slice) -> StoredFrames:
+        """All acquisitions of a part of the cube."""
+        left, bottom, right, top = self._window(rows, columns).bounds
         time = self.series.bounds[2]
         stop = time.stop + pd.Timedelta(microseconds=1)  # the bounds are closed
         size = rows.stop - rows.start, columns.stop - columns.start

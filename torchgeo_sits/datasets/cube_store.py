@@ -39,7 +39,7 @@ def cube_record(path: str) -> dict[str, Any]:
         path: The cube.
 
     Returns:
-        ``format``, ``complete``, ``command``, ``source``.
+        ``format``, ``complete``, ``command``, ``arrays``, ``source``.
 
     Raises:
         OSError: If there is no such cube, or its metadata cannot be read.
@@ -107,10 +107,12 @@ class CubeStore:
                 f'command: {record["command"]}'
             )
         self._arrays: dict[str, zarr.Array[Any]] | None = None
+        self._names: list[str] = record['arrays']
         try:
-            group = zarr.open_group(path, mode='r')
-            names = ('band', 'footprint', 'time', 'time_bounds')
-            read: list[NDArray[Any]] = [self._whole(group[name]) for name in names]
+            with zarr_options():
+                group = zarr.open_group(path, mode='r')
+                names = ('band', 'footprint', 'time', 'time_bounds')
+                read: list[NDArray[Any]] = [self._whole(group[name]) for name in names]
             bands, footprints, self.times, self.spans = read
             attributes: dict[str, Any] = group.attrs.asdict()
             image = self._open()[IMAGE]
@@ -147,8 +149,12 @@ class CubeStore:
         if self._arrays is None:
             with zarr_options():
                 group = zarr.open_group(self.path, mode='r')
-                found = {name: group.get(name) for name in (IMAGE, MASK_CLEAR, MASK_OBSERVED)}
-            self._arrays = {n: array for n, array in found.items() if isinstance(array, zarr.Array)}
+                arrays = [group[name] for name in self._names]
+            self._arrays = {
+                name: array
+                for name, array in zip(self._names, arrays, strict=True)
+                if isinstance(array, zarr.Array)
+            }
         return self._arrays
 
     def read(

@@ -2,8 +2,9 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import zarr
 from filelock import FileLock, Timeout
 
 from ..keys import IMAGE, MASK_CLEAR
-from .cube_layout import ATTRIBUTE, FORMAT, MASK_OBSERVED, shard_file, zarr_options
+from .cube_layout import ATTRIBUTE, FORMAT, MASK_OBSERVED, Window, shard_file, zarr_options
 from .cube_metadata import array_attributes, group_attributes, write_coordinates
 from .cube_source import CubeSource, StoredFrames
 from .cube_store import CubeStore, cube_record
@@ -64,17 +65,26 @@ def write_cube(
         else:
             root = zarr.open_group(path, mode='r+')
         complete = known is not None and known['complete']
-        arrays = _create(root, source) if not complete else _open(path)
-        windows = list(source.layout.windows())
-        written = 0
-        for i, (rows, columns) in enumerate(windows):
-            if not _is_done(path, arrays, rows, columns, read=known is not None and not complete):
-                frames = source.read(rows, columns)
-                for name, array in arrays.items():
-                    array[(..., rows, columns)] = _stored(frames, name)
-                written += 1
+        if not complete:
+            _create(root, source)
+        arrays = _open(path, _names(source))
+        batches = source.batches()
+        total, done, written = sum(map(len, batches)), 0, 0
+        begun = known is not None and not complete
+        for batch in batches:
+            missing = [w for w in batch if not _is_done(path, arrays, w, read=begun)]
+            done += len(batch) - len(missing)
             if progress is not None:
-                progress(i + 1, len(windows))
+                progress(done, total)
+            # The whole batch, not what is missing only: warped pixels depend on the window.
+            for window, frames in source.read(batch) if missing else ():
+                if window not in missing:
+                    continue
+                for name, array in arrays.items():
+                    array[(..., *window)] = _stored(frames, name)
+                done, written = done + 1, written + 1
+                if progress is not None:
+                    progress(done, total)
         if not complete:
             if hasattr(os, 'sync'):
                 os.sync()  # a cube that says it is complete is so after a power cut too
@@ -108,23 +118,23 @@ def verify_cube(
     record = cube_record(path)
     _require_same(path, record, source.describe(), but=('files', 'files_sha256', 'dataset'))
     channels, frames = range(len(store.bands)), np.arange(len(store.times))
-    windows = list(source.layout.windows())
-    first, differing = '', 0
-    for i, (rows, columns) in enumerate(windows):
+    batches = source.batches()
+    total, first, differing = sum(map(len, batches)), '', 0
+    read = chain.from_iterable(map(source.read, batches))
+    for done, ((rows, columns), wanted) in enumerate(read, start=1):
         size = rows.stop - rows.start, columns.stop - columns.start
         ours = store.read(frames, channels, rows.start, columns.start, *size, observed=True)
-        wanted = source.read(rows, columns)
         where = _first_difference(ours, wanted, source, rows, columns)
         first = first or where
         differing += bool(where)
         if progress is not None:
-            progress(i + 1, len(windows))
+            progress(done, total)
     if differing:
         raise ValueError(
-            f"{differing} of {len(windows)} shards of '{path}' differ from the source, first at "
+            f"{differing} of {total} shards of '{path}' differ from the source, first at "
             f'{first}. If the source is right, remove the cube and convert again'
         )
-    return len(windows)
+    return total
 
 
 def _first_difference(
@@ -194,36 +204,46 @@ def _root(source: CubeSource, command: str, *, complete: bool = False) -> dict[s
         'format': FORMAT,
         'complete': complete,
         'command': command,
+        'arrays': _names(source),
         'source': source.describe(),
     }
     return group_attributes(source.grid, source.crs) | {ATTRIBUTE: record}
 
 
-def _create(root: zarr.Group, source: CubeSource) -> dict[str, 'zarr.Array[Any]']:
-    """Write all but the shards, as far as it is not there, and open the arrays."""
-    write_coordinates(
-        root,
-        source.grid,
-        source.crs,
-        bands=source.bands,
-        times=source.times,
-        spans=source.spans,
-        footprints=source.footprints,
-    )
-    names = (IMAGE, MASK_CLEAR, MASK_OBSERVED) if source.has_clouds else (IMAGE, MASK_CLEAR)
+def _names(source: CubeSource) -> list[str]:
+    """The arrays of pixels and masks."""
+    return [IMAGE, MASK_CLEAR, MASK_OBSERVED] if source.has_clouds else [IMAGE, MASK_CLEAR]
+
+
+def _create(root: zarr.Group, source: CubeSource) -> None:
+    """Write all of a cube but its shards."""
     with zarr_options():
-        for name in names:
+        write_coordinates(
+            root,
+            source.grid,
+            source.crs,
+            bands=source.bands,
+            times=source.times,
+            spans=source.spans,
+            footprints=source.footprints,
+        )
+        for name in _names(source):
             if name not in root:
                 dtype = source.dtype if name == IMAGE else np.dtype(bool)
                 source.layout.create(root, name, dtype, array_attributes(name, source.scale))
-    return _open(str(root.store_path.store.root))  # type: ignore[attr-defined]
 
 
-def _open(path: str) -> dict[str, 'zarr.Array[Any]']:
-    """The arrays of a cube."""
-    with zarr_options():
-        group = zarr.open_group(path, mode='r+')
-        found = {name: group.get(name) for name in (IMAGE, MASK_CLEAR, MASK_OBSERVED)}
+def _open(path: str, names: Sequence[str]) -> dict[str, 'zarr.Array[Any]']:
+    """Some arrays of a cube."""
+    try:
+        with zarr_options():
+            group = zarr.open_group(path, mode='r+')
+            found = {name: group[name] for name in names}
+    except Exception as error:  # whatever Zarr and JSON raise
+        raise OSError(
+            f"the arrays of the cube '{path}' cannot be opened ({error}): remove the cube and "
+            'convert again'
+        ) from error
     return {name: array for name, array in found.items() if isinstance(array, zarr.Array)}
 
 
@@ -235,20 +255,19 @@ def _stored(frames: StoredFrames, name: str) -> Any:
 def _is_done(
     path: str,
     arrays: dict[str, 'zarr.Array[Any]'],
-    rows: slice,
-    columns: slice,
+    window: Window,
     *,
     read: bool,
 ) -> bool:
     """Whether all files of a shard are there, and can be read; those that cannot are removed."""
     for array in arrays.values():
-        file = shard_file(path, array, rows.start, columns.start)
+        file = shard_file(path, array, window[0].start, window[1].start)
         if not os.path.exists(file):
             return False
         if not read:
             continue
         try:  # a power cut may have left a file whose content never reached the disk
-            array[(..., rows, columns)]
+            array[(..., *window)]
         except Exception:  # whatever the codecs raise
             os.unlink(file)  # Zarr would read it to write a shard on the border
             return False
