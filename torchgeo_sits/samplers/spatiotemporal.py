@@ -60,6 +60,7 @@ class SkippingSampler(EpochSampler, SpatioTemporalSampler):
         count = len(self.spatial_sampler.seeds)
         self.spatial_sampler.seeds = seeds[:count]
         self._times.seeds = seeds[count:]
+        self._counted = None
 
     def epoch_length(self, number: int) -> int:
         """Number of windows in an epoch, counted by place through the spatial tree.
