@@ -4,8 +4,8 @@
 
 A draw is a random place and a window in time there: ``RandomSeriesPatchSampler @
 RandomDateCountSampler`` against ``RandomPatchSampler @ RandomTimedeltaSampler`` on the same
-index but one, with windows of about as many dates. Contenders run in turn in every round, so that a slow phase of the
-machine hits all of them alike. Output goes to results/samplers.json.
+index but one, with windows of about as many dates. Contenders run in turn in every round, so that
+a slow phase of the machine hits all of them alike. Output goes to results/samplers.json.
 """
 
 import json

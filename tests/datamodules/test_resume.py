@@ -2,7 +2,9 @@
 
 import warnings
 
+import numpy as np
 import pytest
+import rasterio
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -115,6 +117,37 @@ def test_interrupted_twice_and_under_accumulation(series_folder, tmp_path, whole
         seen += model.seen
         resume = tmp_path / str(i) / 'kept.ckpt'
     assert seen == whole
+
+
+def test_checkpoint_of_a_validation_within_the_epoch(series_folder, tmp_path):
+    class Validated(Recorder):
+        def validation_step(self, batch, index):
+            pass
+
+    with rasterio.open(min(series_folder.iterdir())) as image:
+        profile = {**image.profile, 'count': 1, 'dtype': 'uint8'}
+    with rasterio.open(tmp_path / 'labels.tif', 'w', **profile) as file:
+        file.write(np.ones((1, 32, 40), 'uint8'))
+
+    def run(model, resume=None):
+        trainer = Trainer(
+            accelerator='cpu',
+            max_epochs=2,
+            val_check_interval=3,
+            num_sanity_val_steps=1,
+            logger=False,
+            callbacks=[ModelCheckpoint(tmp_path, '{step}', save_top_k=-1)],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        data = data_module(series_folder, 0, mask_paths=str(tmp_path / 'labels.tif'))
+        trainer.fit(model, data, ckpt_path=resume)
+        return model.seen
+
+    seen = run(Validated())
+    assert len(seen) == 14
+    for step in (3, 6, 10, 13):
+        assert run(Validated(), tmp_path / f'step={step}.ckpt') == seen[step:]
 
 
 @pytest.mark.parametrize('workers', [0, 2])

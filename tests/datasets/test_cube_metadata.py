@@ -18,7 +18,7 @@ def test_xarray_opens_a_cube(series_folder: Path, tmp_path: Path) -> None:
     write_cube(series, tmp_path / 'c.zarr')
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        cube = xarray.open_zarr(tmp_path / 'c.zarr', consolidated=False).load()
+        cube = xarray.open_zarr(tmp_path / 'c.zarr').load()
     sample = series[series.bounds]
     assert cube.image.dims == ('time', 'band', 'y', 'x')
     assert cube.image.dtype == 'uint16'
@@ -45,7 +45,7 @@ def test_scale_is_applied_by_xarray(shared_data: Path, tmp_path: Path) -> None:
     root = shared_data / 'wc_be_b'
     series = Sentinel2TimeSeries(root / 's2', cloud_paths=root / 'scl', offset=-1000)
     write_cube(series, tmp_path / 'c.zarr')
-    cube = xarray.open_zarr(tmp_path / 'c.zarr', consolidated=False)
+    cube = xarray.open_zarr(tmp_path / 'c.zarr')
     sample = series[series.bounds]
     np.testing.assert_allclose(cube.image, sample['image'], rtol=1e-6)
     assert np.array_equal(cube.mask_clear, sample['mask_clear'])
@@ -79,7 +79,7 @@ def test_conventions_of_geozarr(series_folder: Path, tmp_path: Path, crs: str) -
 
 def test_coordinates_in_degrees(series_folder: Path, tmp_path: Path) -> None:
     write_cube(RasterTimeSeries(series_folder, crs='EPSG:4326', res=1e-4), tmp_path / 'c.zarr')
-    cube = xarray.open_zarr(tmp_path / 'c.zarr', consolidated=False)
+    cube = xarray.open_zarr(tmp_path / 'c.zarr')
     assert cube.x.attrs['standard_name'] == 'longitude'
     assert cube.y.attrs['units'] == 'degrees_north'
     assert cube.rio.crs.to_epsg() == 4326

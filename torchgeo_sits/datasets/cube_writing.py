@@ -2,6 +2,7 @@
 
 import errno
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import zarr
 from filelock import FileLock, Timeout
+from zarr.errors import ZarrUserWarning
 
 from ..keys import IMAGE, MASK_CLEAR
 from .cube_layout import ATTRIBUTE, FORMAT, MASK_OBSERVED, Window, shard_file, zarr_options
@@ -63,7 +65,7 @@ def write_cube(
         if known is None:
             root = zarr.create_group(path, attributes=_root(source, command), overwrite=False)
         else:
-            root = zarr.open_group(path, mode='r+')
+            root = zarr.open_group(path, mode='r+', use_consolidated=False)
         complete = known is not None and known['complete']
         if not complete:
             _create(root, source)
@@ -88,6 +90,9 @@ def write_cube(
         if not complete:
             if hasattr(os, 'sync'):
                 os.sync()  # a cube that says it is complete is so after a power cut too
+            with warnings.catch_warnings():  # no part of the format, and what xarray looks for
+                warnings.simplefilter('ignore', ZarrUserWarning)
+                root = zarr.consolidate_metadata(root.store)
             root.attrs.update({ATTRIBUTE: _root(source, command, complete=True)[ATTRIBUTE]})
     return written
 
@@ -237,7 +242,7 @@ def _open(path: str, names: Sequence[str]) -> dict[str, 'zarr.Array[Any]']:
     """Some arrays of a cube."""
     try:
         with zarr_options():
-            group = zarr.open_group(path, mode='r+')
+            group = zarr.open_group(path, mode='r+', use_consolidated=False)
             found = {name: group[name] for name in names}
     except Exception as error:  # whatever Zarr and JSON raise
         raise OSError(
