@@ -150,10 +150,11 @@ def test_checkpoint_of_a_validation_within_the_epoch(series_folder, tmp_path):
         assert run(Validated(), tmp_path / f'step={step}.ckpt') == seen[step:]
 
 
+@pytest.mark.parametrize('by_block', [False, True])
 @pytest.mark.parametrize('workers', [0, 2])
-def test_plain_loop(series_folder, workers):
+def test_plain_loop(series_folder, workers, by_block):
     def loader():
-        made = data_module(series_folder, workers)
+        made = data_module(series_folder, workers, by_block=by_block)
         made.setup('fit')
         return made.train_dataloader()
 
