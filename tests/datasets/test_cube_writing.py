@@ -63,12 +63,10 @@ def assert_equal(path: Path, series: RasterTimeSeries) -> None:
         assert torch.equal(ours[key], wanted[key]), key
 
 
-def shards(path: Path) -> list[Path]:
-    return sorted(p for p in path.rglob('c/**/*') if p.is_file() and len(p.parts) > 3)
-
-
 def pixel_shards(path: Path) -> list[Path]:
-    return [p for p in shards(path) if p.relative_to(path).parts[0] in ('image', 'mask_clear')]
+    """Whole shards; a write that was stopped leaves a file of another name."""
+    files = (file for name in ('image', 'mask_clear') for file in path.glob(f'{name}/c/**/*'))
+    return sorted(file for file in files if file.is_file() and file.suffix != '.partial')
 
 
 def test_killed_twenty_times(series: RasterTimeSeries, tmp_path: Path) -> None:
@@ -161,6 +159,19 @@ def test_another_source_is_refused(series: RasterTimeSeries, tmp_path: Path) -> 
         ValueError, match=r'1 of 81 shards.*2020-01-01.*band B2, row 100, column 200'
     ):
         verify_cube(series, path)
+
+
+def test_source_that_changes_meanwhile(series: RasterTimeSeries, tmp_path: Path) -> None:
+    path = tmp_path / 'c.zarr'
+
+    def touch(done: int, total: int) -> None:
+        if done == 5:
+            os.utime(tmp_path / 'in' / 'a_20200101.tif', (1, 1))
+
+    with pytest.raises(OSError, match=r"changed while they were converted to '.*c\.zarr'"):
+        write_cube(series, path, progress=touch)
+    with pytest.raises(OSError, match='not complete'):
+        ZarrTimeSeries(path)
 
 
 def test_names_that_are_taken(series: RasterTimeSeries, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Data sets of dated rasters, as TorchGeo data sets."""
 
 from .combine import LabelledTimeSeries, TimeSeriesUnion, merge_series
-from .cube_writing import verify_cube, write_cube
+from .cube_verifying import verify_cube
+from .cube_writing import write_cube
 from .filenames import RasterName, parse_name
 from .scenes import RastersNotFoundError
 from .sentinel2 import Sentinel2TimeSeries

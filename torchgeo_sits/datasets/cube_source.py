@@ -141,6 +141,36 @@ class CubeSource:
             'unreadable': series.unreadable,
         }
 
+    def require_same(self, path: str, record: dict[str, Any], but: tuple[str, ...] = ()) -> None:
+        """Refuse a cube that was made of something else.
+
+        Args:
+            path: The cube.
+            record: What it says about its source.
+            but: Keys of :meth:`describe` that may differ.
+
+        Raises:
+            ValueError: If another one differs.
+        """
+        own = self.describe()
+        known = record['source']
+        differ = [key for key in own if key not in but and known.get(key) != own[key]]
+        if not differ:
+            return
+        told = [
+            f'{key} was {known.get(key)!r} and is {own[key]!r}'
+            for key in differ
+            if not key.endswith('sha256')
+        ]
+        if not told:
+            what = 'files' if 'files_sha256' in differ else 'acquisitions'
+            told = [f'{what} have other names, sizes, times or offsets']
+        raise ValueError(
+            f"'{path}' was made of another source, or with other options: {'; '.join(told)}. "
+            'Choose another name, remove the cube, or repeat the command that made it: '
+            f'{record["command"]}'
+        )
+
     def batches(self) -> list[list[Window]]:
         """All parts of the cube, in batches that are best read together; each time the same."""
         block = self.series.block_grid

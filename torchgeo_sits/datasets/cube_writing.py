@@ -5,7 +5,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from ..keys import IMAGE, MASK_CLEAR
 from .cube_layout import ATTRIBUTE, FORMAT, MASK_OBSERVED, Window, shard_file, zarr_options
 from .cube_metadata import array_attributes, group_attributes, write_coordinates
 from .cube_source import CubeSource, StoredFrames
-from .cube_store import CubeStore, cube_record
+from .cube_store import cube_record
 from .timeseries import RasterTimeSeries
 
-__all__ = ['verify_cube', 'write_cube']
+__all__ = ['Progress', 'write_cube']
 
 #: Called with the number of shards that are done, and of all.
 Progress = Callable[[int, int], None]
@@ -58,12 +57,21 @@ def write_cube(
         RuntimeError: If another process writes the same cube.
     """
     path, source = os.fspath(path), CubeSource(series)
-    known = _begun(path)
-    if known is not None:
-        _require_same(path, known, source.describe())
+    _begun(path)  # refuses what is something else, before anything is written into it
     with _writing(path, command):
+        known = _begun(path)
+        record: dict[str, Any] = {
+            'format': FORMAT,
+            'complete': False,
+            'command': command,
+            'arrays': _names(source),
+            'source': source.describe(),
+        }
+        if known is not None:
+            source.require_same(path, known)
         if known is None:
-            root = zarr.create_group(path, attributes=_root(source, command), overwrite=False)
+            attributes = group_attributes(source.grid, source.crs) | {ATTRIBUTE: record}
+            root = zarr.create_group(path, attributes=attributes, overwrite=False)
         else:
             root = zarr.open_group(path, mode='r+', use_consolidated=False)
         complete = known is not None and known['complete']
@@ -88,79 +96,18 @@ def write_cube(
                 if progress is not None:
                     progress(done, total)
         if not complete:
+            if source.describe() != record['source']:
+                raise OSError(
+                    f"files of the source changed while they were converted to '{path}', so that "
+                    'it may hold a mixture: remove the cube and convert again'
+                )
             if hasattr(os, 'sync'):
                 os.sync()  # a cube that says it is complete is so after a power cut too
             with warnings.catch_warnings():  # no part of the format, and what xarray looks for
                 warnings.simplefilter('ignore', ZarrUserWarning)
                 root = zarr.consolidate_metadata(root.store)
-            root.attrs.update({ATTRIBUTE: _root(source, command, complete=True)[ATTRIBUTE]})
+            root.attrs.update({ATTRIBUTE: record | {'complete': True}})
     return written
-
-
-def verify_cube(
-    series: RasterTimeSeries,
-    path: str | os.PathLike[str],
-    *,
-    progress: Progress | None = None,
-) -> int:
-    """Read everything again, from the source and from the cube, and compare bit for bit.
-
-    Args:
-        series: The series that the cube was made of.
-        path: The complete cube.
-        progress: Called after each shard with the number of those done, and of all.
-
-    Returns:
-        The number of shards, all of which are equal.
-
-    Raises:
-        ValueError: If the cube is not complete, or holds other dates, bands or pixels; the
-            message names the first place.
-        OSError: If a file or a shard cannot be read.
-    """
-    path, source = os.fspath(path), CubeSource(series)
-    store = CubeStore(path)
-    record = cube_record(path)
-    _require_same(path, record, source.describe(), but=('files', 'files_sha256', 'dataset'))
-    channels, frames = range(len(store.bands)), np.arange(len(store.times))
-    batches = source.batches()
-    total, first, differing = sum(map(len, batches)), '', 0
-    read = chain.from_iterable(map(source.read, batches))
-    for done, ((rows, columns), wanted) in enumerate(read, start=1):
-        size = rows.stop - rows.start, columns.stop - columns.start
-        ours = store.read(frames, channels, rows.start, columns.start, *size, observed=True)
-        where = _first_difference(ours, wanted, source, rows, columns)
-        first = first or where
-        differing += bool(where)
-        if progress is not None:
-            progress(done, total)
-    if differing:
-        raise ValueError(
-            f"{differing} of {total} shards of '{path}' differ from the source, first at "
-            f'{first}. If the source is right, remove the cube and convert again'
-        )
-    return total
-
-
-def _first_difference(
-    ours: Any, wanted: StoredFrames, source: CubeSource, rows: slice, columns: slice
-) -> str:
-    """The first pixel of a shard in which cube and source differ, empty for none."""
-    for name, a, b in zip(('image', 'mask_clear', 'mask_observed'), ours, wanted, strict=True):
-        equal = a == b
-        if a.dtype.kind == 'f':  # NaN is stored as it is, -0 is not 0
-            equal = a.view(f'u{a.itemsize}') == b.view(f'u{b.itemsize}')
-        if equal.all():
-            continue
-        place = np.argwhere(~equal)[0]
-        date = np.datetime64(int(source.times[place[0]]), 's')
-        band = f', band {source.bands[place[1]]}' if a.ndim == 4 else ''
-        return (
-            f'{name} of {date}{band}, row {rows.start + place[-2]}, column '
-            f'{columns.start + place[-1]}: the cube has {a[tuple(place)]}, the source '
-            f'{b[tuple(place)]}'
-        )
-    return ''
 
 
 def _begun(path: str) -> dict[str, Any] | None:
@@ -179,40 +126,6 @@ def _begun(path: str) -> dict[str, Any] | None:
             )
         return None
     return cube_record(path)
-
-
-def _require_same(
-    path: str, record: dict[str, Any], source: dict[str, Any], but: tuple[str, ...] = ()
-) -> None:
-    """Refuse to go on with a cube that was made of something else."""
-    known = record['source']
-    differ = [key for key in source if key not in but and known.get(key) != source[key]]
-    if not differ:
-        return
-    told = [
-        f'{key} was {known.get(key)!r} and is {source[key]!r}'
-        for key in differ
-        if not key.endswith('sha256')
-    ]
-    if not told:
-        what = 'files' if 'files_sha256' in differ else 'acquisitions'
-        told = [f'{what} have other names, sizes, times or offsets']
-    raise ValueError(
-        f"'{path}' was made of another source, or with other options: {'; '.join(told)}. Choose "
-        f'another name, remove the cube, or repeat the command that made it: {record["command"]}'
-    )
-
-
-def _root(source: CubeSource, command: str, *, complete: bool = False) -> dict[str, Any]:
-    """Attributes of the root."""
-    record = {
-        'format': FORMAT,
-        'complete': complete,
-        'command': command,
-        'arrays': _names(source),
-        'source': source.describe(),
-    }
-    return group_attributes(source.grid, source.crs) | {ATTRIBUTE: record}
 
 
 def _names(source: CubeSource) -> list[str]:
