@@ -345,7 +345,7 @@ def test_what_is_refused(write: Write, tmp_path: Path) -> None:
         series[X0 : X0 + 100 : 20, Y0 - 100 : Y0 : 20]
     with pytest.raises(IndexError, match='no acquisition'):
         series[0:100, 0:100]
-    series.crs = 'EPSG:4326'
+    series.crs = 'EPSG:32632'
     with pytest.raises(ValueError, match='convert again with --crs'):
         series[series.bounds]
 

@@ -108,3 +108,20 @@ def test_options() -> None:
         Sentinel2TimeSeries('.', scale=0)
     with pytest.raises(ValueError, match='offset must be'):
         Sentinel2TimeSeries('.', offset='auto')  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize('rows', [(0, 12), (0, 6)])
+def test_offset_is_that_of_the_product_that_was_read(tmp_path: Path, rows: tuple[int, int]) -> None:
+    # Two deliveries of one day with different offsets: the first is empty, or covers a half.
+    data = {}
+    for baseline, time in (('N0300', '100000'), ('N0400', '110000')):
+        name = f'S2A_MSIL2A_20220802T{time}_{baseline}_R051_T31UES_B04.tif'
+        data[baseline] = np.full((1, 12, 12), 3000, 'uint16')
+        if baseline == 'N0300':
+            data[baseline][:, slice(*rows)] = 0
+        write(tmp_path / name, data[baseline])
+    series = Sentinel2TimeSeries(tmp_path, bands=['B04'])
+    image = series[series.bounds]['image'].numpy()
+    expected = np.where(data['N0300'] > 0, 0.3, 0.2)  # the second stores 1000 more
+    assert image.shape == (1, 1, 12, 12)
+    assert np.allclose(image[0], expected, atol=1e-6)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyproj
 import pytest
 import rasterio
 import torch
@@ -491,3 +492,23 @@ def test_cloud_masks_of_another_place_are_refused(write: Write, tmp_path: Path) 
     options = {'cloud_paths': tmp_path / 'masks', 'clear_values': (4,)}
     with pytest.raises(ValueError, match=r'none of 1 cloud masks.*lies where the images do'):
         RasterTimeSeries(tmp_path / 'images', **options)
+
+
+def test_bounds_follow_resolution_and_crs(write: Write, tmp_path: Path) -> None:
+    write('a_20200101.tif')
+    series = RasterTimeSeries(tmp_path)
+    before = series.bounds
+    series.res = 20
+    assert (series.bounds[0].step, series.bounds[1].step) == (20, 20)
+    assert series[series.bounds]['image'].shape[-2:] == (8, 8)
+    series.crs = pyproj.CRS.from_epsg(32632)
+    assert series.bounds[0] != before[0]
+    assert series.bounds[0].start == series.index.total_bounds[0]
+
+
+def test_spans_of_any_length(write: Write, tmp_path: Path) -> None:
+    write('a_20200101.tif')
+    series = RasterTimeSeries(tmp_path)
+    for start, stop in (('1600-01-01', '3000-01-01'), ('2020-01-01', '9999-12-31')):
+        part = series[:, :, pd.Timestamp(start) : pd.Timestamp(stop)]
+        assert len(part['image']) == 1

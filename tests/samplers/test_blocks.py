@@ -103,7 +103,7 @@ def test_samples_are_those_of_plain_windows(folder, monkeypatch):
         for key in got:
             assert torch.equal(got[key], wanted[key]), key
     assert len(reads) <= 96 / 8 + 4  # those that are open at the end
-    assert len(series._blocks._blocks) <= 4
+    assert len(series._by_place.blocks._blocks) <= 4
 
 
 def test_changing_a_sample_changes_no_other(folder):
@@ -209,3 +209,47 @@ def test_bad_arguments_are_named(folder):
 
     with pytest.raises(TypeError, match='Bare does not say how its files are blocked'):
         BlockPatchSampler(Bare(), size=6)
+
+
+@pytest.mark.parametrize('group_by', ['day', 'time'])
+def test_patches_hold_the_dates_that_cover_them(tmp_path, group_by):
+    # Two tiles side by side, of other hours of a day and of other days; blocks span both.
+    generator = np.random.default_rng(0)
+    for x, stamps in (
+        (0, ('20210301T100000', '20210310T100000', '20210320T100000')),
+        (40, ('20210301T103000', '20210315T103000', '20210320T095959')),
+    ):
+        for stamp in stamps:
+            with rasterio.open(
+                tmp_path / f's{x}_{stamp}.tif',
+                'w',
+                driver='GTiff',
+                height=48,
+                width=40,
+                count=1,
+                dtype='uint16',
+                crs='EPSG:32631',
+                transform=from_origin(600_000 + 10 * x, 5_000_000, 10, 10),
+                nodata=0,
+            ) as file:
+                file.write(generator.integers(1, 9000, (1, 48, 40)).astype('uint16'))
+    series = RasterTimeSeries(tmp_path, group_by=group_by)
+    plain = RasterTimeSeries(tmp_path, group_by=group_by)
+    bounds = series.bounds
+    block = slice(600_000, 600_800), slice(4_999_520, 5_000_000)
+    lengths = set()
+    for column in (0, 20, 33, 36, 44, 60):
+        for step in (1, 2):
+            x = slice(600_000 + 10 * column, 600_000 + 10 * column + 80)
+            y = slice(4_999_800, 4_999_880)
+            day = pd.Timestamp('2021-03-02') if step == 2 else bounds[2].start
+            window = (x, y, slice(day, pd.Timestamp('2021-03-21'), step))
+            cut = BlockWindow.cut(window, block, last=False, kept=2)
+            got, wanted = series[cut], plain[window]
+            for key in wanted:
+                assert torch.equal(got[key], wanted[key]), (column, key)
+            lengths.add(len(got['image']))
+    assert len(lengths) > 1
+    empty = (x, y, slice(pd.Timestamp('2021-03-12'), pd.Timestamp('2021-03-13')))
+    with pytest.raises(IndexError, match='no acquisition in the window'):
+        series[BlockWindow.cut(empty, block, last=False, kept=2)]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import shapely
 from geopandas import GeoDataFrame
+from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.crs import CRS as RasterCRS
 
@@ -15,7 +16,9 @@ from .catalogue import Product
 from .filenames import RasterName
 from .footprints import extents
 
-__all__ = ['acquisition_intervals', 'group_products', 'product_index']
+__all__ = ['acquisition_intervals', 'acquisition_keys', 'group_products', 'product_index']
+
+_DAY = 24 * 60 * 60  # seconds
 
 
 def product_index(
@@ -93,3 +96,18 @@ def acquisition_intervals(
         end = first + (pd.Timedelta(days=1) - pd.Timedelta(microseconds=1))
         last = last.where(last > end, end)
     return pd.IntervalIndex.from_arrays(first, last, closed='both', name='datetime')
+
+
+def acquisition_keys(
+    seconds: NDArray[np.int64], group_by: Literal['day', 'time']
+) -> NDArray[np.int64]:
+    """What frames of one acquisition have in common.
+
+    Args:
+        seconds: When frames were taken, seconds since 1970 UTC, ``(N,)``.
+        group_by: What makes them one acquisition: the UTC day, or the time.
+
+    Returns:
+        ``(N,)``, equal for those of one acquisition and ascending with time.
+    """
+    return seconds // _DAY if group_by == 'day' else seconds

@@ -24,11 +24,17 @@ from ..keys import (
     TRANSFORM,
     VALID,
 )
+from .acquisitions import acquisition_keys
 from .grid import Grid
 
-__all__ = ['LabelledTimeSeries', 'TimeSeriesUnion', 'is_labels', 'is_series', 'merge_series']
-
-DAY = 24 * 60 * 60  # seconds
+__all__ = [
+    'LabelledTimeSeries',
+    'SeriesOperators',
+    'TimeSeriesUnion',
+    'is_labels',
+    'is_series',
+    'merge_series',
+]
 
 
 def is_labels(dataset: GeoDataset) -> bool:
@@ -42,8 +48,29 @@ def is_labels(dataset: GeoDataset) -> bool:
 
 def is_series(dataset: GeoDataset) -> bool:
     """Whether samples of a data set hold dated frames."""
-    # By its behaviour: TimeSeries is built on this module and cannot be imported here.
-    return isinstance(dataset, TimeSeriesUnion) or hasattr(dataset, 'frames')
+    return isinstance(dataset, SeriesOperators)
+
+
+class SeriesOperators(GeoDataset):
+    """``&`` and ``|`` of all data sets of image time series.
+
+    Attributes:
+        group_by: What makes two frames one acquisition: the UTC day, or the time.
+    """
+
+    group_by: Literal['day', 'time']
+
+    def __and__(self, other: GeoDataset) -> IntersectionDataset:
+        """Join with labels by place whatever their date, or with images as TorchGeo does."""
+        if is_labels(other):
+            return LabelledTimeSeries(self, other)
+        return super().__and__(other)
+
+    def __or__(self, other: GeoDataset) -> UnionDataset:
+        """Merge with another series in the order of time."""
+        if is_series(other):
+            return TimeSeriesUnion(self, other, group_by=self.group_by)
+        return super().__or__(other)
 
 
 class LabelledTimeSeries(IntersectionDataset):
@@ -117,7 +144,7 @@ class LabelledTimeSeries(IntersectionDataset):
         return sample if self.transforms is None else self.transforms(sample)
 
 
-class TimeSeriesUnion(UnionDataset):
+class TimeSeriesUnion(SeriesOperators, UnionDataset):
     """Two series as one, frames in the order of time.
 
     Made by ``series | series``. Where both hold a frame of one acquisition they are merged to
@@ -145,18 +172,6 @@ class TimeSeriesUnion(UnionDataset):
     def _merge(self, samples: Iterable[Sample]) -> Sample:
         """:func:`merge_series` by the grouping of this union."""
         return merge_series(list(samples), group_by=self.group_by)
-
-    def __and__(self, other: GeoDataset) -> IntersectionDataset:
-        """Join with labels by place whatever their date, or with images as TorchGeo does."""
-        if is_labels(other):
-            return LabelledTimeSeries(self, other)
-        return super().__and__(other)
-
-    def __or__(self, other: GeoDataset) -> UnionDataset:
-        """Merge with another series in the order of time."""
-        if is_series(other):
-            return TimeSeriesUnion(self, other, group_by=self.group_by)
-        return super().__or__(other)
 
 
 def merge_series(samples: Sequence[Sample], *, group_by: Literal['day', 'time'] = 'day') -> Sample:
@@ -189,7 +204,7 @@ def merge_series(samples: Sequence[Sample], *, group_by: Literal['day', 'time'] 
         torch.cat([sample[key] for sample in samples])
         for key in (IMAGE, ACQUISITION_TIMES, MASK_CLEAR)
     )
-    keys = times // DAY if group_by == 'day' else times
+    keys = torch.from_numpy(acquisition_keys(times.numpy(), group_by))
     frames: dict[int, list[int]] = {}
     for i in torch.argsort(times, stable=True).tolist():
         frames.setdefault(int(keys[i]), []).append(i)

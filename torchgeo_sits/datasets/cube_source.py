@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from .acquisitions import acquisition_keys
 from .cube_layout import CubeLayout, Window
 from .file_stamps import stamps
 from .grid import TOLERANCE, Grid
@@ -73,7 +74,9 @@ class CubeSource:
         self.grid = _cube_grid(series)
         index = series.index
         instants = series._instants(index).as_unit('ns')
-        place, days = pd.factorize(self._keys(instants.asi8 // 10**9), sort=True)
+        place, days = pd.factorize(
+            acquisition_keys(instants.asi8 // 10**9, series.group_by), sort=True
+        )
         self._known = np.asarray(days)
         frame = pd.DataFrame(
             {
@@ -100,10 +103,6 @@ class CubeSource:
         ]
         shape = (len(self.times), len(self.bands), self.grid.height, self.grid.width)
         self.layout = CubeLayout.of(shape, self.dtype.itemsize)
-
-    def _keys(self, seconds: NDArray[np.int64]) -> NDArray[np.int64]:
-        """What is the same for all files of an acquisition."""
-        return seconds // 86_400 if self.series.group_by == 'day' else seconds
 
     def describe(self) -> dict[str, Any]:
         """What tells this source from another one, in plain values.
@@ -235,7 +234,7 @@ class CubeSource:
             values *= observed[:, None]
         if len(frames.times) == shape[0]:
             return StoredFrames(values.astype(self.dtype, copy=False), frames.clear, observed)
-        at = np.searchsorted(self._known, self._keys(frames.times))
+        at = np.searchsorted(self._known, acquisition_keys(frames.times, self.series.group_by))
         whole = np.zeros(shape, self.dtype)
         clear, seen = np.zeros((2, shape[0], *size), bool)
         whole[at], clear[at], seen[at] = values, frames.clear, observed

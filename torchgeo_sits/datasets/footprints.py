@@ -1,12 +1,9 @@
-"""Where rasters lie, and which of them a window meets."""
+"""Where rasters lie, and the grid that they share."""
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import shapely
-from geopandas import GeoSeries
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.crs import CRS as RasterCRS
@@ -18,7 +15,7 @@ from .grid import TOLERANCE, Grid
 from .headers import Bounds
 from .scenes import Scene, list_examples
 
-__all__ = ['common_crs', 'extents', 'finest', 'meets', 'snapped', 'to_pyproj']
+__all__ = ['common_crs', 'extents', 'finest', 'snapped', 'to_pyproj']
 
 
 def to_pyproj(crs: RasterCRS) -> CRS:
@@ -83,29 +80,6 @@ def finest(scenes: Sequence[Scene], crs: RasterCRS) -> tuple[float, float]:
     height = round((top - bottom) / scene.res[1])
     transform, *_ = calculate_default_transform(scene.crs, crs, width, height, *scene.bounds)
     return float(transform.a), float(-transform.e)
-
-
-def meets(geometry: GeoSeries, grid: Grid) -> NDArray[np.bool_]:
-    """Which footprints share an area with a window; those that only touch it do not.
-
-    Args:
-        geometry: N footprints, in the CRS of *grid*.
-        grid: The window.
-
-    Returns:
-        ``(N,)`` bool. Less than :data:`~torchgeo_sits.datasets.grid.TOLERANCE` of a pixel
-        is a touch: coordinates of neighbouring tiles are rounded.
-    """
-    shapes: NDArray[Any] = np.asarray(geometry.values)
-    left, bottom, right, top = grid.bounds
-    dx, dy = TOLERANCE * grid.xres, TOLERANCE * grid.yres
-    xmin, ymin, xmax, ymax = shapely.bounds(shapes).T
-    found = (xmin < right - dx) & (xmax > left + dx) & (ymin < top - dy) & (ymax > bottom + dy)
-    # A footprint need not be a box: a splitter may have cut it, or a warp turned it.
-    candidates = np.flatnonzero(found)
-    parts = shapely.clip_by_rect(shapes[candidates], left, bottom, right, top)
-    found[candidates] = shapely.area(parts) > dx * dy
-    return found
 
 
 def snapped(grid: Grid, scenes: Sequence[Scene]) -> Grid:

@@ -1,6 +1,6 @@
 """The frames of a window as they are stored, before they become a sample."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,6 @@ class Frames:
             that was not read, which takes *offset* to be None: 0 stays 0 then.
         offset: ``(T,)`` float32, added to what is stored; None for no offset.
         scale: Factor on what is stored.
-        labels: Further tensors of the same pixels, ``(..., H, W)``, by the key of the sample.
     """
 
     values: NDArray[Any]
@@ -46,16 +45,15 @@ class Frames:
     observed: NDArray[np.bool_] | None = None
     offset: NDArray[np.float32] | None = None
     scale: float = 1.0
-    labels: dict[str, Tensor] = field(default_factory=dict)
 
-    def select(self, kept: NDArray[Any] | slice) -> 'Frames':
+    def select(self, kept: NDArray[np.intp]) -> 'Frames':
         """Some of the frames.
 
         Args:
-            kept: Their numbers, a mask of them, or a slice.
+            kept: Their numbers.
 
         Returns:
-            The frames; a slice shares memory with these.
+            The frames, in memory of their own.
         """
         return replace(
             self,
@@ -79,21 +77,17 @@ class Frames:
         kept = np.flatnonzero(shares >= min_clear)
         return self.select(kept if len(kept) else shares.argmax(keepdims=True))
 
-    def crop(
-        self, row: int, column: int, height: int, width: int, span: tuple[float, float, float]
-    ) -> 'Frames':
-        """The frames of a smaller window.
+    def crop(self, row: int, column: int, height: int, width: int) -> 'Frames':
+        """The frames of a smaller window, in the same memory.
 
         Args:
             row: First row.
             column: First column.
             height: Number of rows.
             width: Number of columns.
-            span: First second, first second after the last frame, and step of the smaller
-                window; every step-th of its frames is kept.
 
         Returns:
-            The frames, in the same memory where the window is smaller indeed.
+            The frames.
 
         Raises:
             ValueError: If the window leaves this one.
@@ -104,26 +98,14 @@ class Frames:
                 f'a window of {height} x {width} pixels at row {row}, column {column} leaves the '
                 f'{self.grid.height} x {self.grid.width} pixels that were read'
             )
-        start, stop, step = span
-        first, last = np.searchsorted(self.times, [start, stop])
-        kept = slice(int(first), int(last), int(step))
         left = self.grid.left + column * self.grid.xres
         top = self.grid.top - row * self.grid.yres
-        grid = replace(self.grid, left=left, top=top, width=width, height=height)
-        values, clear = self.values[kept, :, rows, columns], self.clear[kept, rows, columns]
-        if values.flags.c_contiguous:  # a sample made of it might be changed in place
-            values, clear = values.copy(), clear.copy()
         return replace(
             self,
-            values=values,
-            clear=clear,
-            times=self.times[kept].copy(),
-            grid=grid,
-            bounds=None,
-            span=span,
-            observed=None if self.observed is None else self.observed[kept, rows, columns],
-            offset=None if self.offset is None else self.offset[kept],
-            labels={key: value[..., rows, columns] for key, value in self.labels.items()},
+            values=self.values[..., rows, columns],
+            clear=self.clear[:, rows, columns],
+            grid=replace(self.grid, left=left, top=top, width=width, height=height),
+            observed=None if self.observed is None else self.observed[:, rows, columns],
         )
 
     def to_sample(self) -> Sample:
@@ -136,7 +118,7 @@ class Frames:
         west, south, east, north = self.grid.bounds
         left, right, bottom, top = self.bounds or (west, east, south, north)
         place = [left, right, self.grid.xres, bottom, top, self.grid.yres]
-        sample: Sample = {
+        return {
             IMAGE: self._image(),
             ACQUISITION_TIMES: torch.from_numpy(self.times),
             VALID: torch.ones(len(self.times), dtype=torch.bool),
@@ -145,7 +127,6 @@ class Frames:
             BOUNDS: torch.tensor([*place, *self.span], dtype=torch.float64),
             TRANSFORM: torch.tensor(tuple(self.grid.transform), dtype=torch.float64),
         }
-        return sample | {key: value.contiguous() for key, value in self.labels.items()}
 
     def _image(self) -> Tensor:
         """The pixels ``(T, C, H, W)`` float32."""

@@ -142,9 +142,10 @@ class HandlePool:
 
     def close(self) -> None:
         """Close all handles; lending again opens what it needs."""
-        if self._pid == os.getpid():
+        if self._pid != os.getpid():
+            self._start()  # those of the process that this one was forked from are not ours
+        with self._lock:
             _close_all(self._idle)
-        self._start()
 
     def reserve(self, files: int) -> None:
         """Keep enough handles open for two windows of so many files, within the system's limit.

@@ -25,7 +25,7 @@ class Mosaics(NamedTuple):
         values: ``(T, C, H, W)`` as stored, 0 where nothing was observed.
         observed: ``(T, H, W)`` bool, True where there is data.
         clear: ``(T, H, W)`` bool, True where the ground was seen.
-        offset: ``(T,)`` float32, what is to be added to *values*.
+        offset: ``(T,)`` float32, what is to be added to *values*: that of the first product.
     """
 
     values: NDArray[Any]
@@ -136,15 +136,11 @@ class MosaicReader:
                     raise
                 broken.append(product.scenes[0].path)
                 continue
-            if fresh:
-                observed |= seen
-                base = offset
-            else:
-                if offset != base:
-                    data += offset - base
-                seen &= ~observed
-                np.copyto(values, data, where=seen)
-                observed |= seen
+            if offset != offsets[0]:
+                data += offset - offsets[0]  # what the frame says is that of the first
+            if not fresh:
+                np.copyto(values, data, where=seen & ~observed)
+            observed |= seen
             if observed.all():
                 return
         values[:, ~observed] = 0

@@ -233,7 +233,7 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
     def block_grid(self) -> Grid:
         """One block of the first file in the CRS of the samples: what is decoded at once."""
         scenes = (p.scenes[0] for p in self._products.values())
-        crs = self._raster_crs()
+        crs = self._by_place.crs
         scene = next((scene for scene in scenes if scene.crs == crs), None)
         if scene is None:  # all are warped, so that no block of pixels is any file's own
             xmin, _, _, ymax = self.index.total_bounds
@@ -281,5 +281,5 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
 
     def close(self) -> None:
         """Close all open files; the next sample opens what it needs."""
-        self._blocks.clear()
+        self._by_place.blocks.clear()
         self._mosaics.close()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from torchgeo.datasets.utils import Path, Sample
 
-from .acquisitions import acquisition_intervals
+from .acquisitions import acquisition_intervals, acquisition_keys
 from .cube_files import channels_of, find_cubes, require_expected, require_same_grid
 from .cube_store import CubeStore, CubeWindow
 from .filenames import RasterName
@@ -21,8 +21,6 @@ from .grid import TOLERANCE, Grid
 from .series import TimeSeries
 
 __all__ = ['ZarrTimeSeries']
-
-_DAY = 24 * 60 * 60  # seconds
 
 
 class ZarrTimeSeries(TimeSeries):
@@ -163,8 +161,7 @@ class ZarrTimeSeries(TimeSeries):
         grid, column, row = self._on_pixels(grid)
         places, times = self._places()
         places, times = places[rows], times[rows]
-        keys = times // _DAY if self.group_by == 'day' else times
-        _, frame = np.unique(keys, return_inverse=True)
+        _, frame = np.unique(acquisition_keys(times, self.group_by), return_inverse=True)
         if step > 1:
             kept = frame % step == 0
             places, times, frame = places[kept], times[kept], frame[kept] // step
