@@ -10,9 +10,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / 'torchgeo_sits'
 #: For each room, the rooms whose modules it may import.
 MAY_IMPORT = {
     'keys': set(),
+    'distinct_shapes': set(),
     'collate': {'keys'},
-    'datasets': {'keys', 'collate'},
-    'samplers': {'keys', 'collate'},
+    'datasets': {'keys', 'collate', 'distinct_shapes'},
+    'samplers': {'keys', 'collate', 'distinct_shapes'},
     'transforms': {'keys', 'collate'},
     # The root gives its version to checkpoints.
     'models': {'keys', 'collate', '__init__'},

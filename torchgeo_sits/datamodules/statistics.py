@@ -1,6 +1,6 @@
 """Mean and standard deviation of each band over the clear pixels of a data set."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..keys import IMAGE, MASK_CLEAR
 
-__all__ = ['band_statistics']
+__all__ = ['band_statistics', 'choose', 'given_statistics']
 
 #: Means and deviations beyond this are those of a fill value, such as -3.4e38: no quantity that
 #: a sensor measures comes near it.
@@ -60,3 +60,33 @@ def band_statistics(samples: Iterable[dict[str, Any]]) -> tuple[Tensor, Tensor]:
             'say. Give that value as `nodata`'
         )
     return mean.float(), std.float()
+
+
+def given_statistics(
+    mean: Sequence[float], std: Sequence[float], bands: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation as a user gave them.
+
+    Args:
+        mean: One value per band.
+        std: One value per band.
+        bands: Names of the C bands.
+
+    Returns:
+        Mean and standard deviation, ``(C,)`` float32.
+
+    Raises:
+        ValueError: If there are more or fewer values than bands.
+    """
+    if len(mean) != len(bands) or len(std) != len(bands):
+        raise ValueError(
+            f'mean and std have {len(mean)} and {len(std)} values, the series '
+            f'has {len(bands)} bands: {list(bands)}'
+        )
+    return torch.tensor(mean), torch.tensor(std)
+
+
+def choose(items: Sequence[Any], most: int, seed: int) -> list[Any]:
+    """Some of *items* at random, *most* of them or all; the same for a seed."""
+    order = torch.randperm(len(items), generator=torch.Generator().manual_seed(seed))
+    return [items[i] for i in order[:most]]

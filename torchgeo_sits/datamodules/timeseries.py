@@ -18,9 +18,10 @@ from ..samplers import GriddedSeriesPatchSampler, ShardedSampler
 from ..transforms import Normalize, SeriesGeometry
 from .labels import Labels
 from .loader import ResumableLoader
+from .options import series_options
 from .parts import Parts, split_parts
 from .patches import random_patches
-from .statistics import band_statistics
+from .statistics import band_statistics, choose, given_statistics
 
 __all__ = ['SITSDataModule']
 
@@ -150,21 +151,9 @@ class SITSDataModule(GeoDataModule):
             'group_by': group_by,
             'unreadable': unreadable,
         }
-        taken = signature(dataset_class).parameters
-        for name in [name for name in options if name not in taken]:
-            # A cube was given these when it was converted.
-            if options.pop(name) != signature(type(self).__init__).parameters[name].default:
-                raise ValueError(
-                    f'{name} is no argument of {dataset_class.__name__}: leave it out, or give it '
-                    'to `torchgeo-sits cube` for a cube that is read'
-                )
-        free = [name for name in taken if name not in options]
-        if unknown := sorted(set(dataset_kwargs or {}) - set(free)):
-            raise ValueError(
-                f'dataset_kwargs holds {unknown}, expected some of {free}, which '
-                f'{dataset_class.__name__} takes beside the arguments of the data module'
-            )
-        options |= dataset_kwargs or {}
+        defaults = signature(SITSDataModule.__init__).parameters
+        given = {name for name in options if options[name] != defaults[name].default}
+        options = series_options(dataset_class, options, given, dataset_kwargs or {})
         super().__init__(dataset_class, batch_size, patch_size, length, num_workers, **options)
         self._series_class = dataset_class
         self._patch = patch_size
@@ -210,13 +199,7 @@ class SITSDataModule(GeoDataModule):
             if self._given is None:
                 self._statistics = self._measure()
             else:
-                mean, std = (torch.tensor(values) for values in self._given)
-                if len(mean) != self.in_channels or len(std) != self.in_channels:
-                    raise ValueError(
-                        f'mean and std have {len(mean)} and {len(std)} values, the series '
-                        f'has {self.in_channels} bands: {self.bands}'
-                    )
-                self._statistics = mean, std
+                self._statistics = given_statistics(*self._given, self.bands)
         return self._statistics
 
     @property
@@ -359,9 +342,7 @@ class SITSDataModule(GeoDataModule):
         train = self.parts.train
         # Where no patch of the grid lies between held-out blocks, others may.
         patches = list(self._gridded_patches(train)) or list(self._random_patches(train, 32))
-        generator = torch.Generator().manual_seed(self.seed)
-        chosen = torch.randperm(len(patches), generator=generator)[:32]
-        return band_statistics(train[patches[i]] for i in chosen)
+        return band_statistics(train[window] for window in choose(patches, 32, self.seed))
 
     def _set_transforms(self) -> None:
         """Normalise every batch; flip and turn those of training."""

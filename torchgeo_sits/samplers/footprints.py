@@ -3,12 +3,12 @@
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset
 
+from ..distinct_shapes import DistinctShapes
 from .convex import ConvexShapes
 
 __all__ = ['Footprints', 'join_footprints']
@@ -19,27 +19,18 @@ _SPARSE = 16
 _SHARE = 1e-6
 
 
-class Footprints:
-    """Distinct shapes in a spatial tree, with the rows of each.
-
-    A stack of hundreds of dates has one footprint or a few.
+class Footprints(DistinctShapes):
+    """Which footprints are at a place, by the rules of samplers.
 
     Args:
         shapes: Footprint of each row, ``(R,)``.
-
-    Attributes:
-        shapes: The distinct ones, ``(F,)``.
     """
 
     def __init__(self, shapes: NDArray[np.object_]) -> None:
-        self.shapes, place = _distinct(shapes)
-        self._tree = shapely.STRtree(self.shapes)
+        super().__init__(shapes)
         self._bounds = shapely.bounds(self.shapes)
         self._convex = ConvexShapes(self.shapes)
         self._box = _are_boxes(self.shapes, self._bounds)
-        # Rows by footprint, those of one footprint side by side and ascending.
-        self._rows = np.argsort(place, kind='stable')
-        self._ends = np.searchsorted(place[self._rows], np.arange(len(self.shapes) + 1))
 
     def overlapping(self, bounds: NDArray[np.float64]) -> list[NDArray[np.intp]]:
         """Footprints that share more than a border with windows.
@@ -51,7 +42,7 @@ class Footprints:
             Numbers of the footprints, ascending, for each window.
         """
         windows = shapely.box(*bounds.T)
-        place, near = self._tree.query(windows)
+        place, near = self.tree.query(windows)
         low = np.maximum(bounds[place, :2], self._bounds[near, :2])
         high = np.minimum(bounds[place, 2:], self._bounds[near, 2:])
         shared = np.prod(np.maximum(high - low, 0), axis=1)
@@ -74,22 +65,8 @@ class Footprints:
         Returns:
             Numbers of the footprints, ascending, for each window.
         """
-        place, near = self._tree.query(shapely.box(*bounds.T), predicate='intersects')
+        place, near = self.tree.query(shapely.box(*bounds.T), predicate='intersects')
         return _by_place(place, near, len(bounds))
-
-    def rows(self, footprints: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Rows of some footprints together.
-
-        Args:
-            footprints: Their numbers, ``(K,)``.
-
-        Returns:
-            Numbers of the rows, ascending, ``(M,)``.
-        """
-        first = self._ends[footprints]
-        count = self._ends[footprints + 1] - first
-        offset = np.repeat(first - (np.cumsum(count) - count), count)
-        return np.sort(self._rows[offset + np.arange(len(offset))])
 
 
 def join_footprints(dataset: GeoDataset) -> BaseGeometry:
@@ -101,21 +78,13 @@ def join_footprints(dataset: GeoDataset) -> BaseGeometry:
     Returns:
         The union.
     """
-    shapes, _ = _distinct(np.asarray(dataset.index.geometry))
-    tree = shapely.STRtree(shapes)
+    distinct = DistinctShapes(np.asarray(dataset.index.geometry))
+    shapes = distinct.shapes
     some = shapes[:: len(shapes) // 1000 + 1]
-    neighbours = tree.query(some).shape[1] / max(1, len(some))
+    neighbours = distinct.tree.query(some).shape[1] / max(1, len(some))
     if neighbours <= _SPARSE:
         return shapely.disjoint_subset_union_all(shapes)
     return shapely.union_all(shapes)
-
-
-def _distinct(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.intp]]:
-    """Distinct shapes ``(F,)`` and the number of the shape of each row ``(R,)``."""
-    place, known = pd.factorize(shapely.to_wkb(shapes))
-    first = np.empty(len(known), np.intp)
-    first[place[::-1]] = np.arange(len(shapes))[::-1]
-    return shapes[first], place
 
 
 def _are_boxes(shapes: NDArray[np.object_], bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
