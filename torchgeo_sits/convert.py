@@ -21,7 +21,7 @@ __all__ = ['convert']
 
 DESCRIPTION = """\
 Convert dated rasters to a cube: a Zarr store in which all dates of a place lie side by side, so
-that patches are read twenty times as fast and more. xarray opens it too.
+that patches are read several times as fast. xarray opens it too.
 
 A conversion that was stopped in any way goes on where it was when the same command is given
 again. The rasters are only read.

@@ -1,7 +1,7 @@
 """Which arguments of a data module its kind of series takes."""
 
 from collections.abc import Mapping
-from inspect import signature
+from inspect import Signature, signature
 from typing import Any
 
 from ..datasets import TimeSeries
@@ -12,7 +12,7 @@ __all__ = ['series_options']
 def series_options(
     dataset_class: type[TimeSeries],
     options: Mapping[str, Any],
-    given: set[str],
+    chosen_by: Signature,
     extra: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Arguments for a kind of series.
@@ -20,7 +20,8 @@ def series_options(
     Args:
         dataset_class: The kind.
         options: Arguments of the data module that are those of series.
-        given: Which of them the user chose.
+        chosen_by: Where the data module took them: those that are not the defaults there were
+            chosen by the user.
         extra: Further arguments of this kind, as the user gave them.
 
     Returns:
@@ -30,9 +31,9 @@ def series_options(
         ValueError: If it does not take one that was given.
     """
     taken = signature(dataset_class).parameters
-    for name in options:
+    for name, value in options.items():
         # A cube was given these when it was converted.
-        if name in given and name not in taken:
+        if name not in taken and value != chosen_by.parameters[name].default:
             raise ValueError(
                 f'{name} is no argument of {dataset_class.__name__}: leave it out, or give it to '
                 '`torchgeo-sits cube` for a cube that is read'

@@ -83,7 +83,7 @@ def given_statistics(
             f'mean and std have {len(mean)} and {len(std)} values, the series '
             f'has {len(bands)} bands: {list(bands)}'
         )
-    return torch.tensor(mean), torch.tensor(std)
+    return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
 
 
 def choose(items: Sequence[Any], most: int, seed: int) -> list[Any]:

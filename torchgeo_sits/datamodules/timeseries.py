@@ -151,9 +151,9 @@ class SITSDataModule(GeoDataModule):
             'group_by': group_by,
             'unreadable': unreadable,
         }
-        defaults = signature(SITSDataModule.__init__).parameters
-        given = {name for name in options if options[name] != defaults[name].default}
-        options = series_options(dataset_class, options, given, dataset_kwargs or {})
+        options = series_options(
+            dataset_class, options, signature(SITSDataModule.__init__), dataset_kwargs or {}
+        )
         super().__init__(dataset_class, batch_size, patch_size, length, num_workers, **options)
         self._series_class = dataset_class
         self._patch = patch_size
@@ -288,7 +288,12 @@ class SITSDataModule(GeoDataModule):
         bank, query = self.parts.labelled_train, self.parts.labelled_val
         if bank is None or query is None:
             return None
-        return self._probe_loader(bank), self._probe_loader(query)
+        options: dict[str, Any] = {'collate_fn': self.collate_fn, 'num_workers': self.num_workers}
+        bank_loader, query_loader = (
+            DataLoader(part, self.batch_size, sampler=self._gridded_patches(part), **options)
+            for part in (bank, query)
+        )
+        return bank_loader, query_loader
 
     def _open(self) -> Parts:
         """Open series and labels, and split both alike."""
@@ -326,16 +331,6 @@ class SITSDataModule(GeoDataModule):
         """Patches of a split side by side, on all dates."""
         whole, roi = self.parts.places(part)
         return GriddedSeriesPatchSampler(whole, size=self._patch, roi=roi)
-
-    def _probe_loader(self, dataset: GeoDataset) -> DataLoader[Any]:
-        """All labelled patches of a split, in order."""
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=self._gridded_patches(dataset),
-            num_workers=self.num_workers,
-            collate_fn=self.collate_fn,
-        )
 
     def _measure(self) -> tuple[Tensor, Tensor]:
         """Statistics over patches of the training split, at most 32 of them."""

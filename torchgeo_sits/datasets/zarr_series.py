@@ -26,9 +26,11 @@ __all__ = ['ZarrTimeSeries']
 class ZarrTimeSeries(TimeSeries):
     """Image time series from one or several cubes that ``torchgeo-sits cube`` wrote.
 
-    Samples are those of the :class:`RasterTimeSeries` that a cube was made of, and all that
-    works on one works on the other; windows are read twenty times as fast and more, since all
-    dates of a place lie side by side. Pixels are not warped: a cube has one grid, and all cubes
+    Samples are those of the :class:`RasterTimeSeries` that a cube was made of, bit for bit where
+    its files needed no warp, and all that works on one works on the other; windows are read
+    several times as fast, since all dates of a place lie side by side. A pixel counts as observed
+    where all bands of the cube were, whichever are read, and an acquisition of several tiles has
+    the time of the first one everywhere. Pixels are not warped: a cube has one grid, and all cubes
     of a data set share its CRS, pixel size and alignment. Where several hold pixels of one
     acquisition the first that observed a pixel counts, in the order of their paths.
 
