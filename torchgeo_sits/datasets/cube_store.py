@@ -12,8 +12,8 @@ from rasterio.crs import CRS as RasterCRS
 
 from ..keys import IMAGE, MASK_CLEAR
 from .cube_layout import ATTRIBUTE, FORMAT, MASK_OBSERVED, shard_file, zarr_options
+from .file_stamps import file_signature
 from .grid import Grid
-from .handles import file_signature
 
 __all__ = ['CubeStore', 'CubeWindow', 'cube_record']
 

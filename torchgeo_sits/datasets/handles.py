@@ -13,29 +13,12 @@ from rasterio import Env
 from rasterio import open as open_raster
 from rasterio.enums import ColorInterp, MaskFlags
 
-__all__ = ['FileSignature', 'Handle', 'HandlePool', 'file_signature', 'is_changed']
+from .file_stamps import file_signature, is_changed
 
-#: Inode, size in bytes and time of the last change in nanoseconds.
-FileSignature = tuple[int, int, int]
+__all__ = ['Handle', 'HandlePool']
 
 #: Nanoseconds within which two changes of a file may carry one time.
 _TICK = 50_000_000
-
-
-def file_signature(path: str) -> FileSignature | None:
-    """What tells one state of a local file from another.
-
-    Args:
-        path: Path, or a URL or ``/vsi...`` path of GDAL.
-
-    Returns:
-        Inode, size and time of change; None where there is no such local file.
-    """
-    try:
-        stat = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 class Handle:
@@ -199,12 +182,6 @@ class HandlePool:
                 surplus.append(self._idle.popitem(last=False)[1])
         for old in surplus:
             old.source.close()
-
-
-def is_changed(path: str, signature: FileSignature | None) -> bool:
-    """Whether there is another file, or other content, at *path* than when it was opened."""
-    now = file_signature(path)
-    return now is not None and now != signature
 
 
 def _close_all(handles: OrderedDict[tuple[str, int | None], Handle]) -> None:

@@ -11,8 +11,9 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
+from .file_stamps import file_signature, is_changed
 from .grid import TOLERANCE, Grid
-from .handles import Handle, HandlePool, file_signature, is_changed
+from .handles import Handle, HandlePool
 from .scenes import Scene
 
 __all__ = ['RasterReader']
