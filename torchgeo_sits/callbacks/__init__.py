@@ -1,8 +1,16 @@
-"""Lightning callbacks for pretraining on satellite image time series."""
+"""Lightning callbacks: what is watched, scored, drawn and said during a run."""
 
 from .health import CollapseError, EmbeddingHealth
 from .knn import KNNProbe
 from .picture import ViewsPicture
+from .predictions import PredictionPicture
 from .report import CheckpointReport
 
-__all__ = ['CheckpointReport', 'CollapseError', 'EmbeddingHealth', 'KNNProbe', 'ViewsPicture']
+__all__ = [
+    'CheckpointReport',
+    'CollapseError',
+    'EmbeddingHealth',
+    'KNNProbe',
+    'PredictionPicture',
+    'ViewsPicture',
+]

@@ -8,7 +8,7 @@ __all__ = ['CheckpointReport']
 
 
 class CheckpointReport(Callback):
-    """Print the last checkpoint of a pretraining run and what to do with it."""
+    """Print the last checkpoint of a run, and what to do with it where the task says so."""
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -26,12 +26,5 @@ class CheckpointReport(Callback):
         path = callback.last_model_path or callback.best_model_path
         if not path:
             return
-        print(
-            f'\nCheckpoint: {path}\n'
-            'Use the encoder in Python:\n'
-            '  from torchgeo_sits.models import load_encoder\n'
-            f"  encoder, card = load_encoder('{path}')\n"
-            'Train on from here, with more epochs:\n'
-            f'  torchgeo-sits fit <the options of this run> --ckpt_path {path} '
-            '--trainer.max_epochs N'
-        )
+        advice = getattr(pl_module, 'next_steps', lambda path: '')(path)
+        print(f'\nCheckpoint: {path}\n{advice}'.rstrip())

@@ -10,12 +10,14 @@ from .builders import (
 )
 from .checkpoint import CARD_KEY, EncoderCard, encoder_card, load_encoder, load_weights
 from .encoder import Depth, PlaneFeatures, SITSEncoder
+from .heads import DenseHead
 from .planar_vit import PlanarViT
 from .temporal_encoding import TemporalEncoding
 
 __all__ = [
     'CARD_KEY',
     'ENCODERS',
+    'DenseHead',
     'Depth',
     'EncoderCard',
     'PlanarViT',

@@ -189,6 +189,19 @@ class SITSEncoder(nn.Module, ABC):
         seen = max_pool2d(known.float()[:, None], self.stride, ceil_mode=True)[:, 0] > 0
         return PlaneFeatures(late.mean((1, 2)), early, late, seen)
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Layers from input to output, as timm's ``param_groups_layer_decay`` asks for them.
+
+        By default each submodule is a layer, in the order in which they were made.
+
+        Args:
+            coarse: Accepted for timm, which passes it.
+
+        Returns:
+            Regular expressions of parameter names, by layer.
+        """
+        return {name: rf'^{name}\.' for name, _ in self.named_children()}
+
     def feature_dim(self, depth: Depth = 'late') -> int:
         """Number of channels that :meth:`features` gives at *depth*.
 

@@ -253,6 +253,14 @@ class PlanarViT(SITSEncoder):
         late = self._along_paths(tokens)
         return PlaneFeatures(_mean_seen(late.flatten(1, 2), seen.flatten(1)), early, late, seen)
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Layers as those of a ViT: all before the path, each of its blocks, the norm."""
+        return {
+            'stem': r'^(?:dates|prior|time_stage)\.',
+            'blocks': r'^path_stage\.blocks\.(\d+)\.',
+            'norm': r'^path_stage\.norm\.',
+        }
+
     def _encode_dates(self, acquisition_times: Tensor, valid: Tensor) -> EncodedDates:
         """Dates ``(B, T)`` as the time stage takes them."""
         return EncodedDates(self.dates(acquisition_times, valid), self.prior(acquisition_times))

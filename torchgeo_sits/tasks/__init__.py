@@ -1,5 +1,6 @@
 """Tasks: what to learn from a batch, as Lightning modules on TorchGeo's ``BaseTask``."""
 
 from .dino import SITSDINO
+from .segmentation import SITSSegmentation
 
-__all__ = ['SITSDINO']
+__all__ = ['SITSDINO', 'SITSSegmentation']

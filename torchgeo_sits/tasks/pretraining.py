@@ -1,24 +1,22 @@
 """What the tasks of self-supervised pretraining share: views, a teacher, schedules, the card."""
 
-import warnings
 from collections.abc import Callable, Iterable
 from inspect import signature
 from typing import Any
 
 import torch
 from lightly.models.utils import deactivate_requires_grad, update_momentum
-from lightly.utils.scheduler import cosine_schedule, cosine_warmup_schedule
+from lightly.utils.scheduler import cosine_schedule
 from lightning.pytorch import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
 
 from ..callbacks import CheckpointReport, EmbeddingHealth, ViewsPicture
-from ..models import CARD_KEY, SITSEncoder, build_encoder, encoder_card, load_weights
+from ..models import CARD_KEY, EncoderCard, SITSEncoder, build_encoder, encoder_card, load_weights
 from ..transforms import (
     PlanarMultiView,
     RandomCloudGaps,
@@ -27,6 +25,8 @@ from ..transforms import (
     ResamplingMultiView,
     SeriesSequential,
 )
+from .pretrained import adopt_data
+from .schedules import rise_and_fall
 
 __all__ = ['SITSPretraining']
 
@@ -45,6 +45,8 @@ class SITSPretraining(BaseTask):
 
     #: Checkpoint to start from; not a hyperparameter, a checkpoint stands for itself.
     weights: str | None
+    #: Its card, until the data is known.
+    _card: EncoderCard | None = None
     student: SITSEncoder
     teacher: SITSEncoder
     student_head: nn.Module
@@ -124,14 +126,17 @@ class SITSPretraining(BaseTask):
                     f'{in_channels} bands: {getattr(datamodule, "bands", "")}. Choose `bands` to '
                     'match, or leave in_channels out'
                 )
-            return
-        if in_channels is None:
+        elif in_channels is None:
             raise ValueError(
                 'The number of bands is unknown: give `in_channels`, or a data module that '
                 'has it (SITSDataModule).'
             )
-        self.hparams['in_channels'] = in_channels
-        self._build(in_channels)
+        else:
+            self.hparams['in_channels'] = in_channels
+            self._build(in_channels)
+        if self.weights is not None and self._card is not None:
+            adopt_data(self._card, datamodule, self.weights)
+            self._card = None
 
     def build_heads(self, dim: int) -> tuple[nn.Module, nn.Module]:
         """Build the heads of student and teacher; equal weights are seen to by the caller.
@@ -148,25 +153,12 @@ class SITSPretraining(BaseTask):
         self.teacher = build_encoder(name, in_channels, **kwargs)
         self.student_head, self.teacher_head = self.build_heads(self.student.embed_dim)
         if self.weights is not None:
-            self._start_from(self.weights)
+            self._card = load_weights(self.student, self.weights)
         for student, teacher in self._pairs():
             teacher.load_state_dict(student.state_dict())
             deactivate_requires_grad(teacher)
         # The teacher's targets must not depend on dropped paths: they are switched off.
         self.teacher.eval()
-
-    def _start_from(self, path: str) -> None:
-        """Load a checkpoint into the student; say where its bands are others."""
-        card = load_weights(self.student, path)
-        datamodule = getattr(self._trainer, 'datamodule', None)
-        bands = getattr(datamodule, 'bands', card['bands'])
-        if card['bands'] and bands != card['bands']:
-            warnings.warn(
-                f'{path} was trained on the bands {card["bands"]}, the data has {bands}: its '
-                'weights are used in this order',
-                UserWarning,
-                stacklevel=2,
-            )
 
     def _pairs(self) -> Iterable[tuple[nn.Module, nn.Module]]:
         """What follows what: student and teacher, encoder and head."""
@@ -243,17 +235,12 @@ class SITSPretraining(BaseTask):
             for group in param_groups_weight_decay(module, weight_decay=1.0):
                 groups.append({**group, 'decays': group['weight_decay'] > 0, 'weight_decay': 0.0})
         optimizer = AdamW(groups, lr=self.hparams['lr'])
-        steps = self.total_steps
-        warmup = round(self.hparams['warmup_share'] * steps)
-        last = self.hparams['min_lr'] / self.hparams['lr']
-        # Not lightly's scheduler: it keeps the number of steps in its state, and a run that
-        # is resumed for more of them would stay at the last learning rate.
-
-        def share(step: int) -> float:
-            step = min(step, steps)
-            return float(cosine_warmup_schedule(step, steps, 1.0, last, warmup, 0.0))
-
-        scheduler = LambdaLR(optimizer, share)
+        scheduler = rise_and_fall(
+            optimizer,
+            steps=self.total_steps,
+            warmup_share=self.hparams['warmup_share'],
+            last=self.hparams['min_lr'] / self.hparams['lr'],
+        )
         return {
             'optimizer': optimizer,
             'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'},
@@ -291,4 +278,17 @@ class SITSPretraining(BaseTask):
         card = datamodule.card if hasattr(datamodule, 'card') else {}
         checkpoint[CARD_KEY] = encoder_card(
             self.hparams['model'], self.teacher, prefix='teacher', **card
+        )
+
+    def next_steps(self, path: str) -> str:
+        """What to do with a checkpoint of this task, for the end of a run."""
+        return (
+            'Fine-tune it with labels:\n'
+            f'  torchgeo-sits fit --config conf/segmentation.yaml --model.weights {path}\n'
+            'Use the encoder in Python:\n'
+            '  from torchgeo_sits.models import load_encoder\n'
+            f"  encoder, card = load_encoder('{path}')\n"
+            'Train on from here, with more epochs:\n'
+            f'  torchgeo-sits fit <the options of this run> --ckpt_path {path} '
+            '--trainer.max_epochs N'
         )

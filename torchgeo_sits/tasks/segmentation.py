@@ -1,0 +1,45 @@
+"""Segmentation: a class for each pixel of a series."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..keys import IMAGE, MASK
+from ..models import DenseHead, SITSEncoder
+from .supervised import SITSSupervised, series_inputs
+
+__all__ = ['SITSSegmentation']
+
+
+class SITSSegmentation(SITSSupervised):
+    """Semantic segmentation of satellite image time series: one map for a whole series.
+
+    Any encoder of :data:`torchgeo_sits.models.ENCODERS`, pretrained or not, and a linear head
+    on its dense features. With ``freeze_backbone`` it is a linear probe.
+    """
+
+    def build_head(self, encoder: SITSEncoder, num_outputs: int) -> nn.Module:
+        """Build the head on dense features."""
+        return DenseHead(
+            encoder.feature_dim(self.hparams['depth']),
+            num_outputs,
+            stride=encoder.stride,
+            hidden_dim=self.hparams['hidden_dim'],
+        )
+
+    def scores(self, batch: dict[str, Any]) -> Tensor:
+        """Raw scores of the pixels.
+
+        Args:
+            batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
+
+        Returns:
+            ``(B, K, H, W)``.
+        """
+        features = self.encoder.features(*series_inputs(batch), depth=self.hparams['depth'])
+        return self.head(features, batch[IMAGE].shape[-2:])
+
+    def target(self, batch: dict[str, Any]) -> Tensor:
+        """Labels ``(B, H, W)`` of a batch."""
+        mask: Tensor = batch[MASK]
+        return mask

@@ -1,0 +1,533 @@
+"""What the tasks with labels share: an encoder with a head, losses, metrics, schedules."""
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torchgeo.tasks import BaseTask
+from torchgeo.tasks.mixins import ClassificationMixin
+from torchmetrics import SumMetric
+
+from ..callbacks import CheckpointReport, PredictionPicture
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
+from ..models import (
+    CARD_KEY,
+    Depth,
+    EncoderCard,
+    SITSEncoder,
+    build_encoder,
+    encoder_card,
+    load_encoder,
+)
+from .labelled import labelled_scores
+from .pretrained import adopt_data
+from .schedules import rise_and_fall
+
+__all__ = ['SITSSupervised', 'series_inputs']
+
+Loss = Literal['ce', 'bce', 'jaccard', 'focal', 'dice']
+
+
+def series_inputs(batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """What an encoder takes of a batch; ``mask_clear`` may be absent."""
+    return batch[IMAGE], batch[ACQUISITION_TIMES], batch[VALID], batch.get(MASK_CLEAR)
+
+
+class SITSSupervised(ClassificationMixin, BaseTask):
+    """An encoder, pretrained or not, and a head that learns from labels.
+
+    Losses and metrics see only what is labelled, so a batch without any label has a loss of 0
+    and no metric counts it. What the data module knows (bands, classes, the value of what is
+    not labelled) need not be said again.
+
+    Subclasses build a head in :meth:`build_head`, and say in :meth:`scores` and :meth:`target`
+    what is compared.
+    """
+
+    encoder: SITSEncoder
+    head: nn.Module
+    criterion: nn.Module
+    #: Number of labels that each stage has seen.
+    labelled: nn.ModuleDict
+    #: Classes that training has shown, so that scores can say which it never did.
+    classes_seen: Tensor
+
+    def __init__(
+        self,
+        model: str | None = None,
+        weights: str | None = None,
+        in_channels: int | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        depth: Depth = 'joined',
+        hidden_dim: int = 0,
+        task: Literal['binary', 'multiclass'] = 'multiclass',
+        num_classes: int | None = None,
+        labels: list[str] | None = None,
+        ignore_index: int | None = None,
+        loss: Loss = 'ce',
+        class_weights: Sequence[float] | None = None,
+        pos_weight: float | None = None,
+        freeze_backbone: bool = False,
+        layer_decay: float = 1.0,
+        lr: float = 1e-3,
+        min_lr: float = 1e-6,
+        warmup_share: float = 0.1,
+        weight_decay: float = 0.05,
+        clip_grad: float = 3.0,
+    ) -> None:
+        """Initialize a new task.
+
+        Args:
+            model: Name of an encoder, see :data:`torchgeo_sits.models.ENCODERS`. None takes
+                that of *weights*, without which it is planar_vit_tiny.
+            weights: Checkpoint of a task of this project whose encoder to start from. Its
+                normalisation replaces that of the data module.
+            in_channels: Number of bands. None takes it from the checkpoint or the data.
+            model_kwargs: Further arguments of the encoder, if there is no checkpoint.
+            depth: Features that the head sees: those before spatial context (early), after
+                it (late), or both (joined).
+            hidden_dim: Width of a hidden layer of the head, 0 for a linear one.
+            task: 'binary' tells 0 from all other classes by one score.
+            num_classes: Number of classes, counting 0. None takes it from the data.
+            labels: Names of the classes. None takes them from the data.
+            ignore_index: Label of what is not labelled. None takes it from the data. If it is
+                a class, that class is never predicted.
+            loss: Loss function; 'bce' is that of binary tasks, 'ce' of others.
+            class_weights: Weight of each class in the loss 'ce'.
+            pos_weight: Weight of the positive class in the loss 'bce'.
+            freeze_backbone: Train the head alone: with ``hidden_dim=0`` a linear probe.
+            layer_decay: Factor on the learning rate from each layer of the encoder to the one
+                before (BEiT, https://arxiv.org/abs/2106.08254, appendix).
+            lr: Largest learning rate.
+            min_lr: Learning rate at the last step.
+            warmup_share: Share of the steps over which the learning rate rises.
+            weight_decay: Weight decay, of matrices only.
+            clip_grad: Largest norm of the gradient, unless the trainer clips; 0 never clips.
+
+        Raises:
+            ValueError: If an argument is out of its range or does not go with another.
+        """
+        self.weights = weights
+        self._card: EncoderCard | None = None
+        if lr <= 0 or not 0 < layer_decay <= 1 or not 0 <= warmup_share <= 1:
+            raise ValueError(
+                'lr must be above 0, layer_decay in (0, 1] and warmup_share in [0, 1], got '
+                f'{lr}, {layer_decay} and {warmup_share}'
+            )
+        if (loss == 'bce') != (task == 'binary') and loss in ('ce', 'bce'):
+            raise ValueError(
+                f"loss={loss!r} does not go with task={task!r}: 'bce' is for binary tasks, 'ce' "
+                'for multiclass, jaccard, focal and dice for both'
+            )
+        if class_weights is not None and loss != 'ce':
+            raise ValueError(f"class_weights are for loss='ce', got loss={loss!r}")
+        if class_weights is not None and num_classes not in (None, len(class_weights)):
+            raise ValueError(
+                f'expected one of class_weights for each of {num_classes} classes, got '
+                f'{len(class_weights)}'
+            )
+        super().__init__()
+
+    # -- models ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def build_head(self, encoder: SITSEncoder, num_outputs: int) -> nn.Module:
+        """Build what stands on the encoder.
+
+        Args:
+            encoder: The encoder.
+            num_outputs: Number of scores K.
+        """
+
+    @abstractmethod
+    def scores(self, batch: dict[str, Any]) -> Tensor:
+        """Raw scores ``(B, K, ...)`` of a batch.
+
+        Args:
+            batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
+        """
+
+    @abstractmethod
+    def target(self, batch: dict[str, Any]) -> Tensor:
+        """Labels ``(B, ...)`` of a batch, to hold scores against.
+
+        Args:
+            batch: A batch, see :mod:`torchgeo_sits.keys`.
+        """
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes, or None while it is unknown."""
+        return 2 if self.hparams['task'] == 'binary' else self.hparams['num_classes']
+
+    def configure_models(self) -> None:
+        """Build encoder and head, if bands and classes are known already.
+
+        Raises:
+            ValueError: If *weights* are those of another model.
+        """
+        if self.weights is not None:
+            self.encoder, self._card = load_encoder(self.weights)
+            self._take_from_card(self._card)
+        elif self.hparams['in_channels'] is not None:
+            name = self.hparams['model'] = self.hparams['model'] or 'planar_vit_tiny'
+            kwargs = self.hparams['model_kwargs'] or {}
+            self.encoder = build_encoder(name, self.hparams['in_channels'], **kwargs)
+        if hasattr(self, 'encoder') and self.num_classes is not None:
+            self._build_head()
+
+    def _take_from_card(self, card: EncoderCard) -> None:
+        """Let the checkpoint say what the encoder is; refuse what contradicts it."""
+        found: dict[str, Any] = {
+            name: card[name] for name in ('model', 'in_channels', 'model_kwargs')
+        }
+        for name, value in found.items():
+            given = self.hparams[name]
+            # Arguments that were not given may be what they are.
+            own = {k: value.get(k) for k in given} if isinstance(given, dict) else value
+            if given and given != own:
+                raise ValueError(
+                    f'{self.weights}: the checkpoint holds {card["model"]} with {name}={own!r}, '
+                    f'but {name}={given!r} was asked for: leave {name} out'
+                )
+            self.hparams[name] = value
+
+    def _build_head(self) -> None:
+        """Build head and what depends on the number of classes."""
+        assert self.num_classes is not None
+        outputs = 1 if self.hparams['task'] == 'binary' else self.num_classes
+        self.head = self.build_head(self.encoder, outputs)
+        seen = torch.zeros(self.num_classes, dtype=torch.bool)
+        self.register_buffer('classes_seen', seen)
+        if self.hparams['freeze_backbone']:
+            self.encoder.requires_grad_(False).eval()
+        elif hasattr(self.encoder, 'mask_token'):
+            # Nothing is masked: DDP stops at parameters that never get a gradient.
+            self.encoder.mask_token.requires_grad_(False)
+
+    def configure_model(self) -> None:
+        """Build what the data module had to tell about first, and normalise as *weights* do.
+
+        Raises:
+            ValueError: If bands or classes are unknown, or not those of the data.
+        """
+        datamodule: Any = getattr(self.trainer, 'datamodule', None)
+        for name, other in (
+            ('in_channels', 'in_channels'),
+            ('num_classes', 'num_classes'),
+            ('labels', 'class_names'),
+            ('ignore_index', 'unlabelled'),
+        ):
+            if self.hparams[name] is None:
+                self.hparams[name] = getattr(datamodule, other, None)
+        if self._card is not None:
+            adopt_data(self._card, datamodule, str(self.weights))
+            self._card = None
+        self._check_data(datamodule)
+        if not hasattr(self, 'encoder'):
+            self.configure_models()
+        elif not hasattr(self, 'head'):
+            self._build_head()
+        if not hasattr(self, 'criterion'):
+            self.configure_losses()
+            self.configure_metrics()
+
+    def _check_data(self, datamodule: Any) -> None:
+        """Raise ValueError where the data does not fit the model."""
+        bands = getattr(datamodule, 'in_channels', None)
+        if self.hparams['in_channels'] is None:
+            raise ValueError(
+                'the number of bands is unknown: give in_channels, or a data module that has it '
+                '(SITSDataModule)'
+            )
+        if bands not in (None, self.hparams['in_channels']):
+            raise ValueError(
+                f'the model takes in_channels={self.hparams["in_channels"]}, but the data has '
+                f'{bands} bands: {getattr(datamodule, "bands", "")}. Choose `bands` to match, or '
+                'leave in_channels out'
+            )
+        if self.num_classes is None:
+            raise ValueError(
+                'the number of classes is unknown: give num_classes, or a data module with '
+                'labels that has it (mask_paths of SITSDataModule)'
+            )
+        labels, weights = self.hparams['labels'], self.hparams['class_weights']
+        if self.hparams['task'] == 'multiclass':
+            for name, value in (('labels', labels), ('class_weights', weights)):
+                if value is not None and len(value) != self.num_classes:
+                    raise ValueError(
+                        f'expected {name} of {self.num_classes}, one per class and 0 included, '
+                        f'got {len(value)}'
+                    )
+
+    def train(self, mode: bool = True) -> 'SITSSupervised':
+        """Set the mode of all but a frozen encoder, which stays in evaluation."""
+        super().train(mode)
+        if self.hparams['freeze_backbone'] and hasattr(self, 'encoder'):
+            self.encoder.eval()
+        return self
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Scores of a batch, in which a class to be ignored never wins.
+
+        Args:
+            batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
+
+        Returns:
+            ``(B, K, ...)``.
+        """
+        scores = self.scores(batch)
+        ignored = self.hparams['ignore_index']
+        if scores.shape[1] > 1 and ignored is not None and 0 <= ignored < scores.shape[1]:
+            # Never trained, so it would win by chance. Finite: the focal loss multiplies it.
+            away = torch.zeros(scores.shape[1], device=scores.device, dtype=scores.dtype)
+            away[ignored] = -1e4
+            scores = scores + away.view(-1, *[1] * (scores.ndim - 2))
+        return scores
+
+    # -- losses and metrics ----------------------------------------------------------------
+
+    def configure_losses(self) -> None:
+        """Initialize the loss, once the number of classes is known."""
+        if self.num_classes is None:
+            return
+        super().configure_losses()
+        if self.hparams['loss'] == 'bce' and self.hparams['pos_weight'] is not None:
+            self.criterion = nn.BCEWithLogitsLoss(
+                pos_weight=torch.tensor(float(self.hparams['pos_weight']))
+            )
+        elif self.hparams['loss'] != 'ce':
+            # Only what is labelled reaches the loss, and smp's count what is ignored.
+            ignored, self.hparams['ignore_index'] = self.hparams['ignore_index'], None
+            super().configure_losses()
+            self.hparams['ignore_index'] = ignored
+
+    def configure_metrics(self) -> None:
+        """Initialize TorchGeo's metrics, once the number of classes is known."""
+        if self.num_classes is None:
+            return
+        # What TorchGeo's mix-in reads and no task here takes.
+        self.hparams['num_labels'] = None
+        super().configure_metrics()
+        del self.hparams['num_labels']
+        self.labelled = nn.ModuleDict({stage: SumMetric() for stage in ('train_', 'val_', 'test_')})
+
+    def loss_of(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Loss of ``(P, K)`` scores and ``(P,)`` labels; 0 where P is."""
+        if not len(labels):
+            return scores.sum() * 0.0
+        # The axes that losses for images expect.
+        scores, labels = scores.float().T[None], labels[None]
+        if self.hparams['task'] == 'binary':
+            scores, labels = scores[:, 0], labels.float()
+        loss: Tensor = self.criterion(scores, labels)
+        return loss
+
+    def update_metrics(self, stage: str, scores: Tensor, labels: Tensor) -> None:
+        """Count ``(P, K)`` scores and ``(P,)`` labels in the metrics of a stage."""
+        count: Any = self.labelled[f'{stage}_']
+        count.update(len(labels))
+        if len(labels):
+            binary = self.hparams['task'] == 'binary'
+            found = scores[:, 0].sigmoid() if binary else scores.argmax(-1)
+            getattr(self, f'{stage}_metrics').update(found, labels)
+
+    def _shared_step(self, batch: dict[str, Any], stage: str) -> dict[str, Tensor]:
+        """Loss and metrics of a batch."""
+        everything = self(batch)
+        scores, labels = self.compared(everything, batch)
+        loss = self.loss_of(scores, labels)
+        if stage == 'train':
+            self.classes_seen[labels.unique()] = True
+        self.update_metrics(stage, scores.detach(), labels)
+        size = len(batch[IMAGE])
+        self.log(f'{stage}_loss', loss, batch_size=size, prog_bar=True, sync_dist=stage != 'train')
+        return {'loss': loss, 'scores': everything.detach()}
+
+    def compared(self, scores: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Scores ``(P, K)`` and labels ``(P,)`` of what is labelled in a batch.
+
+        Args:
+            scores: ``(B, K, ...)``.
+            batch: The batch they are of.
+        """
+        classes = self.num_classes
+        assert classes is not None
+        return labelled_scores(
+            scores,
+            self.target(batch),
+            ignore_index=self.hparams['ignore_index'],
+            num_classes=classes,
+        )
+
+    def training_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """Compute the loss and count the batch in the metrics.
+
+        Args:
+            batch: Batch as :mod:`torchgeo_sits.keys` says.
+            batch_idx: Index of the batch.
+            dataloader_idx: Index of the data loader.
+
+        Returns:
+            ``loss``, and the ``scores`` ``(B, K, ...)``.
+        """
+        return self._shared_step(batch, 'train')
+
+    def validation_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """The same as :meth:`training_step`, for validation."""
+        return self._shared_step(batch, 'val')
+
+    def test_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """The same as :meth:`training_step`, for test."""
+        return self._shared_step(batch, 'test')
+
+    def predict_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> Tensor:
+        """Probabilities of the classes, as TorchGeo's tasks give them.
+
+        Args:
+            batch: Batch as :mod:`torchgeo_sits.keys` says.
+            batch_idx: Index of the batch.
+            dataloader_idx: Index of the data loader.
+
+        Returns:
+            ``(B, K, ...)``; K is 1 for binary tasks.
+        """
+        return self.probabilities(self(batch))
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Probabilities ``(B, K, ...)`` of scores ``(B, K, ...)``."""
+        return scores.sigmoid() if self.hparams['task'] == 'binary' else scores.softmax(1)
+
+    def prediction(self, scores: Tensor) -> Tensor:
+        """Predicted classes ``(B, ...)`` int64 of scores ``(B, K, ...)``."""
+        return (scores[:, 0] > 0).long() if scores.shape[1] == 1 else scores.argmax(1)
+
+    # -- the end of an epoch ---------------------------------------------------------------
+
+    def on_train_epoch_end(self) -> None:
+        """Log the metrics of training."""
+        self._log_metrics('train')
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of validation."""
+        self._log_metrics('val')
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the test."""
+        self._log_metrics('test')
+
+    def _log_metrics(self, stage: str) -> None:
+        """Log the metrics of a stage, where it had labels; say where scores need a caveat."""
+        count: Any = self.labelled[f'{stage}_']
+        metrics = getattr(self, f'{stage}_metrics')
+        with warnings.catch_warnings():
+            # Every process has to take part, also one that saw no label.
+            warnings.filterwarnings('ignore', 'The ``compute`` method of metric')
+            labelled, values = int(count.compute()), metrics.compute()
+        if labelled:
+            self.log_dict(values)
+            if stage != 'train' and not self.trainer.sanity_checking:
+                self._warn_of_classes_never_seen(stage, values)
+        else:
+            rank_zero_warn(
+                f'no label among the data of stage {stage!r}: no metric is logged. Look at the '
+                'labels and at how they are split',
+                category=UserWarning,
+            )
+        count.reset()
+        metrics.reset()
+
+    def _warn_of_classes_never_seen(self, stage: str, values: dict[str, Tensor]) -> None:
+        """Name classes that are scored but were never trained on: they count as missed."""
+        names = self.hparams['labels'] or [str(i) for i in range(len(self.classes_seen))]
+        never = [
+            names[i]
+            for i in (~self.classes_seen).nonzero()[:, 0].tolist()
+            if i != self.hparams['ignore_index'] and self._is_scored(stage, i)
+        ]
+        if never and self.classes_seen.any():
+            rank_zero_warn(
+                f'training has not shown the classes {never} yet, which stage {stage!r} scores: '
+                'they count as missed',
+                category=UserWarning,
+            )
+
+    def _is_scored(self, stage: str, label: int) -> bool:
+        """Whether a class occurs among the labels of a stage."""
+        metric = getattr(self, f'{stage}_metrics')['AverageRecall']
+        found, missed = torch.atleast_1d(metric.tp), torch.atleast_1d(metric.fn)
+        return len(found) > label and bool(found[label] + missed[label] > 0)
+
+    # -- the run ---------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, layer by layer; a linear rise and a cosine fall of the learning rate."""
+        lr, decay = self.hparams['lr'], self.hparams['weight_decay']
+        groups = [{**g, 'lr': lr} for g in param_groups_weight_decay(self.head, decay)]
+        if not self.hparams['freeze_backbone']:
+            for group in param_groups_layer_decay(
+                self.encoder, decay, layer_decay=self.hparams['layer_decay']
+            ):
+                groups.append({**group, 'lr': lr * group['lr_scale']})
+        optimizer = AdamW(groups, lr=lr)
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float('inf'):
+            raise ValueError('The schedules need an end: set trainer.max_epochs or max_steps')
+        scheduler = rise_and_fall(
+            optimizer,
+            steps=int(steps),
+            warmup_share=self.hparams['warmup_share'],
+            last=self.hparams['min_lr'] / lr,
+        )
+        return {
+            'optimizer': optimizer,
+            'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'},
+        }
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the trainer says, or to ``clip_grad`` where it says nothing."""
+        if gradient_clip_val is None and self.hparams['clip_grad']:
+            gradient_clip_val, gradient_clip_algorithm = self.hparams['clip_grad'], 'norm'
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Callbacks that every run has, but for those that the trainer has its own of."""
+        own = [PredictionPicture(), CheckpointReport()]
+        given = {type(callback) for callback in getattr(self.trainer, 'callbacks', [])}
+        return [callback for callback in own if type(callback) not in given]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what another task needs to use the encoder."""
+        datamodule: Any = getattr(self.trainer, 'datamodule', None)
+        card = datamodule.card if hasattr(datamodule, 'card') else {}
+        checkpoint[CARD_KEY] = encoder_card(
+            self.hparams['model'], self.encoder, prefix='encoder', **card
+        )
+
+    def next_steps(self, path: str) -> str:
+        """What to do with a checkpoint of this task, for the end of a run."""
+        return (
+            'Score it on the test split:\n'
+            f'  torchgeo-sits test <the options of this run> --ckpt_path {path}'
+        )
