@@ -47,7 +47,7 @@ class PredictionPicture(Callback):
         if outputs['scores'].ndim < 4:
             return  # one label for a series is no map to draw
         with torch.no_grad():
-            batch = batch | {'prediction': task.prediction(outputs['scores'])}
+            batch = batch | {'prediction': task.prediction(outputs['scores'], batch)}
         for i in range(min(self.samples, len(batch[IMAGE]))):
             sample = {k: v[i].cpu() if isinstance(v, Tensor) else v[i] for k, v in batch.items()}
             figure = datamodule.plot(sample)

@@ -8,6 +8,7 @@ from .builders import (
     planar_vit_small,
     planar_vit_tiny,
 )
+from .change_heads import PairHead
 from .checkpoint import CARD_KEY, EncoderCard, encoder_card, load_encoder, load_weights
 from .encoder import Depth, PlaneFeatures, SITSEncoder
 from .heads import DenseHead
@@ -20,6 +21,7 @@ __all__ = [
     'DenseHead',
     'Depth',
     'EncoderCard',
+    'PairHead',
     'PlanarViT',
     'PlaneFeatures',
     'SITSEncoder',

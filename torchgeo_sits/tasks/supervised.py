@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torchgeo.tasks import BaseTask
 from torchgeo.tasks.mixins import ClassificationMixin
-from torchmetrics import SumMetric
+from torchmetrics import Metric, SumMetric
 
 from ..callbacks import CheckpointReport, PredictionPicture
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
@@ -57,6 +57,8 @@ class SITSSupervised(ClassificationMixin, BaseTask):
     criterion: nn.Module
     #: Number of labels that each stage has seen.
     labelled: nn.ModuleDict
+    #: Further metrics of each stage.
+    further: nn.ModuleDict
     #: Classes that training has shown, so that scores can say which it never did.
     classes_seen: Tensor
 
@@ -318,7 +320,9 @@ class SITSSupervised(ClassificationMixin, BaseTask):
         self.hparams['num_labels'] = None
         super().configure_metrics()
         del self.hparams['num_labels']
-        self.labelled = nn.ModuleDict({stage: SumMetric() for stage in ('train_', 'val_', 'test_')})
+        stages = ('train_', 'val_', 'test_')
+        self.labelled = nn.ModuleDict({stage: SumMetric() for stage in stages})
+        self.further = nn.ModuleDict({stage: nn.ModuleList(self.map_metrics()) for stage in stages})
 
     def loss_of(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Loss of ``(P, K)`` scores and ``(P,)`` labels; 0 where P is."""
@@ -331,41 +335,69 @@ class SITSSupervised(ClassificationMixin, BaseTask):
         loss: Tensor = self.criterion(scores, labels)
         return loss
 
-    def update_metrics(self, stage: str, scores: Tensor, labels: Tensor) -> None:
-        """Count ``(P, K)`` scores and ``(P,)`` labels in the metrics of a stage."""
-        count: Any = self.labelled[f'{stage}_']
-        count.update(len(labels))
-        if len(labels):
-            binary = self.hparams['task'] == 'binary'
-            found = scores[:, 0].sigmoid() if binary else scores.argmax(-1)
-            getattr(self, f'{stage}_metrics').update(found, labels)
+    def outcome(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What metrics compare.
+
+        Args:
+            scores: ``(P, K)``.
+            labels: ``(P,)``.
+
+        Returns:
+            Predicted classes ``(P,)``, for binary tasks probabilities, and true classes.
+        """
+        binary = self.hparams['task'] == 'binary'
+        return scores[:, 0].sigmoid() if binary else scores.argmax(-1), labels
+
+    def map_metrics(self) -> list[Metric]:
+        """Further metrics of a stage, which :meth:`update_map_metrics` updates; none here."""
+        return []
+
+    def update_map_metrics(
+        self, metrics: nn.ModuleList, batch: dict[str, Any], scores: Tensor
+    ) -> None:
+        """Count a batch in the further metrics.
+
+        Args:
+            metrics: Those of the stage.
+            batch: The batch.
+            scores: Its scores ``(B, K, ...)``.
+        """
 
     def _shared_step(self, batch: dict[str, Any], stage: str) -> dict[str, Tensor]:
         """Loss and metrics of a batch."""
-        everything = self(batch)
-        scores, labels = self.compared(everything, batch)
+        everything, scores, labels = self.compare(batch)
         loss = self.loss_of(scores, labels)
-        if stage == 'train':
-            self.classes_seen[labels.unique()] = True
-        self.update_metrics(stage, scores.detach(), labels)
+        count: Any = self.labelled[f'{stage}_']
+        count.update(len(labels))
+        if len(labels):
+            found, truth = self.outcome(scores.detach(), labels)
+            getattr(self, f'{stage}_metrics').update(found, truth)
+            if stage == 'train':
+                self.classes_seen[truth.unique()] = True
+        further: Any = self.further[f'{stage}_']
+        self.update_map_metrics(further, batch, everything.detach())
         size = len(batch[IMAGE])
         self.log(f'{stage}_loss', loss, batch_size=size, prog_bar=True, sync_dist=stage != 'train')
         return {'loss': loss, 'scores': everything.detach()}
 
-    def compared(self, scores: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Scores ``(P, K)`` and labels ``(P,)`` of what is labelled in a batch.
+    def compare(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores of a batch, and what is labelled of it.
 
         Args:
-            scores: ``(B, K, ...)``.
-            batch: The batch they are of.
+            batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
+
+        Returns:
+            All scores ``(B, K, ...)``; scores ``(P, K)`` and labels ``(P,)`` of what is labelled.
         """
+        scores = self(batch)
+        return scores, *self.select(scores, self.target(batch))
+
+    def select(self, scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores ``(P, K)`` and labels ``(P,)`` of what is labelled, see labelled_scores."""
         classes = self.num_classes
         assert classes is not None
         return labelled_scores(
-            scores,
-            self.target(batch),
-            ignore_index=self.hparams['ignore_index'],
-            num_classes=classes,
+            scores, target, ignore_index=self.hparams['ignore_index'], num_classes=classes
         )
 
     def training_step(
@@ -414,8 +446,16 @@ class SITSSupervised(ClassificationMixin, BaseTask):
         """Probabilities ``(B, K, ...)`` of scores ``(B, K, ...)``."""
         return scores.sigmoid() if self.hparams['task'] == 'binary' else scores.softmax(1)
 
-    def prediction(self, scores: Tensor) -> Tensor:
-        """Predicted classes ``(B, ...)`` int64 of scores ``(B, K, ...)``."""
+    def prediction(self, scores: Tensor, batch: dict[str, Any]) -> Tensor:
+        """What is predicted.
+
+        Args:
+            scores: ``(B, K, ...)``.
+            batch: The batch they are of.
+
+        Returns:
+            Classes ``(B, ...)`` int64.
+        """
         return (scores[:, 0] > 0).long() if scores.shape[1] == 1 else scores.argmax(1)
 
     # -- the end of an epoch ---------------------------------------------------------------
@@ -436,12 +476,16 @@ class SITSSupervised(ClassificationMixin, BaseTask):
         """Log the metrics of a stage, where it had labels; say where scores need a caveat."""
         count: Any = self.labelled[f'{stage}_']
         metrics = getattr(self, f'{stage}_metrics')
+        further: Any = self.further[f'{stage}_']
         with warnings.catch_warnings():
             # Every process has to take part, also one that saw no label.
             warnings.filterwarnings('ignore', 'The ``compute`` method of metric')
             labelled, values = int(count.compute()), metrics.compute()
+            for metric in further:
+                values |= {f'{stage}_{name}': v for name, v in metric.compute().items()}
         if labelled:
-            self.log_dict(values)
+            # NaN is a score of something that did not occur.
+            self.log_dict({name: v.float() for name, v in values.items() if not v.isnan()})
             if stage != 'train' and not self.trainer.sanity_checking:
                 self._warn_of_classes_never_seen(stage, values)
         else:
@@ -450,8 +494,8 @@ class SITSSupervised(ClassificationMixin, BaseTask):
                 'labels and at how they are split',
                 category=UserWarning,
             )
-        count.reset()
-        metrics.reset()
+        for metric in (count, metrics, *further):
+            metric.reset()
 
     def _warn_of_classes_never_seen(self, stage: str, values: dict[str, Tensor]) -> None:
         """Name classes that are scored but were never trained on: they count as missed."""

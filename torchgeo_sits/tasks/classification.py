@@ -1,0 +1,129 @@
+"""Classification: one class for a whole series."""
+
+from typing import Any, Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
+
+from ..keys import LABEL
+from ..models import SITSEncoder
+from .supervised import SITSSupervised, series_inputs
+
+__all__ = ['SITSClassification']
+
+
+class SITSClassification(SITSSupervised):
+    """One class for a series: for a field, a patch, or a place without neighbours.
+
+    With ``aggregate='embed'`` the head sees one embedding of the series. With 'mean' and
+    'vote' it sees each plane (each row and each column of the image, time on the other axis)
+    and what it says of them is joined, as Deep-STaR does (Chelali et al. 2021): by the mean
+    of the scores, or by the share of the planes that each class wins.
+    """
+
+    def __init__(
+        self, aggregate: Literal['embed', 'mean', 'vote'] = 'embed', **kwargs: Any
+    ) -> None:
+        """Initialize a new SITSClassification instance.
+
+        Args:
+            aggregate: How the answer for a series is made.
+            **kwargs: Arguments of the base class, :class:`SITSSupervised`.
+
+        Raises:
+            ValueError: If planes are asked for with other than late features.
+        """
+        super().__init__(**kwargs)
+        if aggregate != 'embed' and self.hparams['depth'] != 'late':
+            raise ValueError(
+                f"aggregate={aggregate!r} is of the encoder's late features of planes, got "
+                f"depth={self.hparams['depth']!r}: set depth to 'late'"
+            )
+
+    def build_head(self, encoder: SITSEncoder, num_outputs: int) -> nn.Module:
+        """Build the head on embeddings."""
+        dim, hidden = encoder.feature_dim(self.hparams['depth']), self.hparams['hidden_dim']
+        if not hidden:
+            return nn.Linear(dim, num_outputs)
+        return nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, num_outputs))
+
+    def scores(self, batch: dict[str, Any]) -> Tensor:
+        """Raw scores of the series.
+
+        Args:
+            batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
+
+        Returns:
+            ``(B, K)``; for 'vote' logarithms of the shares of the votes.
+        """
+        if self.hparams['aggregate'] != 'embed':
+            return self._join(*self.plane_scores(batch))
+        inputs, depth = series_inputs(batch), self.hparams['depth']
+        if depth == 'late':
+            return self.head(self.encoder(*inputs))
+        features = self.encoder.features(*inputs, depth=depth)
+        seen = self.encoder.check_series(*inputs).any(1).float()[:, None]
+        # The mean of what was seen, as embeddings of late features are; of all where nothing was.
+        seen = max_pool2d(seen, self.encoder.stride, ceil_mode=True)
+        seen = torch.where(seen.amax((2, 3), keepdim=True) > 0, seen, 1.0)
+        return self.head((features * seen).sum((2, 3)) / seen.sum((2, 3)))
+
+    def plane_scores(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Scores of each plane of the series: of each row of the image, then of each column.
+
+        Args:
+            batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
+
+        Returns:
+            ``(B, N, K)``, and ``(B, N)`` bool: planes of which anything was seen.
+        """
+        image, times, valid, clear = series_inputs(batch)
+        scores, seen = [], []
+        for to_planes, to_masks in (
+            ('b t c h w -> b h c t w', 'b t h w -> b h t w'),
+            ('b t c h w -> b w c t h', 'b t h w -> b w t h'),
+        ):
+            known = None if clear is None else rearrange(clear, to_masks)
+            found = self.encoder.encode_planes(rearrange(image, to_planes), times, valid, known)
+            weights = found.seen.unsqueeze(-1).to(found.late.dtype)
+            embeds = (found.late * weights).sum(2) / weights.sum(2).clamp(min=1)
+            scores.append(self.head(embeds))
+            seen.append(found.seen.any(2))
+        return torch.cat(scores, 1), torch.cat(seen, 1)
+
+    def _join(self, scores: Tensor, seen: Tensor) -> Tensor:
+        """Scores ``(B, K)`` of series from those of planes ``(B, N, K)``."""
+        # Where nothing was seen all planes say the same.
+        weights = torch.where(seen.any(1, keepdim=True), seen, True).to(scores.dtype)[..., None]
+        if self.hparams['aggregate'] == 'vote':
+            if scores.shape[-1] == 1:
+                share = ((scores > 0) * weights).sum(1) / weights.sum(1)
+                return share.clamp(1e-4, 1 - 1e-4).logit()
+            scores = nn.functional.one_hot(scores.argmax(-1), scores.shape[-1]).to(scores.dtype)
+        joined = (scores * weights).sum(1) / weights.sum(1)
+        return joined.clamp(min=1e-4).log() if self.hparams['aggregate'] == 'vote' else joined
+
+    def compare(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores and labels; votes are trained plane by plane, each with the series' label."""
+        if not self.training or self.hparams['aggregate'] != 'vote':
+            return super().compare(batch)
+        scores, seen = self.plane_scores(batch)
+        labels = self.target(batch)[:, None].expand(seen.shape)[seen]
+        return self._join(scores, seen), *self.select(scores[seen], labels)
+
+    def target(self, batch: dict[str, Any]) -> Tensor:
+        """Labels ``(B,)`` of the series.
+
+        Raises:
+            ValueError: If the batch has none.
+        """
+        if LABEL not in batch:
+            raise ValueError(
+                f'expected {LABEL!r} (B,) in the batch, one label for each series, got the keys '
+                f"{sorted(batch)}: for fields set target='field' of SITSDataModule; for a map "
+                'of classes use SITSSegmentation'
+            )
+        label: Tensor = batch[LABEL]
+        return label
