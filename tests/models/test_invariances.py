@@ -7,7 +7,15 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from torchgeo_sits.models import PlanarViT, SITSEncoder, planar_vit_small, planar_vit_tiny
+from torchgeo_sits.models import (
+    ConvLSTM,
+    PlanarViT,
+    SITSEncoder,
+    TSViT,
+    UNet3D,
+    planar_vit_small,
+    planar_vit_tiny,
+)
 
 C = 4
 
@@ -50,6 +58,10 @@ ENCODERS: dict[str, Callable[[], SITSEncoder]] = {
     'time blocks': lambda: planar_vit_tiny(C, time_depth=1, segment=2),
     'small chunks': lambda: planar_vit_tiny(C, chunk_size=17),
     'undated': lambda: planar_vit_tiny(C, harmonics=0, octaves=0),
+    'tsvit': lambda: TSViT(C, num_tokens=3, dim=16, temporal_depth=2, spatial_depth=1),
+    'tsvit in chunks': lambda: TSViT(C, num_tokens=3, dim=16, chunk_size=20),
+    'unet3d': lambda: UNet3D(C, width=2),
+    'convlstm': lambda: ConvLSTM(C, hidden_dim=6),
 }
 
 

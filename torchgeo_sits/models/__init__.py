@@ -10,14 +10,18 @@ from .builders import (
 )
 from .change_heads import PairHead
 from .checkpoint import CARD_KEY, EncoderCard, encoder_card, load_encoder, load_weights
+from .convlstm import ConvLSTM
 from .encoder import Depth, PlaneFeatures, SITSEncoder
 from .heads import DenseHead
 from .planar_vit import PlanarViT
 from .temporal_encoding import TemporalEncoding
+from .tsvit import TSViT
+from .unet3d import UNet3D
 
 __all__ = [
     'CARD_KEY',
     'ENCODERS',
+    'ConvLSTM',
     'DenseHead',
     'Depth',
     'EncoderCard',
@@ -25,7 +29,9 @@ __all__ = [
     'PlanarViT',
     'PlaneFeatures',
     'SITSEncoder',
+    'TSViT',
     'TemporalEncoding',
+    'UNet3D',
     'build_encoder',
     'encoder_card',
     'load_encoder',

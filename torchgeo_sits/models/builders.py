@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from .convlstm import ConvLSTM
 from .encoder import SITSEncoder
 from .planar_vit import PlanarViT
+from .tsvit import TSViT
+from .unet3d import UNet3D
 
 __all__ = [
     'ENCODERS',
@@ -52,6 +55,9 @@ ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'planar_vit_tiny': planar_vit_tiny,
     'planar_vit_small': planar_vit_small,
     'planar_vit_base': planar_vit_base,
+    'tsvit': TSViT,
+    'unet3d': UNet3D,
+    'convlstm': ConvLSTM,
 }
 
 
