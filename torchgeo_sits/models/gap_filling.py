@@ -1,0 +1,79 @@
+"""Irregular, cloudy series on a regular time axis, by linear interpolation."""
+
+import torch
+from torch import Tensor
+
+__all__ = ['fill_gaps', 'regular_dates']
+
+
+def regular_dates(acquisition_times: Tensor, valid: Tensor, number: int) -> Tensor:
+    """Dates at equal distances, from the first to the last valid frame of each series.
+
+    Args:
+        acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+        valid: ``(B, T)`` bool, False in padding frames.
+        number: Number of dates S, at least 1; a single one is that of the first frame.
+
+    Returns:
+        ``(B, S)`` int64, seconds since 1970-01-01 UTC; 0 for series without a valid frame.
+
+    Raises:
+        ValueError: If *number* is below 1.
+    """
+    if number < 1:
+        raise ValueError(f'expected a number of dates of at least 1, got {number}')
+    limit = torch.iinfo(torch.int64)
+    first = acquisition_times.masked_fill(~valid, limit.max).amin(-1, keepdim=True)
+    last = acquisition_times.masked_fill(~valid, limit.min).amax(-1, keepdim=True)
+    known = valid.any(-1, keepdim=True)
+    first, last = first.where(known, 0), last.where(known, 0)
+    steps = torch.arange(number, device=acquisition_times.device)
+    return first + torch.div((last - first) * steps, max(1, number - 1), rounding_mode='floor')
+
+
+def fill_gaps(values: Tensor, acquisition_times: Tensor, clear: Tensor, dates: Tensor) -> Tensor:
+    """Values at given dates, interpolated linearly between the clear observations of each pixel.
+
+    The same as :func:`numpy.interp` for each pixel and band: before its first and after its last
+    clear observation a pixel keeps that value. Frames need no order. Of frames of one second
+    the last one counts at that second.
+
+    Args:
+        values: ``(B, P, T, C)`` float, anything where not clear.
+        acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+        clear: ``(B, P, T)`` bool, False in padding frames.
+        dates: ``(B, S)`` int64, seconds since 1970-01-01 UTC, in any order.
+
+    Returns:
+        ``(B, P, S, C)``, zeros where a pixel was never clear.
+    """
+    b, p, t, _ = values.shape
+    # Frames that no pixel saw, padding among them, go last, whatever their date.
+    latest = torch.iinfo(torch.int64).max
+    times = acquisition_times.masked_fill(~clear.any(1), latest)
+    times, order = times.sort(dim=-1, stable=True)
+    clear = clear.gather(-1, order[:, None].expand(b, p, t))
+
+    place = torch.arange(t, device=values.device)
+    before = place.where(clear, -1).cummax(-1).values
+    after = place.where(clear, t).flip(-1).cummin(-1).values.flip(-1)
+    # One column more on either side: dates before all frames and after all of them.
+    before = torch.nn.functional.pad(before, (1, 0), value=-1)
+    after = torch.nn.functional.pad(after, (0, 1), value=t)
+    split = torch.searchsorted(times, dates.contiguous(), right=True)
+    split = split[:, None].expand(b, p, dates.shape[-1])
+    left, right = before.gather(-1, split), after.gather(-1, split)
+    # Outside of what a pixel saw, both neighbours are the nearest observation.
+    left, right = left.where(left >= 0, right), right.where(right < t, left)
+    left, right = left.clamp(0, t - 1), right.clamp(0, t - 1)
+
+    rows = times[:, None].expand(b, p, t)
+    start, end = rows.gather(-1, left), rows.gather(-1, right)
+    share = (dates[:, None] - start).float() / (end - start).clamp(min=1).float()
+    share = share.where(left != right, 0).to(values.dtype)[..., None]
+    frames = order[:, None].expand(b, p, t)
+    index = torch.stack([frames.gather(-1, left), frames.gather(-1, right)])
+    index = index[..., None].expand(*index.shape, values.shape[-1])
+    low, high = values.gather(2, index[0]), values.gather(2, index[1])
+    # where, not a product: what an unseen pixel holds may be NaN.
+    return torch.where(clear.any(-1)[..., None, None], low + share * (high - low), 0)
