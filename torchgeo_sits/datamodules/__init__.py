@@ -1,7 +1,8 @@
 """Data modules: data sets, samplers and transforms, joined for Lightning."""
 
 from .loader import ResumableLoader
+from .series import SeriesDataModule
 from .synthetic import SyntheticSITSDataModule
 from .timeseries import SITSDataModule
 
-__all__ = ['ResumableLoader', 'SITSDataModule', 'SyntheticSITSDataModule']
+__all__ = ['ResumableLoader', 'SITSDataModule', 'SeriesDataModule', 'SyntheticSITSDataModule']

@@ -1,12 +1,13 @@
-"""Which arguments of a data module its kind of series takes."""
+"""The arguments of a data module: which its kind of series takes, and which cannot work."""
 
+import warnings
 from collections.abc import Mapping
 from inspect import Signature, signature
 from typing import Any
 
 from ..datasets import TimeSeries
 
-__all__ = ['series_options']
+__all__ = ['check_options', 'series_options']
 
 
 def series_options(
@@ -45,3 +46,53 @@ def series_options(
             f'{dataset_class.__name__} takes beside the arguments of the data module'
         )
     return {name: value for name, value in options.items() if name in taken} | dict(extra)
+
+
+def check_options(given: Mapping[str, Any]) -> None:
+    """Refuse arguments of the data module that are out of their range or do not go together.
+
+    Args:
+        given: All arguments, by their names.
+
+    Raises:
+        ValueError: If an argument cannot work.
+    """
+    val_fraction, test_fraction = given['val_fraction'], given['test_fraction']
+    if val_fraction < 0 or test_fraction < 0 or val_fraction + test_fraction >= 1:
+        raise ValueError(
+            'val_fraction and test_fraction must be at least 0 and leave something for '
+            f'training, got {val_fraction} and {test_fraction}'
+        )
+    if (given['mean'] is None) != (given['std'] is None):
+        raise ValueError('Give both mean and std, or neither')
+    for name in ('patch_size', 'batch_size', 'length', 'num_dates', 'num_classes'):
+        if (value := given[name]) is not None and value < 1:
+            raise ValueError(f'{name} must be at least 1, got {value}')
+    if given['num_workers'] < 0:
+        raise ValueError(f'num_workers must be at least 0, got {given["num_workers"]}')
+    if given['classes'] is not None and given['num_classes'] is not None:
+        raise ValueError(
+            f'num_classes={given["num_classes"]} follows from classes: leave num_classes out'
+        )
+    if given['mask_paths'] is None:
+        _check_without_labels(given)
+
+
+def _check_without_labels(given: Mapping[str, Any]) -> None:
+    """Refuse what needs labels, and say what has no effect without."""
+    for name, without in (
+        ('supervised', False),
+        ('classes', None),
+        ('mask_per_frame', False),
+    ):
+        if given[name] != without:
+            raise ValueError(f'{name}={given[name]!r} needs labels: give mask_paths')
+    split, val, test = (given[name] for name in ('split', 'val_fraction', 'test_fraction'))
+    if (split, val, test) != ('space', 0.25, 0.0):
+        warnings.warn(
+            f'split={split!r}, val_fraction={val} and test_fraction={test} '
+            'have no effect without labels: nothing can be validated, so all of the imagery '
+            'is for training. Give mask_paths to hold some out',
+            UserWarning,
+            stacklevel=4,
+        )

@@ -8,6 +8,7 @@ from torchgeo.datasets import GeoDataset
 
 from ..datasets import TimeSeries
 from ..samplers.footprints import join_footprints
+from .dated_labels import DatedLabels, MapsToFrames
 from .labels import Labels
 from .splits import split_space, split_time
 
@@ -26,6 +27,7 @@ class Parts(NamedTuple):
     labelled_val: GeoDataset | None = None
     labelled_test: GeoDataset | None = None
     by: Literal['space', 'time'] = 'space'
+    labels: Labels | None = None
 
     def places(self, part: GeoDataset) -> tuple[GeoDataset, BaseGeometry | None]:
         """Where to place patches of a split.
@@ -77,6 +79,8 @@ def split_parts(
     if labels is None:
         return Parts(series, series)
     labelled = series & labels
+    if isinstance(labels, DatedLabels):
+        labelled.transforms = MapsToFrames(labels.starts, labels.values.unlabelled)
     if by == 'space':
         # Blocks are drawn over the labelled area, so that each split has labels.
         parts = split_space((series, labelled), fractions, block=(patch, patch), seed=seed)
@@ -85,4 +89,4 @@ def split_parts(
     train = parts[0][0]
     assert train is not None  # the first fraction is above 0
     labelled_train, labelled_val, labelled_test = parts[1]
-    return Parts(series, train, labelled, labelled_train, labelled_val, labelled_test, by)
+    return Parts(series, train, labelled, labelled_train, labelled_val, labelled_test, by, labels)

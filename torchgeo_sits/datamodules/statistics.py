@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..keys import IMAGE, MASK_CLEAR
 
-__all__ = ['band_statistics', 'choose', 'given_statistics']
+__all__ = ['band_statistics', 'choose', 'far_off', 'given_statistics']
 
 #: Means and deviations beyond this are those of a fill value, such as -3.4e38: no quantity that
 #: a sensor measures comes near it.
@@ -90,3 +90,25 @@ def choose(items: Sequence[Any], most: int, seed: int) -> list[Any]:
     """Some of *items* at random, *most* of them or all; the same for a seed."""
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(seed))
     return [items[i] for i in order[:most]]
+
+
+def far_off(
+    own: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], bands: Sequence[str]
+) -> dict[str, tuple[float, float]]:
+    """Bands whose means lie more than 3 of the smaller standard deviation apart.
+
+    Args:
+        own: Mean and standard deviation of each of the C bands, ``(C,)``.
+        other: Those to hold them against, ``(C,)``.
+        bands: Names of the bands.
+
+    Returns:
+        Both means of each such band, by its name.
+    """
+    (mean, std), (wanted, spread) = own, other
+    odd = (mean - wanted).abs() > 3 * torch.minimum(std, spread)
+    return {
+        name: (round(a, 4), round(b, 4))
+        for name, a, b, far in zip(bands, mean.tolist(), wanted.tolist(), odd.tolist(), strict=True)
+        if far
+    }

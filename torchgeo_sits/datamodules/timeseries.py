@@ -1,32 +1,29 @@
 """Data module for any folder of dated rasters."""
 
-import warnings
 from inspect import signature
 from typing import Any, Literal
 
-import kornia.augmentation as K
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
-from torchgeo.datamodules import GeoDataModule
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
 
 from ..collate import pad_time
 from ..datasets import RasterTimeSeries, TimeSeries
 from ..samplers import GriddedSeriesPatchSampler, ShardedSampler
-from ..transforms import Normalize, SeriesGeometry
-from .labels import Labels
+from .dated_labels import open_labels
+from .label_values import LabelValues
 from .loader import ResumableLoader
-from .options import series_options
+from .options import check_options, series_options
 from .parts import Parts, split_parts
 from .patches import random_patches
-from .statistics import band_statistics, choose, given_statistics
+from .series import SeriesDataModule
+from .statistics import band_statistics, choose
 
 __all__ = ['SITSDataModule']
 
 
-class SITSDataModule(GeoDataModule):
+class SITSDataModule(SeriesDataModule):
     """Patches of satellite image time series from any folder of dated rasters.
 
     Bands, dates, resolution and coordinate reference system are found in the files;
@@ -50,6 +47,9 @@ class SITSDataModule(GeoDataModule):
         by_block: bool = False,
         supervised: bool = False,
         num_classes: int | None = None,
+        classes: dict[int, str] | None = None,
+        unlabelled: int = 0,
+        mask_per_frame: bool = False,
         split: Literal['space', 'time'] = 'space',
         val_fraction: float = 0.25,
         test_fraction: float = 0.0,
@@ -70,7 +70,8 @@ class SITSDataModule(GeoDataModule):
 
         Args:
             paths: One or more folders of dated rasters, or files.
-            mask_paths: One or more label rasters, or folders of them; 0 is not labelled.
+            mask_paths: One or more label rasters, or folders of them. Their no data is not
+                labelled.
             cloud_paths: One or more folders of cloud masks (Sentinel-2 SCL, say), matched
                 to the images by date.
             clear_values: Values in the cloud masks that mean clear.
@@ -90,7 +91,16 @@ class SITSDataModule(GeoDataModule):
                 Each worker keeps up to four blocks of all dates in memory.
             supervised: Train on labelled places only, and give their masks. False trains on
                 every place and keeps the labels for the k-NN probe.
-            num_classes: Number of classes, counting 0. Labels beyond are an error.
+            num_classes: Number of classes, counting 0. Labels beyond are an error. Without it
+                and *classes*, the largest label is looked up where *supervised*.
+            classes: Values in the label rasters and names of their classes, such as
+                ``{1110: 'winter wheat', 1200: 'maize'}``. Masks then hold their positions in
+                this order, from 0 and leaving out *unlabelled*: with 0 from 1. All other
+                values are not labelled.
+            unlabelled: Value in masks of what is not labelled.
+            mask_per_frame: The label rasters have dates in their names, and each frame gets
+                the map that holds at its date, until that of the next map. Frames before the
+                first are not labelled.
             split: Hold out places or dates for validation and test. The last dates are held
                 out by time, at all places. Without *mask_paths* nothing can be validated, and
                 all of the imagery is for training.
@@ -115,28 +125,7 @@ class SITSDataModule(GeoDataModule):
         Raises:
             ValueError: If an argument is out of its range.
         """
-        if val_fraction < 0 or test_fraction < 0 or val_fraction + test_fraction >= 1:
-            raise ValueError(
-                'val_fraction and test_fraction must be at least 0 and leave something for '
-                f'training, got {val_fraction} and {test_fraction}'
-            )
-        if (mean is None) != (std is None):
-            raise ValueError('Give both mean and std, or neither')
-        if supervised and mask_paths is None:
-            raise ValueError('supervised=True needs labels: give mask_paths')
-        for name in ('patch_size', 'batch_size', 'length', 'num_dates', 'num_classes'):
-            if (value := locals()[name]) is not None and value < 1:
-                raise ValueError(f'{name} must be at least 1, got {value}')
-        if num_workers < 0:
-            raise ValueError(f'num_workers must be at least 0, got {num_workers}')
-        if mask_paths is None and (split, val_fraction, test_fraction) != ('space', 0.25, 0.0):
-            warnings.warn(
-                f'split={split!r}, val_fraction={val_fraction} and test_fraction={test_fraction} '
-                'have no effect without labels: nothing can be validated, so all of the imagery '
-                'is for training. Give mask_paths to hold some out',
-                UserWarning,
-                stacklevel=2,
-            )
+        check_options(locals())
         options: dict[str, Any] = {
             'paths': paths,
             'cloud_paths': cloud_paths,
@@ -161,14 +150,17 @@ class SITSDataModule(GeoDataModule):
         self.num_dates = num_dates
         self.by_block = by_block
         self.supervised = supervised
-        self.num_classes = num_classes
+        self.unlabelled = unlabelled
+        self.mask_per_frame = mask_per_frame
+        self._values = LabelValues(unlabelled, classes)
+        self.class_names = self._values.names
+        self._num_classes = num_classes
         self.split = split
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.seed = seed
         self.collate_fn = pad_time
         self._given = None if mean is None or std is None else (mean, std)
-        self._statistics: tuple[Tensor, Tensor] | None = None
         self._parts: Parts | None = None
 
     @property
@@ -184,47 +176,19 @@ class SITSDataModule(GeoDataModule):
         return list(self.parts.series.bands)
 
     @property
-    def in_channels(self) -> int:
-        """Number of bands."""
-        return len(self.bands)
+    def num_classes(self) -> int | None:
+        """Number of values of the mask, counting 0; None where it is not known.
 
-    @property
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each band ``(C,)``, found once.
-
-        Raises:
-            ValueError: If given statistics do not fit the bands.
+        Where it was not given it is one more than the largest label, which is looked up for
+        supervised training only: it takes a pass over the label rasters.
         """
-        if self._statistics is None:
-            if self._given is None:
-                self._statistics = self._measure()
-            else:
-                self._statistics = given_statistics(*self._given, self.bands)
-        return self._statistics
-
-    @property
-    def card(self) -> dict[str, Any]:
-        """Bands and normalisation, in plain values, for the checkpoint."""
-        mean, std = self.statistics
-        return {'bands': self.bands, 'mean': mean.tolist(), 'std': std.tolist()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Bands and statistics, so that a resumed run normalises as it did."""
-        return self.card
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the statistics of a checkpoint.
-
-        Raises:
-            ValueError: If the checkpoint was trained on other bands.
-        """
-        if state_dict['bands'] != self.bands:
-            raise ValueError(
-                f'The checkpoint was trained on the bands {state_dict["bands"]}, the data has '
-                f'{self.bands}: choose `bands` to match'
-            )
-        self._statistics = torch.tensor(state_dict['mean']), torch.tensor(state_dict['std'])
-        self._set_transforms()
+        if self.class_names is not None:
+            return len(self.class_names)
+        if self._num_classes is None and self.supervised:
+            assert self.parts.labels is not None  # supervised needs labels
+            found = set(self.parts.labels.found()) - {self.unlabelled}
+            self._num_classes = max(found, default=0) + 1
+        return self._num_classes
 
     def setup(self, stage: str) -> None:
         """Open the files, split them, and make the samplers.
@@ -300,8 +264,12 @@ class SITSDataModule(GeoDataModule):
         series = self._series_class(**self.kwargs)
         labels = None
         if self.mask_paths is not None:
-            labels = Labels(
-                self.mask_paths, crs=series.crs, res=series.res, num_classes=self.num_classes
+            labels = open_labels(
+                self.mask_paths,
+                series,
+                values=self._values,
+                num_classes=self._num_classes,
+                per_frame=self.mask_per_frame,
             )
         train = 1 - self.val_fraction - self.test_fraction
         return split_parts(
@@ -338,11 +306,3 @@ class SITSDataModule(GeoDataModule):
         # Where no patch of the grid lies between held-out blocks, others may.
         patches = list(self._gridded_patches(train)) or list(self._random_patches(train, 32))
         return band_statistics(train[window] for window in choose(patches, 32, self.seed))
-
-    def _set_transforms(self) -> None:
-        """Normalise every batch; flip and turn those of training."""
-        self.aug = normalize = Normalize(*self.statistics)
-        turns = SeriesGeometry(
-            K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5), K.RandomRotation90((0, 3))
-        )
-        self.train_aug = nn.Sequential(normalize, turns)

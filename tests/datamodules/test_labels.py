@@ -1,0 +1,266 @@
+"""What tasks read of the labels of a data module, held against the rasters themselves."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from jsonargparse import ArgumentParser
+from matplotlib import pyplot as plt
+from rasterio.transform import from_origin
+from rasterio.warp import Resampling, reproject
+
+from torchgeo_sits.datamodules import SITSDataModule
+
+
+def write(path, values, *, origin=(600000, 5000000), res=10, crs='EPSG:32631', **profile):
+    with rasterio.open(
+        path,
+        'w',
+        driver='GTiff',
+        height=values.shape[0],
+        width=values.shape[1],
+        count=1,
+        dtype=values.dtype,
+        crs=crs,
+        transform=from_origin(*origin, res, res),
+        **profile,
+    ) as file:
+        file.write(values[None])
+    return str(path)
+
+
+@pytest.fixture
+def codes():
+    """Codes 0, 7, 1110 and 1200 at random on the grid of the series."""
+    return np.random.default_rng(1).choice([0, 7, 1110, 1200], (32, 40)).astype('uint16')
+
+
+def module(series_folder, **kwargs):
+    options = {'patch_size': 8, 'batch_size': 4, 'length': 8, 'mean': [0.0] * 3, 'std': [1.0] * 3}
+    return SITSDataModule(str(series_folder), **options | kwargs)
+
+
+def whole_mask(made):
+    """The mask of all of the imagery."""
+    return made.parts.labelled[:, :]['mask'].numpy()
+
+
+CLASSES = {1200: 'maize', 1110: 'winter wheat'}
+
+
+@pytest.mark.parametrize(
+    ('unlabelled', 'positions', 'names'),
+    [
+        (0, (1, 2), ['unlabelled', 'maize', 'winter wheat']),
+        (1, (0, 2), ['maize', 'unlabelled', 'winter wheat']),
+        (255, (0, 1), ['maize', 'winter wheat']),
+        (-1, (0, 1), ['maize', 'winter wheat']),
+    ],
+)
+def test_classes_are_counted_in_order_around_what_is_not_labelled(
+    series_folder, tmp_path, codes, unlabelled, positions, names
+):
+    path = write(tmp_path / 'l.tif', codes, nodata=0)
+    made = module(series_folder, mask_paths=path, classes=CLASSES, unlabelled=unlabelled)
+    with pytest.warns(UserWarning, match=r'the values \[7\], which classes does not list'):
+        mask = whole_mask(made)
+    expected = np.full(codes.shape, unlabelled)
+    expected[codes == 1200], expected[codes == 1110] = positions
+    np.testing.assert_array_equal(mask, expected)
+    assert made.class_names == names
+    assert made.num_classes == len(names)
+    assert made.unlabelled == unlabelled
+
+
+def test_classes_that_are_all_listed_warn_of_nothing(series_folder, tmp_path, codes, recwarn):
+    path = write(tmp_path / 'l.tif', codes)
+    made = module(series_folder, mask_paths=path, classes={**CLASSES, 7: 'leek'})
+    assert made.num_classes == 4
+    whole_mask(made)
+    assert not [w for w in recwarn if 'classes' in str(w.message)]
+
+
+def test_classes_come_from_the_command_line():
+    parser = ArgumentParser()
+    parser.add_class_arguments(SITSDataModule, 'data')
+    given = json.dumps({str(value): name for value, name in CLASSES.items()})
+    parsed = parser.parse_args(['--data.classes', given, '--data.mask_paths', 'l.tif'])
+    made = parser.instantiate_classes(parsed).data
+    assert made.class_names == ['unlabelled', 'maize', 'winter wheat']
+
+
+def test_number_of_classes_is_looked_up_for_supervised_training(series_folder, tmp_path):
+    values = np.zeros((32, 40), 'uint8')
+    values[31, 39] = 9
+    values[0] = 255
+    path = write(tmp_path / 'l.tif', values, nodata=255)
+    assert module(series_folder, mask_paths=path, supervised=True).num_classes == 10
+    assert module(series_folder, mask_paths=path).num_classes is None
+    # A value that is not labelled is no class, however large.
+    path = write(tmp_path / 'm.tif', values)
+    made = module(series_folder, mask_paths=path, supervised=True, unlabelled=255)
+    assert made.num_classes == 10
+
+
+def test_no_data_reads_as_unlabelled_and_zero_as_a_class(series_folder, tmp_path, codes):
+    values = (codes > 1000).astype('uint8')
+    values[codes == 7] = 9
+    made = module(
+        series_folder, mask_paths=write(tmp_path / 'l.tif', values, nodata=9), unlabelled=255
+    )
+    np.testing.assert_array_equal(whole_mask(made), np.where(values == 9, 255, values))
+
+
+def test_what_lies_beyond_the_labels_is_no_class_zero(series_folder, tmp_path):
+    values = np.zeros((10, 12), 'uint8')
+    values[:5] = 1
+    path = write(tmp_path / 'l.tif', values, origin=(600100, 4999900))
+    made = module(series_folder, mask_paths=path, unlabelled=255, val_fraction=0.0)
+    made.setup('fit')
+    mask = made.parts.labelled[600000:600400, 4999680:5000000]['mask'].numpy()
+    expected = np.full((32, 40), 255)
+    expected[10:20, 10:22] = values
+    np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize(
+    'grid',
+    [
+        {'res': 20, 'origin': (600000, 5000000)},
+        {'res': 5, 'origin': (599990, 5000030)},
+        {'crs': 'EPSG:32632', 'res': 10, 'origin': (128200, 5010200)},
+    ],
+)
+def test_labels_of_another_grid_are_those_of_the_nearest_pixel(series_folder, tmp_path, grid):
+    # Smooth stripes of classes far apart: whatever is blended is no class, or another.
+    rows, columns = np.mgrid[:120, :120]
+    values = np.array([3, 40, 200], 'uint8')[(rows + 2 * columns) // 20 % 3]
+    path = write(tmp_path / 'l.tif', values, **grid, nodata=0)
+    mask = whole_mask(module(series_folder, mask_paths=path, val_fraction=0.0))
+    expected = np.zeros((32, 40), 'uint8')
+    with rasterio.open(path) as file:
+        reproject(
+            rasterio.band(file, 1),
+            expected,
+            dst_transform=from_origin(600000, 5000000, 10, 10),
+            dst_crs='EPSG:32631',
+            resampling=Resampling.nearest,
+        )
+    assert set(np.unique(mask)) <= {0, 3, 40, 200}
+    assert set(np.unique(mask)) >= {3, 40, 200}
+    # TorchGeo warps to a grid of its own first, so that borders may move by a pixel.
+    assert (mask == expected).mean() > (0.9 if 'crs' in grid else 0.999)
+
+
+def test_frames_have_the_map_that_holds_at_their_date(shared_data):
+    folder = shared_data / 'modis_dtwsat_mt'
+    made = SITSDataModule(
+        str(folder / 'images'),
+        mask_paths=str(folder / 'labels'),
+        mask_per_frame=True,
+        supervised=True,
+        patch_size=8,
+        batch_size=2,
+        length=2,
+    )
+    made.setup('fit')
+    sample = made.parts.labelled[:, :]
+    dates = sorted(path.name[-12:-4] for path in (folder / 'images').glob('*.tif'))
+    maps = {path.name[-12:-4]: path for path in (folder / 'labels').glob('*.tif')}
+    assert sample['mask'].shape == sample['mask_clear'].shape
+    for date, mask in zip(dates, sample['mask'], strict=True):
+        held = max((day for day in maps if day <= date), default=None)
+        expected = np.zeros(mask.shape)
+        if held is not None:
+            with rasterio.open(maps[held]) as file:
+                expected = file.read(1)
+        np.testing.assert_array_equal(mask, expected)
+    assert made.num_classes == 6
+    batch = next(iter(made.train_dataloader()))
+    assert batch['mask'].shape == batch['mask_clear'].shape
+    turned = made.train_aug(batch)
+    assert turned['mask'].shape == turned['mask_clear'].shape
+
+
+def test_frames_before_the_first_map_are_not_labelled(series_folder, tmp_path):
+    for day, value in (('20210316', 1), ('20210614', 2)):
+        write(tmp_path / f'l_{day}.tif', np.full((32, 40), value, 'uint8'))
+    made = module(series_folder, mask_paths=str(tmp_path), mask_per_frame=True, unlabelled=9)
+    # Frames are of the 15th of each month.
+    assert made.parts.labelled[:, :]['mask'][:, 3, 4].tolist() == [9, 9, 9, 1, 1, 2, 2, 2]
+
+
+def test_maps_per_frame_need_dates(series_folder, tmp_path, codes):
+    path = write(tmp_path / 'undated.tif', codes)
+    with pytest.raises(ValueError, match=r"date in each name, '.*undated\.tif' has none"):
+        module(series_folder, mask_paths=path, mask_per_frame=True).setup('fit')
+
+
+def test_normalisation_of_a_checkpoint_is_taken(series_folder):
+    made = SITSDataModule(str(series_folder), patch_size=8, batch_size=4, length=8)
+    made.setup('fit')
+    mean, std = (value.tolist() for value in made.statistics)
+    near = [m + s for m, s in zip(mean, std, strict=True)]
+    made.normalise_as(near, std)
+    assert made.card['mean'] == pytest.approx(near)
+    raw = next(iter(made.train_dataloader()))
+    image = made.aug(dict(raw))['image']
+    scaled = (raw['image'] - torch.tensor(near)[:, None, None]) / torch.tensor(std)[:, None, None]
+    torch.testing.assert_close(image, scaled, rtol=1e-4, atol=1e-4)
+
+
+def test_another_scale_of_reflectance_is_announced(series_folder):
+    made = SITSDataModule(str(series_folder), patch_size=8, batch_size=4, length=8)
+    made.setup('fit')
+    mean, std = (value.tolist() for value in made.statistics)
+    scaled = [mean[0], mean[1] / 10_000, mean[2]], [std[0], std[1] / 10_000, std[2]]
+    with pytest.warns(UserWarning, match='another scale of reflectance') as caught:
+        made.normalise_as(*scaled)
+    assert "'B2'" in str(caught[0].message)
+    assert "'B1'" not in str(caught[0].message)
+    assert made.statistics[0].tolist() == pytest.approx(scaled[0])
+
+
+def test_statistics_of_the_user_stand_against_a_checkpoint(series_folder):
+    made = module(series_folder)
+    made.setup('fit')
+    with pytest.warns(UserWarning, match='mean and std that were given'):
+        made.normalise_as([5.0] * 3, [2.0] * 3)
+    assert made.card['mean'] == [0.0] * 3
+    with pytest.raises(ValueError, match=r'1 and 1 values.*3 bands'):
+        made.normalise_as([5.0], [2.0])
+
+
+def test_picture_shows_labels_and_predictions_by_name(series_folder, tmp_path, codes):
+    made = module(
+        series_folder,
+        mask_paths=write(tmp_path / 'l.tif', codes),
+        classes={**CLASSES, 7: 'leek'},
+    )
+    sample = made.parts.labelled[600000:600080, 4999920:5000000]
+    sample['mask_clear'][:5] = False
+    figure = made.plot({**sample, 'prediction': torch.full((8, 8), 3)})
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == ['clearest frame', 'labels', 'prediction']
+    shown = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert shown == {'maize', 'winter wheat', 'leek'}
+    labels, prediction = (axis.images[0].get_array() for axis in figure.axes[1:])
+    np.testing.assert_array_equal(labels.filled(0), sample['mask'])
+    assert (prediction == 3).all()
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'classes': {1: 'maize'}}, 'classes=.* needs labels: give mask_paths'),
+        ({'mask_per_frame': True}, 'mask_per_frame=True needs labels'),
+        ({'classes': {}, 'mask_paths': 'l.tif'}, r'classes=\{\} names no class'),
+        ({'classes': {1: 'a'}, 'num_classes': 2, 'mask_paths': 'l.tif'}, 'leave num_classes out'),
+    ],
+)
+def test_options_that_cannot_work_are_refused(series_folder, options, message):
+    with pytest.raises(ValueError, match=message):
+        module(series_folder, **options)
