@@ -256,7 +256,7 @@ class PlanarViT(SITSEncoder):
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Layers as those of a ViT: all before the path, each of its blocks, the norm."""
         return {
-            'stem': r'^(?:dates|prior|time_stage)\.',
+            'stem': r'^(?:dates|prior|time_stage|mask_token)',
             'blocks': r'^path_stage\.blocks\.(\d+)\.',
             'norm': r'^path_stage\.norm\.',
         }

@@ -117,7 +117,8 @@ class SITSPretraining(BaseTask):
         Raises:
             ValueError: If nothing tells the number of bands, or it is not that of the data.
         """
-        datamodule = getattr(self.trainer, 'datamodule', None)
+        # No trainer where a checkpoint is loaded by hand.
+        datamodule = getattr(self._trainer, 'datamodule', None)
         in_channels = getattr(datamodule, 'in_channels', None)
         if hasattr(self, 'student'):
             if in_channels not in (None, self.student.in_channels):

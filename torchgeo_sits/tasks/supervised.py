@@ -221,7 +221,8 @@ class SITSSupervised(ClassificationMixin, BaseTask):
         Raises:
             ValueError: If bands or classes are unknown, or not those of the data.
         """
-        datamodule: Any = getattr(self.trainer, 'datamodule', None)
+        # No trainer where a checkpoint is loaded by hand.
+        datamodule: Any = getattr(self._trainer, 'datamodule', None)
         for name, other in (
             ('in_channels', 'in_channels'),
             ('num_classes', 'num_classes'),
@@ -301,16 +302,17 @@ class SITSSupervised(ClassificationMixin, BaseTask):
         """Initialize the loss, once the number of classes is known."""
         if self.num_classes is None:
             return
+        hidden: dict[str, Any] = {'ignore_index': None, 'pos_weight': None}
+        if self.hparams['loss'] == 'ce':
+            hidden = {}
+        elif self.hparams['loss'] == 'bce' and self.hparams['pos_weight'] is not None:
+            # A plain number in checkpoints, a tensor in the loss.
+            hidden['pos_weight'] = torch.tensor(float(self.hparams['pos_weight']))
+        kept = {name: self.hparams[name] for name in hidden}
+        # Only what is labelled reaches the loss, and smp's would count what is ignored.
+        self.hparams.update(hidden)
         super().configure_losses()
-        if self.hparams['loss'] == 'bce' and self.hparams['pos_weight'] is not None:
-            self.criterion = nn.BCEWithLogitsLoss(
-                pos_weight=torch.tensor(float(self.hparams['pos_weight']))
-            )
-        elif self.hparams['loss'] != 'ce':
-            # Only what is labelled reaches the loss, and smp's count what is ignored.
-            ignored, self.hparams['ignore_index'] = self.hparams['ignore_index'], None
-            super().configure_losses()
-            self.hparams['ignore_index'] = ignored
+        self.hparams.update(kept)
 
     def configure_metrics(self) -> None:
         """Initialize TorchGeo's metrics, once the number of classes is known."""

@@ -1,0 +1,316 @@
+"""What the tasks with labels share: losses, weights, schedules, metrics."""
+
+import math
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch.nn import functional as F
+
+from torchgeo_sits.models import encoder_card, load_encoder, planar_vit_tiny
+from torchgeo_sits.tasks import SITSChangeDetection, SITSClassification, SITSSegmentation
+
+from .labelled_data import LabelledData, sample
+
+TINY = {'embed_dim': 16, 'depth': 2, 'num_heads': 2, 'time_dim': 16}
+
+
+def trainer(tmp_path, **kwargs):
+    options = {'max_epochs': 1, 'enable_checkpointing': False, **kwargs}
+    return Trainer(
+        accelerator='cpu',
+        logger=False,
+        default_root_dir=tmp_path,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        **options,
+    )
+
+
+def segmentation(**kwargs):
+    options = {'model_kwargs': TINY, 'in_channels': 2, 'num_classes': 4, 'ignore_index': 0}
+    task = SITSSegmentation(**{**options, **kwargs})
+    task.log = lambda *args, **kwargs: None
+    return task
+
+
+def batch(count=2, **kwargs):
+    samples = [sample(i, **kwargs) for i in range(count)]
+    return {key: torch.stack([s[key] for s in samples]) for key in samples[0]}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint as pretraining writes it."""
+    torch.manual_seed(1)
+    encoder = planar_vit_tiny(2, **TINY)
+    card = encoder_card(
+        'planar_vit_tiny',
+        encoder,
+        bands=['red', 'nir'],
+        mean=[3.0, 4.0],
+        std=[1.5, 2.0],
+        prefix='teacher',
+    )
+    path = tmp_path / 'pretrained.ckpt'
+    state = {f'teacher.{key}': value for key, value in encoder.state_dict().items()}
+    torch.save({'sits': card, 'state_dict': state}, path)
+    return path, encoder
+
+
+def test_segmentation_learns(tmp_path):
+    torch.manual_seed(0)
+    task = SITSSegmentation(model_kwargs=TINY, lr=1e-2)
+    data = LabelledData()
+    run = trainer(tmp_path, max_epochs=15)
+    run.fit(task, data)
+    assert task.hparams['labels'] == data.class_names
+    assert run.callback_metrics['val_OverallAccuracy'] > 0.9
+    assert run.callback_metrics['val_ClasswiseJaccardIndex_rises'] > 0.8
+    probabilities = torch.cat(run.predict(task, data))
+    assert probabilities.shape == (8, 4, 8, 8)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(8, 8, 8))
+    # What is not labelled is no class to be predicted.
+    assert probabilities[:, 0].max() < 1e-6
+
+
+def test_cross_entropy_is_the_mean_over_labelled_pixels():
+    task, series = segmentation(class_weights=[1.0, 2.0, 1.0, 0.5]), batch()
+    scores = task(series)
+    found = task.loss_of(*task.compare(series)[1:])
+    weights = torch.tensor([1.0, 2.0, 1.0, 0.5])
+    total, weight = 0.0, 0.0
+    for pixel, label in zip(
+        scores.movedim(1, -1).reshape(-1, 4), series['mask'].flatten(), strict=True
+    ):
+        if label:
+            total += weights[label] * -F.log_softmax(pixel, 0)[label]
+            weight += weights[label]
+    torch.testing.assert_close(found, total / weight)
+
+
+@pytest.mark.parametrize('loss', ['ce', 'focal', 'dice', 'jaccard'])
+def test_what_is_predicted_where_nothing_is_labelled_costs_nothing(loss):
+    torch.manual_seed(0)
+    task, series = segmentation(loss=loss), batch()
+    scores = task(series).detach()
+    unlabelled = (series['mask'] == 0)[:, None]
+    noise = torch.randn_like(scores) * 5
+    noise[:, 0] = 0
+    losses = [
+        task.loss_of(*task.select(s, series['mask']))
+        for s in (scores, torch.where(unlabelled, scores + noise, scores))
+    ]
+    assert losses[0].isfinite()
+    torch.testing.assert_close(losses[0], losses[1])
+
+
+@pytest.mark.parametrize('loss', ['ce', 'focal', 'dice', 'jaccard'])
+def test_batch_without_a_label_has_no_loss_and_no_gradient(loss):
+    task, series = segmentation(loss=loss), batch()
+    series['mask'].zero_()
+    out = task.training_step(series, 0)
+    out['loss'].backward()
+    assert out['loss'] == 0
+    grads = [p.grad for p in task.parameters() if p.grad is not None]
+    assert grads
+    assert not any(g.any() for g in grads)
+
+
+def test_run_without_any_label_says_so(tmp_path):
+    def unlabel(s):
+        return s | {'mask': torch.zeros_like(s['mask'])}
+
+    run = trainer(tmp_path)
+    with pytest.warns(UserWarning, match="no label among the data of stage 'val'"):
+        run.fit(SITSSegmentation(model_kwargs=TINY), LabelledData(change=unlabel))
+    assert run.callback_metrics['train_loss'] == 0
+    assert 'val_OverallAccuracy' not in run.callback_metrics
+
+
+def test_class_that_training_never_showed_is_named_and_counts_as_missed(tmp_path):
+    def drop(s):
+        return s | {'mask': s['mask'].masked_fill(s['mask'] == 3, 0)}
+
+    data = LabelledData(change=drop)
+    data.val_samples = LabelledData().samples
+    run = trainer(tmp_path)
+    with pytest.warns(UserWarning, match=r"not shown the classes \['rises'\]"):
+        run.fit(SITSSegmentation(model_kwargs=TINY), data)
+    assert run.callback_metrics['val_ClasswiseRecall_rises'] == 0
+
+
+@pytest.mark.parametrize('frames', [1, 2, 200])
+def test_any_number_of_frames(frames):
+    task = segmentation()
+    assert task.training_step(batch(frames=frames), 0)['loss'].isfinite()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'mask': torch.full((2, 8, 8), 7)}, r'labels hold \[7\], expected classes from 0 to 3'),
+        ({'mask': torch.ones(2, 4, 8, dtype=torch.long)}, r'labels \(2, 8, 8\).*got \(2, 4, 8\)'),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        segmentation().training_step(batch() | change, 0)
+
+
+def test_weights_bring_model_bands_and_normalisation(tmp_path, checkpoint):
+    path, encoder = checkpoint
+    task, data = SITSSegmentation(weights=str(path), freeze_backbone=True), LabelledData()
+    trainer(tmp_path).fit(task, data)
+    assert data.normalised == ([3.0, 4.0], [1.5, 2.0])
+    assert task.hparams['model_kwargs']['embed_dim'] == 16
+    assert not task.encoder.training
+    # Frozen: after training they are what they were.
+    for key, value in encoder.state_dict().items():
+        assert torch.equal(task.encoder.state_dict()[key], value), key
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'model': 'planar_vit_small'}, "holds planar_vit_tiny with model='planar_vit_tiny'"),
+        ({'in_channels': 3}, 'in_channels=2, but in_channels=3 was asked for'),
+        ({'model_kwargs': {'depth': 3}}, "model_kwargs={'depth': 2}, but"),
+        ({'weights': 'missing.ckpt'}, 'no checkpoint at missing.ckpt'),
+    ],
+)
+def test_weights_of_another_model_are_refused(checkpoint, options, message):
+    error = FileNotFoundError if 'weights' in options else ValueError
+    with pytest.raises(error, match=message):
+        SITSSegmentation(**{'weights': str(checkpoint[0]), **options})
+
+
+@pytest.mark.parametrize(
+    ('bands', 'message'),
+    [
+        (['nir', 'red'], r"--data.bands \"\['red', 'nir'\]\""),
+        (['red', 'swir'], 'data of the same bands, or a checkpoint of these'),
+        (['red', 'nir', 'swir'], r'2 bands .*the data has 3.*--data.bands'),
+    ],
+)
+def test_data_of_other_bands_is_refused(tmp_path, checkpoint, bands, message):
+    data = LabelledData()
+    data.bands, data.in_channels = bands, len(bands)
+    with pytest.raises(ValueError, match=message):
+        trainer(tmp_path).fit(SITSSegmentation(weights=str(checkpoint[0])), data)
+
+
+def test_data_of_another_sensor_is_used_with_a_warning(tmp_path, checkpoint):
+    data = LabelledData()
+    data.bands = ['B4', 'B5']
+    with pytest.warns(UserWarning, match='used in this order'):
+        trainer(tmp_path).fit(SITSSegmentation(weights=str(checkpoint[0])), data)
+
+
+def test_checkpoint_brings_task_and_encoder_back(tmp_path):
+    data = LabelledData()
+    run = trainer(tmp_path, enable_checkpointing=True)
+    task = SITSSegmentation(model_kwargs=TINY)
+    run.fit(task, data)
+    path = run.checkpoint_callback.best_model_path
+    again = SITSSegmentation.load_from_checkpoint(path)
+    series = batch()
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval()(series), task.eval()(series))
+    encoder, card = load_encoder(path)
+    assert card['bands'] == ['red', 'nir']
+    for key, value in encoder.state_dict().items():
+        assert torch.equal(value, task.encoder.state_dict()[key])
+    scores = trainer(tmp_path).test(again, data, verbose=False)[0]
+    assert scores['test_OverallAccuracy'] == pytest.approx(
+        run.callback_metrics['val_OverallAccuracy'].item()
+    )
+
+
+def test_learning_rate_falls_layer_by_layer(tmp_path):
+    task = SITSSegmentation(model_kwargs=TINY, layer_decay=0.5, lr=1e-2, warmup_share=0.0)
+    trainer(tmp_path).fit(task, LabelledData())
+    found = {}
+    names = {id(p): name for name, p in task.named_parameters()}
+    for group in task.trainer.optimizers[0].param_groups:
+        for p in group['params']:
+            found[names[id(p)]] = group['initial_lr']
+    # BEiT: the norm and the head at full rate, each block below at half of the next.
+    assert found['head.scores.weight'] == pytest.approx(1e-2)
+    assert found['encoder.path_stage.norm.weight'] == pytest.approx(1e-2)
+    assert found['encoder.path_stage.blocks.1.attn.qkv.weight'] == pytest.approx(5e-3)
+    assert found['encoder.path_stage.blocks.0.attn.qkv.weight'] == pytest.approx(2.5e-3)
+    assert found['encoder.time_stage.proj.weight'] == pytest.approx(1.25e-3)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'loss': 'bce'}, "loss='bce' does not go with task='multiclass'"),
+        ({'loss': 'dice', 'class_weights': [1.0] * 4}, "class_weights are for loss='ce'"),
+        ({'class_weights': [1.0]}, 'one of class_weights for each of 4 classes, got 1'),
+        ({'layer_decay': 0.0}, 'layer_decay in'),
+        ({'depth': 'deep'}, "got 'deep'"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        segmentation(**options)
+
+
+def test_unknown_classes_are_asked_for(tmp_path):
+    data = LabelledData()
+    data.num_classes = data.class_names = None
+    with pytest.raises(ValueError, match='the number of classes is unknown'):
+        trainer(tmp_path).fit(SITSSegmentation(), data)
+
+
+@pytest.mark.parametrize('aggregate', ['embed', 'mean', 'vote'])
+def test_classification_learns(tmp_path, aggregate):
+    torch.manual_seed(0)
+
+    def one_class(s):
+        kind = int(s['label'])
+        s['image'] = s['image'] * 0.2 + torch.linspace(-1, 1, 6)[:, None, None, None] * (-1) ** kind
+        return {key: value for key, value in s.items() if key != 'mask'}
+
+    data = LabelledData(count=16, change=one_class)
+    data.num_classes, data.class_names, data.unlabelled = 2, ['falls', 'rises'], -1
+    task = SITSClassification(
+        model_kwargs=TINY, aggregate=aggregate, lr=1e-2, depth='late', labels=None
+    )
+    run = trainer(tmp_path, max_epochs=8)
+    run.fit(task, data)
+    assert run.callback_metrics['val_OverallAccuracy'] == 1
+    assert torch.cat(run.predict(task, data)).shape == (16, 2)
+
+
+def test_votes_are_shares_of_the_planes_that_saw_something():
+    task = SITSClassification(
+        aggregate='vote', depth='late', in_channels=2, num_classes=3, model_kwargs=TINY
+    )
+    series = batch(1)
+    series['mask_clear'][:, :, 3:] = False
+    with torch.no_grad():
+        planes, seen = task.plane_scores(series)
+        found = task.eval()(series)
+    assert seen[0].tolist() == [True] * 3 + [False] * 5 + [True] * 8
+    votes = planes[0, seen[0]].argmax(-1)
+    shares = torch.stack([(votes == k).float().mean() for k in range(3)])
+    torch.testing.assert_close(found[0].exp(), shares.clamp(min=1e-4))
+
+
+def test_series_without_labels_of_its_own_is_refused():
+    task = SITSClassification(in_channels=2, num_classes=2, model_kwargs=TINY)
+    series = batch()
+    del series['label']
+    with pytest.raises(ValueError, match=r"expected 'label' \(B,\)"):
+        task.compare(series)
+
+
+def test_binary_loss_is_weighted_by_pos_weight():
+    task = SITSChangeDetection(in_channels=2, model_kwargs=TINY, pos_weight=3.0, ignore_index=255)
+    scores, labels = torch.tensor([[0.3], [-1.2]]), torch.tensor([1, 0])
+    expected = (3 * math.log(1 + math.exp(-0.3)) + math.log(1 + math.exp(-1.2))) / 2
+    assert task.loss_of(scores, labels).item() == pytest.approx(expected)
