@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor
 
 from torchgeo_sits.models import (
+    LTAE,
     ConvLSTM,
     PlanarViT,
     SITSEncoder,
@@ -62,6 +63,8 @@ ENCODERS: dict[str, Callable[[], SITSEncoder]] = {
     'tsvit in chunks': lambda: TSViT(C, num_tokens=3, dim=16, chunk_size=20),
     'unet3d': lambda: UNet3D(C, width=2),
     'convlstm': lambda: ConvLSTM(C, hidden_dim=6),
+    'ltae': lambda: LTAE(C),
+    'ltae in chunks': lambda: LTAE(C, chunk_size=40),
 }
 
 

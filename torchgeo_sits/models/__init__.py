@@ -13,6 +13,7 @@ from .checkpoint import CARD_KEY, EncoderCard, encoder_card, load_encoder, load_
 from .convlstm import ConvLSTM
 from .encoder import Depth, PlaneFeatures, SITSEncoder
 from .heads import DenseHead
+from .ltae import LTAE
 from .planar_vit import PlanarViT
 from .temporal_encoding import TemporalEncoding
 from .tsvit import TSViT
@@ -21,6 +22,7 @@ from .unet3d import UNet3D
 __all__ = [
     'CARD_KEY',
     'ENCODERS',
+    'LTAE',
     'ConvLSTM',
     'DenseHead',
     'Depth',

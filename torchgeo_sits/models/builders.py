@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from .convlstm import ConvLSTM
 from .encoder import SITSEncoder
+from .ltae import LTAE
 from .planar_vit import PlanarViT
 from .tsvit import TSViT
 from .unet3d import UNet3D
@@ -58,6 +59,7 @@ ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'tsvit': TSViT,
     'unet3d': UNet3D,
     'convlstm': ConvLSTM,
+    'ltae': LTAE,
 }
 
 
