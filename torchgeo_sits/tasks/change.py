@@ -117,7 +117,7 @@ class SITSChangeDetection(SITSSupervised):
         if mode == 'date':
             date = mask.long() * _SECONDS_PER_DAY
             return first_frame_after(date, batch[ACQUISITION_TIMES], _seen(batch))
-        if mode == 'series' and mask.shape[:2] != batch[VALID].shape:
+        if mode == 'series' and (mask.ndim != 4 or mask.shape[:2] != batch[VALID].shape):
             raise ValueError(
                 f"mode='series' needs a map of labels for each frame, (B, T, H, W), got a mask of "
                 f'{tuple(mask.shape)}: set mask_per_frame=true of SITSDataModule and give dated '
