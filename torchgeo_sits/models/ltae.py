@@ -1,12 +1,15 @@
 """L-TAE: lightweight temporal attention, pixel by pixel."""
 
+from collections.abc import Callable
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from .chunks import map_chunks
+from .day_position import days_since_september
 from .encoder import Depth, SITSEncoder
-from .master_query import MasterQueryAttention, day_positions
+from .temporal_attention import TemporalAttention
 
 __all__ = ['LTAE']
 
@@ -14,36 +17,35 @@ __all__ = ['LTAE']
 class LTAE(SITSEncoder):
     """Lightweight temporal attention encoder of single pixels.
 
-    Garnot & Landrieu 2020, https://arxiv.org/abs/2007.00586. The set of pixels of a parcel,
-    which the published network encodes first, is one pixel here: an MLP of the published
-    widths maps its bands at each date, with layer norm in place of batch norm, whose
-    statistics would tell one frame of the others.
-    :class:`~.master_query.MasterQueryAttention` then pools its clear dates.
+    Garnot & Landrieu 2020, https://arxiv.org/abs/2007.00586. Where the published network
+    encodes the set of pixels of a parcel at each date, a linear layer with layer norm and ReLU
+    maps the bands of one pixel. :class:`~.temporal_attention.TemporalAttention` then pools the
+    pixel's clear dates.
 
-    There is no spatial context. *Early* features are the joined means of the heads, before
-    the MLP that gives *late* ones; both are zeros where a pixel was never clear.
+    There is no spatial context. *Early* features are the joined means of the heads, zeros where
+    a pixel was never clear; *late* features are those after the last layer of the attention.
 
     Args:
         in_channels: Number of bands C.
-        embed_dim: Channels D of the features.
-        dim: Channels that the heads share; those of early features.
-        num_heads: Number of heads; divides *embed_dim*, *dim* and the 128 channels of a date.
-        key_dim: Width of keys and queries.
+        embed_dim: Channels D of the late features.
+        pixel_dim: Channels of a pixel at one date.
+        dim: Channels of all heads' values together; those of early features.
+        num_heads: Number of heads; divides *pixel_dim* and *dim*.
+        key_dim: Channels of a key and of a query.
         dropout: Rate of dropout of late features.
-        chunk_size: Pixel dates held in memory at a time.
+        chunk_size: Pixel dates held in memory at a time; more are checkpointed in slices while
+            gradients are recorded.
 
     Raises:
-        ValueError: If a size is below 1 or *num_heads* does not divide the widths.
+        ValueError: If a size is below 1 or *num_heads* does not divide *pixel_dim* and *dim*.
     """
-
-    #: Widths of the MLP of a date's bands: those of the published pixel-set encoder.
-    _WIDTHS = (32, 64, 128)
 
     def __init__(
         self,
         in_channels: int = 10,
         *,
         embed_dim: int = 128,
+        pixel_dim: int = 128,
         dim: int = 256,
         num_heads: int = 16,
         key_dim: int = 8,
@@ -53,19 +55,20 @@ class LTAE(SITSEncoder):
         arguments = {k: v for k, v in locals().items() if k not in ('self', '__class__')}
         super().__init__(in_channels=in_channels, embed_dim=embed_dim, early_dim=dim)
         self.config = arguments
-        if chunk_size < 1:
-            raise ValueError(f'expected chunk_size of at least 1, got {chunk_size}')
+        if min(pixel_dim, chunk_size) < 1:
+            raise ValueError(
+                f'expected pixel_dim and chunk_size of at least 1, got {pixel_dim} and {chunk_size}'
+            )
         self.chunk_size = chunk_size
-        layers: list[nn.Module] = []
-        for inputs, outputs in zip((in_channels, *self._WIDTHS), self._WIDTHS, strict=False):
-            layers += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.ReLU()]
-        self.bands = nn.Sequential(*layers)
-        self.attention = MasterQueryAttention(
-            self._WIDTHS[-1],
+        self.pixel = nn.Sequential(
+            nn.Linear(in_channels, pixel_dim), nn.LayerNorm(pixel_dim), nn.ReLU()
+        )
+        self.temporal = TemporalAttention(
+            in_dim=pixel_dim,
+            out_dim=embed_dim,
             dim=dim,
             num_heads=num_heads,
             key_dim=key_dim,
-            out_dim=embed_dim,
             dropout=dropout,
         )
 
@@ -83,18 +86,17 @@ class LTAE(SITSEncoder):
         Arguments are those of :meth:`SITSEncoder.features`.
 
         Returns:
-            ``(B, D', H, W)``, zeros where a pixel was never clear.
+            ``(B, D', H, W)``, finite where a pixel was never clear.
         """
         self.feature_dim(depth)  # names a depth that there is not
         pixels, clear, days = self._pixels(image, acquisition_times, valid, mask_clear)
-        pooled = self._map(lambda v, m: self._pool(v, m), pixels, clear, days)
+        pooled = self._map(self._pool, pixels, clear, days)
         maps = []
         if depth != 'late':
             maps.append(pooled)
         if depth != 'early':
-            maps.append(self.attention.project(pooled, clear.any(-1)))
-        joined = torch.cat([x.float() for x in maps], -1) if len(maps) > 1 else maps[0]
-        return rearrange(joined.unflatten(1, image.shape[-2:]), 'b h w d -> b d h w')
+            maps.append(self.temporal.project(pooled))
+        return rearrange(torch.cat(maps, -1).unflatten(1, image.shape[-2:]), 'b h w d -> b d h w')
 
     def frame_features(
         self,
@@ -112,11 +114,13 @@ class LTAE(SITSEncoder):
             ``(B, T, D, H, W)``, zeros in padding frames.
         """
         pixels, clear, days = self._pixels(image, acquisition_times, valid, mask_clear)
-        series = self._map(lambda v, m: self._pool(v, m), pixels, clear, days)
-        late = self.attention.project(series, clear.any(-1))
+        series = self._map(self._pool, pixels, clear, days)
+        late = self.temporal.project(series)
         # In training, statistics of the batch norm are those of all pixels.
-        chunk = pixels.shape[1] if self.training else self._chunk(pixels)
-        alone = self._map(self.attention.project, pixels, clear, days, chunk=chunk)
+        chunk = pixels.shape[1] if self.training else None
+        alone = self._map(
+            lambda values, _: self.temporal.project(values), pixels, clear, days, chunk=chunk
+        )
         frames = torch.where(clear[..., None], alone, late[:, :, None])
         frames = rearrange(frames.unflatten(1, image.shape[-2:]), 'b h w t d -> b t d h w')
         return frames * valid[:, :, None, None, None]
@@ -140,9 +144,7 @@ class LTAE(SITSEncoder):
             ``(B, T, H, W)`` float32, sums to 1 over T; zeros where a pixel was never seen.
         """
         pixels, clear, days = self._pixels(image, acquisition_times, valid, mask_clear)
-        weights = self._map(
-            lambda v, m: self.attention.weights(v, m).mean(-1), pixels, clear, days
-        )
+        weights = self._map(lambda v, m: self.temporal.weights(v, m).mean(-1), pixels, clear, days)
         return rearrange(weights.unflatten(1, image.shape[-2:]), 'b h w t -> b t h w')
 
     def _pixels(
@@ -157,13 +159,39 @@ class LTAE(SITSEncoder):
         return (
             rearrange(image, 'b t c h w -> b (h w) t c'),
             rearrange(clear, 'b t h w -> b (h w) t'),
-            day_positions(acquisition_times, valid),
+            days_since_september(acquisition_times, valid),
         )
 
     def _pool(self, values: Tensor, clear: Tensor) -> Tensor:
         """Values of all dates to the joined means of the heads."""
-        return self.attention.pool(values, self.attention.weights(values, clear))
+        return self.temporal.pool(values, self.temporal.weights(values, clear))
 
-    def _chunk(self, pixels: Tensor) -> int:
-        """Pixels to hold at a time."""
-        return max(1, self.chunk_size // (pixels.shape[0] * pixels.shape[2]))
+    def _map(
+        self,
+        function: Callable[[Tensor, Tensor], Tensor],
+        pixels: Tensor,
+        clear: Tensor,
+        days: Tensor,
+        *,
+        chunk: int | None = None,
+    ) -> Tensor:
+        """Run a function of the values of all dates on slices of the pixels.
+
+        Args:
+            function: Maps values ``(B, P, T, E)`` and clear ``(B, P, T)`` to ``(B, P, ...)``.
+            pixels: ``(B, P, T, C)``, anything where not clear.
+            clear: ``(B, P, T)`` bool.
+            days: ``(B, T)``.
+            chunk: Pixels of a slice; as many as *chunk_size* allows by default.
+
+        Returns:
+            ``(B, P, ...)``.
+        """
+
+        def run(bands: Tensor, known: Tensor) -> Tensor:
+            # where, not a product: NaN times zero is NaN.
+            seen = torch.where(known[..., None], bands, 0)
+            return function(self.temporal.values(self.pixel(seen), days, known), known)
+
+        chunk = chunk or max(1, self.chunk_size // (pixels.shape[0] * pixels.shape[2]))
+        return map_chunks(run, pixels, clear, dim=1, chunk=chunk)
