@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchgeo_sits.models import (
     LTAE,
+    UTAE,
     ConvLSTM,
     PlanarViT,
     SITSEncoder,
@@ -51,6 +52,14 @@ class MeanEncoder(SITSEncoder):
         return self.late(x.flatten(0, 1)).unflatten(0, (len(image), -1)) * valid
 
 
+SMALL_UTAE = {
+    'encoder_widths': (8, 8, 16),
+    'decoder_widths': (8, 8, 16),
+    'num_heads': 4,
+    'dim': 16,
+    'groups': 2,
+}
+
 ENCODERS: dict[str, Callable[[], SITSEncoder]] = {
     'mean': MeanEncoder,
     'tiny': lambda: planar_vit_tiny(C),
@@ -65,6 +74,8 @@ ENCODERS: dict[str, Callable[[], SITSEncoder]] = {
     'convlstm': lambda: ConvLSTM(C, hidden_dim=6),
     'ltae': lambda: LTAE(C),
     'ltae in chunks': lambda: LTAE(C, chunk_size=40),
+    'utae': lambda: UTAE(C, **SMALL_UTAE),
+    'utae as published': lambda: UTAE(C),
 }
 
 

@@ -18,11 +18,13 @@ from .planar_vit import PlanarViT
 from .temporal_encoding import TemporalEncoding
 from .tsvit import TSViT
 from .unet3d import UNet3D
+from .utae import UTAE
 
 __all__ = [
     'CARD_KEY',
     'ENCODERS',
     'LTAE',
+    'UTAE',
     'ConvLSTM',
     'DenseHead',
     'Depth',

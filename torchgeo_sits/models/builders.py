@@ -9,6 +9,7 @@ from .ltae import LTAE
 from .planar_vit import PlanarViT
 from .tsvit import TSViT
 from .unet3d import UNet3D
+from .utae import UTAE
 
 __all__ = [
     'ENCODERS',
@@ -60,6 +61,7 @@ ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'unet3d': UNet3D,
     'convlstm': ConvLSTM,
     'ltae': LTAE,
+    'utae': UTAE,
 }
 
 
