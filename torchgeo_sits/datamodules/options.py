@@ -65,11 +65,27 @@ def check_options(given: Mapping[str, Any]) -> None:
         )
     if (given['mean'] is None) != (given['std'] is None):
         raise ValueError('Give both mean and std, or neither')
-    for name in ('patch_size', 'batch_size', 'length', 'num_dates', 'num_classes'):
+    for name in (
+        'patch_size',
+        'batch_size',
+        'length',
+        'num_dates',
+        'num_classes',
+        'fields_per_class',
+        'min_field_pixels',
+    ):
         if (value := given[name]) is not None and value < 1:
             raise ValueError(f'{name} must be at least 1, got {value}')
     if given['num_workers'] < 0:
         raise ValueError(f'num_workers must be at least 0, got {given["num_workers"]}')
+    fraction = given['label_fraction']
+    if fraction is not None and not 0 < fraction <= 1:
+        raise ValueError(f'label_fraction must be a share above 0, at most 1, got {fraction}')
+    if fraction is not None and given['fields_per_class'] is not None:
+        raise ValueError(
+            f'fields_per_class={given["fields_per_class"]} and label_fraction={fraction} both say '
+            'how many fields are labelled: give one of them'
+        )
     if given['classes'] is not None and given['num_classes'] is not None:
         raise ValueError(
             f'num_classes={given["num_classes"]} follows from classes: leave num_classes out'
@@ -84,9 +100,14 @@ def _check_without_labels(given: Mapping[str, Any]) -> None:
         ('supervised', False),
         ('classes', None),
         ('mask_per_frame', False),
+        ('field_paths', None),
+        ('fields_per_class', None),
+        ('label_fraction', None),
     ):
         if given[name] != without:
             raise ValueError(f'{name}={given[name]!r} needs labels: give mask_paths')
+    if given['split'] == 'fields':
+        raise ValueError("split='fields' needs labels: give mask_paths")
     split, val, test = (given[name] for name in ('split', 'val_fraction', 'test_fraction'))
     if (split, val, test) != ('space', 0.25, 0.0):
         warnings.warn(

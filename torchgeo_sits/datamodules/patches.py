@@ -9,6 +9,7 @@ from torchgeo.samplers import GeoSampler
 
 from ..samplers import BlockPatchSampler, RandomDateCountSampler, RandomSeriesPatchSampler
 from ..samplers.footprints import join_footprints
+from .field_patches import FieldPatchSampler, around_fields
 from .parts import Parts
 
 __all__ = ['random_patches']
@@ -27,6 +28,9 @@ def random_patches(
     blocks: tuple[int, int] | None,
 ) -> GeoSampler:
     """Random patches of a split, on random dates where they are counted.
+
+    Where labels are restricted to fields, patches of labelled training hold some of them:
+    each one at least a pixel; by block each one a part of the box around a field.
 
     Args:
         parts: All splits.
@@ -48,10 +52,17 @@ def random_patches(
         area = join_footprints(part).area
         length = max(round(area / (size**2 * math.prod(part.res))), least)
     options: dict[str, Any] = {'size': size, 'length': length, 'roi': roi, 'generator': seed}
+    fields = parts.fields if part is parts.labelled_train else None
     if blocks is None:
-        patches = RandomSeriesPatchSampler(whole, **options)
+        if fields is None:
+            patches = RandomSeriesPatchSampler(whole, **options)
+        else:
+            patches = FieldPatchSampler(whole, fields=fields, kept=parts.kept[0], **options)
     else:
         batch_size, workers = blocks
+        if fields is not None:
+            near = around_fields(fields, parts.kept[0], size)
+            options['roi'] = near if roi is None else near & roi
         patches = BlockPatchSampler(whole, batch_size=batch_size, num_workers=workers, **options)
     shapes = patches.regions.shape
     if (shapes.min(axis=1) < size).all():

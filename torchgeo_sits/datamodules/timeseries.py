@@ -13,9 +13,10 @@ from ..datasets import RasterTimeSeries, TimeSeries
 from ..samplers import GriddedSeriesPatchSampler, ShardedSampler
 from .dated_labels import open_labels
 from .label_values import LabelValues
+from .labels import Labels
 from .loader import ResumableLoader
 from .options import check_options, series_options
-from .parts import Parts, split_parts
+from .parts import FieldOptions, Parts, split_parts
 from .patches import random_patches
 from .series import SeriesDataModule
 from .statistics import band_statistics, choose
@@ -50,7 +51,11 @@ class SITSDataModule(SeriesDataModule):
         classes: dict[int, str] | None = None,
         unlabelled: int = 0,
         mask_per_frame: bool = False,
-        split: Literal['space', 'time'] = 'space',
+        field_paths: str | list[str] | None = None,
+        fields_per_class: int | None = None,
+        label_fraction: float | None = None,
+        min_field_pixels: int = 1,
+        split: Literal['space', 'time', 'fields'] = 'space',
         val_fraction: float = 0.25,
         test_fraction: float = 0.0,
         seed: int = 0,
@@ -101,12 +106,24 @@ class SITSDataModule(SeriesDataModule):
             mask_per_frame: The label rasters have dates in their names, and each frame gets
                 the map that holds at its date, until that of the next map. Frames before the
                 first are not labelled.
-            split: Hold out places or dates for validation and test. The last dates are held
-                out by time, at all places. Without *mask_paths* nothing can be validated, and
-                all of the imagery is for training.
-            val_fraction: Share of the area (of the dates) for validation.
-            test_fraction: Share of the area (of the dates) for test.
-            seed: Seed of the splits and of the positions of the patches.
+            field_paths: One or more rasters that number the fields (parcels), 0 for none. With
+                these, or any option on fields, only pixels of fields are labelled, a field
+                that two splits share is labelled in the one that holds most of it, and each
+                patch of supervised training holds a labelled field. The numbers of the whole
+                labelled area are kept in memory, four bytes per pixel. Without them a
+                connected component of one class is a field.
+            fields_per_class: Number of fields of each class that are labelled for training;
+                of more fields, fewer are a part.
+            label_fraction: Share of the fields of each class that are labelled for training,
+                and one at least; of a larger share, a smaller one is a part.
+            min_field_pixels: Smallest number of labelled pixels of a field.
+            split: Hold out places, dates, or whole fields for validation and test. The last
+                dates are held out by time, at all places. Fields are held out class by class;
+                imagery of all places is then read in all splits. Without *mask_paths* nothing
+                can be validated, and all of the imagery is for training.
+            val_fraction: Share of the area (of the dates, of the fields) for validation.
+            test_fraction: Share of the area (of the dates, of the fields) for test.
+            seed: Seed of the splits, of the choice of fields and of the positions of patches.
             mean: Mean of each band. Computed if None.
             std: Standard deviation of each band. Computed if None.
             crs: Coordinate reference system to warp to, such as 'EPSG:32631'. Defaults to that
@@ -152,6 +169,10 @@ class SITSDataModule(SeriesDataModule):
         self.supervised = supervised
         self.unlabelled = unlabelled
         self.mask_per_frame = mask_per_frame
+        self.field_paths = field_paths
+        self.fields_per_class = fields_per_class
+        self.label_fraction = label_fraction
+        self.min_field_pixels = min_field_pixels
         self._values = LabelValues(unlabelled, classes)
         self.class_names = self._values.names
         self._num_classes = num_classes
@@ -279,7 +300,18 @@ class SITSDataModule(SeriesDataModule):
             fractions=(train, self.val_fraction, self.test_fraction),
             patch=self._patch,
             seed=self.seed,
+            fields=self._field_options(series),
         )
+
+    def _field_options(self, series: TimeSeries) -> FieldOptions | None:
+        """How fields are found and chosen; None where nothing is said of fields."""
+        options = self.fields_per_class, self.label_fraction, self.min_field_pixels
+        if self.field_paths is None and options == (None, None, 1) and self.split != 'fields':
+            return None
+        numbers = None
+        if self.field_paths is not None:
+            numbers = Labels(self.field_paths, crs=series.crs, res=series.res, option='field_paths')
+        return FieldOptions(numbers, *options)
 
     def _random_patches(self, part: GeoDataset, length: int | None) -> GeoSampler:
         """Random patches of a split, on random dates where they are counted."""

@@ -1,0 +1,244 @@
+"""Fields: groups of pixels that share a label, and that no split may divide."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from rasterio.transform import from_origin
+from shapely.geometry.base import BaseGeometry
+from torchgeo.datasets import IntersectionDataset
+
+from ..keys import MASK
+from ..samplers.footprints import join_footprints
+from .labels import Labels
+
+__all__ = ['FieldMap', 'connected_fields', 'find_fields']
+
+#: Pixels of labels that are read at a time.
+_CHUNK = 1 << 22
+
+
+class FieldArea(NamedTuple):
+    """A connected part of the labelled area, on the pixel grid of its images."""
+
+    left: float
+    top: float
+    #: Number of the field of each pixel ``(H, W)`` int32, 0 for none.
+    numbers: NDArray[np.int32]
+
+
+class FieldMap:
+    """Which field each labelled pixel belongs to.
+
+    The whole area is held in memory, four bytes per pixel: 0.5 GB for a tile of Sentinel-2.
+
+    Args:
+        areas: The connected parts of the labelled area.
+        res: Width and height of a pixel in units of the CRS.
+        classes: Class of each of the F fields by its value in masks, ``(F,)``: the label of
+            most of its pixels. Field numbers count from 1.
+    """
+
+    def __init__(
+        self, areas: Sequence[FieldArea], res: tuple[float, float], classes: NDArray[np.int64]
+    ) -> None:
+        self.areas = areas
+        self.res = res
+        self.classes = classes
+        self._corners = np.array([(area.left, area.top) for area in areas])
+        self._shapes = np.array([area.numbers.shape for area in areas])
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def at(self, bounds: Sequence[float], shape: tuple[int, int]) -> NDArray[np.int32]:
+        """Numbers of the fields in a window.
+
+        Args:
+            bounds: xmin, ymin, xmax, ymax of the window.
+            shape: Its rows and columns.
+
+        Returns:
+            ``(H, W)``, 0 where there is no field.
+        """
+        found = np.zeros(shape, np.int32)
+        offset = np.array([bounds[0], bounds[3]]) - self._corners
+        column, row = np.round(offset / [self.res[0], -self.res[1]]).astype(np.int64).T
+        first = np.maximum([row, column], 0)
+        last = np.minimum([row + shape[0], column + shape[1]], self._shapes.T)
+        for i in np.flatnonzero((first < last).all(axis=0)).tolist():
+            (y, x), (bottom, right) = first[:, i], last[:, i]
+            part = self.areas[i].numbers[y:bottom, x:right]
+            target = found[y - row[i] : bottom - row[i], x - column[i] : right - column[i]]
+            np.copyto(target, part, where=part > 0)
+        return found
+
+    def most_in(self, parts: Sequence[BaseGeometry]) -> NDArray[np.int64]:
+        """Which of some disjoint geometries holds most pixels of each field.
+
+        Args:
+            parts: The geometries, in the CRS of the series.
+
+        Returns:
+            ``(F,)``, the first of several with as many; -1 where none holds a pixel.
+        """
+        counts = np.zeros((len(parts), len(self) + 1), np.int64)
+        shapes = [(part, i + 1) for i, part in enumerate(parts) if not part.is_empty]
+        for area in self.areas:
+            transform = from_origin(area.left, area.top, *self.res)
+            where = rasterize(shapes, area.numbers.shape, transform=transform, dtype='uint8')
+            for i in range(len(parts)):
+                counts[i] += np.bincount(area.numbers[where == i + 1], minlength=len(self) + 1)
+        most: NDArray[np.int64] = np.where(counts.any(axis=0), counts.argmax(axis=0), -1)[1:]
+        return most
+
+    def pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """All pixels of fields, ordered by field.
+
+        Returns:
+            Area, row and column ``(3, N)``; the first of each field and the end, ``(F + 1,)``.
+        """
+        found, numbers = [], []
+        for i, area in enumerate(self.areas):
+            row, column = np.nonzero(area.numbers)
+            found.append(np.stack([np.full(len(row), i), row, column]))
+            numbers.append(area.numbers[row, column])
+        number = np.concatenate(numbers)
+        order = np.argsort(number, kind='stable')
+        ends = np.searchsorted(number[order], np.arange(1, len(self) + 2))
+        return np.concatenate(found, axis=1)[:, order], ends
+
+
+def find_fields(
+    labelled: IntersectionDataset, labels: Labels, numbers: Labels | None = None, *, least: int = 1
+) -> FieldMap:
+    """Find the fields of labelled imagery.
+
+    Without numbers a field is a connected component of pixels of one class (pixels with an
+    edge in common). Of dated label maps the first that labels a pixel counts.
+
+    Args:
+        labelled: Series joined with labels.
+        labels: The labels alone.
+        numbers: Rasters that number the fields, 0 for none. Pixels of one number in one
+            connected part of the area are a field.
+        least: Smallest number of labelled pixels of a field; smaller ones are left out.
+
+    Returns:
+        The fields.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    areas, classes, count = [], [np.zeros(0, np.int64)], 0
+    shapes = np.asarray(labelled.datasets[0].index.geometry)
+    tree = shapely.STRtree(shapes)
+    for part in shapely.get_parts(join_footprints(labelled)):
+        near = shapes[tree.query(part, predicate='intersects')[0]]
+        left, top, shape = _on_grid(part.bounds, near.bounds, labelled.res)
+        mask = _read(labels, left, top, shape, labelled.res)
+        known = mask != labels.values.unlabelled
+        if numbers is None:
+            found = connected_fields(mask, known)
+        else:
+            field = _read(numbers, left, top, shape, labelled.res)
+            known &= field != 0
+            found = np.zeros(shape, np.int32)
+            found[known] = np.unique(field[known], return_inverse=True)[1] + 1
+        sizes = np.bincount(found.ravel())
+        kept = np.flatnonzero(sizes >= least)
+        kept = kept[kept > 0]
+        renumbered = np.zeros(len(sizes), np.int32)
+        renumbered[kept] = np.arange(1, len(kept) + 1)
+        found = renumbered[found]
+        classes.append(_majority(found, mask, len(kept)))
+        areas.append(FieldArea(left, top, np.where(found > 0, found + count, 0).astype(np.int32)))
+        count += len(kept)
+    if not count:
+        source = f'mask_paths={labels.paths!r}'
+        if numbers is not None:
+            source += f' and field_paths={numbers.paths!r}'
+        raise ValueError(
+            f'{source} hold no labelled field of at least min_field_pixels={least} pixels on the '
+            'images: give rasters of the same place, or a smaller min_field_pixels'
+        )
+    return FieldMap(areas, labelled.res, np.concatenate(classes))
+
+
+def connected_fields(mask: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Number the connected components of pixels of one value, by the edges they share.
+
+    Runs of pixels in a row are joined across rows by union-find, all at a time.
+
+    Args:
+        mask: Values ``(H, W)``.
+        known: Pixels ``(H, W)`` that belong to a component.
+
+    Returns:
+        ``(H, W)``, from 1 on, 0 elsewhere.
+    """
+    begins = np.ones(mask.shape, bool)
+    begins[:, 1:] = (mask[:, 1:] != mask[:, :-1]) | (known[:, 1:] != known[:, :-1])
+    run = (np.cumsum(begins.ravel()) - 1).reshape(mask.shape)
+    joined = known[1:] & known[:-1] & (mask[1:] == mask[:-1])
+    pairs = np.unique(np.stack([run[:-1][joined], run[1:][joined]]), axis=1)
+    parent = np.arange(run[-1, -1] + 1)
+    while True:
+        low, high = np.sort(parent[pairs], axis=0)
+        if (low == high).all():
+            break
+        # The lowest of all that a root is to be joined to, then the root of that.
+        np.minimum.at(parent, high, low)
+        while (parent[parent] != parent).any():
+            parent = parent[parent]
+    found = np.zeros(mask.shape, np.int32)
+    found[known] = np.unique(parent[run[known]], return_inverse=True)[1] + 1
+    return found
+
+
+def _on_grid(
+    bounds: tuple[float, ...], images: tuple[float, ...], res: tuple[float, float]
+) -> tuple[float, float, tuple[int, int]]:
+    """Corner and shape of an area, moved outwards onto the pixels of images."""
+    xmin, ymin, xmax, ymax = bounds
+    left = images[0] + np.floor((xmin - images[0]) / res[0] + 1e-3) * res[0]
+    top = images[3] - np.floor((images[3] - ymax) / res[1] + 1e-3) * res[1]
+    rows = int(np.ceil((top - ymin) / res[1] - 1e-3))
+    columns = int(np.ceil((xmax - left) / res[0] - 1e-3))
+    return float(left), float(top), (rows, columns)
+
+
+def _read(
+    labels: Labels, left: float, top: float, shape: tuple[int, int], res: tuple[float, float]
+) -> NDArray[np.int64]:
+    """Labels ``(H, W)`` of an area, read a strip at a time."""
+    rows, columns = shape
+    unlabelled = labels.values.unlabelled
+    whole = np.full(shape, unlabelled, np.int64)
+    step = max(1, _CHUNK // columns)
+    for first in range(0, rows, step):
+        last = min(first + step, rows)
+        x = slice(left, left + columns * res[0], res[0])
+        y = slice(top - last * res[1], top - first * res[1], res[1])
+        try:
+            mask = labels[x, y][MASK].numpy()
+        except IndexError:  # nothing is labelled here
+            continue
+        if mask.ndim == 3:
+            holds = (mask != unlabelled).argmax(axis=0)
+            mask = np.take_along_axis(mask, holds[None], axis=0)[0]
+        whole[first:last] = mask
+    return whole
+
+
+def _majority(found: NDArray[np.int32], mask: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Value of most pixels of each field, ``(F,)``, the lowest of several."""
+    inside = found > 0
+    pairs, sizes = np.unique(np.stack([found[inside], mask[inside]]), axis=1, return_counts=True)
+    order = np.lexsort((pairs[1], -sizes, pairs[0]))
+    first = np.searchsorted(pairs[0][order], np.arange(1, count + 1))
+    majority: NDArray[np.int64] = pairs[1][order][first]
+    return majority
