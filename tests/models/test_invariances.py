@@ -13,6 +13,7 @@ from torchgeo_sits.models import (
     ConvLSTM,
     PlanarViT,
     SITSEncoder,
+    TempCNN,
     TSViT,
     UNet3D,
     planar_vit_small,
@@ -76,6 +77,8 @@ ENCODERS: dict[str, Callable[[], SITSEncoder]] = {
     'ltae in chunks': lambda: LTAE(C, chunk_size=40),
     'utae': lambda: UTAE(C, **SMALL_UTAE),
     'utae as published': lambda: UTAE(C),
+    'tempcnn': lambda: TempCNN(C, num_dates=9),
+    'tempcnn in chunks': lambda: TempCNN(C, num_dates=1, chunk_size=10),
 }
 
 

@@ -15,6 +15,7 @@ from .encoder import Depth, PlaneFeatures, SITSEncoder
 from .heads import DenseHead
 from .ltae import LTAE
 from .planar_vit import PlanarViT
+from .tempcnn import TempCNN
 from .temporal_encoding import TemporalEncoding
 from .tsvit import TSViT
 from .unet3d import UNet3D
@@ -34,6 +35,7 @@ __all__ = [
     'PlaneFeatures',
     'SITSEncoder',
     'TSViT',
+    'TempCNN',
     'TemporalEncoding',
     'UNet3D',
     'build_encoder',

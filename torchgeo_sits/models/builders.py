@@ -7,6 +7,7 @@ from .convlstm import ConvLSTM
 from .encoder import SITSEncoder
 from .ltae import LTAE
 from .planar_vit import PlanarViT
+from .tempcnn import TempCNN
 from .tsvit import TSViT
 from .unet3d import UNet3D
 from .utae import UTAE
@@ -62,6 +63,7 @@ ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'convlstm': ConvLSTM,
     'ltae': LTAE,
     'utae': UTAE,
+    'tempcnn': TempCNN,
 }
 
 

@@ -224,7 +224,8 @@ class UTAE(SITSEncoder):
         shown = torch.where(clear[:, :, None], image, 0)
         run = _frames_to_run(valid)
         x = reflect_to(shown[run], (size[0], size[1]))
-        maps, seen = [], []
+        maps: list[Tensor] = []
+        seen: list[Tensor] = []
         for layer in (self.stem, *self.down):
             x = map_chunks(layer, x, dim=0, chunk=self._chunk(x, torch.is_grad_enabled()))
             if maps:
