@@ -22,6 +22,8 @@ def pad_time(samples: Iterable[dict[str, Any]]) -> dict[str, Any]:
         samples: One dictionary per sample, all with the same keys. Tensors named in
             :data:`~torchgeo_sits.keys.FRAME_KEYS`, and ``mask`` where it has as many axes
             as ``image`` less one, are ``(T, ...)`` with T free; all others have one shape.
+            So are the frame keys of a further series beside the first, such as ``valid_s1a``
+            where there is an ``image_s1a``: each series has a T of its own.
 
     Returns:
         The batch: ``(B, T_max, ...)`` for frame keys, ``(B, ...)`` for the others, and
@@ -62,7 +64,8 @@ def _per_frame(key: str, sample: dict[str, Any]) -> bool:
     """Whether the tensor of *key* has one entry per frame."""
     if key == MASK:
         return IMAGE in sample and sample[MASK].ndim == sample[IMAGE].ndim - 1
-    return key in FRAME_KEYS
+    base, _, series = key.rpartition('_')
+    return key in FRAME_KEYS or (base in FRAME_KEYS and f'{IMAGE}_{series}' in sample)
 
 
 def _pad(values: Sequence[Tensor]) -> list[Tensor]:

@@ -4,6 +4,7 @@ from .combine import LabelledTimeSeries, TimeSeriesUnion, merge_series
 from .cube_verifying import verify_cube
 from .cube_writing import write_cube
 from .filenames import RasterName, parse_name
+from .pastis import PASTIS
 from .scenes import RastersNotFoundError
 from .sentinel2 import Sentinel2TimeSeries
 from .series import TimeSeries
@@ -12,6 +13,7 @@ from .timeseries import RasterTimeSeries
 from .zarr_series import ZarrTimeSeries
 
 __all__ = [
+    'PASTIS',
     'LabelledTimeSeries',
     'RasterName',
     'RasterTimeSeries',
