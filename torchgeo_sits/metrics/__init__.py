@@ -9,15 +9,19 @@ from .health import (
     mean_cosine,
     normalized_std,
 )
+from .pastis import PASTISScores, overall_score, pastis_scores
 
 __all__ = [
     'ChangeDateScores',
     'ChangeScores',
+    'PASTISScores',
     'SemanticChangeScores',
     'assignment_information',
     'assignment_perplexity',
     'effective_rank',
     'mean_cosine',
     'normalized_std',
+    'overall_score',
+    'pastis_scores',
     'semantic_change_scores',
 ]
