@@ -140,7 +140,7 @@ def test_real_fields_are_components_held_out_whole(shared_data):
         mean=[0.0] * 10,
         std=[1.0] * 10,
     )
-    with pytest.warns(UserWarning, match=r"\['cabbage', 'potato'\] is labelled for validation"):
+    with pytest.warns(UserWarning, match=r"\['cabbage', 'potato'\] is left for validation"):
         made.setup('fit')
     codes = read(path)
     train, val = (

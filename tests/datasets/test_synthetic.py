@@ -50,6 +50,15 @@ def test_files_hold_what_they_promise(default, cube):
             assert file.res == (10, 10)
             assert file.nodata == 0
             assert file.profile['tiled']
+    # No change is a label like others.
+    for path, nodata in (
+        (default.classes, 0),
+        (default.parcels, 0),
+        (default.change, None),
+        (default.change_date, None),
+    ):
+        with rasterio.open(path) as file:
+            assert file.nodata == nodata
     with rasterio.open(next(default.images.iterdir())) as file:
         assert file.dtypes == ('uint16',) * 10
         assert file.descriptions == simulation.BANDS
@@ -105,11 +114,11 @@ def test_a_folder_is_used_again_or_refused(tmp_path, monkeypatch):
 def test_a_run_that_fails_leaves_nothing(tmp_path, monkeypatch):
     write, calls = synthetic._write, []
 
-    def fail_late(*arguments):
+    def fail_late(*arguments, **options):
         calls.append(arguments)
         if len(calls) > 7:
             raise KeyboardInterrupt
-        write(*arguments)
+        write(*arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(synthetic, '_write', fail_late)

@@ -1,6 +1,6 @@
 """Dated rasters of labels: each frame of a series gets the map that holds at its date."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torchgeo.datasets.utils import Sample
 
+from ..collate import pad_time
 from ..datasets import TimeSeries
 from ..datasets.filenames import parse_name
-from ..keys import ACQUISITION_TIMES, MASK
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK, VALID
 from .label_values import LabelValues
 from .labels import Labels
 
-__all__ = ['DatedLabels', 'MapsToFrames', 'open_labels']
+__all__ = ['DatedLabels', 'MapsToFrames', 'open_labels', 'pad_labels']
 
 
 class DatedLabels(Labels):
@@ -83,6 +84,22 @@ class MapsToFrames:
         mask[holds < 0] = self.unlabelled
         sample[MASK] = mask
         return sample
+
+
+def pad_labels(samples: Iterable[dict[str, Any]], unlabelled: int) -> dict[str, Any]:
+    """Stack samples by :func:`~torchgeo_sits.collate.pad_time`, with no label in padding.
+
+    Args:
+        samples: One dictionary per sample.
+        unlabelled: Value in masks of what is not labelled.
+
+    Returns:
+        The batch.
+    """
+    batch = pad_time(samples)
+    if MASK in batch and batch[MASK].ndim == batch[IMAGE].ndim - 1:
+        batch[MASK][~batch[VALID]] = unlabelled
+    return batch
 
 
 def open_labels(

@@ -147,7 +147,7 @@ def _restrict(
         kept = [share == i for i in range(3)]
     else:
         kept = [np.ones(len(found), bool) for _ in joined]
-    _warn_of_few(found, kept, joined, options, values.names)
+    _warn_of_few(found, kept, joined, options, split.by, values.names)
     kept[0] = choose_fields(
         found.classes,
         kept[0],
@@ -166,6 +166,7 @@ def _warn_of_few(
     kept: Sequence[NDArray[np.bool_]],
     joined: Sequence[GeoDataset | None],
     options: FieldOptions,
+    by: By,
     names: Sequence[str] | None,
 ) -> None:
     """Name the classes with fewer fields than asked for, and those that a split lacks."""
@@ -185,12 +186,13 @@ def _warn_of_few(
             UserWarning,
             stacklevel=2,
         )
+    if by != 'fields':
+        return  # what lies in other places, or on other dates, is no choice of ours
     for stage, part, own in zip(('training', 'validation', 'test'), joined, counts, strict=True):
         absent = [name for name, n in zip(called, own, strict=True) if not n]
         if absent and part is not None:
             warnings.warn(
-                f'no field of the classes {absent} is labelled for {stage}: there are too few, or '
-                'they lie in other places',
+                f'no field of the classes {absent} is left for {stage}: there are too few of them',
                 UserWarning,
                 stacklevel=2,
             )

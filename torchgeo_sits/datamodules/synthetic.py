@@ -3,9 +3,11 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..datasets import write_synthetic_series
+from ..datasets.simulation import CLASSES, EVENTS
+from ..datasets.synthetic import VERSION, SyntheticSeries
 from .timeseries import SITSDataModule
 
 __all__ = ['SyntheticSITSDataModule']
@@ -31,7 +33,11 @@ class SyntheticSITSDataModule(SITSDataModule):
         num_workers: int = 0,
         length: int | None = None,
         num_dates: int | None = None,
+        labels: Literal['class', 'change', 'change_date'] = 'class',
         supervised: bool = False,
+        fields_per_class: int | None = None,
+        label_fraction: float | None = None,
+        split: Literal['space', 'time', 'fields'] = 'space',
         val_fraction: float = 0.25,
         test_fraction: float = 0.0,
         seed: int = 0,
@@ -50,9 +56,16 @@ class SyntheticSITSDataModule(SITSDataModule):
             num_workers: Number of worker processes that read.
             length: Number of training patches in an epoch.
             num_dates: Number of dates of a training sample. None reads all.
-            supervised: Train on labelled places only, and give their masks.
-            val_fraction: Share of the area for validation.
-            test_fraction: Share of the area for test.
+            labels: What is labelled: the class of the harvest, 0 where there is none; the
+                event that changes the land, 0 for none; or its day since 1970-01-01, 0 for
+                none. Of changes 255, and of their days -1, is not labelled.
+            supervised: Train on labelled places only, and give their masks. As with any of
+                the options on fields, parcels are then not divided between splits.
+            fields_per_class: Number of parcels of each class that are labelled for training.
+            label_fraction: Share of the parcels of each class that are labelled for training.
+            split: Hold out places, dates, or whole parcels for validation and test.
+            val_fraction: Share of the area (of the dates, of the parcels) for validation.
+            test_fraction: Share of the area (of the dates, of the parcels) for test.
             seed: Seed of the splits and of the positions of the patches.
         """
         self._simulation: dict[str, Any] = {
@@ -61,13 +74,23 @@ class SyntheticSITSDataModule(SITSDataModule):
             'difficulty': difficulty,
             'seed': data_seed,
         }
-        digest = hashlib.sha256(json.dumps(self._simulation, sort_keys=True).encode())
-        folder = Path(root) / digest.hexdigest()[:12]
-        self._folder = folder
+        # A set of another version has another folder.
+        named = self._simulation | {'version': VERSION}
+        digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode())
+        self._folder = Path(root) / digest.hexdigest()[:12]
+        files = SyntheticSeries(self._folder)
+        self.labels = labels
+        unlabelled = {'class': 0, 'change': 255, 'change_date': -1}[labels]
+        classes = {
+            'class': dict(enumerate(CLASSES, start=1)),
+            'change': dict(enumerate(('none', *EVENTS))),
+            'change_date': None,
+        }[labels]
+        few = fields_per_class is not None or label_fraction is not None
         super().__init__(
-            paths=str(folder / 'images'),
-            mask_paths=str(folder / 'labels' / 'synthetic_class.tif'),
-            cloud_paths=str(folder / 'clouds'),
+            paths=str(files.images),
+            mask_paths=str(getattr(files, 'classes' if labels == 'class' else labels)),
+            cloud_paths=str(files.clouds),
             clear_values=[4, 5, 6],
             patch_size=patch_size,
             batch_size=batch_size,
@@ -75,10 +98,21 @@ class SyntheticSITSDataModule(SITSDataModule):
             length=length,
             num_dates=num_dates,
             supervised=supervised,
+            classes=classes,
+            unlabelled=unlabelled,
+            field_paths=str(files.parcels) if supervised or few or split == 'fields' else None,
+            fields_per_class=fields_per_class,
+            label_fraction=label_fraction,
+            split=split,
             val_fraction=val_fraction,
             test_fraction=test_fraction,
             seed=seed,
         )
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of values of the mask, counting 0; None for days, which are no classes."""
+        return None if self.labels == 'change_date' else super().num_classes
 
     def prepare_data(self) -> None:
         """Simulate, unless that was done before."""

@@ -1,5 +1,6 @@
 """Data module for any folder of dated rasters."""
 
+from functools import partial
 from inspect import signature
 from typing import Any, Literal
 
@@ -8,10 +9,9 @@ from torch.utils.data import DataLoader
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
 
-from ..collate import pad_time
 from ..datasets import RasterTimeSeries, TimeSeries
 from ..samplers import GriddedSeriesPatchSampler, ShardedSampler
-from .dated_labels import open_labels
+from .dated_labels import open_labels, pad_labels
 from .label_values import LabelValues
 from .labels import Labels
 from .loader import ResumableLoader
@@ -180,7 +180,7 @@ class SITSDataModule(SeriesDataModule):
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.seed = seed
-        self.collate_fn = pad_time
+        self.collate_fn = partial(pad_labels, unlabelled=unlabelled)
         self._given = None if mean is None or std is None else (mean, std)
         self._parts: Parts | None = None
 

@@ -15,10 +15,10 @@ from rasterio.transform import from_origin
 
 from .simulation import BANDS, CLASSES, EVENTS, Scene, draw_scene
 
-__all__ = ['SyntheticSeries', 'write_synthetic_series']
+__all__ = ['VERSION', 'SyntheticSeries', 'write_synthetic_series']
 
-# Written into META.json: a folder of another version is not reused.
-_VERSION = 1
+#: Written into META.json: a folder of another version is not reused.
+VERSION = 2
 _CRS = 'EPSG:32631'
 _ORIGIN = (500_000.0, 5_640_000.0)
 _RES = 10.0
@@ -57,12 +57,12 @@ class SyntheticSeries:
 
     @property
     def change(self) -> Path:
-        """Raster of change events: 0 none, then the index in :data:`EVENTS` plus 1."""
+        """Raster of change events: 0 none, then the index in :data:`EVENTS` plus 1; no nodata."""
         return self.root / 'labels' / 'synthetic_change.tif'
 
     @property
     def change_date(self) -> Path:
-        """Raster of the days of the events since 1970-01-01, 0 where nothing changes."""
+        """Raster of the days of events since 1970-01-01, 0 where nothing changes; no nodata."""
         return self.root / 'labels' / 'synthetic_change_date.tif'
 
     @property
@@ -187,7 +187,7 @@ def _reusable(series: SyntheticSeries, arguments: dict[str, Any]) -> bool:
             f"'{series.root}' exists and holds no synthetic series: {advice}"
         ) from None
     found = meta.get('arguments', {}) | {'version': meta.get('version')}
-    wanted = arguments | {'version': _VERSION}
+    wanted = arguments | {'version': VERSION}
     differing = {
         key: (found.get(key), value) for key, value in wanted.items() if found.get(key) != value
     }
@@ -216,20 +216,22 @@ def _simulate(series: SyntheticSeries, arguments: dict[str, Any]) -> None:
     code, day = scene.change_maps()
     _write(series.classes, scene.class_map()[None], ('class',))
     _write(series.parcels, scene.landscape.parcel.astype(np.uint32)[None], ('parcel',))
-    _write(series.change, code[None], ('event',))
-    _write(series.change_date, day[None], ('days since 1970-01-01',))
+    # That nothing changes is known of each pixel, so that 0 is a value there.
+    _write(series.change, code[None], ('event',), nodata=None)
+    _write(series.change_date, day[None], ('days since 1970-01-01',), nodata=None)
     stamps = [str(np.datetime64(int(d), 'D')) for d in days]
     for stamp, (image, scl) in zip(stamps, scene.frames(frame_rng), strict=True):
         name = stamp.replace('-', '')
         _write(series.images / f'synthetic_S2_{name}.tif', image, BANDS)
         _write(series.clouds / f'synthetic_SCL_{name}.tif', scl[None], ('SCL',))
     meta = {
-        'version': _VERSION,
+        'version': VERSION,
         'arguments': arguments,
         'bands': list(BANDS),
         'scale': 'reflectance x 10000, 0 = nodata',
         'dates': stamps,
         'classes': dict(enumerate(('unlabelled', *CLASSES))),
+        'changes': dict(enumerate(('none', *EVENTS))),
         'events': _describe(scene),
     }
     (series.root / 'META.json').write_text(json.dumps(meta, indent=1))
@@ -249,8 +251,10 @@ def _describe(scene: Scene) -> list[dict[str, Any]]:
     ]
 
 
-def _write(path: Path, data: NDArray[Any], descriptions: tuple[str, ...]) -> None:
-    """Write ``(C, H, W)`` as a tiled, compressed GeoTIFF with 0 as nodata."""
+def _write(
+    path: Path, data: NDArray[Any], descriptions: tuple[str, ...], *, nodata: int | None = 0
+) -> None:
+    """Write ``(C, H, W)`` as a tiled, compressed GeoTIFF."""
     path.parent.mkdir(exist_ok=True)
     with rasterio.open(
         path,
@@ -262,7 +266,7 @@ def _write(path: Path, data: NDArray[Any], descriptions: tuple[str, ...]) -> Non
         dtype=data.dtype,
         crs=_CRS,
         transform=from_origin(*_ORIGIN, _RES, _RES),
-        nodata=0,
+        nodata=nodata,
         tiled=True,
         blockxsize=64,
         blockysize=64,
