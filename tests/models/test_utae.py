@@ -137,6 +137,19 @@ def test_it_learns_where_and_when_a_field_peaks():
     assert loss < 0.1
 
 
+def test_padding_changes_nothing_while_training_either():
+    torch.manual_seed(0)
+    encoder = small().train()
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    image, times = torch.randn(2, 4, 3, 5, 6), torch.arange(4).expand(2, -1) * 10**6
+    valid = torch.tensor([True, True, True, False]).expand(2, -1)
+    padded = encoder.frame_features(image, times, valid)[:, :3]
+    real = encoder.frame_features(image[:, :3], times[:, :3], valid[:, :3])
+    torch.testing.assert_close(padded, real, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [

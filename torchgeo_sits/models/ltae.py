@@ -118,9 +118,7 @@ class LTAE(SITSEncoder):
         late = self.temporal.project(series)
         # In training, statistics of the batch norm are those of all pixels.
         chunk = pixels.shape[1] if self.training else None
-        alone = self._map(
-            lambda values, _: self.temporal.project(values), pixels, clear, days, chunk=chunk
-        )
+        alone = self._map(self.temporal.alone, pixels, clear, days, chunk=chunk)
         frames = torch.where(clear[..., None], alone, late[:, :, None])
         frames = rearrange(frames.unflatten(1, image.shape[-2:]), 'b h w t d -> b t d h w')
         return frames * valid[:, :, None, None, None]

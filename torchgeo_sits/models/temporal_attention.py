@@ -125,6 +125,22 @@ class TemporalAttention(nn.Module):
         out = self.out_norm(self.mlp(means.flatten(0, -2)))
         return out.view(*means.shape[:-1], out.shape[-1])
 
+    def alone(self, values: Tensor, clear: Tensor) -> Tensor:
+        """Pooled vectors of series of one date each, which has all the weight.
+
+        Args:
+            values: ``(B, P, T, dim)`` from :meth:`values`.
+            clear: ``(B, P, T)`` bool.
+
+        Returns:
+            ``(B, P, T, out_dim)``, zeros where not clear.
+        """
+        # Only dates that were clear: while training, batch norm would take in padding.
+        vectors = self.project(values[clear])
+        out = vectors.new_zeros(*clear.shape, vectors.shape[-1])
+        out[clear] = vectors
+        return out
+
     def forward(self, x: Tensor, days: Tensor, clear: Tensor) -> tuple[Tensor, Tensor]:
         """Pool the dates of each place.
 

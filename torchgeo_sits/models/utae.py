@@ -160,7 +160,7 @@ class UTAE(SITSEncoder):
         maps, seen = self._levels(image, clear, valid)
         values, weights = self._attend(maps[-1], seen[-1], days)
         pooled = self._pooled(maps, seen, values, weights)
-        alone = self.temporal.project(values)
+        alone = self.temporal.alone(values, rearrange(seen[-1], 'b t h w -> b (h w) t'))
         size = maps[-1].shape[-2:]
         alone = rearrange(alone, 'b (h w) t d -> b t d h w', h=size[0], w=size[1])
         run = _frames_to_run(valid)
