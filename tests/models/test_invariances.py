@@ -11,6 +11,7 @@ from torchgeo_sits.models import (
     LTAE,
     UTAE,
     ConvLSTM,
+    DeepSTaR,
     PlanarViT,
     SITSEncoder,
     TempCNN,
@@ -79,6 +80,10 @@ ENCODERS: dict[str, Callable[[], SITSEncoder]] = {
     'utae as published': lambda: UTAE(C),
     'tempcnn': lambda: TempCNN(C, num_dates=9),
     'tempcnn in chunks': lambda: TempCNN(C, num_dates=1, chunk_size=10),
+    'deep_star': lambda: DeepSTaR(C),
+    'deep_star in chunks': lambda: DeepSTaR(
+        C, backbone='test_convnext', num_steps=8, max_stride=4, chunk_size=100
+    ),
 }
 
 

@@ -11,10 +11,12 @@ from .builders import (
 from .change_heads import PairHead
 from .checkpoint import CARD_KEY, EncoderCard, encoder_card, load_encoder, load_weights
 from .convlstm import ConvLSTM
+from .deep_star import DeepSTaR
 from .encoder import Depth, PlaneFeatures, SITSEncoder
 from .heads import DenseHead
 from .ltae import LTAE
 from .planar_vit import PlanarViT
+from .semantic_map import semantic_map
 from .tempcnn import TempCNN
 from .temporal_encoding import TemporalEncoding
 from .tsvit import TSViT
@@ -27,6 +29,7 @@ __all__ = [
     'LTAE',
     'UTAE',
     'ConvLSTM',
+    'DeepSTaR',
     'DenseHead',
     'Depth',
     'EncoderCard',
@@ -46,4 +49,5 @@ __all__ = [
     'planar_vit_small',
     'planar_vit_tiny',
     'register_models',
+    'semantic_map',
 ]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from .convlstm import ConvLSTM
+from .deep_star import DeepSTaR
 from .encoder import SITSEncoder
 from .ltae import LTAE
 from .planar_vit import PlanarViT
@@ -64,6 +65,7 @@ ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'ltae': LTAE,
     'utae': UTAE,
     'tempcnn': TempCNN,
+    'deep_star': DeepSTaR,
 }
 
 

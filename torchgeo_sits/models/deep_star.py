@@ -1,0 +1,264 @@
+"""Deep-STaR: a 2D CNN over planes of satellite image time series."""
+
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F
+
+from .chunks import map_chunks
+from .cnn import build_cnn
+from .encoder import Depth, PlaneFeatures, SITSEncoder
+from .gap_filling import fill_gaps, regular_dates
+
+__all__ = ['DeepSTaR']
+
+
+class DeepSTaR(SITSEncoder):
+    """Two-dimensional CNN on planes: images with time on one axis, a path of pixels on the other.
+
+    After Deep-STaR (Chelali et al. 2021, https://doi.org/10.1016/j.cviu.2021.103221), which
+    feeds such planes to a CNN. Its full text was not at hand: which curve, window, network and
+    aggregation it settles on is unknown, and the choices here are this project's. A map is
+    made of all rows and all columns, any other path goes through :meth:`encode_planes`, and the
+    network is any CNN of timm.
+
+    A CNN needs a regular time axis. Gaps of each pixel are filled by linear interpolation
+    (:func:`~.gap_filling.fill_gaps`) at *num_steps* dates, at equal distances from the first
+    to the last valid frame of the series, which is what makes any T fit; the network does not
+    see how far apart they are, nor which season they fall in. A pixel that was never clear
+    enters as zeros, and so does what pads a path to a multiple of the network's stride.
+
+    The network ends at its last feature map of at most *max_stride*. Its cells are averaged
+    over time and interpolated back to the pixels of the path, so that tokens are pixels; for a
+    map, rows and columns are folded back, the mean of the two. Any H and W fit, 1 x 1 too.
+
+    All convolutions mix neighbouring pixels, so there is no depth before spatial context:
+    *early* features are the late ones.
+
+    Args:
+        in_channels: Number of bands C.
+        backbone: Name of a CNN in timm. Its weights are random.
+        num_steps: Regular dates S, a multiple of the network's stride and at least twice that.
+        max_stride: Largest stride of the feature map that is taken. The channels of this map
+            are D. The default keeps resnet18 up to its second stage, of 128 channels: planes of
+            fields are short, and few of their cells would be left at stride 32.
+        chunk_size: Pixel dates of planes held in memory at a time, while the network is not
+            trained.
+
+    Raises:
+        ValueError: If a size is out of its range, timm has no such CNN, or it takes no planes.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 10,
+        *,
+        backbone: str = 'resnet18',
+        num_steps: int = 48,
+        max_stride: int = 8,
+        chunk_size: int = 2**18,
+    ) -> None:
+        arguments = {k: v for k, v in locals().items() if k not in ('self', '__class__')}
+        for name in ('in_channels', 'num_steps', 'max_stride', 'chunk_size'):
+            if arguments[name] < 1:
+                raise ValueError(f'expected {name} of at least 1, got {arguments[name]}')
+        network, dim, stride = build_cnn(backbone, in_channels, max_stride)
+        # Twice: with one cell for a lone pixel, batch norm would have nothing to train with.
+        if num_steps % stride or num_steps < 2 * stride:
+            raise ValueError(
+                f'expected num_steps to be a multiple of {stride}, the stride of {backbone} at '
+                f'max_stride={max_stride}, and at least {2 * stride}, got {num_steps}'
+            )
+        super().__init__(in_channels=in_channels, embed_dim=dim)
+        self.config = arguments
+        self.num_steps = num_steps
+        self.chunk_size = chunk_size
+        self.cell = stride
+        self.network = network
+
+    def embed(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+    ) -> Tensor:
+        """One vector per series: the mean over its planes, where pixels were seen at any date.
+
+        Rows and columns count alike. Arguments are those of :meth:`SITSEncoder.embed`.
+
+        Returns:
+            ``(B, D)``; the mean over all pixels where none was seen.
+        """
+        late = self.features(image, acquisition_times, valid, mask_clear)
+        seen = self.check_series(image, acquisition_times, valid, mask_clear).any(1)
+        return _mean_seen(rearrange(late, 'b d h w -> b (h w) d'), seen.flatten(1))
+
+    def features(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+        *,
+        depth: Depth = 'late',
+    ) -> Tensor:
+        """Dense features, the mean over time: rows and columns encoded and folded back.
+
+        Arguments are those of :meth:`SITSEncoder.features`; all depths give late features,
+        *joined* twice.
+
+        Returns:
+            ``(B, D, H, W)``, or ``(B, 2 D, H, W)`` for *joined*.
+        """
+        copies = self.feature_dim(depth) // self.embed_dim
+        clear = self.check_series(image, acquisition_times, valid, mask_clear)
+        late = self._fold(image, clear, acquisition_times, valid, pool=True)[:, :, 0]
+        return torch.cat([late] * copies, 1)
+
+    def frame_features(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+    ) -> Tensor:
+        """Features at the date of each frame, interpolated between the network's cells in time.
+
+        A cell stands at the mean date of the regular dates that it covers; its mean over the
+        cells is what :meth:`features` gives. Arguments are those of
+        :meth:`SITSEncoder.frame_features`.
+
+        Returns:
+            ``(B, T, D, H, W)``, zeros in padding frames.
+        """
+        clear = self.check_series(image, acquisition_times, valid, mask_clear)
+        maps = self._fold(image, clear, acquisition_times, valid, pool=False)
+        dates = regular_dates(acquisition_times, valid, self.num_steps)
+        centres = rearrange(dates, 'b (g s) -> b g s', s=self.cell).sum(-1) // self.cell
+        # Padding frames have no date to be interpolated at.
+        times = torch.where(valid, acquisition_times, dates[:, :1])
+        # The weights of the cells at each frame: what interpolating unit vectors gives.
+        b, g = centres.shape
+        units = torch.eye(g, device=maps.device).expand(b, 1, g, g)
+        known = torch.ones(b, 1, g, dtype=torch.bool, device=maps.device)
+        weights = fill_gaps(units, centres, known, times)[:, 0]
+        # Where all frames are of one date, so are all cells.
+        apart = (dates[:, -1:] > dates[:, :1])[..., None]
+        weights = weights.where(apart, 1 / g) * valid[..., None]
+        return torch.einsum('btg,bdghw->btdhw', weights.to(maps.dtype), maps)
+
+    def encode_planes(
+        self,
+        planes: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+        *,
+        token_mask: Tensor | None = None,
+    ) -> PlaneFeatures:
+        """Features of the planes of a view, each plane on its own.
+
+        Args:
+            planes: ``(B, N, C, T, L)`` float, N planes of length L.
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames.
+            mask_clear: ``(B, N, T, L)`` bool, True where a pixel was seen; all by default.
+            token_mask: ``(B, N, L)`` bool, True where a pixel is hidden; none by default.
+
+        Returns:
+            Features with one token per pixel of a path. ``embed`` is the mean of the tokens
+            seen at any date, and that of a single plane is the embedding of the plane.
+
+        Raises:
+            ValueError: If a tensor has another shape than expected.
+        """
+        image = rearrange(planes, 'b n c t l -> b t c n l')
+        clear = None if mask_clear is None else rearrange(mask_clear, 'b n t l -> b t n l')
+        known = self.check_series(image, acquisition_times, valid, clear)
+        known = rearrange(known, 'b t n l -> b n t l')
+        if token_mask is not None:
+            expected = (known.shape[0], known.shape[1], known.shape[3])
+            if token_mask.shape != expected:
+                raise ValueError(f'expected token_mask {expected}, got {tuple(token_mask.shape)}')
+            known = known & ~token_mask[:, :, None]
+        seen = known.any(2)
+        late = self._encode(planes, known, acquisition_times, valid, pool=True)
+        late = rearrange(late, 'b n d 1 l -> b n l d')
+        return PlaneFeatures(_mean_seen(late.flatten(1, 2), seen.flatten(1)), late, late, seen)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Layers as those of the network: each of its parts is one, from input to output."""
+        return {
+            name: rf'^network\.{name}\.'
+            for name, part in self.network.named_children()
+            if any(True for _ in part.parameters())
+        }
+
+    def _fold(
+        self, image: Tensor, clear: Tensor, acquisition_times: Tensor, valid: Tensor, *, pool: bool
+    ) -> Tensor:
+        """Encode rows and columns and fold them back: ``(B, D, G, H, W)``, G as in _encode."""
+        rows = self._encode(
+            rearrange(image, 'b t c h w -> b h c t w'),
+            rearrange(clear, 'b t h w -> b h t w'),
+            acquisition_times,
+            valid,
+            pool=pool,
+        )
+        columns = self._encode(
+            rearrange(image, 'b t c h w -> b w c t h'),
+            rearrange(clear, 'b t h w -> b w t h'),
+            acquisition_times,
+            valid,
+            pool=pool,
+        )
+        rows = rearrange(rows, 'b h d g w -> b d g h w')
+        return (rows + rearrange(columns, 'b w d g h -> b d g h w')) / 2
+
+    def _encode(
+        self, planes: Tensor, clear: Tensor, acquisition_times: Tensor, valid: Tensor, *, pool: bool
+    ) -> Tensor:
+        """Run the network on planes.
+
+        Args:
+            planes: ``(B, N, C, T, L)``.
+            clear: ``(B, N, T, L)`` bool.
+            acquisition_times: ``(B, T)`` int64.
+            valid: ``(B, T)`` bool.
+            pool: Whether to average over time.
+
+        Returns:
+            ``(B, N, D, G, L)`` with ``G = num_steps / stride`` cells in time, or 1 if pooled.
+        """
+        dates = regular_dates(acquisition_times, valid, self.num_steps)
+
+        def run(planes: Tensor, clear: Tensor) -> Tensor:
+            _, n, _, _, length = planes.shape
+            pixels = rearrange(planes, 'b n c t l -> b (n l) t c')
+            known = rearrange(clear, 'b n t l -> b (n l) t')
+            filled = fill_gaps(pixels, acquisition_times, known, dates)
+            images = rearrange(filled, 'b (n l) s c -> (b n) c s l', n=n)
+            images = F.pad(images, (0, -length % self.cell))
+            cells = self.network(images)[0]
+            steps = self.num_steps // self.cell
+            if pool:
+                cells, steps = cells.mean(2, keepdim=True), 1
+            # Also brings maps to their place that a network without padding makes smaller.
+            size = (steps, images.shape[-1])
+            tokens = F.interpolate(cells, size, mode='bilinear', align_corners=False)
+            return rearrange(tokens[..., :length], '(b n) d g l -> b n d g l', n=n)
+
+        b, n, _, _, length = planes.shape
+        width = length + -length % self.cell
+        chunk = max(1, self.chunk_size // (b * self.num_steps * width))
+        # While training, batch norm must see all planes at once.
+        return map_chunks(run, planes, clear, dim=1, chunk=n if self.training else chunk)
+
+
+def _mean_seen(tokens: Tensor, seen: Tensor) -> Tensor:
+    """Mean of tokens ``(B, S, D)`` where seen ``(B, S)``, of all where none was."""
+    weights = torch.where(seen.any(-1, keepdim=True), seen, True).to(tokens.dtype)
+    return torch.einsum('bsd,bs->bd', tokens, weights / weights.sum(-1, keepdim=True))
