@@ -1,5 +1,6 @@
 """The models by name, in TorchGeo, timm and smp; TorchGeo's own tasks train them for a step."""
 
+import json
 from datetime import UTC, datetime
 
 import kornia.augmentation as K
@@ -11,7 +12,7 @@ import torchgeo.models
 from torch.utils.data import DataLoader
 from torchgeo.models import api as torchgeo_api
 
-from torchgeo_sits.models import PlanarViT, SITSEncoder, build_encoder, register_models
+from torchgeo_sits.models import ENCODERS, PlanarViT, SITSEncoder, build_encoder, register_models
 from torchgeo_sits.models.timm_backbone import evenly_spaced, register_timm_backbone
 
 C, T = 3, 4
@@ -47,6 +48,16 @@ def test_torchgeo_lists_and_builds_the_models():
     model = torchgeo.models.get_model('planar_vit_tiny', in_channels=7)
     assert isinstance(model, PlanarViT)
     assert model.in_channels == 7
+
+
+@pytest.mark.parametrize('name', sorted(ENCODERS))
+def test_every_encoder_is_built_by_torchgeo_and_rebuilt_from_its_config(name):
+    model = torchgeo.models.get_model(name, in_channels=10)
+    assert isinstance(model, SITSEncoder)
+    # As a checkpoint keeps it: plain values.
+    config = json.loads(json.dumps(model.config))
+    type(model)(**config).load_state_dict(model.state_dict())
+    assert config['in_channels'] == 10
 
 
 def test_registering_again_changes_nothing_and_overwrites_nobody(monkeypatch):
