@@ -1,0 +1,418 @@
+"""Data module of PASTIS and PASTIS-R, with the folds and the normalisation of the authors."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import kornia.augmentation as K
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchgeo.datamodules import NonGeoDataModule
+from torchgeo.datasets.utils import Sample
+
+from ..collate import pad_time
+from ..datasets import PASTIS
+from ..samplers import ShardedSampler
+from ..transforms import Normalize, SeriesGeometry
+from .loader import ResumableLoader
+from .pastis_parcels import Parcels, choose_parcels, find_parcels
+from .pastis_samples import ParcelSamples, PatchSamples, ShuffledSamples
+from .picture import plot_labels
+from .statistics import choose, far_off, given_statistics
+
+__all__ = ['PASTISDataModule']
+
+Split = Literal['train', 'val', 'test']
+_SPLITS: tuple[Split, ...] = ('train', 'val', 'test')
+
+#: Most patches that a k-NN probe looks up, and most that it scores.
+_PROBED = 32
+
+
+class PASTISDataModule(NonGeoDataModule):
+    """PASTIS or PASTIS-R in one of the five official runs.
+
+    Run k trains on the folds k, k + 1 and k + 2, validates on the next and tests on the last,
+    beginning again at 1 after 5 (``fold_sequence`` of the authors,
+    https://github.com/VSainteuf/utae-paps, train_semantic.py). Each split is normalised as
+    the authors do it, by the published statistics averaged over its own folds. Padding frames
+    are 0 after that, and so are pixels without data, which the authors leave at -10000. Void
+    parcels (19) are not labelled, background (0) is a class. The last batch of validation and
+    of test is not dropped, so that all patches are scored; the score over the five runs is
+    :func:`torchgeo_sits.metrics.overall_score`.
+
+    Attributes:
+        folds: Official folds of each split.
+        unlabelled: Value in ``mask`` of what is not labelled.
+        num_classes: Number of classes, background and void included.
+        class_names: Their names.
+    """
+
+    unlabelled: ClassVar[int] = PASTIS.void
+    num_classes: ClassVar[int] = len(PASTIS.classes)
+    class_names: ClassVar[list[str]] = list(PASTIS.classes)
+
+    def __init__(
+        self,
+        root: str = 'data',
+        modality: Literal['s2', 's1a', 's1d'] = 's2',
+        fold: int = 1,
+        bands: list[str] | None = None,
+        target: Literal['pixel', 'parcel'] = 'pixel',
+        crop: int | None = None,
+        batch_size: int = 4,
+        num_workers: int = 0,
+        fields_per_class: int | None = None,
+        label_fraction: float | None = None,
+        label_unit: Literal['parcel', 'patch'] = 'parcel',
+        seed: int = 0,
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+        download: bool = False,
+        checksum: bool = True,
+    ) -> None:
+        """Initialize a new PASTISDataModule instance.
+
+        Args:
+            root: The folder of the release, or the one that holds it as PASTIS-R or PASTIS.
+            modality: Sentinel-2, or Sentinel-1 from its ascending or descending orbits, which
+                PASTIS-R alone has.
+            fold: Number of the official run, from 1 to 5.
+            bands: Names of the bands to read. Defaults to all.
+            target: A map of the classes of a patch, or one ``label`` for each parcel.
+            crop: Height and width in pixels of a square drawn from each patch of training, and
+                of the squares around parcels. None reads whole patches, as validation and
+                test of patches always do.
+            batch_size: Number of samples in a batch.
+            num_workers: Number of worker processes that read.
+            fields_per_class: Number of parcels of each class that are labelled for training;
+                of more parcels, fewer are a part. What lies in no parcel counts as one
+                parcel of background in each patch.
+            label_fraction: Share of the parcels of each class (or of the patches) that are
+                labelled for training, and one at least; of a larger share, a smaller one is a
+                part. Patches without any label are left out.
+            label_unit: What label_fraction is a share of.
+            seed: Seed of the choice of labels, of the order of samples and of the squares.
+            mean: Mean of each band to normalise all splits by. Defaults to the published ones.
+            std: Standard deviation of each band.
+            download: Download PASTIS-R (54 GB) where nothing is found.
+            checksum: Check the MD5 of what is downloaded.
+
+        Raises:
+            ValueError: If an argument is out of its range or does not go with another.
+        """
+        _check(locals())
+        super().__init__(
+            PASTIS,
+            batch_size,
+            num_workers,
+            root=root,
+            modality=modality,
+            bands=bands,
+            download=download,
+            checksum=checksum,
+        )
+        turned = [(fold - 1 + i) % 5 + 1 for i in range(5)]
+        self.fold = fold
+        self.folds: dict[Split, tuple[int, ...]] = {
+            'train': tuple(turned[:3]),
+            'val': (turned[3],),
+            'test': (turned[4],),
+        }
+        self.bands = list(PASTIS.bands_of(modality) if bands is None else bands)
+        self.target = target
+        self.crop = crop
+        self.fields_per_class = fields_per_class
+        self.label_fraction = label_fraction
+        self.label_unit = label_unit
+        self.seed = seed
+        self.collate_fn = pad_time
+        self._opened: dict[Split, PASTIS] = {}
+        #: Statistics that hold for all splits: those of the user, or of a checkpoint.
+        self._common: tuple[Tensor, Tensor] | None = None
+        self._given = mean is not None
+        if mean is not None and std is not None:
+            self._common = given_statistics(mean, std, self.bands)
+
+    # -- normalisation ---------------------------------------------------------------------
+
+    @property
+    def in_channels(self) -> int:
+        """Number of bands."""
+        return len(self.bands)
+
+    @property
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each band ``(C,)`` that training is normalised by.
+
+        Raises:
+            FileNotFoundError: If the published statistics are missing.
+            ValueError: If they are not as published.
+        """
+        return self._common or self._published('train')
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Bands and normalisation of training, in plain values, for the checkpoint."""
+        mean, std = self.statistics
+        return {'bands': self.bands, 'mean': mean.tolist(), 'std': std.tolist()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The card and the run, so that a resumed run goes on as it did."""
+        return {**self.card, 'fold': self.fold}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the statistics of a checkpoint.
+
+        Raises:
+            ValueError: If the checkpoint was trained on other bands, or on other folds.
+        """
+        if state_dict['bands'] != self.bands:
+            raise ValueError(
+                f'The checkpoint was trained on other bands, {state_dict["bands"]}, the data has '
+                f'{self.bands}: choose `modality` and `bands` to match'
+            )
+        if state_dict['fold'] != self.fold:
+            raise ValueError(
+                f'The checkpoint is of fold={state_dict["fold"]}, the data of fold={self.fold}, '
+                'which tests on patches that the checkpoint was trained on or chosen by: use '
+                f'fold={state_dict["fold"]}'
+            )
+        self._take(torch.tensor(state_dict['mean']), torch.tensor(state_dict['std']))
+
+    def normalise_as(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Normalise all splits as a checkpoint did, whose weights know no other scale.
+
+        Where training is normalised so anyway, as after pretraining on the same folds, each
+        split keeps its own statistics: a run with the checkpoint then sees what one without it
+        sees. Statistics that the user gave are kept, with a warning.
+
+        Args:
+            mean: Mean of each band of the checkpoint.
+            std: Standard deviation of each band.
+
+        Raises:
+            ValueError: If there are more or fewer values than bands.
+        """
+        wanted = given_statistics(mean, std, self.bands)
+        if self._given:
+            if not all(map(torch.allclose, self.statistics, wanted)):
+                warnings.warn(
+                    f'the data is normalised by the mean and std that were given, not by those '
+                    f'that the checkpoint was trained with, mean={wanted[0].tolist()} and '
+                    f'std={wanted[1].tolist()}: leave mean and std out to use those',
+                    UserWarning,
+                    stacklevel=2,
+                )
+            return
+        if odd := far_off(self.statistics, wanted, self.bands):
+            warnings.warn(
+                'the data looks unlike what the checkpoint was trained on, as if it had another '
+                f'scale: {odd}. It is normalised as the checkpoint all the same; give mean and '
+                'std to normalise by them',
+                UserWarning,
+                stacklevel=2,
+            )
+        self._take(*wanted)
+
+    def _take(self, mean: Tensor, std: Tensor) -> None:
+        """Normalise by statistics that may be the published ones of training."""
+        own = self._common is None
+        if not (own and all(map(torch.allclose, self._published('train'), (mean, std)))):
+            self._common = mean, std
+        self._set_transforms()
+
+    def _published(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Published statistics ``(C,)``, averaged over the folds of a split."""
+        return given_statistics(*self.patches(split).statistics(), self.bands)
+
+    def _set_transforms(self) -> None:
+        """Normalise every batch by the statistics of its split; flip and turn those of training."""
+        self.aug = normalize = Normalize(*self.statistics)
+        turns = SeriesGeometry(
+            K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5), K.RandomRotation90((0, 3))
+        )
+        self.train_aug = nn.Sequential(normalize, turns)
+        # Without one of its own a split is normalised by `aug`.
+        self.val_aug = self.test_aug = self.predict_aug = None
+        if self._common is None:
+            self.val_aug = Normalize(*self._published('val'))
+            self.test_aug = self.predict_aug = Normalize(*self._published('test'))
+
+    # -- samples ---------------------------------------------------------------------------
+
+    def patches(self, split: Split) -> PASTIS:
+        """All patches of a split, opened at first use.
+
+        Args:
+            split: The split.
+
+        Raises:
+            DatasetNotFoundError: If the release is not found.
+        """
+        if split not in self._opened:
+            # Downloaded by prepare_data, in one process.
+            options = {**self.kwargs, 'download': False}
+            self._opened[split] = PASTIS(folds=self.folds[split], **options)
+        return self._opened[split]
+
+    def setup(self, stage: str) -> None:
+        """Open the patches, and choose those that are labelled.
+
+        Args:
+            stage: Either 'fit', 'validate', 'test', or 'predict'.
+        """
+        if stage == 'fit':
+            self.train_dataset = train = self._train_samples()
+            self.train_sampler = ShardedSampler(
+                ShuffledSamples(len(train), seed=self.seed), drop_last=True
+            )
+        if stage in ('fit', 'validate'):
+            self.val_dataset = self._scored_samples('val')
+        if stage == 'test':
+            self.test_dataset = self._scored_samples('test')
+        if stage == 'predict':
+            self.predict_dataset = self._scored_samples('test')
+        self._set_transforms()
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Samples for training; a resumed run gets the rest of an epoch.
+
+        A last batch that is not full is dropped where there is a full one.
+
+        Returns:
+            The loader.
+        """
+        return ResumableLoader(
+            self.train_dataset,
+            batch_size=self.batch_size,
+            sampler=self.train_sampler,
+            num_workers=self.num_workers,
+            collate_fn=self.collate_fn,
+            drop_last=len(self.train_sampler) >= self.batch_size,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def probe_dataloaders(self) -> tuple[DataLoader[Any], DataLoader[Any]]:
+        """Squares in the middle of up to 32 patches of each split, for a k-NN probe.
+
+        Returns:
+            Labelled patches of training to look up, and patches of validation to score.
+        """
+        bank, kept = self._labelled()
+        query = np.arange(len(self.patches('val')))
+        parts: list[tuple[Split, NDArray[np.int64], NDArray[np.int64] | None]] = [
+            ('train', bank, kept),
+            ('val', query, None),
+        ]
+        bank_loader, query_loader = (
+            DataLoader(
+                PatchSamples(
+                    self.patches(split),
+                    np.array(choose(chosen.tolist(), _PROBED, self.seed)),
+                    crop=self.crop,
+                    kept=labelled,
+                ),
+                self.batch_size,
+                num_workers=self.num_workers,
+                collate_fn=self.collate_fn,
+            )
+            for split, chosen, labelled in parts
+        )
+        return bank_loader, query_loader
+
+    def plot(self, sample: Sample) -> Figure:
+        """Draw the clearest frame of a sample, its labels, and predictions beside them.
+
+        Args:
+            sample: A sample, with ``prediction`` like ``mask`` where there is one.
+
+        Returns:
+            The figure.
+        """
+        return plot_labels(
+            sample, self.bands, class_names=self.class_names, unlabelled=self.unlabelled
+        )
+
+    def _labelled(self) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+        """Patches of training with labels, and ids of the parcels that have them; None for all."""
+        data = self.patches('train')
+        everyone = np.arange(len(data))
+        if self.label_unit == 'patch' and self.label_fraction is not None:
+            most = max(1, round(self.label_fraction * len(data)))
+            return np.sort(choose(everyone.tolist(), most, self.seed)), None
+        if self.fields_per_class is None and self.label_fraction is None:
+            return everyone, None
+        parcels = find_parcels(data)
+        kept = self._choose(parcels)
+        return np.unique(parcels.patch[np.isin(parcels.parcel, kept)]), kept
+
+    def _choose(self, parcels: Parcels) -> NDArray[np.int64]:
+        """Ids of the parcels that are labelled for training."""
+        return choose_parcels(
+            parcels,
+            per_class=self.fields_per_class,
+            fraction=self.label_fraction if self.label_unit == 'parcel' else None,
+            seed=self.seed,
+        )
+
+    def _train_samples(self) -> PatchSamples | ParcelSamples:
+        """Samples of training."""
+        data = self.patches('train')
+        chosen, kept = self._labelled()
+        if self.target == 'pixel':
+            return PatchSamples(data, chosen, crop=self.crop, random=True, kept=kept)
+        parcels = find_parcels(data)
+        inside = np.isin(parcels.patch, chosen) & (parcels.parcel > 0)
+        if kept is not None:
+            inside &= np.isin(parcels.parcel, kept)
+        return ParcelSamples(data, parcels.only(inside), crop=self.crop)
+
+    def _scored_samples(self, split: Split) -> PatchSamples | ParcelSamples:
+        """Samples of validation or test: all of the split."""
+        data = self.patches(split)
+        if self.target == 'pixel':
+            return PatchSamples(data, np.arange(len(data)))
+        parcels = find_parcels(data)
+        return ParcelSamples(data, parcels.only(parcels.parcel > 0), crop=self.crop)
+
+
+def _check(given: dict[str, Any]) -> None:
+    """Raise ValueError for an argument that is out of its range."""
+    if given['fold'] not in range(1, 6):
+        raise ValueError(f'fold={given["fold"]}: expected one of the official runs, from 1 to 5')
+    choices = {
+        'modality': PASTIS.modalities,
+        'target': ('pixel', 'parcel'),
+        'label_unit': ('parcel', 'patch'),
+    }
+    for name, known in choices.items():
+        if given[name] not in known:
+            raise ValueError(f'unknown {name} {given[name]!r}: expected one of {known}')
+    for name, least in (
+        ('crop', 1),
+        ('batch_size', 1),
+        ('num_workers', 0),
+        ('fields_per_class', 1),
+    ):
+        if given[name] is not None and given[name] < least:
+            raise ValueError(f'{name}={given[name]}: expected {least} at least')
+    fraction = given['label_fraction']
+    if fraction is not None and not 0 < fraction <= 1:
+        raise ValueError(f'label_fraction={fraction}: expected a share above 0, at most 1')
+    if given['fields_per_class'] is not None and given['label_unit'] == 'patch':
+        raise ValueError(
+            f'fields_per_class counts parcels, got {given["fields_per_class"]} with '
+            "label_unit='patch': leave one of them out"
+        )
+    if fraction is not None and given['fields_per_class'] is not None:
+        raise ValueError(
+            f'fields_per_class={given["fields_per_class"]} and label_fraction={fraction} both say '
+            'how much is labelled: give one of them'
+        )
+    if (given['mean'] is None) != (given['std'] is None):
+        raise ValueError('give both mean and std, or neither')

@@ -1,0 +1,99 @@
+"""The parcels of PASTIS: which there are, and which of them are labelled."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..datasets import PASTIS
+from .field_choice import choose_fields
+
+__all__ = ['Parcels', 'choose_parcels', 'find_parcels', 'parcel_map']
+
+
+class Parcels(NamedTuple):
+    """Parcels of some patches, one row for each patch that a parcel lies in."""
+
+    #: Position of the patch ``(N,)``.
+    patch: NDArray[np.int64]
+    #: Id of the parcel ``(N,)``, see :func:`parcel_map`.
+    parcel: NDArray[np.int64]
+    #: Class of most of its pixels there ``(N,)``.
+    label: NDArray[np.int64]
+    #: Number of those pixels ``(N,)``.
+    size: NDArray[np.int64]
+
+    def only(self, rows: NDArray[np.bool_]) -> 'Parcels':
+        """Some of the rows.
+
+        Args:
+            rows: Which, ``(N,)``.
+
+        Returns:
+            The parcels.
+        """
+        return Parcels(*(values[rows] for values in self))
+
+
+def parcel_map(data: PASTIS, index: int) -> NDArray[np.int64]:
+    """Ids of the parcels of a patch.
+
+    Args:
+        data: The data set.
+        index: Position of the patch.
+
+    Returns:
+        ``(H, W)``. What lies in no parcel is one of its own in each patch, with a negative id:
+        background is a class, of which a share is labelled as of the others.
+    """
+    parcels = data.parcels(index).astype(np.int64)
+    parcels[parcels == 0] = -1 - data.idxs[index]
+    return parcels
+
+
+def find_parcels(data: PASTIS) -> Parcels:
+    """Read all parcels, but for those that are void in a patch.
+
+    Args:
+        data: The data set; its annotations are read once.
+
+    Returns:
+        The parcels.
+    """
+    found = [np.zeros((4, 0), np.int64)]
+    for index in range(len(data)):
+        # One number for id and class, of which 20 fit between two ids.
+        pairs = parcel_map(data, index) * len(data.classes) + data.labels(index)
+        keys, sizes = np.unique(pairs, return_counts=True)
+        parcel, label = np.divmod(keys, len(data.classes))
+        order = np.lexsort((-sizes, parcel))
+        first = order[np.unique(parcel[order], return_index=True)[1]]
+        first = first[label[first] != data.void]
+        where = np.full(len(first), index)
+        found.append(np.stack([where, parcel[first], label[first], sizes[first]]))
+    return Parcels(*np.concatenate(found, axis=1))
+
+
+def choose_parcels(
+    parcels: Parcels, *, per_class: int | None, fraction: float | None, seed: int
+) -> NDArray[np.int64]:
+    """Choose parcels class by class; of a larger number, a smaller one is a part.
+
+    Args:
+        parcels: The parcels. One that lies in two patches is chosen in both or in none, and has
+            the class of its larger part.
+        per_class: Number of parcels of each class.
+        fraction: Share of the parcels of each class, and at least one.
+        seed: Seed of the choice.
+
+    Returns:
+        Ids of the chosen ones, sorted.
+    """
+    order = np.lexsort((-parcels.size, parcels.parcel))
+    ids, first = np.unique(parcels.parcel[order], return_index=True)
+    classes = parcels.label[order][first]
+    everyone = np.ones(len(ids), bool)
+    chosen: NDArray[np.int64] = ids[
+        choose_fields(classes, everyone, per_class=per_class, fraction=fraction, seed=seed)
+    ]
+    return chosen
