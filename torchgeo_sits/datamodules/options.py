@@ -90,6 +90,8 @@ def check_options(given: Mapping[str, Any]) -> None:
         raise ValueError(
             f'num_classes={given["num_classes"]} follows from classes: leave num_classes out'
         )
+    if given['target'] == 'field' and given['by_block']:
+        raise ValueError("by_block=True draws patches: leave it out with target='field'")
     if given['mask_paths'] is None:
         _check_without_labels(given)
 
@@ -106,8 +108,9 @@ def _check_without_labels(given: Mapping[str, Any]) -> None:
     ):
         if given[name] != without:
             raise ValueError(f'{name}={given[name]!r} needs labels: give mask_paths')
-    if given['split'] == 'fields':
-        raise ValueError("split='fields' needs labels: give mask_paths")
+    if given['split'] == 'fields' or given['target'] == 'field':
+        name = 'split' if given['split'] == 'fields' else 'target'
+        raise ValueError(f'{name}={given[name]!r} needs labels: give mask_paths')
     split, val, test = (given[name] for name in ('split', 'val_fraction', 'test_fraction'))
     if (split, val, test) != ('space', 0.25, 0.0):
         warnings.warn(

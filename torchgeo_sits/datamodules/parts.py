@@ -20,7 +20,7 @@ from .kept_fields import KeptFields
 from .labels import Labels
 from .splits import split_space, split_time
 
-__all__ = ['By', 'FieldOptions', 'Parts', 'split_parts']
+__all__ = ['By', 'FieldOptions', 'Parts', 'field_options', 'split_parts']
 
 By = Literal['space', 'time', 'fields']
 
@@ -34,6 +34,36 @@ class FieldOptions(NamedTuple):
     fraction: float | None = None
     #: Smallest number of labelled pixels of a field.
     least: int = 1
+
+
+def field_options(
+    paths: str | list[str] | None,
+    series: TimeSeries,
+    *,
+    per_class: int | None,
+    fraction: float | None,
+    least: int,
+    needed: bool,
+) -> FieldOptions | None:
+    """How the fields of a series are found and chosen.
+
+    Args:
+        paths: Rasters that number the fields.
+        series: The images.
+        per_class: Number of fields of each class to label.
+        fraction: Share of the fields of each class to label.
+        least: Smallest number of labelled pixels of a field.
+        needed: Whether fields are needed whatever these say.
+
+    Returns:
+        The options; None where nothing is said of fields and nothing needs them.
+    """
+    if not needed and (paths, per_class, fraction, least) == (None, None, None, 1):
+        return None
+    numbers = None
+    if paths is not None:
+        numbers = Labels(paths, crs=series.crs, res=series.res, option='field_paths')
+    return FieldOptions(numbers, per_class, fraction, least)
 
 
 class Parts(NamedTuple):

@@ -10,9 +10,12 @@ from .field_choice import choose_fields
 
 __all__ = ['Parcels', 'choose_parcels', 'find_parcels', 'parcel_map']
 
+#: Room for the published ids within a patch.
+_ID_BITS = 40
+
 
 class Parcels(NamedTuple):
-    """Parcels of some patches, one row for each patch that a parcel lies in."""
+    """Parcels of some patches: a parcel that is cut by an edge is one in each patch."""
 
     #: Position of the patch ``(N,)``.
     patch: NDArray[np.int64]
@@ -43,12 +46,12 @@ def parcel_map(data: PASTIS, index: int) -> NDArray[np.int64]:
         index: Position of the patch.
 
     Returns:
-        ``(H, W)``. What lies in no parcel is one of its own in each patch, with a negative id:
-        background is a class, of which a share is labelled as of the others.
+        ``(H, W)``, different in all patches: nothing says that published ids are. What lies in
+        no parcel is one of its own in each patch, with a negative id: background is a class,
+        of which a share is labelled as of the others.
     """
     parcels = data.parcels(index).astype(np.int64)
-    parcels[parcels == 0] = -1 - data.idxs[index]
-    return parcels
+    return np.where(parcels == 0, -1 - index, parcels + (index << _ID_BITS))
 
 
 def find_parcels(data: PASTIS) -> Parcels:
@@ -80,8 +83,7 @@ def choose_parcels(
     """Choose parcels class by class; of a larger number, a smaller one is a part.
 
     Args:
-        parcels: The parcels. One that lies in two patches is chosen in both or in none, and has
-            the class of its larger part.
+        parcels: The parcels.
         per_class: Number of parcels of each class.
         fraction: Share of the parcels of each class, and at least one.
         seed: Seed of the choice.
@@ -89,11 +91,8 @@ def choose_parcels(
     Returns:
         Ids of the chosen ones, sorted.
     """
-    order = np.lexsort((-parcels.size, parcels.parcel))
-    ids, first = np.unique(parcels.parcel[order], return_index=True)
-    classes = parcels.label[order][first]
-    everyone = np.ones(len(ids), bool)
-    chosen: NDArray[np.int64] = ids[
-        choose_fields(classes, everyone, per_class=per_class, fraction=fraction, seed=seed)
-    ]
-    return chosen
+    everyone = np.ones(len(parcels.parcel), bool)
+    chosen = choose_fields(
+        parcels.label, everyone, per_class=per_class, fraction=fraction, seed=seed
+    )
+    return np.sort(parcels.parcel[chosen])

@@ -120,7 +120,7 @@ class PatchSamples(Dataset[Sample]):
 
 
 class ParcelSamples(Dataset[Sample]):
-    """Parcels of PASTIS, one sample for each and for each patch that it lies in.
+    """Parcels of PASTIS, one sample for each.
 
     ``label`` is the class; ``mask_clear`` and ``mask`` are those of the parcel alone, the rest
     is neither clear nor labelled.

@@ -1,4 +1,4 @@
-"""Random patches of a split, for training."""
+"""Patches of the splits: random ones for training, side by side for the rest."""
 
 import math
 import warnings
@@ -7,12 +7,64 @@ from typing import Any, Literal
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
 
-from ..samplers import BlockPatchSampler, RandomDateCountSampler, RandomSeriesPatchSampler
+from ..samplers import (
+    BlockPatchSampler,
+    GriddedSeriesPatchSampler,
+    RandomDateCountSampler,
+    RandomSeriesPatchSampler,
+)
 from ..samplers.footprints import join_footprints
 from .field_patches import FieldPatchSampler, around_fields
 from .parts import Parts
 
-__all__ = ['random_patches']
+__all__ = ['STAGES', 'Stage', 'gridded_patches', 'patch_stage', 'random_patches']
+
+type Stage = Literal['train', 'val', 'test', 'predict']
+#: Which of these a stage of the trainer needs.
+STAGES: dict[str, tuple[Stage, ...]] = {
+    'fit': ('train', 'val'),
+    'validate': ('val',),
+    'test': ('test',),
+    'predict': ('predict',),
+}
+
+
+def patch_stage(
+    parts: Parts, stage: Stage, *, supervised: bool, size: int, **options: Any
+) -> tuple[GeoDataset, GeoSampler] | None:
+    """Data set and patches of a stage.
+
+    Args:
+        parts: All splits.
+        stage: Its name.
+        supervised: Train on labelled places only.
+        size: Side of a patch in pixels.
+        **options: Those of :func:`random_patches`, for training.
+
+    Returns:
+        Both, or None where nothing is held out for the stage.
+    """
+    if stage == 'train':
+        labelled = parts.labelled_train if supervised else None
+        train = parts.train if labelled is None else labelled
+        return train, random_patches(parts, train, size=size, **options)
+    part = {'val': parts.labelled_val, 'test': parts.labelled_test}.get(stage, parts.series)
+    return None if part is None else (part, gridded_patches(parts, part, size))
+
+
+def gridded_patches(parts: Parts, part: GeoDataset, size: int) -> GriddedSeriesPatchSampler:
+    """Patches of a split side by side, on all dates.
+
+    Args:
+        parts: All splits.
+        part: The one to sample from.
+        size: Side of a patch in pixels.
+
+    Returns:
+        The sampler.
+    """
+    whole, roi = parts.places(part)
+    return GriddedSeriesPatchSampler(whole, size=size, roi=roi)
 
 
 def random_patches(

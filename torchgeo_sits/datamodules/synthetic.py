@@ -35,6 +35,7 @@ class SyntheticSITSDataModule(SITSDataModule):
         num_dates: int | None = None,
         labels: Literal['class', 'change', 'change_date'] = 'class',
         supervised: bool = False,
+        target: Literal['pixel', 'field'] = 'pixel',
         fields_per_class: int | None = None,
         label_fraction: float | None = None,
         split: Literal['space', 'time', 'fields'] = 'space',
@@ -61,6 +62,7 @@ class SyntheticSITSDataModule(SITSDataModule):
                 none. Of changes 255, and of their days -1, is not labelled.
             supervised: Train on labelled places only, and give their masks. As with any of
                 the options on fields, parcels are then not divided between splits.
+            target: Labels of pixels, or one sample per parcel with the class of it.
             fields_per_class: Number of parcels of each class that are labelled for training.
             label_fraction: Share of the parcels of each class that are labelled for training.
             split: Hold out places, dates, or whole parcels for validation and test.
@@ -87,6 +89,7 @@ class SyntheticSITSDataModule(SITSDataModule):
             'change_date': None,
         }[labels]
         few = fields_per_class is not None or label_fraction is not None
+        whole = supervised or few or split == 'fields' or target == 'field'
         super().__init__(
             paths=str(files.images),
             mask_paths=str(getattr(files, 'classes' if labels == 'class' else labels)),
@@ -98,9 +101,10 @@ class SyntheticSITSDataModule(SITSDataModule):
             length=length,
             num_dates=num_dates,
             supervised=supervised,
+            target=target,
             classes=classes,
             unlabelled=unlabelled,
-            field_paths=str(files.parcels) if supervised or few or split == 'fields' else None,
+            field_paths=str(files.parcels) if whole else None,
             fields_per_class=fields_per_class,
             label_fraction=label_fraction,
             split=split,

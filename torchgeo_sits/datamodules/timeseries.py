@@ -10,14 +10,14 @@ from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
 
 from ..datasets import RasterTimeSeries, TimeSeries
-from ..samplers import GriddedSeriesPatchSampler, ShardedSampler
+from ..samplers import ShardedSampler
 from .dated_labels import open_labels, pad_labels
+from .field_sampler import field_stage
 from .label_values import LabelValues
-from .labels import Labels
 from .loader import ResumableLoader
 from .options import check_options, series_options
-from .parts import FieldOptions, Parts, split_parts
-from .patches import random_patches
+from .parts import Parts, field_options, split_parts
+from .patches import STAGES, Stage, gridded_patches, patch_stage, random_patches
 from .series import SeriesDataModule
 from .statistics import band_statistics, choose
 
@@ -47,6 +47,7 @@ class SITSDataModule(SeriesDataModule):
         num_dates: int | None = None,
         by_block: bool = False,
         supervised: bool = False,
+        target: Literal['pixel', 'field'] = 'pixel',
         num_classes: int | None = None,
         classes: dict[int, str] | None = None,
         unlabelled: int = 0,
@@ -96,6 +97,9 @@ class SITSDataModule(SeriesDataModule):
                 Each worker keeps up to four blocks of all dates in memory.
             supervised: Train on labelled places only, and give their masks. False trains on
                 every place and keeps the labels for the k-NN probe.
+            target: Labels of pixels, as masks; or one sample per field: the window of
+                *patch_size* around it, clear in the field only, with its class as ``label``,
+                counted from 0 without *unlabelled*. Training is supervised then.
             num_classes: Number of classes, counting 0. Labels beyond are an error. Without it
                 and *classes*, the largest label is looked up where *supervised*.
             classes: Values in the label rasters and names of their classes, such as
@@ -166,7 +170,8 @@ class SITSDataModule(SeriesDataModule):
         self.mask_paths = mask_paths
         self.num_dates = num_dates
         self.by_block = by_block
-        self.supervised = supervised
+        self.target = target
+        self.supervised = supervised or target == 'field'
         self.unlabelled = unlabelled
         self.mask_per_frame = mask_per_frame
         self.field_paths = field_paths
@@ -175,6 +180,9 @@ class SITSDataModule(SeriesDataModule):
         self.min_field_pixels = min_field_pixels
         self._values = LabelValues(unlabelled, classes)
         self.class_names = self._values.names
+        if target == 'field':
+            self.unlabelled = -1
+            self.class_names = None if classes is None else list(classes.values())
         self._num_classes = num_classes
         self.split = split
         self.val_fraction = val_fraction
@@ -198,18 +206,21 @@ class SITSDataModule(SeriesDataModule):
 
     @property
     def num_classes(self) -> int | None:
-        """Number of values of the mask, counting 0; None where it is not known.
+        """Number of values of the mask, or of labels of fields; None where it is not known.
 
         Where it was not given it is one more than the largest label, which is looked up for
         supervised training only: it takes a pass over the label rasters.
         """
         if self.class_names is not None:
             return len(self.class_names)
+        unlabelled = self._values.unlabelled
         if self._num_classes is None and self.supervised:
             assert self.parts.labels is not None  # supervised needs labels
-            found = set(self.parts.labels.found()) - {self.unlabelled}
+            found = set(self.parts.labels.found()) - {unlabelled}
             self._num_classes = max(found, default=0) + 1
-        return self._num_classes
+        if self._num_classes is None or self.target == 'pixel':
+            return self._num_classes
+        return self._num_classes - (0 <= unlabelled < self._num_classes)
 
     def setup(self, stage: str) -> None:
         """Open the files, split them, and make the samplers.
@@ -220,27 +231,21 @@ class SITSDataModule(SeriesDataModule):
         Raises:
             ValueError: If an epoch of training has no full batch.
         """
-        parts = self.parts
-        if stage == 'fit':
-            if self.length is not None and self.length < self.batch_size:
-                raise ValueError(
-                    f'length={self.length} patches in an epoch do not fill a batch of '
-                    f'batch_size={self.batch_size}: give a larger length or a smaller batch_size'
-                )
-            labelled = parts.labelled_train if self.supervised else None
-            self.train_dataset = train = parts.train if labelled is None else labelled
-            patches = self._random_patches(train, self.length)
-            # What is repeated to fill up the last processes would count twice in a gradient.
-            self.train_sampler = ShardedSampler(patches, drop_last=True)
-        if stage in ('fit', 'validate') and parts.labelled_val is not None:
-            self.val_dataset = parts.labelled_val
-            self.val_sampler = ShardedSampler(self._gridded_patches(parts.labelled_val))
-        if stage == 'test' and parts.labelled_test is not None:
-            self.test_dataset = parts.labelled_test
-            self.test_sampler = ShardedSampler(self._gridded_patches(parts.labelled_test))
-        if stage == 'predict':
-            self.predict_dataset = parts.series
-            self.predict_sampler = self._gridded_patches(parts.series)
+        if stage == 'fit' and self.length is not None and self.length < self.batch_size:
+            raise ValueError(
+                f'length={self.length} patches in an epoch do not fill a batch of '
+                f'batch_size={self.batch_size}: give a larger length or a smaller batch_size'
+            )
+        for name in STAGES[stage]:
+            found = self._stage(name)
+            if found is not None:
+                dataset, sampler = found
+                if name != 'predict':
+                    # What is repeated to fill up the last processes would count twice in a
+                    # gradient.
+                    sampler = ShardedSampler(sampler, drop_last=name == 'train')
+                setattr(self, f'{name}_dataset', dataset)
+                setattr(self, f'{name}_sampler', sampler)
         self._set_transforms()
 
     def train_dataloader(self) -> ResumableLoader:
@@ -300,41 +305,46 @@ class SITSDataModule(SeriesDataModule):
             fractions=(train, self.val_fraction, self.test_fraction),
             patch=self._patch,
             seed=self.seed,
-            fields=self._field_options(series),
+            fields=field_options(
+                self.field_paths,
+                series,
+                per_class=self.fields_per_class,
+                fraction=self.label_fraction,
+                least=self.min_field_pixels,
+                needed=self.split == 'fields' or self.target == 'field',
+            ),
         )
 
-    def _field_options(self, series: TimeSeries) -> FieldOptions | None:
-        """How fields are found and chosen; None where nothing is said of fields."""
-        options = self.fields_per_class, self.label_fraction, self.min_field_pixels
-        if self.field_paths is None and options == (None, None, 1) and self.split != 'fields':
-            return None
-        numbers = None
-        if self.field_paths is not None:
-            numbers = Labels(self.field_paths, crs=series.crs, res=series.res, option='field_paths')
-        return FieldOptions(numbers, *options)
-
-    def _random_patches(self, part: GeoDataset, length: int | None) -> GeoSampler:
-        """Random patches of a split, on random dates where they are counted."""
-        return random_patches(
-            self.parts,
-            part,
-            size=self._patch,
-            length=length,
-            least=10 * self.batch_size,
-            num_dates=self.num_dates,
-            group_by=self.kwargs['group_by'],
-            seed=self.seed,
-            blocks=(self.batch_size, self.num_workers) if self.by_block else None,
+    def _stage(self, name: Stage) -> tuple[GeoDataset, GeoSampler] | None:
+        """Data set and sampler of a stage; None where nothing is held out for it."""
+        if self.target == 'field':
+            return field_stage(self.parts, name, **self._drawn)
+        blocks = (self.batch_size, self.num_workers) if self.by_block else None
+        return patch_stage(
+            self.parts, name, supervised=self.supervised, blocks=blocks, **self._drawn
         )
+
+    @property
+    def _drawn(self) -> dict[str, Any]:
+        """What samples of training are drawn by."""
+        return {
+            'size': self._patch,
+            'length': self.length,
+            'least': 10 * self.batch_size,
+            'num_dates': self.num_dates,
+            'group_by': self.kwargs['group_by'],
+            'seed': self.seed,
+        }
 
     def _gridded_patches(self, part: GeoDataset) -> GeoSampler:
         """Patches of a split side by side, on all dates."""
-        whole, roi = self.parts.places(part)
-        return GriddedSeriesPatchSampler(whole, size=self._patch, roi=roi)
+        return gridded_patches(self.parts, part, self._patch)
 
     def _measure(self) -> tuple[Tensor, Tensor]:
         """Statistics over patches of the training split, at most 32 of them."""
         train = self.parts.train
         # Where no patch of the grid lies between held-out blocks, others may.
-        patches = list(self._gridded_patches(train)) or list(self._random_patches(train, 32))
+        patches = list(self._gridded_patches(train)) or list(
+            random_patches(self.parts, train, blocks=None, **self._drawn | {'length': 32})
+        )
         return band_statistics(train[window] for window in choose(patches, 32, self.seed))
