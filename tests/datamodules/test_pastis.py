@@ -115,7 +115,8 @@ def test_lightning_normalises_each_stage_by_its_own_folds(release, tmp_path):
 def test_normalisation_of_a_checkpoint_and_of_the_user_is_for_all_splits(release):
     mean, std = [900.0 + c for c in range(10)], [300.0] * 10
     taken = opened(release)
-    taken.normalise_as(mean, std)
+    with pytest.warns(UserWarning, match='looks unlike'):
+        taken.normalise_as(mean, std)
     given = opened(release, mean=mean, std=std)
     resumed = opened(release)
     resumed.load_state_dict(given.state_dict())
@@ -130,6 +131,22 @@ def test_normalisation_of_a_checkpoint_and_of_the_user_is_for_all_splits(release
     assert again.test_aug.mean.tolist() == [5000.0 + c for c in range(10)]
     with pytest.raises(ValueError, match='other bands'):
         opened(release, bands=['B02']).load_state_dict(own.state_dict())
+
+
+def test_another_run_is_not_scored_with_a_checkpoint_that_trained_on_its_test(release):
+    state = opened(release, fold=1).state_dict()
+    with pytest.raises(ValueError, match=r'fold=1, the data of fold=2.*use fold=1'):
+        opened(release, fold=2).load_state_dict(state)
+
+
+def test_a_checkpoint_of_the_same_folds_leaves_each_split_its_own_statistics(release):
+    module = opened(release)
+    module.normalise_as(module.card['mean'], module.card['std'])
+    assert module.val_aug.mean.tolist() == [4000.0 + c for c in range(10)]
+    given = opened(release, mean=[1.0] * 10, std=[2.0] * 10)
+    with pytest.warns(UserWarning, match='mean and std that were given'):
+        given.normalise_as([3.0] * 10, [2.0] * 10)
+    assert given.statistics[0].tolist() == [1.0] * 10
 
 
 def test_says_what_tasks_read(release):
@@ -172,6 +189,20 @@ def test_few_labels_are_whole_parcels_of_each_class_and_nested(release, steps, s
     for few, number in zip(chosen, wanted, strict=True):
         kinds = [parcel % 10 if parcel > 0 else -1 for parcel in few]
         assert sorted(kinds) == sorted([*range(len(CLASSES) - 1), -1] * number)
+
+
+def test_ids_of_parcels_may_begin_anew_in_each_patch(tmp_path):
+    write_release(tmp_path, size=32, satellites=['S2'])
+    for path in (tmp_path / 'ANNOTATIONS').glob('ParcelIDs_*.npy'):
+        parcels = np.load(path)
+        np.save(path, np.where(parcels > 0, parcels % 10 + 1, 0))
+    module = opened(tmp_path, fields_per_class=2)
+    count = 0
+    for i in range(len(module.train_dataset)):
+        mask = module.train_dataset[i]['mask']
+        count += len(mask[mask != 19].unique())
+    # Two of each of the five classes of parcels, and two of background.
+    assert count == 12
 
 
 def test_few_labels_depend_on_the_seed_alone(release):
@@ -218,6 +249,40 @@ def test_random_crops_keep_images_and_labels_together_and_hold_labels(release):
             corners.add((y, x))
     assert len(corners) > 10
     assert module.val_dataset[0]['image'].shape[-2:] == (32, 32)
+
+
+def epoch_of(loader):
+    return torch.cat([batch['image'][:, :2].flatten() for batch in loader])
+
+
+def test_squares_follow_from_the_seed_and_the_epoch_whatever_reads_them(release):
+    options = {'crop': 7, 'batch_size': 2}
+    loaders = [
+        opened(release, **options, seed=seed, num_workers=workers).train_dataloader()
+        for seed, workers in ((0, 0), (0, 2), (1, 0))
+    ]
+    first = []
+    for i, loader in enumerate(loaders):
+        torch.manual_seed(i)  # nothing is drawn from torch's own generator
+        first.append(epoch_of(loader))
+    assert torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], first[2])
+    assert not torch.equal(first[0], epoch_of(loaders[0]))  # the second epoch
+
+
+def test_a_resumed_epoch_goes_on_with_the_squares_it_has_not_seen(release):
+    def loader():
+        return opened(release, crop=7, batch_size=2).train_dataloader()
+
+    whole = [batch['image'] for batch in loader()]
+    stopped = loader()
+    iterator = iter(stopped)
+    next(iterator)
+    resumed = loader()
+    resumed.load_state_dict(stopped.state_dict())
+    rest = [batch['image'] for batch in resumed]
+    assert len(rest) == len(whole) - 1 == 2
+    assert all(map(torch.equal, rest, whole[1:]))
 
 
 def test_a_crop_larger_than_the_patch_is_the_patch(release):

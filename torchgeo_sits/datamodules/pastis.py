@@ -19,7 +19,8 @@ from ..datasets import PASTIS
 from ..samplers import ShardedSampler
 from ..transforms import Normalize, SeriesGeometry
 from .loader import ResumableLoader
-from .pastis_parcels import Parcels, choose_parcels, find_parcels
+from .pastis_options import check_pastis_options
+from .pastis_parcels import choose_parcels, find_parcels
 from .pastis_samples import ParcelSamples, PatchSamples, ShuffledSamples
 from .picture import plot_labels
 from .statistics import choose, far_off, given_statistics
@@ -105,7 +106,7 @@ class PASTISDataModule(NonGeoDataModule):
         Raises:
             ValueError: If an argument is out of its range or does not go with another.
         """
-        _check(locals())
+        check_pastis_options(locals())
         super().__init__(
             PASTIS,
             batch_size,
@@ -132,6 +133,7 @@ class PASTISDataModule(NonGeoDataModule):
         self.seed = seed
         self.collate_fn = pad_time
         self._opened: dict[Split, PASTIS] = {}
+        self._chosen: tuple[NDArray[np.int64], NDArray[np.int64] | None] | None = None
         #: Statistics that hold for all splits: those of the user, or of a checkpoint.
         self._common: tuple[Tensor, Tensor] | None = None
         self._given = mean is not None
@@ -303,7 +305,7 @@ class PASTISDataModule(NonGeoDataModule):
         Returns:
             Labelled patches of training to look up, and patches of validation to score.
         """
-        bank, kept = self._labelled()
+        bank, kept = self._labelled
         query = np.arange(len(self.patches('val')))
         parts: list[tuple[Split, NDArray[np.int64], NDArray[np.int64] | None]] = [
             ('train', bank, kept),
@@ -338,32 +340,35 @@ class PASTISDataModule(NonGeoDataModule):
             sample, self.bands, class_names=self.class_names, unlabelled=self.unlabelled
         )
 
+    @property
     def _labelled(self) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
         """Patches of training with labels, and ids of the parcels that have them; None for all."""
+        if self._chosen is None:
+            self._chosen = self._choose()
+        return self._chosen
+
+    def _choose(self) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+        """Choose what is labelled of training."""
         data = self.patches('train')
         everyone = np.arange(len(data))
-        if self.label_unit == 'patch' and self.label_fraction is not None:
-            most = max(1, round(self.label_fraction * len(data)))
-            return np.sort(choose(everyone.tolist(), most, self.seed)), None
         if self.fields_per_class is None and self.label_fraction is None:
             return everyone, None
+        if self.label_unit == 'patch':
+            most = max(1, round((self.label_fraction or 1.0) * len(data)))
+            return np.sort(choose(everyone.tolist(), most, self.seed)), None
         parcels = find_parcels(data)
-        kept = self._choose(parcels)
-        return np.unique(parcels.patch[np.isin(parcels.parcel, kept)]), kept
-
-    def _choose(self, parcels: Parcels) -> NDArray[np.int64]:
-        """Ids of the parcels that are labelled for training."""
-        return choose_parcels(
+        kept = choose_parcels(
             parcels,
             per_class=self.fields_per_class,
-            fraction=self.label_fraction if self.label_unit == 'parcel' else None,
+            fraction=self.label_fraction,
             seed=self.seed,
         )
+        return np.unique(parcels.patch[np.isin(parcels.parcel, kept)]), kept
 
     def _train_samples(self) -> PatchSamples | ParcelSamples:
         """Samples of training."""
         data = self.patches('train')
-        chosen, kept = self._labelled()
+        chosen, kept = self._labelled
         if self.target == 'pixel':
             return PatchSamples(data, chosen, crop=self.crop, random=True, kept=kept)
         parcels = find_parcels(data)
@@ -379,40 +384,3 @@ class PASTISDataModule(NonGeoDataModule):
             return PatchSamples(data, np.arange(len(data)))
         parcels = find_parcels(data)
         return ParcelSamples(data, parcels.only(parcels.parcel > 0), crop=self.crop)
-
-
-def _check(given: dict[str, Any]) -> None:
-    """Raise ValueError for an argument that is out of its range."""
-    if given['fold'] not in range(1, 6):
-        raise ValueError(f'fold={given["fold"]}: expected one of the official runs, from 1 to 5')
-    choices = {
-        'modality': PASTIS.modalities,
-        'target': ('pixel', 'parcel'),
-        'label_unit': ('parcel', 'patch'),
-    }
-    for name, known in choices.items():
-        if given[name] not in known:
-            raise ValueError(f'unknown {name} {given[name]!r}: expected one of {known}')
-    for name, least in (
-        ('crop', 1),
-        ('batch_size', 1),
-        ('num_workers', 0),
-        ('fields_per_class', 1),
-    ):
-        if given[name] is not None and given[name] < least:
-            raise ValueError(f'{name}={given[name]}: expected {least} at least')
-    fraction = given['label_fraction']
-    if fraction is not None and not 0 < fraction <= 1:
-        raise ValueError(f'label_fraction={fraction}: expected a share above 0, at most 1')
-    if given['fields_per_class'] is not None and given['label_unit'] == 'patch':
-        raise ValueError(
-            f'fields_per_class counts parcels, got {given["fields_per_class"]} with '
-            "label_unit='patch': leave one of them out"
-        )
-    if fraction is not None and given['fields_per_class'] is not None:
-        raise ValueError(
-            f'fields_per_class={given["fields_per_class"]} and label_fraction={fraction} both say '
-            'how much is labelled: give one of them'
-        )
-    if (given['mean'] is None) != (given['std'] is None):
-        raise ValueError('give both mean and std, or neither')

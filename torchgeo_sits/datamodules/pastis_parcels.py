@@ -23,8 +23,6 @@ class Parcels(NamedTuple):
     parcel: NDArray[np.int64]
     #: Class of most of its pixels there ``(N,)``.
     label: NDArray[np.int64]
-    #: Number of those pixels ``(N,)``.
-    size: NDArray[np.int64]
 
     def only(self, rows: NDArray[np.bool_]) -> 'Parcels':
         """Some of the rows.
@@ -63,7 +61,7 @@ def find_parcels(data: PASTIS) -> Parcels:
     Returns:
         The parcels.
     """
-    found = [np.zeros((4, 0), np.int64)]
+    found = [np.zeros((3, 0), np.int64)]
     for index in range(len(data)):
         # One number for id and class, of which 20 fit between two ids.
         pairs = parcel_map(data, index) * len(data.classes) + data.labels(index)
@@ -73,7 +71,7 @@ def find_parcels(data: PASTIS) -> Parcels:
         first = order[np.unique(parcel[order], return_index=True)[1]]
         first = first[label[first] != data.void]
         where = np.full(len(first), index)
-        found.append(np.stack([where, parcel[first], label[first], sizes[first]]))
+        found.append(np.stack([where, parcel[first], label[first]]))
     return Parcels(*np.concatenate(found, axis=1))
 
 

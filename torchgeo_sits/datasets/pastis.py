@@ -73,9 +73,9 @@ class PASTIS(TorchGeoPASTIS):
                 ``mask_clear_s1a`` and ``length_s1a``.
             bands: Bands of *modality*. Defaults to all, see ``s2_bands``, ``s1a_bands`` and
                 ``s1d_bands``.
-            annotations: 'parcel' adds ``mask_parcel``, ids that parcels keep from patch to
-                patch; 'instance' adds ``mask_instance``, ids within a patch without void
-                parcels. 0 is none in both.
+            annotations: 'parcel' adds ``mask_parcel``, the published ids of parcels;
+                'instance' adds ``mask_instance``, numbers within a patch without void parcels.
+                0 is none in both.
             transforms: Applied to each sample.
             download: Download PASTIS-R (54 GB) where nothing is found.
             checksum: Check the MD5 of what is downloaded.
