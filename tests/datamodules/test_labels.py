@@ -264,3 +264,33 @@ def test_picture_shows_labels_and_predictions_by_name(series_folder, tmp_path, c
 def test_options_that_cannot_work_are_refused(series_folder, options, message):
     with pytest.raises(ValueError, match=message):
         module(series_folder, **options)
+
+
+def test_padding_frames_are_not_labelled(tmp_path):
+    # Two places with two and three dates, all of class 0.
+    for place, days in ((600000, ('0101', '0201')), (700000, ('0101', '0201', '0301'))):
+        for day in days:
+            name = f's_{place}_2021{day}.tif'
+            write(tmp_path / name, np.full((8, 8), 5, 'uint16'), origin=(place, 5000000))
+        (tmp_path / 'labels').mkdir(exist_ok=True)
+        values = np.zeros((8, 8), 'uint8')
+        write(tmp_path / 'labels' / f'l_{place}_20201201.tif', values, origin=(place, 5000000))
+    made = SITSDataModule(
+        [str(path) for path in tmp_path.glob('*.tif')],
+        mask_paths=str(tmp_path / 'labels'),
+        mask_per_frame=True,
+        supervised=True,
+        unlabelled=255,
+        val_fraction=0.0,
+        patch_size=8,
+        batch_size=8,
+        length=8,
+        mean=[0.0],
+        std=[1.0],
+    )
+    made.setup('fit')
+    batch = next(iter(made.train_dataloader()))
+    assert set(batch['length'].tolist()) == {2, 3}
+    padding = ~batch['valid']
+    assert (batch['mask'][padding] == 255).all()
+    assert (batch['mask'][~padding] == 0).all()
