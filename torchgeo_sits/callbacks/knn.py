@@ -38,7 +38,7 @@ class KNNProbe(Callback):
         depths: Sequence[Depth] = ('early', 'late'),
         max_pixels: int = 4096,
         every_n_epochs: int = 1,
-        ignore_index: int = 0,
+        ignore_index: int | None = None,
     ) -> None:
         """Initialize a new KNNProbe instance.
 
@@ -50,7 +50,8 @@ class KNNProbe(Callback):
             max_pixels: Largest number of pixels to look up, and to score; drawn with a
                 fixed seed.
             every_n_epochs: Number of epochs between two scores.
-            ignore_index: Label of pixels that are not labelled.
+            ignore_index: Label of pixels that are not labelled. None takes it from the data
+                module, which has it as ``unlabelled``.
         """
         self.k = k
         self.temperature = temperature
@@ -128,6 +129,9 @@ class KNNProbe(Callback):
         """Features ``(P, D)`` of each depth, L2-normalised, and labels ``(P,)``."""
         encoder: Any = pl_module.encoder
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        ignored = self.ignore_index
+        if ignored is None:
+            ignored = getattr(datamodule, 'unlabelled', 0)
         was_training = encoder.training
         encoder.eval()
         # A bounded number per batch: a large map of labels must not fill the memory.
@@ -138,7 +142,7 @@ class KNNProbe(Callback):
             # Not the strategy's batch_to_device: that would augment for training.
             batch = datamodule.aug(move_data_to_device(batch, pl_module.device))
             mask = _thin(batch[MASK], encoder.stride)
-            keep = _draw((mask != self.ignore_index).flatten().nonzero()[:, 0], most, generator)
+            keep = _draw((mask != ignored).flatten().nonzero()[:, 0], most, generator)
             if not len(keep):
                 continue
             inputs = [batch[key] for key in (IMAGE, ACQUISITION_TIMES, VALID, MASK_CLEAR)]

@@ -1,20 +1,16 @@
 """What the tasks with labels share: an encoder with a head, losses, metrics, schedules."""
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torchgeo.tasks import BaseTask
-from torchgeo.tasks.mixins import ClassificationMixin
-from torchmetrics import Metric, SumMetric
 
 from ..callbacks import CheckpointReport, PredictionPicture
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
@@ -27,6 +23,7 @@ from ..models import (
     encoder_card,
     load_encoder,
 )
+from .label_metrics import LabelledMixin
 from .labelled import labelled_scores
 from .pretrained import adopt_data
 from .schedules import rise_and_fall
@@ -41,7 +38,7 @@ def series_inputs(batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor
     return batch[IMAGE], batch[ACQUISITION_TIMES], batch[VALID], batch.get(MASK_CLEAR)
 
 
-class SITSSupervised(ClassificationMixin, BaseTask):
+class SITSSupervised(LabelledMixin, BaseTask):
     """An encoder, pretrained or not, and a head that learns from labels.
 
     Losses and metrics see only what is labelled, so a batch without any label has a loss of 0
@@ -54,13 +51,6 @@ class SITSSupervised(ClassificationMixin, BaseTask):
 
     encoder: SITSEncoder
     head: nn.Module
-    criterion: nn.Module
-    #: Number of labels that each stage has seen.
-    labelled: nn.ModuleDict
-    #: Further metrics of each stage.
-    further: nn.ModuleDict
-    #: Classes that training has shown, so that scores can say which it never did.
-    classes_seen: Tensor
 
     def __init__(
         self,
@@ -164,11 +154,6 @@ class SITSSupervised(ClassificationMixin, BaseTask):
         Args:
             batch: A batch, see :mod:`torchgeo_sits.keys`.
         """
-
-    @property
-    def num_classes(self) -> int | None:
-        """Number of classes, or None while it is unknown."""
-        return 2 if self.hparams['task'] == 'binary' else self.hparams['num_classes']
 
     def configure_models(self) -> None:
         """Build encoder and head, if bands and classes are known already.
@@ -296,88 +281,11 @@ class SITSSupervised(ClassificationMixin, BaseTask):
             scores = scores + away.view(-1, *[1] * (scores.ndim - 2))
         return scores
 
-    # -- losses and metrics ----------------------------------------------------------------
-
-    def configure_losses(self) -> None:
-        """Initialize the loss, once the number of classes is known."""
-        if self.num_classes is None:
-            return
-        hidden: dict[str, Any] = {'ignore_index': None, 'pos_weight': None}
-        if self.hparams['loss'] == 'ce':
-            hidden = {}
-        elif self.hparams['loss'] == 'bce' and self.hparams['pos_weight'] is not None:
-            # A plain number in checkpoints, a tensor in the loss.
-            hidden['pos_weight'] = torch.tensor(float(self.hparams['pos_weight']))
-        kept = {name: self.hparams[name] for name in hidden}
-        # Only what is labelled reaches the loss, and smp's would count what is ignored.
-        self.hparams.update(hidden)
-        super().configure_losses()
-        self.hparams.update(kept)
-
-    def configure_metrics(self) -> None:
-        """Initialize TorchGeo's metrics, once the number of classes is known."""
-        if self.num_classes is None:
-            return
-        # What TorchGeo's mix-in reads and no task here takes.
-        self.hparams['num_labels'] = None
-        super().configure_metrics()
-        del self.hparams['num_labels']
-        stages = ('train_', 'val_', 'test_')
-        self.labelled = nn.ModuleDict({stage: SumMetric() for stage in stages})
-        self.further = nn.ModuleDict({stage: nn.ModuleList(self.map_metrics()) for stage in stages})
-
-    def loss_of(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Loss of ``(P, K)`` scores and ``(P,)`` labels; 0 where P is."""
-        if not len(labels):
-            return scores.sum() * 0.0
-        # The axes that losses for images expect.
-        scores, labels = scores.float().T[None], labels[None]
-        if self.hparams['task'] == 'binary':
-            scores, labels = scores[:, 0], labels.float()
-        loss: Tensor = self.criterion(scores, labels)
-        return loss
-
-    def outcome(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """What metrics compare.
-
-        Args:
-            scores: ``(P, K)``.
-            labels: ``(P,)``.
-
-        Returns:
-            Predicted classes ``(P,)``, for binary tasks probabilities, and true classes.
-        """
-        binary = self.hparams['task'] == 'binary'
-        return scores[:, 0].sigmoid() if binary else scores.argmax(-1), labels
-
-    def map_metrics(self) -> list[Metric]:
-        """Further metrics of a stage, which :meth:`update_map_metrics` updates; none here."""
-        return []
-
-    def update_map_metrics(
-        self, metrics: nn.ModuleList, batch: dict[str, Any], scores: Tensor
-    ) -> None:
-        """Count a batch in the further metrics.
-
-        Args:
-            metrics: Those of the stage.
-            batch: The batch.
-            scores: Its scores ``(B, K, ...)``.
-        """
-
     def _shared_step(self, batch: dict[str, Any], stage: str) -> dict[str, Tensor]:
         """Loss and metrics of a batch."""
         everything, scores, labels = self.compare(batch)
         loss = self.loss_of(scores, labels)
-        count: Any = self.labelled[f'{stage}_']
-        count.update(len(labels))
-        if len(labels):
-            found, truth = self.outcome(scores.detach(), labels)
-            getattr(self, f'{stage}_metrics').update(found, truth)
-            if stage == 'train':
-                self.classes_seen[truth.unique()] = True
-        further: Any = self.further[f'{stage}_']
-        self.update_map_metrics(further, batch, everything.detach())
+        self.count(stage, batch, everything, scores, labels)
         size = len(batch[IMAGE])
         self.log(f'{stage}_loss', loss, batch_size=size, prog_bar=True, sync_dist=stage != 'train')
         return {'loss': loss, 'scores': everything.detach()}
@@ -459,66 +367,6 @@ class SITSSupervised(ClassificationMixin, BaseTask):
             Classes ``(B, ...)`` int64.
         """
         return (scores[:, 0] > 0).long() if scores.shape[1] == 1 else scores.argmax(1)
-
-    # -- the end of an epoch ---------------------------------------------------------------
-
-    def on_train_epoch_end(self) -> None:
-        """Log the metrics of training."""
-        self._log_metrics('train')
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the metrics of validation."""
-        self._log_metrics('val')
-
-    def on_test_epoch_end(self) -> None:
-        """Log the metrics of the test."""
-        self._log_metrics('test')
-
-    def _log_metrics(self, stage: str) -> None:
-        """Log the metrics of a stage, where it had labels; say where scores need a caveat."""
-        count: Any = self.labelled[f'{stage}_']
-        metrics = getattr(self, f'{stage}_metrics')
-        further: Any = self.further[f'{stage}_']
-        with warnings.catch_warnings():
-            # Every process has to take part, also one that saw no label.
-            warnings.filterwarnings('ignore', 'The ``compute`` method of metric')
-            labelled, values = int(count.compute()), metrics.compute()
-            for metric in further:
-                values |= {f'{stage}_{name}': v for name, v in metric.compute().items()}
-        if labelled:
-            # NaN is a score of something that did not occur.
-            self.log_dict({name: v.float() for name, v in values.items() if not v.isnan()})
-            if stage != 'train' and not self.trainer.sanity_checking:
-                self._warn_of_classes_never_seen(stage, values)
-        else:
-            rank_zero_warn(
-                f'no label among the data of stage {stage!r}: no metric is logged. Look at the '
-                'labels and at how they are split',
-                category=UserWarning,
-            )
-        for metric in (count, metrics, *further):
-            metric.reset()
-
-    def _warn_of_classes_never_seen(self, stage: str, values: dict[str, Tensor]) -> None:
-        """Name classes that are scored but were never trained on: they count as missed."""
-        names = self.hparams['labels'] or [str(i) for i in range(len(self.classes_seen))]
-        never = [
-            names[i]
-            for i in (~self.classes_seen).nonzero()[:, 0].tolist()
-            if i != self.hparams['ignore_index'] and self._is_scored(stage, i)
-        ]
-        if never and self.classes_seen.any():
-            rank_zero_warn(
-                f'training has not shown the classes {never} yet, which stage {stage!r} scores: '
-                'they count as missed',
-                category=UserWarning,
-            )
-
-    def _is_scored(self, stage: str, label: int) -> bool:
-        """Whether a class occurs among the labels of a stage."""
-        metric = getattr(self, f'{stage}_metrics')['AverageRecall']
-        found, missed = torch.atleast_1d(metric.tp), torch.atleast_1d(metric.fn)
-        return len(found) > label and bool(found[label] + missed[label] > 0)
 
     # -- the run ---------------------------------------------------------------------------
 
