@@ -21,7 +21,9 @@ torchgeo-sits {__version__}: self-supervised learning on satellite image time se
 usage: torchgeo-sits <command> --config FILE [--data.<option> ...] [--model.<option> ...]
 
 commands:
-  fit         pretrain, as the configuration says
+  fit         pretrain, or train with labels, as the configuration says
+  validate, test, predict
+              score a checkpoint, or predict with it (--ckpt_path X.ckpt)
   views       draw a sample and the views made of it to a PNG (--output views.png)
   cube        convert a folder of dated rasters to a Zarr cube that is read faster (SRC DST)
 
@@ -30,6 +32,8 @@ first steps:
       pretrain by DINO on a small simulated series, in minutes
   torchgeo-sits fit --config conf/dino.yaml --data SITSDataModule --data.paths DIR
       the same on your own folder of dated rasters
+  torchgeo-sits fit --config conf/segmentation.yaml --model.weights X.ckpt
+      fine-tune a pretrained encoder; also conf/change.yaml, conf/classification.yaml
   torchgeo-sits fit --config conf/dino.yaml --print_config
       all options and their values
   torchgeo-sits cube DIR series.zarr
