@@ -1,5 +1,9 @@
 """The protocol of PASTIS: folds, normalisation, few labels, whole epochs of test."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +14,8 @@ from torchgeo_sits.datamodules import PASTISDataModule
 from torchgeo_sits.tasks import SITSClassification, SITSSegmentation
 
 from ..pastis_release import CLASSES, labels_of, patch_ids, write_release
+
+CONF = Path(__file__).resolve().parents[2] / 'conf'
 
 #: fold_sequence of the authors' train_semantic.py.
 ROTATION = [
@@ -222,6 +228,12 @@ def test_share_of_patches_is_nested(release):
     assert few < more < every
 
 
+def test_fewer_patches_than_a_batch_are_one_batch(release):
+    module = opened(release, label_fraction=0.4, label_unit='patch', batch_size=4)
+    [batch] = module.train_dataloader()
+    assert len(batch['image']) == 2
+
+
 def test_few_labels_leave_validation_and_test_as_they_are(release):
     module, plain = opened(release, label_fraction=0.1), opened(release)
     for split in ('val', 'test'):
@@ -330,6 +342,25 @@ def test_picture_shows_labels_and_prediction(release):
     plt.close(figure)
 
 
+@pytest.mark.parametrize('task', ['segmentation', 'dino'])
+def test_data_configuration_goes_behind_any_other(release, tmp_path, task):
+    args = [f'--config={CONF / task}.yaml', f'--config={CONF / "data" / "pastis.yaml"}']
+    args += [f'--data.root={release}', '--data.crop=8', '--trainer.max_epochs=1']
+    args += ['--trainer.accelerator=cpu', '--trainer.limit_train_batches=1']
+    done = subprocess.run(
+        [sys.executable, '-m', 'torchgeo_sits.main', 'fit', *args],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    [path] = tmp_path.glob('logs/**/*.ckpt')
+    state = torch.load(path, weights_only=True)
+    assert state['sits']['bands'][:2] == ['B02', 'B03']
+    assert state['PASTISDataModule']['fold'] == 1
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -340,6 +371,8 @@ def test_picture_shows_labels_and_prediction(release):
         ({'label_fraction': 5}, 'label_fraction=5'),
         ({'fields_per_class': 0}, 'fields_per_class=0'),
         ({'fields_per_class': 3, 'label_unit': 'patch'}, 'fields_per_class counts parcels'),
+        ({'fields_per_class': 3, 'label_fraction': 0.1}, 'give one of them'),
+        ({'mean': [0.0] * 10}, 'both mean and std'),
     ],
 )
 def test_names_options_out_of_range(release, options, message):
