@@ -71,6 +71,31 @@ def test_default_configuration_runs_from_a_foreign_folder(tmp_path):
     assert str(path.relative_to(tmp_path)) in done.stdout
 
 
+def test_pretrained_checkpoint_is_fine_tuned_and_scored_by_each_configuration(tmp_path):
+    small = [arg for arg in TINY if 'prototypes' not in arg]
+    small += ['--data.size=64', '--data.num_dates_written=8', '--data.root', str(tmp_path / 'data')]
+    done = run('fit', '--config', 'conf/dino.yaml', *small, *TINY[-1:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    [weights] = tmp_path.glob('logs/dino/**/*.ckpt')
+    assert f'--config conf/segmentation.yaml --model.weights {weights.relative_to(tmp_path)}' in (
+        done.stdout
+    )
+    for name in ('segmentation', 'change', 'classification'):
+        args = ['--config', f'conf/{name}.yaml', *small, '--data.num_dates=4']
+        done = run('fit', *args, '--model.weights', str(weights), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr[-3000:]
+        [path] = tmp_path.glob(f'logs/{name}/**/*.ckpt')
+        content = torch.load(path, weights_only=True)
+        # The encoder and its normalisation are those of the pretraining.
+        pretrained = torch.load(weights, weights_only=True)
+        assert content['sits']['mean'] == pretrained['sits']['mean']
+        assert content['hyper_parameters']['model'] == 'planar_vit_tiny'
+        if name == 'segmentation':
+            done = run('validate', *args, '--ckpt_path', str(path), cwd=tmp_path)
+            assert done.returncode == 0, done.stderr[-3000:]
+            assert 'val_AverageF1Score' in done.stdout
+
+
 def test_own_folder_needs_its_path_only(tmp_path, series_folder):
     args = ['fit', '--config', 'conf/dino.yaml', '--data', 'SITSDataModule']
     done = run(*args, f'--data.paths={series_folder}', *TINY, cwd=tmp_path)
