@@ -89,6 +89,7 @@ def test_classes_come_from_the_command_line():
     parsed = parser.parse_args(['--data.classes', given, '--data.mask_paths', 'l.tif'])
     made = parser.instantiate_classes(parsed).data
     assert made.class_names == ['unlabelled', 'maize', 'winter wheat']
+    assert made._values.positions == {1200: 1, 1110: 2}
 
 
 def test_number_of_classes_is_looked_up_for_supervised_training(series_folder, tmp_path):
