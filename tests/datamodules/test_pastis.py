@@ -304,7 +304,7 @@ def test_a_crop_larger_than_the_patch_is_the_patch(release):
 
 @pytest.mark.parametrize('crop', [None, 9])
 def test_parcels_are_samples_of_their_own(release, crop):
-    module = opened(release, target='parcel', crop=crop)
+    module = opened(release, target='field', crop=crop)
     # Void parcels have no class, and background is no parcel.
     assert len(module.val_dataset) == 2 * (len(CLASSES) - 1)
     patches = {}
@@ -320,7 +320,7 @@ def test_parcels_are_samples_of_their_own(release, crop):
 
 
 def test_classifies_parcels(release, tmp_path):
-    module = PASTISDataModule(release, target='parcel', crop=8, batch_size=8, fields_per_class=1)
+    module = PASTISDataModule(release, target='field', crop=8, batch_size=8, fields_per_class=1)
     run = trainer(tmp_path, num_sanity_val_steps=0)
     run.fit(SITSClassification(model='planar_vit_tiny'), module)
     assert run.callback_metrics['val_loss'].isfinite()
@@ -342,7 +342,7 @@ def test_picture_shows_labels_and_prediction(release):
     plt.close(figure)
 
 
-@pytest.mark.parametrize('task', ['segmentation', 'dino'])
+@pytest.mark.parametrize('task', ['segmentation', 'classification', 'dino'])
 def test_data_configuration_goes_behind_any_other(release, tmp_path, task):
     args = [f'--config={CONF / task}.yaml', f'--config={CONF / "data" / "pastis.yaml"}']
     args += [f'--data.root={release}', '--data.crop=8', '--trainer.max_epochs=1']

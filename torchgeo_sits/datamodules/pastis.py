@@ -63,13 +63,13 @@ class PASTISDataModule(NonGeoDataModule):
         modality: Literal['s2', 's1a', 's1d'] = 's2',
         fold: int = 1,
         bands: list[str] | None = None,
-        target: Literal['pixel', 'parcel'] = 'pixel',
+        target: Literal['pixel', 'field'] = 'pixel',
         crop: int | None = None,
         batch_size: int = 4,
         num_workers: int = 0,
         fields_per_class: int | None = None,
         label_fraction: float | None = None,
-        label_unit: Literal['parcel', 'patch'] = 'parcel',
+        label_unit: Literal['field', 'patch'] = 'field',
         seed: int = 0,
         mean: list[float] | None = None,
         std: list[float] | None = None,
@@ -84,7 +84,7 @@ class PASTISDataModule(NonGeoDataModule):
                 PASTIS-R alone has.
             fold: Number of the official run, from 1 to 5.
             bands: Names of the bands to read. Defaults to all.
-            target: A map of the classes of a patch, or one ``label`` for each parcel.
+            target: A map of the classes of a patch, or one ``label`` for each field (parcel).
             crop: Height and width in pixels of a square drawn from each patch of training, and
                 of the squares around parcels. None reads whole patches, as validation and
                 test of patches always do.

@@ -21,8 +21,8 @@ def check_pastis_options(given: Mapping[str, Any]) -> None:
         raise ValueError(f'fold={given["fold"]}: expected one of the official runs, from 1 to 5')
     choices = {
         'modality': PASTIS.modalities,
-        'target': ('pixel', 'parcel'),
-        'label_unit': ('parcel', 'patch'),
+        'target': ('pixel', 'field'),
+        'label_unit': ('field', 'patch'),
     }
     for name, known in choices.items():
         if given[name] not in known:
