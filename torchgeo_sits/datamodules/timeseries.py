@@ -241,8 +241,7 @@ class SITSDataModule(SeriesDataModule):
             if found is not None:
                 dataset, sampler = found
                 if name != 'predict':
-                    # What is repeated to fill up the last processes would count twice in a
-                    # gradient.
+                    # What is repeated to fill up a process would count twice in a gradient.
                     sampler = ShardedSampler(sampler, drop_last=name == 'train')
                 setattr(self, f'{name}_dataset', dataset)
                 setattr(self, f'{name}_sampler', sampler)
