@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch.nn import functional as F
 
+from torchgeo_sits.collate import pad_time
 from torchgeo_sits.models import encoder_card, load_encoder, planar_vit_tiny
 from torchgeo_sits.tasks import SITSChangeDetection, SITSClassification, SITSSegmentation
 
@@ -314,3 +315,12 @@ def test_binary_loss_is_weighted_by_pos_weight():
     scores, labels = torch.tensor([[0.3], [-1.2]]), torch.tensor([1, 0])
     expected = (3 * math.log(1 + math.exp(-0.3)) + math.log(1 + math.exp(-1.2))) / 2
     assert task.loss_of(scores, labels).item() == pytest.approx(expected)
+
+
+def test_torchgeos_segmentation_of_series_takes_our_batches():
+    from torchgeo.tasks import SpatioTemporalSegmentation
+
+    task = SpatioTemporalSegmentation(in_channels=2, num_classes=4, ignore_index=0, hidden_dim=4)
+    task.log = lambda *args, **kwargs: None
+    samples = [sample(0), sample(1, frames=4)]
+    assert task.training_step(pad_time(samples), 0).isfinite()
