@@ -176,6 +176,16 @@ def test_a_lone_pixel_of_one_date_can_be_trained_on():
     assert all(p.grad.isfinite().all() for p in encoder.parameters())
 
 
+def test_chunks_do_not_split_what_batch_norm_trains_on():
+    image, times, valid, clear = series()
+    found = []
+    for chunk_size in (1, 10**6):
+        torch.manual_seed(0)
+        encoder = DeepSTaR(C, **SMALL, chunk_size=chunk_size)
+        found.append(encoder.features(image, times, valid, clear))
+    torch.testing.assert_close(*found)
+
+
 def test_layers_follow_the_network_and_leave_out_no_weight():
     encoder = DeepSTaR(C)
     layers = list(encoder.group_matcher())
