@@ -1,15 +1,13 @@
 """Scores of the date of a change."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 __all__ = ['ChangeDateScores']
-
-_SECONDS_PER_DAY: Final = 86_400
 
 
 class ChangeDateScores(Metric):
@@ -47,11 +45,11 @@ class ChangeDateScores(Metric):
         """Count pixels.
 
         Args:
-            predicted: ``(...)`` seconds since 1970-01-01 UTC, 0 where no change is predicted.
+            predicted: ``(...)`` days since 1970-01-01, 0 where no change is predicted.
             target: ``(...)``, the same of the truth.
         """
         both = (predicted != 0) & (target != 0)
-        days = (predicted[both] - target[both]).abs().double() / _SECONDS_PER_DAY
+        days = (predicted[both] - target[both]).abs().double()
         self.error += days.sum()
         self.found += both.sum()
         self.changed += (target != 0).sum()

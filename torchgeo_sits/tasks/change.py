@@ -205,7 +205,7 @@ class SITSChangeDetection(SITSSupervised):
                     known = (true[1:] != ignored) & (true[:-1] != ignored)
                 change.update((guess[1:] != guess[:-1])[known], (true[1:] != true[:-1])[known])
             return
-        date, last = batch[MASK].long() * _SECONDS_PER_DAY, scores.shape[1] - 1
+        date, last = batch[MASK].long(), scores.shape[1] - 1
         known = _seen(batch).any(1)
         if ignored is not None:
             known = known & (batch[MASK] != ignored)
@@ -223,12 +223,12 @@ class SITSChangeDetection(SITSSupervised):
             batch: The batch they are of.
 
         Returns:
-            Classes ``(B, H, W)`` or, for series, ``(B, T, H, W)`` int64. For 'date' seconds
-            since 1970-01-01 UTC of the first frame that shows the change, 0 for none.
+            Classes ``(B, H, W)`` or, for series, ``(B, T, H, W)`` int64. For 'date' days since
+            1970-01-01 of the first frame that shows the change, 0 for none, as labels are.
         """
         if self.hparams['mode'] != 'date':
             return super().prediction(scores, batch)
-        times = batch[ACQUISITION_TIMES]
+        times = batch[ACQUISITION_TIMES] // _SECONDS_PER_DAY
         times = torch.cat([times, torch.zeros_like(times[:, :1])], 1)
         best = scores.argmax(1)
         return times.gather(1, best.flatten(1)).view_as(best)
