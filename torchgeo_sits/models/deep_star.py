@@ -22,7 +22,8 @@ class DeepSTaR(SITSEncoder):
     feeds such planes to a CNN. Its full text was not at hand: which curve, window, network and
     aggregation it settles on is unknown, and the choices here are this project's. A map is
     made of all rows and all columns, any other path goes through :meth:`encode_planes`, and the
-    network is any CNN of timm.
+    network is a CNN of timm, by name. The few that take no short planes, such as HRNet and
+    Inception, are refused.
 
     A CNN needs a regular time axis. Gaps of each pixel are filled by linear interpolation
     (:func:`~.gap_filling.fill_gaps`) at *num_steps* dates, at equal distances from the first
