@@ -41,7 +41,7 @@ from torchgeo_sits.tasks.windows import parse_spans, two_windows
 
 UNKNOWN = 255
 SEEDS = range(3)
-THREADS = 2
+THREADS = 1
 
 
 class Stack(NamedTuple):

@@ -22,7 +22,7 @@ import torch
 from torchgeo_sits.models import build_encoder
 
 THREADS = 2
-ROUNDS = 3
+ROUNDS = 2
 NAMES = (
     'planar_vit_tiny',
     'planar_vit_small',
