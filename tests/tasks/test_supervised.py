@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from torch.nn import functional as F
 
 from torchgeo_sits.collate import pad_time
@@ -170,6 +170,19 @@ def test_weights_bring_model_bands_and_normalisation(tmp_path, checkpoint):
     # Frozen: after training they are what they were.
     for key, value in encoder.state_dict().items():
         assert torch.equal(task.encoder.state_dict()[key], value), key
+
+
+def test_pretrained_encoder_is_trained_in_the_mode_of_training(tmp_path, checkpoint):
+    class Mode(Callback):
+        modes: list[bool] = []
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            self.modes.append(all(m.training for m in pl_module.encoder.modules()))
+
+    task = SITSSegmentation(weights=str(checkpoint[0]))
+    trainer(tmp_path, callbacks=[mode := Mode()], max_epochs=2).fit(task, LabelledData())
+    # In the second epoch too, after a validation.
+    assert mode.modes == [True] * 4
 
 
 @pytest.mark.parametrize(

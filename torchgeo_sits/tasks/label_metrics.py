@@ -148,7 +148,7 @@ class LabelledMixin(ClassificationMixin):
             # NaN is a score of something that did not occur.
             self.log_dict({name: v.float() for name, v in values.items() if not v.isnan()})
             if stage != 'train' and not self.trainer.sanity_checking:
-                self._warn_of_classes_never_seen(stage, values)
+                self._warn_of_classes_never_seen(stage)
         else:
             rank_zero_warn(
                 f'no label among the data of stage {stage!r}: no metric is logged. Look at the '
@@ -158,7 +158,7 @@ class LabelledMixin(ClassificationMixin):
         for metric in (count, metrics, *further):
             metric.reset()
 
-    def _warn_of_classes_never_seen(self, stage: str, values: dict[str, Tensor]) -> None:
+    def _warn_of_classes_never_seen(self, stage: str) -> None:
         """Name classes that are scored but were never trained on: they count as missed."""
         names = self.hparams['labels'] or [str(i) for i in range(len(self.classes_seen))]
         never = [

@@ -164,6 +164,8 @@ class SITSSupervised(LabelledMixin, BaseTask):
         if self.weights is not None:
             self.encoder, self._card = load_encoder(self.weights)
             self._take_from_card(self._card)
+            # Loaded to be used; Lightning leaves the mode of modules as it finds it.
+            self.encoder.train()
         elif self.hparams['in_channels'] is not None:
             name = self.hparams['model'] = self.hparams['model'] or 'planar_vit_tiny'
             kwargs = self.hparams['model_kwargs'] or {}
@@ -422,6 +424,6 @@ class SITSSupervised(LabelledMixin, BaseTask):
     def next_steps(self, path: str) -> str:
         """What to do with a checkpoint of this task, for the end of a run."""
         return (
-            'Score it on the test split:\n'
-            f'  torchgeo-sits test <the options of this run> --ckpt_path {path}'
+            'Score it again, on these or other data:\n'
+            f'  torchgeo-sits validate <the options of this run> --ckpt_path {path}'
         )
