@@ -22,8 +22,8 @@ usage: torchgeo-sits <command> --config FILE [--data.<option> ...] [--model.<opt
 
 commands:
   fit         pretrain, or train with labels, as the configuration says
-  validate, test, predict
-              score a checkpoint, or predict with it (--ckpt_path X.ckpt)
+  validate, test
+              score a checkpoint of a task with labels (--ckpt_path X.ckpt)
   views       draw a sample and the views made of it to a PNG (--output views.png)
   cube        convert a folder of dated rasters to a Zarr cube that is read faster (SRC DST)
 
