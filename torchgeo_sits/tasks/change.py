@@ -12,8 +12,9 @@ from torchmetrics import Metric
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID
 from ..metrics import ChangeDateScores, ChangeScores, SemanticChangeScores
 from ..models import DenseHead, PairHead, SITSEncoder
+from .base import series_inputs
 from .change_points import change_point_scores, first_frame_after
-from .supervised import Loss, SITSSupervised, series_inputs
+from .supervised import Loss, SITSSupervised
 from .windows import frame_at, parse_spans, seconds, two_windows
 
 __all__ = ['SITSChangeDetection']

@@ -9,7 +9,8 @@ from torch.nn.functional import max_pool2d
 
 from ..keys import LABEL
 from ..models import SITSEncoder
-from .supervised import SITSSupervised, series_inputs
+from .base import series_inputs
+from .supervised import SITSSupervised
 
 __all__ = ['SITSClassification']
 

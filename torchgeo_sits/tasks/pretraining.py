@@ -13,10 +13,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torchgeo.tasks import BaseTask
 
 from ..callbacks import CheckpointReport, EmbeddingHealth, ViewsPicture
-from ..models import CARD_KEY, EncoderCard, SITSEncoder, build_encoder, encoder_card, load_weights
+from ..models import SITSEncoder, build_encoder, load_weights
 from ..transforms import (
     PlanarMultiView,
     RandomCloudGaps,
@@ -25,13 +24,12 @@ from ..transforms import (
     ResamplingMultiView,
     SeriesSequential,
 )
-from .pretrained import adopt_data
-from .schedules import rise_and_fall
+from .base import SITSTask
 
 __all__ = ['SITSPretraining']
 
 
-class SITSPretraining(BaseTask):
+class SITSPretraining(SITSTask):
     """A student that sees views of a series, and a teacher that is its moving average.
 
     Subclasses take, among their own, the hyperparameters that are read here (``model``,
@@ -43,10 +41,7 @@ class SITSPretraining(BaseTask):
 
     monitor = 'train_loss'
 
-    #: Checkpoint to start from; not a hyperparameter, a checkpoint stands for itself.
-    weights: str | None
-    #: Its card, until the data is known.
-    _card: EncoderCard | None = None
+    encoder_name = 'teacher'
     student: SITSEncoder
     teacher: SITSEncoder
     student_head: nn.Module
@@ -118,26 +113,11 @@ class SITSPretraining(BaseTask):
             ValueError: If nothing tells the number of bands, or it is not that of the data.
         """
         # No trainer where a checkpoint is loaded by hand.
-        datamodule = getattr(self._trainer, 'datamodule', None)
-        in_channels = getattr(datamodule, 'in_channels', None)
-        if hasattr(self, 'student'):
-            if in_channels not in (None, self.student.in_channels):
-                raise ValueError(
-                    f'the model takes in_channels={self.student.in_channels}, but the data has '
-                    f'{in_channels} bands: {getattr(datamodule, "bands", "")}. Choose `bands` to '
-                    'match, or leave in_channels out'
-                )
-        elif in_channels is None:
-            raise ValueError(
-                'The number of bands is unknown: give `in_channels`, or a data module that '
-                'has it (SITSDataModule).'
-            )
-        else:
-            self.hparams['in_channels'] = in_channels
-            self._build(in_channels)
-        if self.weights is not None and self._card is not None:
-            adopt_data(self._card, datamodule, self.weights)
-            self._card = None
+        self.meet_data(getattr(self._trainer, 'datamodule', None))
+        if not hasattr(self, 'student'):
+            self.configure_models()
+            # Its card was not known when the data was met.
+            self.meet_data(getattr(self._trainer, 'datamodule', None))
 
     def build_heads(self, dim: int) -> tuple[nn.Module, nn.Module]:
         """Build the heads of student and teacher; equal weights are seen to by the caller.
@@ -187,18 +167,6 @@ class SITSPretraining(BaseTask):
     # -- schedules, all counted in optimiser steps -----------------------------------------
 
     @property
-    def total_steps(self) -> int:
-        """Number of optimiser steps of the whole run.
-
-        Raises:
-            ValueError: If the run has no end: the schedules need one.
-        """
-        steps = self.trainer.estimated_stepping_batches
-        if steps == float('inf'):
-            raise ValueError('The schedules need an end: set trainer.max_epochs or max_steps')
-        return int(steps)
-
-    @property
     def first_momentum(self) -> float:
         """Momentum of the teacher at the first step.
 
@@ -236,16 +204,7 @@ class SITSPretraining(BaseTask):
             for group in param_groups_weight_decay(module, weight_decay=1.0):
                 groups.append({**group, 'decays': group['weight_decay'] > 0, 'weight_decay': 0.0})
         optimizer = AdamW(groups, lr=self.hparams['lr'])
-        scheduler = rise_and_fall(
-            optimizer,
-            steps=self.total_steps,
-            warmup_share=self.hparams['warmup_share'],
-            last=self.hparams['min_lr'] / self.hparams['lr'],
-        )
-        return {
-            'optimizer': optimizer,
-            'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'},
-        }
+        return self.scheduled(optimizer)
 
     def on_train_start(self) -> None:
         """Take the learning rate of the schedule: a resumed run brings that of the old one."""
@@ -254,32 +213,11 @@ class SITSPretraining(BaseTask):
         for group in scheduler.optimizer.param_groups:
             group['lr'] = share * self.hparams['lr']
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip as the trainer says, or to ``clip_grad`` where it says nothing."""
-        if gradient_clip_val is None and self.hparams['clip_grad']:
-            gradient_clip_val, gradient_clip_algorithm = self.hparams['clip_grad'], 'norm'
-        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
     # -- the run ---------------------------------------------------------------------------
 
-    def configure_callbacks(self) -> list[Callback]:
-        """Callbacks that every run has, but for those that the trainer has its own of."""
-        own = [EmbeddingHealth(), ViewsPicture(), CheckpointReport()]
-        given = {type(callback) for callback in getattr(self.trainer, 'callbacks', [])}
-        return [callback for callback in own if type(callback) not in given]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a downstream task needs to use the encoder."""
-        datamodule: Any = getattr(self.trainer, 'datamodule', None)
-        card = datamodule.card if hasattr(datamodule, 'card') else {}
-        checkpoint[CARD_KEY] = encoder_card(
-            self.hparams['model'], self.teacher, prefix='teacher', **card
-        )
+    def own_callbacks(self) -> list[Callback]:
+        """A watch over the embeddings, a picture of the views, and the report at the end."""
+        return [EmbeddingHealth(), ViewsPicture(), CheckpointReport()]
 
     def next_steps(self, path: str) -> str:
         """What to do with a checkpoint of this task, for the end of a run."""

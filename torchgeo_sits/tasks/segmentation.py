@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from ..keys import IMAGE, MASK
 from ..models import DenseHead, SITSEncoder
-from .supervised import SITSSupervised, series_inputs
+from .base import series_inputs
+from .supervised import SITSSupervised
 
 __all__ = ['SITSSegmentation']
 

@@ -10,35 +10,21 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 from torch.optim import AdamW
-from torchgeo.tasks import BaseTask
 
 from ..callbacks import CheckpointReport, PredictionPicture
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
-from ..models import (
-    CARD_KEY,
-    Depth,
-    EncoderCard,
-    SITSEncoder,
-    build_encoder,
-    encoder_card,
-    load_encoder,
-)
+from ..keys import IMAGE
+from ..models import Depth, SITSEncoder, build_encoder, load_encoder
+from .base import SITSTask
 from .label_metrics import LabelledMixin
 from .labelled import labelled_scores
-from .pretrained import adopt_data
-from .schedules import rise_and_fall
+from .pretrained import encoder_hparams
 
-__all__ = ['SITSSupervised', 'series_inputs']
+__all__ = ['SITSSupervised']
 
 Loss = Literal['ce', 'bce', 'jaccard', 'focal', 'dice']
 
 
-def series_inputs(batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """What an encoder takes of a batch; ``mask_clear`` may be absent."""
-    return batch[IMAGE], batch[ACQUISITION_TIMES], batch[VALID], batch.get(MASK_CLEAR)
-
-
-class SITSSupervised(LabelledMixin, BaseTask):
+class SITSSupervised(LabelledMixin, SITSTask):
     """An encoder, pretrained or not, and a head that learns from labels.
 
     Losses and metrics see only what is labelled, so a batch without any label has a loss of 0
@@ -49,6 +35,7 @@ class SITSSupervised(LabelledMixin, BaseTask):
     what is compared.
     """
 
+    encoder_name = 'encoder'
     encoder: SITSEncoder
     head: nn.Module
 
@@ -108,7 +95,6 @@ class SITSSupervised(LabelledMixin, BaseTask):
             ValueError: If an argument is out of its range or does not go with another.
         """
         self.weights = weights
-        self._card: EncoderCard | None = None
         if lr <= 0 or not 0 < layer_decay <= 1 or not 0 <= warmup_share <= 1:
             raise ValueError(
                 'lr must be above 0, layer_decay in (0, 1] and warmup_share in [0, 1], got '
@@ -163,7 +149,7 @@ class SITSSupervised(LabelledMixin, BaseTask):
         """
         if self.weights is not None:
             self.encoder, self._card = load_encoder(self.weights)
-            self._take_from_card(self._card)
+            self.hparams.update(encoder_hparams(self._card, self.hparams, self.weights))
             # Loaded to be used; Lightning leaves the mode of modules as it finds it.
             self.encoder.train()
         elif self.hparams['in_channels'] is not None:
@@ -172,22 +158,6 @@ class SITSSupervised(LabelledMixin, BaseTask):
             self.encoder = build_encoder(name, self.hparams['in_channels'], **kwargs)
         if hasattr(self, 'encoder') and self.num_classes is not None:
             self._build_head()
-
-    def _take_from_card(self, card: EncoderCard) -> None:
-        """Let the checkpoint say what the encoder is; refuse what contradicts it."""
-        found: dict[str, Any] = {
-            name: card[name] for name in ('model', 'in_channels', 'model_kwargs')
-        }
-        for name, value in found.items():
-            given = self.hparams[name]
-            # Arguments that were not given may be what they are.
-            own = {k: value.get(k) for k in given} if isinstance(given, dict) else value
-            if given and given != own:
-                raise ValueError(
-                    f'{self.weights}: the checkpoint holds {card["model"]} with {name}={own!r}, '
-                    f'but {name}={given!r} was asked for: leave {name} out'
-                )
-            self.hparams[name] = value
 
     def _build_head(self) -> None:
         """Build head and what depends on the number of classes."""
@@ -210,18 +180,15 @@ class SITSSupervised(LabelledMixin, BaseTask):
         """
         # No trainer where a checkpoint is loaded by hand.
         datamodule: Any = getattr(self._trainer, 'datamodule', None)
+        self.meet_data(datamodule)
         for name, other in (
-            ('in_channels', 'in_channels'),
             ('num_classes', 'num_classes'),
             ('labels', 'class_names'),
             ('ignore_index', 'unlabelled'),
         ):
             if self.hparams[name] is None:
                 self.hparams[name] = getattr(datamodule, other, None)
-        if self._card is not None:
-            adopt_data(self._card, datamodule, str(self.weights))
-            self._card = None
-        self._check_data(datamodule)
+        self._check_classes()
         if not hasattr(self, 'encoder'):
             self.configure_models()
         elif not hasattr(self, 'head'):
@@ -230,20 +197,8 @@ class SITSSupervised(LabelledMixin, BaseTask):
             self.configure_losses()
             self.configure_metrics()
 
-    def _check_data(self, datamodule: Any) -> None:
-        """Raise ValueError where the data does not fit the model."""
-        bands = getattr(datamodule, 'in_channels', None)
-        if self.hparams['in_channels'] is None:
-            raise ValueError(
-                'the number of bands is unknown: give in_channels, or a data module that has it '
-                '(SITSDataModule)'
-            )
-        if bands not in (None, self.hparams['in_channels']):
-            raise ValueError(
-                f'the model takes in_channels={self.hparams["in_channels"]}, but the data has '
-                f'{bands} bands: {getattr(datamodule, "bands", "")}. Choose `bands` to match, or '
-                'leave in_channels out'
-            )
+    def _check_classes(self) -> None:
+        """Raise ValueError where the classes are unknown, or not those that were given."""
         if self.num_classes is None:
             raise ValueError(
                 'the number of classes is unknown: give num_classes, or a data module with '
@@ -381,45 +336,11 @@ class SITSSupervised(LabelledMixin, BaseTask):
                 self.encoder, decay, layer_decay=self.hparams['layer_decay']
             ):
                 groups.append({**group, 'lr': lr * group['lr_scale']})
-        optimizer = AdamW(groups, lr=lr)
-        steps = self.trainer.estimated_stepping_batches
-        if steps == float('inf'):
-            raise ValueError('The schedules need an end: set trainer.max_epochs or max_steps')
-        scheduler = rise_and_fall(
-            optimizer,
-            steps=int(steps),
-            warmup_share=self.hparams['warmup_share'],
-            last=self.hparams['min_lr'] / lr,
-        )
-        return {
-            'optimizer': optimizer,
-            'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'},
-        }
+        return self.scheduled(AdamW(groups, lr=lr))
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: Any,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip as the trainer says, or to ``clip_grad`` where it says nothing."""
-        if gradient_clip_val is None and self.hparams['clip_grad']:
-            gradient_clip_val, gradient_clip_algorithm = self.hparams['clip_grad'], 'norm'
-        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    def configure_callbacks(self) -> list[Callback]:
-        """Callbacks that every run has, but for those that the trainer has its own of."""
-        own = [PredictionPicture(), CheckpointReport()]
-        given = {type(callback) for callback in getattr(self.trainer, 'callbacks', [])}
-        return [callback for callback in own if type(callback) not in given]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what another task needs to use the encoder."""
-        datamodule: Any = getattr(self.trainer, 'datamodule', None)
-        card = datamodule.card if hasattr(datamodule, 'card') else {}
-        checkpoint[CARD_KEY] = encoder_card(
-            self.hparams['model'], self.encoder, prefix='encoder', **card
-        )
+    def own_callbacks(self) -> list[Callback]:
+        """Pictures of predictions, and the report at the end."""
+        return [PredictionPicture(), CheckpointReport()]
 
     def next_steps(self, path: str) -> str:
         """What to do with a checkpoint of this task, for the end of a run."""

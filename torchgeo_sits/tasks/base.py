@@ -1,0 +1,120 @@
+"""What all tasks of this package share: the data's bands, schedules, clipping, the card."""
+
+from abc import abstractmethod
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim import Optimizer
+from torchgeo.tasks import BaseTask
+
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
+from ..models import CARD_KEY, EncoderCard, SITSEncoder, encoder_card
+from .pretrained import adopt_data
+from .schedules import rise_and_fall
+
+__all__ = ['SITSTask', 'series_inputs']
+
+
+def series_inputs(batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """What an encoder takes of a batch; ``mask_clear`` may be absent."""
+    return batch[IMAGE], batch[ACQUISITION_TIMES], batch[VALID], batch.get(MASK_CLEAR)
+
+
+class SITSTask(BaseTask):
+    """TorchGeo's base of tasks, with what goes around an encoder of time series.
+
+    Subclasses take, among their own, the hyperparameters that are read here: ``model``,
+    ``in_channels``, ``lr``, ``min_lr``, ``warmup_share``, ``clip_grad``.
+    """
+
+    #: Checkpoint to start from; not a hyperparameter, a checkpoint stands for itself.
+    weights: str | None
+    #: Its card, until the data is known.
+    _card: EncoderCard | None = None
+    #: Name of the submodule whose weights are those of the encoder to be used.
+    encoder_name: str
+
+    @abstractmethod
+    def own_callbacks(self) -> list[Callback]:
+        """Callbacks that every run of the task has."""
+
+    def meet_data(self, datamodule: Any) -> None:
+        """Take the number of bands from the data, and normalise it as *weights* do.
+
+        Args:
+            datamodule: The data module, or None where nothing is known of the data.
+
+        Raises:
+            ValueError: If nothing tells the number of bands, or it is not that of the data, or
+                *weights* are of other bands.
+        """
+        if self._card is not None:
+            adopt_data(self._card, datamodule, str(self.weights))
+            self._card = None
+        found = getattr(datamodule, 'in_channels', None)
+        if self.hparams['in_channels'] is None:
+            self.hparams['in_channels'] = found
+        wanted = self.hparams['in_channels']
+        if wanted is None:
+            raise ValueError(
+                'The number of bands is unknown: give `in_channels`, or a data module that '
+                'has it (SITSDataModule).'
+            )
+        if found not in (None, wanted):
+            raise ValueError(
+                f'the model takes in_channels={wanted}, but the data has {found} bands: '
+                f'{getattr(datamodule, "bands", "")}. Choose `bands` to match, or leave '
+                'in_channels out'
+            )
+
+    @property
+    def total_steps(self) -> int:
+        """Number of optimiser steps of the whole run.
+
+        Raises:
+            ValueError: If the run has no end: the schedules need one.
+        """
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float('inf'):
+            raise ValueError('The schedules need an end: set trainer.max_epochs or max_steps')
+        return int(steps)
+
+    def scheduled(self, optimizer: Optimizer) -> OptimizerLRScheduler:
+        """An optimiser with a linear rise and a cosine fall of the learning rate per step."""
+        scheduler = rise_and_fall(
+            optimizer,
+            steps=self.total_steps,
+            warmup_share=self.hparams['warmup_share'],
+            last=self.hparams['min_lr'] / self.hparams['lr'],
+        )
+        return {
+            'optimizer': optimizer,
+            'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'},
+        }
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the trainer says, or to ``clip_grad`` where it says nothing."""
+        if gradient_clip_val is None and self.hparams['clip_grad']:
+            gradient_clip_val, gradient_clip_algorithm = self.hparams['clip_grad'], 'norm'
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Callbacks that every run has, but for those that the trainer has its own of."""
+        given = {type(callback) for callback in getattr(self.trainer, 'callbacks', [])}
+        return [callback for callback in self.own_callbacks() if type(callback) not in given]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what another task needs to use the encoder."""
+        datamodule: Any = getattr(self.trainer, 'datamodule', None)
+        card = datamodule.card if hasattr(datamodule, 'card') else {}
+        encoder: SITSEncoder = getattr(self, self.encoder_name)
+        checkpoint[CARD_KEY] = encoder_card(
+            self.hparams['model'], encoder, prefix=self.encoder_name, **card
+        )
