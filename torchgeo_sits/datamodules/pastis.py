@@ -1,29 +1,24 @@
 """Data module of PASTIS and PASTIS-R, with the folds and the normalisation of the authors."""
 
-import warnings
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-import kornia.augmentation as K
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torchgeo.datamodules import NonGeoDataModule
-from torchgeo.datasets.utils import Sample
 
 from ..collate import pad_time
 from ..datasets import PASTIS
 from ..samplers import ShardedSampler
-from ..transforms import Normalize, SeriesGeometry
+from ..transforms import Normalize
 from .loader import ResumableLoader
 from .pastis_options import check_pastis_options
 from .pastis_parcels import choose_parcels, find_parcels
 from .pastis_samples import ParcelSamples, PatchSamples, ShuffledSamples
-from .picture import plot_labels
-from .statistics import choose, far_off, given_statistics
+from .series import SeriesDataModule
+from .statistics import choose, given_statistics
 
 __all__ = ['PASTISDataModule']
 
@@ -34,7 +29,7 @@ _SPLITS: tuple[Split, ...] = ('train', 'val', 'test')
 _PROBED = 32
 
 
-class PASTISDataModule(NonGeoDataModule):
+class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
     """PASTIS or PASTIS-R in one of the five official runs.
 
     Run k trains on the folds k, k + 1 and k + 2, validates on the next and tests on the last,
@@ -49,13 +44,11 @@ class PASTISDataModule(NonGeoDataModule):
     Attributes:
         folds: Official folds of each split.
         unlabelled: Value in ``mask`` of what is not labelled.
-        num_classes: Number of classes, background and void included.
-        class_names: Their names.
+        class_names: Names of the classes, background and void included.
     """
 
-    unlabelled: ClassVar[int] = PASTIS.void
-    num_classes: ClassVar[int] = len(PASTIS.classes)
-    class_names: ClassVar[list[str]] = list(PASTIS.classes)
+    unlabelled = PASTIS.void
+    class_names = list(PASTIS.classes)
 
     def __init__(
         self,
@@ -124,7 +117,7 @@ class PASTISDataModule(NonGeoDataModule):
             'val': (turned[3],),
             'test': (turned[4],),
         }
-        self.bands = list(PASTIS.bands_of(modality) if bands is None else bands)
+        self._bands = list(PASTIS.bands_of(modality) if bands is None else bands)
         self.target = target
         self.crop = crop
         self.fields_per_class = fields_per_class
@@ -136,16 +129,16 @@ class PASTISDataModule(NonGeoDataModule):
         self._chosen: tuple[NDArray[np.int64], NDArray[np.int64] | None] | None = None
         #: Statistics that hold for all splits: those of the user, or of a checkpoint.
         self._common: tuple[Tensor, Tensor] | None = None
-        self._given = mean is not None
-        if mean is not None and std is not None:
-            self._common = given_statistics(mean, std, self.bands)
+        self._given = None if mean is None or std is None else (mean, std)
+        if self._given is not None:
+            self._common = given_statistics(*self._given, self.bands)
 
     # -- normalisation ---------------------------------------------------------------------
 
     @property
-    def in_channels(self) -> int:
-        """Number of bands."""
-        return len(self.bands)
+    def bands(self) -> list[str]:
+        """Names of the bands, in the order of the channels."""
+        return list(self._bands)
 
     @property
     def statistics(self) -> tuple[Tensor, Tensor]:
@@ -155,13 +148,11 @@ class PASTISDataModule(NonGeoDataModule):
             FileNotFoundError: If the published statistics are missing.
             ValueError: If they are not as published.
         """
-        return self._common or self._published('train')
+        return self._common or self._measure()
 
-    @property
-    def card(self) -> dict[str, Any]:
-        """Bands and normalisation of training, in plain values, for the checkpoint."""
-        mean, std = self.statistics
-        return {'bands': self.bands, 'mean': mean.tolist(), 'std': std.tolist()}
+    def _measure(self) -> tuple[Tensor, Tensor]:
+        """Published statistics ``(C,)`` of training."""
+        return self._published('train')
 
     def state_dict(self) -> dict[str, Any]:
         """The card and the run, so that a resumed run goes on as it did."""
@@ -173,56 +164,21 @@ class PASTISDataModule(NonGeoDataModule):
         Raises:
             ValueError: If the checkpoint was trained on other bands, or on other folds.
         """
-        if state_dict['bands'] != self.bands:
-            raise ValueError(
-                f'The checkpoint was trained on other bands, {state_dict["bands"]}, the data has '
-                f'{self.bands}: choose `modality` and `bands` to match'
-            )
         if state_dict['fold'] != self.fold:
             raise ValueError(
                 f'The checkpoint is of fold={state_dict["fold"]}, the data of fold={self.fold}, '
                 'which tests on patches that the checkpoint was trained on or chosen by: use '
                 f'fold={state_dict["fold"]}'
             )
-        self._take(torch.tensor(state_dict['mean']), torch.tensor(state_dict['std']))
-
-    def normalise_as(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Normalise all splits as a checkpoint did, whose weights know no other scale.
-
-        Where training is normalised so anyway, as after pretraining on the same folds, each
-        split keeps its own statistics: a run with the checkpoint then sees what one without it
-        sees. Statistics that the user gave are kept, with a warning.
-
-        Args:
-            mean: Mean of each band of the checkpoint.
-            std: Standard deviation of each band.
-
-        Raises:
-            ValueError: If there are more or fewer values than bands.
-        """
-        wanted = given_statistics(mean, std, self.bands)
-        if self._given:
-            if not all(map(torch.allclose, self.statistics, wanted)):
-                warnings.warn(
-                    f'the data is normalised by the mean and std that were given, not by those '
-                    f'that the checkpoint was trained with, mean={wanted[0].tolist()} and '
-                    f'std={wanted[1].tolist()}: leave mean and std out to use those',
-                    UserWarning,
-                    stacklevel=2,
-                )
-            return
-        if odd := far_off(self.statistics, wanted, self.bands):
-            warnings.warn(
-                'the data looks unlike what the checkpoint was trained on, as if it had another '
-                f'scale: {odd}. It is normalised as the checkpoint all the same; give mean and '
-                'std to normalise by them',
-                UserWarning,
-                stacklevel=2,
-            )
-        self._take(*wanted)
+        super().load_state_dict(state_dict)
 
     def _take(self, mean: Tensor, std: Tensor) -> None:
-        """Normalise by statistics that may be the published ones of training."""
+        """Normalise all splits as a checkpoint did.
+
+        Where training is normalised so anyway, as after pretraining on the same folds, each
+        split keeps its own statistics: a run with the checkpoint then sees what one without
+        it sees.
+        """
         own = self._common is None
         if not (own and all(map(torch.allclose, self._published('train'), (mean, std)))):
             self._common = mean, std
@@ -234,11 +190,7 @@ class PASTISDataModule(NonGeoDataModule):
 
     def _set_transforms(self) -> None:
         """Normalise every batch by the statistics of its split; flip and turn those of training."""
-        self.aug = normalize = Normalize(*self.statistics)
-        turns = SeriesGeometry(
-            K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5), K.RandomRotation90((0, 3))
-        )
-        self.train_aug = nn.Sequential(normalize, turns)
+        super()._set_transforms()
         # Without one of its own a split is normalised by `aug`.
         self.val_aug = self.test_aug = self.predict_aug = None
         if self._common is None:
@@ -326,19 +278,6 @@ class PASTISDataModule(NonGeoDataModule):
             for split, chosen, labelled in parts
         )
         return bank_loader, query_loader
-
-    def plot(self, sample: Sample) -> Figure:
-        """Draw the clearest frame of a sample, its labels, and predictions beside them.
-
-        Args:
-            sample: A sample, with ``prediction`` like ``mask`` where there is one.
-
-        Returns:
-            The figure.
-        """
-        return plot_labels(
-            sample, self.bands, class_names=self.class_names, unlabelled=self.unlabelled
-        )
 
     @property
     def _labelled(self) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:

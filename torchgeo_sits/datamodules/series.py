@@ -9,7 +9,7 @@ import kornia.augmentation as K
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
-from torchgeo.datamodules import GeoDataModule
+from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets.utils import Sample
 
 from ..transforms import Normalize, SeriesGeometry
@@ -19,10 +19,10 @@ from .statistics import far_off, given_statistics
 __all__ = ['SeriesDataModule']
 
 
-class SeriesDataModule(GeoDataModule):
-    """Base of data modules of image time series: what tasks and callbacks read of them.
+class SeriesDataModule(BaseDataModule):
+    """What tasks and callbacks read of data modules of image time series.
 
-    A subclass says its bands and measures its statistics.
+    Stands before TorchGeo's base in a subclass, which says its bands and measures its statistics.
 
     Attributes:
         unlabelled: Value in the ``mask`` of a batch that is no label.
@@ -90,8 +90,7 @@ class SeriesDataModule(GeoDataModule):
                 f'The checkpoint was trained on the bands {state_dict["bands"]}, the data has '
                 f'{self.bands}: choose `bands` to match'
             )
-        self._statistics = torch.tensor(state_dict['mean']), torch.tensor(state_dict['std'])
-        self._set_transforms()
+        self._take(torch.tensor(state_dict['mean']), torch.tensor(state_dict['std']))
 
     def normalise_as(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Normalise as a checkpoint did, whose weights know no other scale.
@@ -124,7 +123,11 @@ class SeriesDataModule(GeoDataModule):
                 UserWarning,
                 stacklevel=2,
             )
-        self._statistics = wanted
+        self._take(*wanted)
+
+    def _take(self, mean: Tensor, std: Tensor) -> None:
+        """Normalise by the statistics of a checkpoint."""
+        self._statistics = mean, std
         self._set_transforms()
 
     def plot(self, sample: Sample) -> Figure:

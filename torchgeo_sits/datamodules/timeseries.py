@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torchgeo.datamodules import GeoDataModule
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
 
@@ -24,7 +25,7 @@ from .statistics import band_statistics, choose
 __all__ = ['SITSDataModule']
 
 
-class SITSDataModule(SeriesDataModule):
+class SITSDataModule(SeriesDataModule, GeoDataModule):
     """Patches of satellite image time series from any folder of dated rasters.
 
     Bands, dates, resolution and coordinate reference system are found in the files;
