@@ -58,7 +58,9 @@ class LabelledMixin(ClassificationMixin):
         del self.hparams['num_labels']
         stages = ('train_', 'val_', 'test_')
         self.labelled = nn.ModuleDict({stage: SumMetric() for stage in stages})
-        self.further = nn.ModuleDict({stage: nn.ModuleList(self.map_metrics()) for stage in stages})
+        # Patches of training differ each time: their maps are not worth the time.
+        further = {stage: self.map_metrics() if stage != 'train_' else [] for stage in stages}
+        self.further = nn.ModuleDict({k: nn.ModuleList(v) for k, v in further.items()})
 
     def loss_of(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Loss of ``(P, K)`` scores and ``(P,)`` labels; 0 where P is."""
@@ -85,7 +87,7 @@ class LabelledMixin(ClassificationMixin):
         return scores[:, 0].sigmoid() if binary else scores.argmax(-1), labels
 
     def map_metrics(self) -> list[Metric]:
-        """Further metrics of a stage, which :meth:`update_map_metrics` updates; none here."""
+        """Further metrics of validation and test, see :meth:`update_map_metrics`; none here."""
         return []
 
     def update_map_metrics(
@@ -119,7 +121,8 @@ class LabelledMixin(ClassificationMixin):
             if stage == 'train':
                 self.classes_seen[truth.unique()] = True
         further: Any = self.further[f'{stage}_']
-        self.update_map_metrics(further, batch, everything.detach())
+        if len(further):
+            self.update_map_metrics(further, batch, everything.detach())
 
     def on_train_epoch_end(self) -> None:
         """Log the metrics of training."""
