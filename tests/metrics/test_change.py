@@ -34,6 +34,7 @@ def reference(predicted, target, valid, classes, ignored):
     sc_all = sum(ious) / len(ious)
     return {
         'BC': bc,
+        'ChangeF1': 2 * bc / (1 + bc),  # of one confusion matrix
         'SC_present': sc_present,
         'SCS_present': (bc + sc_present) / 2,
         'SC_all': sc_all,

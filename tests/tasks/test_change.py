@@ -87,7 +87,7 @@ def test_maps_of_a_series_and_the_change_between_two_dates(tmp_path):
     module.class_names = ['standing', 'felled']
     metrics = fit(tmp_path, task, module)
     assert metrics['val_OverallAccuracy'] > 0.95
-    assert {'val_BC', 'val_SC_present', 'val_SCS_all'} <= metrics.keys()
+    assert {'val_BC', 'val_ChangeF1', 'val_SC_present', 'val_SCS_all'} <= metrics.keys()
     sample = changing(3, per_frame=True)
     sample['mask_clear'][:] = True
     with torch.no_grad():
@@ -191,6 +191,13 @@ def test_spans_are_in_seconds():
         (DAY, 2 * DAY),
         (2 * DAY, 4 * DAY),
     )
+
+
+@pytest.mark.parametrize('mode', ['pair', 'date'])
+def test_unchanged_pixels_that_count_as_unlabelled_are_refused(mode):
+    task = SITSChangeDetection(mode=mode, in_channels=2, model_kwargs=TINY, ignore_index=0)
+    with pytest.raises(ValueError, match=r'set data\.unlabelled to another value'):
+        task.compare(pad_time([changing(0)]))
 
 
 def test_series_need_a_map_for_each_frame():

@@ -65,7 +65,8 @@ class SemanticChangeScores(Metric):
     classes that occur among the truly changed pixels (``SC_present``, ``SCS_present``; the
     authors' evaluation), and over all classes, an absent one counting as 0 (``SC_all``,
     ``SCS_all``; the evaluation of SitsSCD, https://arxiv.org/abs/2407.07616). A pixel that is
-    not labelled in one of the two maps is left out of both scores.
+    not labelled in one of the two maps is left out of both scores, as SitsSCD does; the
+    authors' evaluation leaves it out of SC only where the later map lacks it.
     """
 
     full_state_update = False
@@ -127,7 +128,8 @@ def semantic_change_scores(
         ignore_index: A class that is none.
 
     Returns:
-        ``BC``, ``SC_present``, ``SCS_present``, ``SC_all`` and ``SCS_all``.
+        ``BC`` and the ``ChangeF1`` of the same pixels, ``SC_present``, ``SCS_present``,
+        ``SC_all`` and ``SCS_all``.
     """
     binary, semantic = binary.double(), semantic.double()
     change = binary[1, 1] / (binary.sum() - binary[0, 0])
@@ -139,8 +141,10 @@ def semantic_change_scores(
         counted[ignore_index] = False
     present = iou[counted & (truth > 0)].mean()
     everything = iou[counted].mean() if truth.sum() > 0 else present
+    hit = 2 * binary[1, 1]
     return {
         'BC': change,
+        'ChangeF1': hit / (hit + binary[0, 1] + binary[1, 0]),
         'SC_present': present,
         'SCS_present': (change + present) / 2,
         'SC_all': everything,

@@ -115,16 +115,22 @@ class SITSChangeDetection(SITSSupervised):
         mask: Tensor = batch[MASK]
         ignored = self.hparams['ignore_index']
         mode = self.hparams['mode']
+        per_frame = mask.ndim == 4 and mask.shape[:2] == batch[VALID].shape
+        if ignored == 0 and not per_frame:
+            raise ValueError(
+                'in a mask of change 0 says that nothing changed, but the data says that 0 is not '
+                'labelled: set data.unlabelled to another value (255 for classes, -1 for dates)'
+            )
         if mode == 'date':
             date = mask.long() * _SECONDS_PER_DAY
             return first_frame_after(date, batch[ACQUISITION_TIMES], _seen(batch))
-        if mode == 'series' and (mask.ndim != 4 or mask.shape[:2] != batch[VALID].shape):
+        if mode == 'series' and not per_frame:
             raise ValueError(
                 f"mode='series' needs a map of labels for each frame, (B, T, H, W), got a mask of "
                 f'{tuple(mask.shape)}: set mask_per_frame=true of SITSDataModule and give dated '
                 "label rasters, or use mode='pair'"
             )
-        if mode == 'pair' and mask.ndim == 4 and mask.shape[:2] == batch[VALID].shape:
+        if mode == 'pair' and per_frame:
             if self.hparams['task'] != 'binary':
                 raise ValueError("labels for each frame tell change or none: set task to 'binary'")
             maps = [_last_map(part) for part in two_windows(batch, self._spans)]
@@ -148,11 +154,13 @@ class SITSChangeDetection(SITSSupervised):
             valid = batch[VALID]
             frames = rearrange(scores, 'b k t h w -> b t k h w')
             return scores, *self.select(frames[valid], target[valid])
-        ignored = self.hparams['ignore_index']
-        known = _seen(batch).any(1)
-        if ignored is not None:
-            known = known & (batch[MASK] != ignored)
+        known = self._dated(batch)
         return scores, scores.movedim(1, -1)[known], target[known]
+
+    def _dated(self, batch: dict[str, Any]) -> Tensor:
+        """Pixels ``(B, H, W)`` that have a label of a date, and that a frame saw."""
+        seen, ignored = _seen(batch).any(1), self.hparams['ignore_index']
+        return seen if ignored is None else seen & (batch[MASK] != ignored)
 
     def loss_of(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Loss of ``(P, K)`` scores and ``(P,)`` labels; 0 where P is."""
@@ -171,15 +179,12 @@ class SITSChangeDetection(SITSSupervised):
 
     def map_metrics(self) -> list[Metric]:
         """IoU and F1 of change; of series the scores of DynamicEarthNet too, of dates errors."""
-        metrics: list[Metric] = [ChangeScores()]
         if self.hparams['mode'] == 'series':
-            classes = self.num_classes
+            classes, ignored = self.num_classes, self.hparams['ignore_index']
             assert classes is not None
-            ignored = self.hparams['ignore_index']
-            metrics.append(SemanticChangeScores(classes, ignore_index=ignored))
-        elif self.hparams['mode'] == 'date':
-            metrics.append(ChangeDateScores())
-        return metrics
+            return [SemanticChangeScores(classes, ignore_index=ignored)]
+        dates: list[Metric] = [ChangeDateScores()] if self.hparams['mode'] == 'date' else []
+        return [ChangeScores(), *dates]
 
     def update_map_metrics(
         self, metrics: nn.ModuleList, batch: dict[str, Any], scores: Tensor
@@ -188,33 +193,19 @@ class SITSChangeDetection(SITSSupervised):
         change: Any = metrics[0]
         mode, ignored = self.hparams['mode'], self.hparams['ignore_index']
         found, truth = self.prediction(scores, batch), self.target(batch)
-        if mode == 'pair':
-            known = torch.ones_like(truth).bool() if ignored is None else truth != ignored
-            change.update(found[known] != 0, truth[known] != 0)
-            return
-        further: Any = metrics[1]
-        valid = batch[VALID]
         if mode == 'series':
             order = batch[ACQUISITION_TIMES].argsort(dim=1, stable=True)
             rows = torch.arange(len(order), device=order.device)[:, None]
-            found, truth, valid = (x[rows, order] for x in (found, truth, valid))
-            further.update(found, truth, valid)
-            for guess, true, real in zip(found, truth, valid, strict=True):
-                guess, true = guess[real], true[real]
-                known = torch.ones_like(true[1:]).bool()
-                if ignored is not None:
-                    known = (true[1:] != ignored) & (true[:-1] != ignored)
-                change.update((guess[1:] != guess[:-1])[known], (true[1:] != true[:-1])[known])
-            return
-        date, last = batch[MASK].long(), scores.shape[1] - 1
-        known = _seen(batch).any(1)
-        if ignored is not None:
-            known = known & (batch[MASK] != ignored)
-        change.update((found != 0)[known], (truth != last)[known])
-        # The date of the first frame that shows it is told, so a change that no frame could
-        # have shown is none.
-        date = torch.where(truth != last, date, 0)
-        further.update(found[known], date[known])
+            change.update(*(x[rows, order] for x in (found, truth, batch[VALID])))
+        elif mode == 'pair':
+            known = torch.ones_like(truth).bool() if ignored is None else truth != ignored
+            change.update(found[known] != 0, truth[known] != 0)
+        else:
+            # A change that no frame could have shown is none.
+            changed, known = truth != scores.shape[1] - 1, self._dated(batch)
+            change.update((found != 0)[known], changed[known])
+            dates: Any = metrics[1]
+            dates.update(found[known], torch.where(changed, batch[MASK].long(), 0)[known])
 
     def prediction(self, scores: Tensor, batch: dict[str, Any]) -> Tensor:
         """What is predicted.
