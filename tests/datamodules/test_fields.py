@@ -4,31 +4,15 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from rasterio.transform import from_origin
 from scipy import ndimage
 
 from torchgeo_sits.datamodules import SITSDataModule
 from torchgeo_sits.datamodules.field_choice import choose_fields, hold_out_fields
 from torchgeo_sits.datamodules.fields import connected_fields
 
+from .one_band import write
+
 CODES = {1200: 'maize', 2130: 'cabbage', 5100: 'potato', 7900: 'legume', 9120: 'grass'}
-
-
-def write(path, values, *, origin=(600000, 5000000), res=10, crs='EPSG:32631', **profile):
-    with rasterio.open(
-        path,
-        'w',
-        driver='GTiff',
-        height=values.shape[0],
-        width=values.shape[1],
-        count=1,
-        dtype=values.dtype,
-        crs=crs,
-        transform=from_origin(*origin, res, res),
-        **profile,
-    ) as file:
-        file.write(values[None])
-    return str(path)
 
 
 @pytest.fixture
