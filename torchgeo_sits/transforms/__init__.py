@@ -5,6 +5,7 @@ from .clouds import RandomCloudGaps
 from .figure import plot_views
 from .geometry import SeriesGeometry
 from .guided import guided_walks
+from .masking import RandomPlaneMask
 from .paths import (
     column_snake,
     columns,
@@ -41,6 +42,7 @@ __all__ = [
     'RandomDateJitter',
     'RandomGainOffset',
     'RandomPlanarView',
+    'RandomPlaneMask',
     'ResamplingMultiView',
     'SeriesAugmentation',
     'SeriesGeometry',
