@@ -105,14 +105,16 @@ def series(b=2, t=5, h=5, w=6, *, seed=0) -> tuple[Tensor, Tensor, Tensor, Tenso
 
 
 @torch.no_grad()
-def outputs(encoder: SITSEncoder, image, times, valid, clear) -> dict[str, Tensor]:
+def outputs(encoder: SITSEncoder, *batch: Tensor | None) -> dict[str, Tensor]:
     """Everything that an encoder says of a batch, image and rows as planes."""
+    image, times, valid, clear = batch
     planes = rearrange(image, 'b t c h w -> b h c t w')
     known = None if clear is None else rearrange(clear, 'b t h w -> b h t w')
     said = encoder.encode_planes(planes, times, valid, known)._asdict()
     for depth in ('early', 'late', 'joined'):
         said[depth + ' map'] = encoder.features(image, times, valid, clear, depth=depth)
         assert said[depth + ' map'].shape[1] == encoder.feature_dim(depth)
+    said |= {f'image {k}': v for k, v in encoder.encode_image(*batch)._asdict().items()}
     said['vector'] = encoder(image, times, valid, clear)
     said['frames'] = encoder.frame_features(image, times, valid, clear)
     for name, value in said.items():
@@ -195,6 +197,47 @@ def test_series_without_a_clear_pixel(encoder):
     clear[0] = False
     valid[1] = False
     outputs(encoder, image, times, valid, clear)
+
+
+@torch.no_grad()
+def test_an_image_is_encoded_as_its_maps_and_its_vector(encoder):
+    # One series with pixels that nothing was seen of, one with nothing seen at all.
+    image, times, valid, clear = series(b=3, h=7)
+    clear[1, :, :5] = False
+    valid[2] = False
+    batch = image, times, valid, clear
+    said = encoder.encode_image(*batch)
+    torch.testing.assert_close(said.embed, encoder.embed(*batch), atol=1e-6, rtol=1e-6)
+    for name, tokens in (('early', said.early), ('late', said.late)):
+        expected = encoder.features(*batch, depth=name).permute(0, 2, 3, 1)
+        torch.testing.assert_close(tokens, expected, atol=1e-6, rtol=1e-6)
+    known = (clear & valid[:, :, None, None]).any(1)
+    of_seen = isinstance(encoder, PlanarViT | DeepSTaR)
+    expected = said.late[1, known[1]].mean(0) if of_seen else said.late[1].mean((0, 1))
+    torch.testing.assert_close(said.embed[1], expected, atol=1e-6, rtol=1e-5)
+    for y in range(said.seen.shape[1]):
+        for x in range(said.seen.shape[2]):
+            s = encoder.stride
+            cell = known[:, y * s : (y + 1) * s, x * s : (x + 1) * s]
+            assert torch.equal(said.seen[:, y, x], cell.flatten(1).any(1))
+
+
+@torch.no_grad()
+def test_hidden_cells_say_nothing_of_their_pixels(encoder):
+    image, times, valid, clear = series(h=7, w=9)
+    s = encoder.stride
+    cells = (2, -(-7 // s), -(-9 // s))
+    hidden = torch.rand(cells, generator=torch.Generator().manual_seed(1)) < 0.4
+    hidden[:, 0, 0] = True
+    pixels = hidden.repeat_interleave(s, 1)[:, :7].repeat_interleave(s, 2)[..., :9]
+    other = torch.where(pixels[:, None, None], image + 5, image)
+    one = encoder.encode_image(image, times, valid, clear, token_mask=hidden)
+    two = encoder.encode_image(other, times, valid, clear, token_mask=hidden)
+    torch.testing.assert_close(one.late, two.late, atol=1e-6, rtol=0)
+    open_ = encoder.encode_image(image, times, valid, clear)
+    assert (open_.late - one.late).abs().max() > 1e-4
+    with pytest.raises(ValueError, match='token_mask'):
+        encoder.encode_image(image, times, valid, clear, token_mask=hidden[:, 1:])
 
 
 def test_gradients_are_finite_where_pixels_are_not(encoder):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from .chunks import map_chunks
 from .cnn import build_cnn
-from .encoder import Depth, PlaneFeatures, SITSEncoder
+from .encoder import Depth, PlaneFeatures, SITSEncoder, mean_seen
 from .gap_filling import fill_gaps, regular_dates
 
 __all__ = ['DeepSTaR']
@@ -79,23 +79,9 @@ class DeepSTaR(SITSEncoder):
         self.cell = stride
         self.network = network
 
-    def embed(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
-        """One vector per series: the mean over its planes, where pixels were seen at any date.
-
-        Rows and columns count alike. Arguments are those of :meth:`SITSEncoder.embed`.
-
-        Returns:
-            ``(B, D)``; the mean over all pixels where none was seen.
-        """
-        late = self.features(image, acquisition_times, valid, mask_clear)
-        seen = self.check_series(image, acquisition_times, valid, mask_clear).any(1)
-        return _mean_seen(rearrange(late, 'b d h w -> b (h w) d'), seen.flatten(1))
+    def pool_cells(self, late: Tensor, seen: Tensor) -> Tensor:
+        """Mean of ``(B, N, S, D)`` over the pixels seen at any date, over all if none was."""
+        return mean_seen(late, seen)
 
     def features(
         self,
@@ -188,7 +174,7 @@ class DeepSTaR(SITSEncoder):
         seen = known.any(2)
         late = self._encode(planes, known, acquisition_times, valid, pool=True)
         late = rearrange(late, 'b n d 1 l -> b n l d')
-        return PlaneFeatures(_mean_seen(late.flatten(1, 2), seen.flatten(1)), late, late, seen)
+        return PlaneFeatures(self.pool_cells(late, seen), late, late, seen)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Layers as those of the network: each of its parts is one, from input to output."""
@@ -257,9 +243,3 @@ class DeepSTaR(SITSEncoder):
         chunk = max(1, self.chunk_size // (b * self.num_steps * width))
         # While training, batch norm must see all planes at once.
         return map_chunks(run, planes, clear, dim=1, chunk=n if self.training else chunk)
-
-
-def _mean_seen(tokens: Tensor, seen: Tensor) -> Tensor:
-    """Mean of tokens ``(B, S, D)`` where seen ``(B, S)``, of all where none was."""
-    weights = torch.where(seen.any(-1, keepdim=True), seen, True).to(tokens.dtype)
-    return torch.einsum('bsd,bs->bd', tokens, weights / weights.sum(-1, keepdim=True))

@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-__all__ = ['Depth', 'PlaneFeatures', 'SITSEncoder']
+__all__ = ['Depth', 'PlaneFeatures', 'SITSEncoder', 'mean_seen']
 
 #: Where dense features are taken: before spatial context (*early*), after it (*late*), or
 #: both joined along the channels, early first (*joined*).
@@ -16,12 +16,15 @@ type Depth = Literal['early', 'late', 'joined']
 
 
 class PlaneFeatures(NamedTuple):
-    """What an encoder says about the planes of a view.
+    """What an encoder says about the planes or the image of a view.
+
+    N and S count the paths and the tokens of a path, or, of an image, the rows of cells and
+    the cells of a row.
 
     Attributes:
         embed: ``(B, D)``, one vector per view.
-        early: ``(B, N, S, D_early)``, one vector per token of a path, before spatial context.
-        late: ``(B, N, S, D)``, one vector per token of a path, after spatial context.
+        early: ``(B, N, S, D_early)``, one vector per token, before spatial context.
+        late: ``(B, N, S, D)``, one vector per token, after spatial context.
         seen: ``(B, N, S)`` bool, False for tokens without a clear pixel at any date.
     """
 
@@ -125,7 +128,7 @@ class SITSEncoder(nn.Module, ABC):
         valid: Tensor,
         mask_clear: Tensor | None = None,
     ) -> Tensor:
-        """One vector per series: the mean of its late features.
+        """One vector per series: its late features, pooled as :meth:`pool_cells` does.
 
         Args:
             image: ``(B, T, C, H, W)`` float.
@@ -136,7 +139,9 @@ class SITSEncoder(nn.Module, ABC):
         Returns:
             ``(B, D)``.
         """
-        return self.features(image, acquisition_times, valid, mask_clear).mean((-2, -1))
+        clear = self.check_series(image, acquisition_times, valid, mask_clear)
+        late = self.features(image, acquisition_times, valid, mask_clear)
+        return self.pool_cells(rearrange(late, 'b d h w -> b h w d'), self._seen_cells(clear))
 
     def forward(
         self,
@@ -176,18 +181,60 @@ class SITSEncoder(nn.Module, ABC):
         """
         image = rearrange(planes, 'b n c t l -> b t c n l')
         clear = None if mask_clear is None else rearrange(mask_clear, 'b n t l -> b t n l')
+        return self.encode_image(image, acquisition_times, valid, clear, token_mask=token_mask)
+
+    def encode_image(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+        *,
+        token_mask: Tensor | None = None,
+    ) -> PlaneFeatures:
+        """Features of the cells of an image, and its embedding, in one pass.
+
+        By default hidden cells are hidden as pixels: they count as unclear at all dates.
+
+        Args:
+            image: ``(B, T, C, H, W)`` float.
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames.
+            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+            token_mask: ``(B, N, S)`` bool, True where a cell is hidden; none by default.
+
+        Returns:
+            Features with one token per cell: ``N = ceil(H / stride)`` rows of
+            ``S = ceil(W / stride)``. ``embed`` is what :meth:`embed` gives of the same image
+            where no cell is hidden.
+
+        Raises:
+            ValueError: If a tensor has another shape than expected.
+        """
+        clear = self.check_series(image, acquisition_times, valid, mask_clear)
         if token_mask is not None:
-            size = image.shape[-2:]
-            shown = ~token_mask.repeat_interleave(self.stride, 1).repeat_interleave(self.stride, 2)
-            shown = shown[:, None, : size[0], : size[1]]
-            clear = shown.expand(*image.shape[:2], *size) if clear is None else clear & shown
-        known = self.check_series(image, acquisition_times, valid, clear).any(1)
+            self._check_token_mask(token_mask, image)
+            h, w = image.shape[-2:]
+            hidden = token_mask.repeat_interleave(self.stride, 1)[:, :h]
+            hidden = hidden.repeat_interleave(self.stride, 2)[..., :w]
+            clear = clear & ~hidden[:, None]
         joined = self.features(image, acquisition_times, valid, clear, depth='joined')
         joined = rearrange(joined, 'b d n s -> b n s d')
         early, late = joined.split([self.feature_dim('early'), self.feature_dim('late')], -1)
-        # A token has seen what any pixel of its cell has.
-        seen = max_pool2d(known.float()[:, None], self.stride, ceil_mode=True)[:, 0] > 0
-        return PlaneFeatures(late.mean((1, 2)), early, late, seen)
+        seen = self._seen_cells(clear)
+        return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
+
+    def pool_cells(self, late: Tensor, seen: Tensor) -> Tensor:
+        """Pool the late features of the cells of an image: their mean, by default.
+
+        Args:
+            late: ``(B, N, S, D)``.
+            seen: ``(B, N, S)`` bool, False for cells without a clear pixel at any date.
+
+        Returns:
+            ``(B, D)``.
+        """
+        return late.mean((1, 2))
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Layers from input to output, as timm's ``param_groups_layer_decay`` asks for them.
@@ -262,3 +309,25 @@ class SITSEncoder(nn.Module, ABC):
                 f'{tuple(mask_clear.shape)} {mask_clear.dtype}'
             )
         return clear & mask_clear
+
+    def _check_token_mask(self, token_mask: Tensor, image: Tensor) -> None:
+        """Raise ValueError unless *token_mask* has one entry per cell of *image*."""
+        cells = (len(image), *(-(-side // self.stride) for side in image.shape[-2:]))
+        if token_mask.shape != cells or token_mask.dtype != torch.bool:
+            raise ValueError(
+                f'expected token_mask {cells} bool, one per cell of {self.stride} x {self.stride} '
+                f'pixels, got {tuple(token_mask.shape)} {token_mask.dtype}'
+            )
+
+    def _seen_cells(self, clear: Tensor) -> Tensor:
+        """Cells ``(B, N, S)`` of which any pixel was clear at any date, of ``(B, T, H, W)``."""
+        seen = clear.any(1).float()[:, None]
+        return max_pool2d(seen, self.stride, ceil_mode=True)[:, 0] > 0
+
+
+def mean_seen(tokens: Tensor, seen: Tensor) -> Tensor:
+    """Mean of tokens ``(B, N, S, D)`` where seen ``(B, N, S)``, of all where none was."""
+    tokens, seen = tokens.flatten(1, 2), seen.flatten(1)
+    weights = torch.where(seen.any(-1, keepdim=True), seen, True).to(tokens.dtype)
+    weights = weights / weights.sum(-1, keepdim=True)
+    return (weights[:, None] @ tokens)[:, 0]

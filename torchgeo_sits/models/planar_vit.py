@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from .chunks import map_chunks
-from .encoder import Depth, PlaneFeatures, SITSEncoder
+from .encoder import Depth, PlaneFeatures, SITSEncoder, mean_seen
 from .path_stage import PathStage
 from .seasonal_prior import EncodedDates, SeasonalPrior
 from .temporal_encoding import TemporalEncoding
@@ -120,23 +120,9 @@ class PlanarViT(SITSEncoder):
             drop_path=drop_path,
         )
 
-    def embed(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
-        """One vector per series: the mean late features of the pixels seen at any date.
-
-        Arguments are those of :meth:`SITSEncoder.embed`.
-
-        Returns:
-            ``(B, D)``; the mean over all pixels where none was seen.
-        """
-        late = self.features(image, acquisition_times, valid, mask_clear)
-        seen = self.check_series(image, acquisition_times, valid, mask_clear).any(1)
-        return _mean_seen(late.flatten(2).transpose(1, 2), seen.flatten(1))
+    def pool_cells(self, late: Tensor, seen: Tensor) -> Tensor:
+        """Mean of ``(B, N, S, D)`` over the tokens seen at any date, over all if none was."""
+        return mean_seen(late, seen)
 
     def features(
         self,
@@ -251,7 +237,33 @@ class PlanarViT(SITSEncoder):
                 )
             tokens = torch.where(token_mask[..., None], self.mask_token.to(tokens.dtype), tokens)
         late = self._along_paths(tokens)
-        return PlaneFeatures(_mean_seen(late.flatten(1, 2), seen.flatten(1)), early, late, seen)
+        return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
+
+    def encode_image(
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor | None = None,
+        *,
+        token_mask: Tensor | None = None,
+    ) -> PlaneFeatures:
+        """Features of the pixels of an image, its rows and its columns folded back.
+
+        As in :meth:`encode_planes`, the mask token replaces what is hidden on its way into the
+        path blocks, here each segment of a row or column that holds a hidden pixel; early
+        features are as they were. Arguments and errors are those of
+        :meth:`SITSEncoder.encode_image`; there is one token per pixel.
+        """
+        clear = self.check_series(image, acquisition_times, valid, mask_clear)
+        dates = self._encode_dates(acquisition_times, valid)
+        tokens = self._both_ways(self.time_stage, image, clear, dates)
+        early = self._fold([self.early_norm(x) for x in tokens], image)
+        if token_mask is not None:
+            self._check_token_mask(token_mask, image)
+            tokens = self._hide(tokens[0], token_mask), self._hide(tokens[1], token_mask.mT)
+        late, seen = self._fold([self._along_paths(x) for x in tokens], image), clear.any(1)
+        return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Layers as those of a ViT: all before the path, each of its blocks, the norm."""
@@ -320,6 +332,12 @@ class PlanarViT(SITSEncoder):
         rows, columns = (x.repeat_interleave(self.segment, 2) for x in tokens)
         return (rows[:, :, :w] + columns[:, :, :h].transpose(1, 2)) / 2
 
+    def _hide(self, tokens: Tensor, hidden: Tensor) -> Tensor:
+        """Put the mask token in the place of tokens ``(B, N, S, D)`` with a hidden pixel."""
+        hidden = nn.functional.pad(hidden, (0, -hidden.shape[-1] % self.segment))
+        hidden = hidden.unflatten(-1, (-1, self.segment)).any(-1)
+        return torch.where(hidden[..., None], self.mask_token.to(tokens.dtype), tokens)
+
     def _along_paths(self, tokens: Tensor) -> Tensor:
         """Transformer along each path: ``(B, N, S, D)`` to ``(B, N, S, D)``."""
         chunk = max(1, self._chunk(tokens) // tokens.shape[2])
@@ -330,10 +348,3 @@ class PlanarViT(SITSEncoder):
         """Tokens to hold at a time."""
         on_cpu = tensor.device.type == 'cpu' and not torch.is_grad_enabled()
         return min(self._CACHE_CHUNK, self.chunk_size) if on_cpu else self.chunk_size
-
-
-def _mean_seen(tokens: Tensor, seen: Tensor) -> Tensor:
-    """Mean of tokens ``(B, S, D)`` where seen ``(B, S)``, of all where none was."""
-    weights = torch.where(seen.any(-1, keepdim=True), seen, True).to(tokens.dtype)
-    weights = weights / weights.sum(-1, keepdim=True)
-    return (weights[:, None] @ tokens)[:, 0]
