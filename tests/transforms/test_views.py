@@ -176,6 +176,8 @@ def test_resampled_views_show_the_pixels_of_their_dates(batch):
         corner = int(block[0, 0, 0, 0]) % (H * W)
         y, x = corner // W, corner % W
         window = (slice(y, y + high), slice(x, x + wide))
+        assert view['size'] == (H, W)
+        assert torch.equal(view['paths'][0], torch.arange(H * W).view(H, W)[window])
         assert torch.equal(block, batch['image'][0, sources][..., *window])
         assert torch.equal(
             view['mask_clear'][0, :kept], batch['mask_clear'][0, sources][:, *window]

@@ -8,7 +8,7 @@ from torch import nn
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR
 from .dates import Dates, check_dates, draw_dates, observed, take_dates
 from .pieces import Region
-from .planar import masks_to_planes, to_planes
+from .planar import PATHS, SIZE, masks_to_planes, to_planes
 
 __all__ = ['ResamplingMultiView']
 
@@ -17,9 +17,20 @@ class ResamplingMultiView(nn.Module):
     """Draw several subsets of the dates of each sample, all pixels in their places.
 
     Called as :class:`~torchgeo_sits.transforms.PlanarMultiView` is, and draws its dates in
-    the same way, so that the two differ in the planes alone. A view is a dictionary with
-    ``image`` ``(B, T', C, h, w)``, ``acquisition_times`` and ``valid`` ``(B, T')`` and
-    ``mask_clear`` ``(B, T', h, w)``; ``T'`` does not depend on the draw.
+    the same way, so that the two differ in the planes alone. A view is a dictionary:
+
+    =====================  ====================  =========================================
+    key                    shape                 meaning
+    =====================  ====================  =========================================
+    ``image``              ``(B, T', C, h, w)``  dtype of the image, 0 in padding
+    ``acquisition_times``  ``(B, T')``           int64 seconds, 0 in padding
+    ``valid``              ``(B, T')``           bool, False in padding
+    ``mask_clear``         ``(B, T', h, w)``     bool, False in padding
+    ``paths``              ``(B, h, w)``         int64, index map: each row shown is a path
+    ``size``               ``(H, W)``            two integers, grid of the paths
+    =====================  ====================  =========================================
+
+    ``T'`` depends on *dates* and T only, never on the draw.
     """
 
     def __init__(
@@ -78,10 +89,10 @@ class ResamplingMultiView(nn.Module):
             generator: Source of randomness; torch's default without one.
 
         Returns:
-            For each view ``frames`` ``(B, T')`` int64, ``keep`` ``(B, T')`` bool and, where
-            it is cropped, ``block`` ``(B, h, w)`` int64, the pixels it shows.
+            For each view ``paths`` ``(B, h, w)`` int64, ``frames`` ``(B, T')`` int64 and
+            ``keep`` ``(B, T')`` bool.
         """
-        params = []
+        params, size = [], batch[IMAGE].shape[-2:]
         for number, dates, side in (
             (self.global_views, self.dates, self.crop),
             (self.local_views, self.local_dates, self.local_crop),
@@ -91,10 +102,8 @@ class ResamplingMultiView(nn.Module):
             for frames, keep in zip(
                 *draw_dates(batch, dates, views=number, generator=generator), strict=True
             ):
-                drawn = {'frames': frames, 'keep': keep}
-                if side is not None:
-                    drawn['block'] = Region(batch, side, generator=generator).block
-                params.append(drawn)
+                region = Region(batch, side or max(size), generator=generator)
+                params.append({'paths': region.block, 'frames': frames, 'keep': keep})
         return params
 
     def forward(
@@ -116,22 +125,21 @@ class ResamplingMultiView(nn.Module):
         """
         if params is None:
             params = self.generate_parameters(batch, generator=generator)
-        views, used = [], []
+        views, used, size = [], [], batch[IMAGE].shape[-2:]
         for drawn in params:
-            source = batch
-            if 'block' in drawn:
-                block = drawn['block']
+            source, paths = batch, drawn['paths']
+            if paths.shape[-2:] != size:
                 source = {
-                    IMAGE: to_planes(batch[IMAGE], block).permute(0, 3, 2, 1, 4),
+                    IMAGE: to_planes(batch[IMAGE], paths).permute(0, 3, 2, 1, 4),
                     ACQUISITION_TIMES: batch[ACQUISITION_TIMES],
-                    MASK_CLEAR: masks_to_planes(observed(batch)[1], block).transpose(1, 2),
+                    MASK_CLEAR: masks_to_planes(observed(batch)[1], paths).transpose(1, 2),
                 }
             view = take_dates(source, drawn['frames'], drawn['keep'])
             drawn = dict(drawn)
             if self.augment is not None:
                 view = self.augment(view, drawn.get('augment'), generator=generator)
                 drawn['augment'] = self.augment._params
-            views.append(view)
+            views.append({**view, PATHS: paths, SIZE: tuple(size)})
             used.append(drawn)
         self._params = used
         return views
