@@ -11,12 +11,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / 'torchgeo_sits'
 MAY_IMPORT = {
     'keys': set(),
     'distinct_shapes': set(),
+    'stacking': set(),
     'collate': {'keys'},
     'datasets': {'keys', 'collate', 'distinct_shapes'},
     'samplers': {'keys', 'collate', 'distinct_shapes'},
-    'transforms': {'keys', 'collate'},
+    'transforms': {'keys', 'collate', 'stacking'},
     # The root gives its version to checkpoints.
-    'models': {'keys', 'collate', '__init__'},
+    'models': {'keys', 'collate', 'stacking', '__init__'},
     'metrics': {'keys', 'collate'},
     'datamodules': {'keys', 'collate', 'datasets', 'samplers', 'transforms'},
     'callbacks': {'keys', 'metrics', 'transforms'},

@@ -1,32 +1,17 @@
 """Encoders as timm backbones: TorchGeo's own self-supervised tasks can train them."""
 
-import calendar
 from collections.abc import Sequence
 from typing import Any
 
 import timm
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
+from ..stacking import evenly_spaced, unstack
 from .builders import build_encoder
 from .encoder import SITSEncoder
 
-__all__ = ['StackedFrames', 'evenly_spaced', 'register_timm_backbone']
-
-
-def evenly_spaced(frames: int, *, year: int = 2020) -> list[int]:
-    """Dates in the middle of equal parts of a year, in seconds since 1970-01-01 UTC.
-
-    Args:
-        frames: Number of dates T.
-        year: Calendar year, UTC.
-
-    Returns:
-        T dates, ascending.
-    """
-    start, end = (calendar.timegm((y, 1, 1, 0, 0, 0)) for y in (year, year + 1))
-    return [start + (2 * i + 1) * (end - start) // (2 * frames) for i in range(frames)]
+__all__ = ['StackedFrames', 'register_timm_backbone']
 
 
 class StackedFrames(nn.Module):
@@ -68,13 +53,7 @@ class StackedFrames(nn.Module):
         Raises:
             ValueError: If the channels are not T times C.
         """
-        t, c = len(self.acquisition_times), self.encoder.in_channels
-        if x.shape[1] != t * c:
-            raise ValueError(
-                f'expected (B, {t * c}, H, W), {t} dates of {c} bands, got {tuple(x.shape)}'
-            )
-        times = self.acquisition_times.expand(len(x), -1)
-        return rearrange(x, 'b (t c) h w -> b t c h w', t=t), times, torch.ones_like(times).bool()
+        return unstack(x, self.acquisition_times, self.encoder.in_channels)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Late features: ``(B, T * C, H, W)`` to ``(B, D, H / stride, W / stride)``."""

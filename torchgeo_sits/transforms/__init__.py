@@ -28,6 +28,7 @@ from .planar import (
 )
 from .radiometric import Normalize, RandomGainOffset
 from .resampling import ResamplingMultiView
+from .stacked import StackedSeries
 from .temporal import RandomDateDrop, RandomDateJitter
 from .views import PlanarMultiView, RandomPlanarView
 
@@ -47,6 +48,7 @@ __all__ = [
     'SeriesAugmentation',
     'SeriesGeometry',
     'SeriesSequential',
+    'StackedSeries',
     'column_snake',
     'columns',
     'coverage',
