@@ -11,7 +11,7 @@ from torchgeo_sits.callbacks import CollapseError, KNNProbe
 from torchgeo_sits.datamodules import SyntheticSITSDataModule
 from torchgeo_sits.models import PlaneFeatures, encoder_card, load_encoder
 from torchgeo_sits.tasks import SITSDINO
-from torchgeo_sits.tasks.dino import draw_token_mask
+from torchgeo_sits.tasks.token_masks import draw_token_mask
 
 TINY = {
     'model_kwargs': {'embed_dim': 32, 'depth': 1, 'num_heads': 2, 'time_dim': 16},
@@ -120,7 +120,7 @@ def test_teacher_is_the_moving_average_of_the_student(folder, tmp_path):
 
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             m = 1 - (1 - 0.9) * (1 + math.cos(math.pi * self.step / 3)) / 2
-            pairs = zip(self.before, pl_module.student.parameters(), strict=True)
+            pairs = zip(self.before, pl_module.backbone.parameters(), strict=True)
             expected = [m * old + (1 - m) * new.detach() for old, new in pairs]
             for p, e in zip(pl_module.teacher.parameters(), expected, strict=True):
                 self.error.append((p - e).abs().max().item())
@@ -139,10 +139,10 @@ def test_prototypes_stay_in_the_first_epoch(folder, tmp_path):
             self.kept = []
 
         def on_train_epoch_end(self, trainer, pl_module):
-            self.kept.append(pl_module.student_head.last_layer.weight_v.detach().clone())
+            self.kept.append(pl_module.projection_head.last_layer.weight_v.detach().clone())
 
     task, kept = SITSDINO(**TINY, in_channels=10, warmup_share=0.0), Prototypes()
-    start = task.student_head.last_layer.weight_v.detach().clone()
+    start = task.projection_head.last_layer.weight_v.detach().clone()
     trainer(tmp_path, callbacks=[kept]).fit(task, data(folder))
     assert torch.equal(kept.kept[0], start)
     assert not torch.equal(kept.kept[1], start)
@@ -181,7 +181,7 @@ def test_starts_from_the_weights_of_a_checkpoint(folder, tmp_path):
     trainer(tmp_path, callbacks=[checkpoint]).fit(SITSDINO(**TINY), data(folder))
     encoder, _ = load_encoder(checkpoint.best_model_path)
     task = SITSDINO(**TINY, in_channels=10, weights=checkpoint.best_model_path)
-    for a, b in zip(task.student.parameters(), encoder.parameters(), strict=True):
+    for a, b in zip(task.backbone.parameters(), encoder.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
@@ -189,11 +189,6 @@ def test_unknown_number_of_bands_is_named(tmp_path):
     loader = torch.utils.data.DataLoader([{'image': torch.zeros(2, 3, 8, 8)}])
     with pytest.raises(ValueError, match='in_channels'):
         trainer(tmp_path).fit(SITSDINO(**TINY), loader)
-
-
-def test_pixel_term_needs_planes():
-    with pytest.raises(ValueError, match="views='planar'"):
-        SITSDINO(**TINY, views='resampling', pixel_weight=1.0)
 
 
 def test_a_learning_rate_far_too_large_is_stopped_with_a_message(folder, tmp_path):
@@ -256,7 +251,7 @@ def test_loss_equals_the_formulas_of_the_papers(monkeypatch):
     masks = []
 
     def encode(encoder, view, token_mask=None):
-        who = 'student' if encoder is task.student else 'teacher'
+        who = 'student' if encoder is task.backbone else 'teacher'
         masks.append(token_mask)
         embed = out[who, len(view['acquisition_times'])]
         return PlaneFeatures(embed, late[who], late[who], seen)
@@ -266,7 +261,7 @@ def test_loss_equals_the_formulas_of_the_papers(monkeypatch):
     monkeypatch.setattr('torchgeo_sits.tasks.dino.encode_view', encode)
     monkeypatch.setattr(task, 'make_views', lambda batch: views)
     monkeypatch.setattr(SITSDINO, 'teacher_temp', 0.05)
-    for name in ('student_head', 'teacher_head'):
+    for name in ('projection_head', 'teacher_head'):
         setattr(task, name, torch.nn.Identity())
     for name in ('log', 'log_dict'):
         monkeypatch.setattr(task, name, lambda *args, **kwargs: None)

@@ -11,6 +11,7 @@ from .builders import (
 from .change_heads import PairHead
 from .checkpoint import CARD_KEY, EncoderCard, encoder_card, load_encoder, load_weights
 from .convlstm import ConvLSTM
+from .date_decoder import DateDecoder
 from .deep_star import DeepSTaR
 from .encoder import Depth, PlaneFeatures, SITSEncoder
 from .heads import DenseHead
@@ -29,6 +30,7 @@ __all__ = [
     'LTAE',
     'UTAE',
     'ConvLSTM',
+    'DateDecoder',
     'DeepSTaR',
     'DenseHead',
     'Depth',

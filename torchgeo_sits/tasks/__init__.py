@@ -1,8 +1,21 @@
 """Tasks: what to learn from a batch, as Lightning modules on TorchGeo's ``BaseTask``."""
 
+from .byol import SITSBYOL
 from .change import SITSChangeDetection
 from .classification import SITSClassification
 from .dino import SITSDINO
+from .mae import SITSMAE
 from .segmentation import SITSSegmentation
+from .simclr import SITSSimCLR
+from .vicreg import SITSVICReg
 
-__all__ = ['SITSDINO', 'SITSChangeDetection', 'SITSClassification', 'SITSSegmentation']
+__all__ = [
+    'SITSBYOL',
+    'SITSDINO',
+    'SITSMAE',
+    'SITSChangeDetection',
+    'SITSClassification',
+    'SITSSegmentation',
+    'SITSSimCLR',
+    'SITSVICReg',
+]

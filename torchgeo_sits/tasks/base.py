@@ -81,13 +81,18 @@ class SITSTask(BaseTask):
             raise ValueError('The schedules need an end: set trainer.max_epochs or max_steps')
         return int(steps)
 
+    @property
+    def learning_rate(self) -> float:
+        """Largest learning rate."""
+        return float(self.hparams['lr'])
+
     def scheduled(self, optimizer: Optimizer) -> OptimizerLRScheduler:
         """An optimiser with a linear rise and a cosine fall of the learning rate per step."""
         scheduler = rise_and_fall(
             optimizer,
             steps=self.total_steps,
             warmup_share=self.hparams['warmup_share'],
-            last=self.hparams['min_lr'] / self.hparams['lr'],
+            last=self.hparams['min_lr'] / self.learning_rate,
         )
         return {
             'optimizer': optimizer,

@@ -1,11 +1,12 @@
-"""What the tasks of self-supervised pretraining share: views, a teacher, schedules, the card."""
+"""What the tasks of self-supervised pretraining share: views, terms of the loss, schedules."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from inspect import signature
-from typing import Any
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from lightly.models.utils import deactivate_requires_grad, update_momentum
 from lightly.utils.scheduler import cosine_schedule
 from lightning.pytorch import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from ..callbacks import CheckpointReport, EmbeddingHealth, ViewsPicture
-from ..models import SITSEncoder, build_encoder, load_weights
+from ..keys import IMAGE
+from ..models import PlaneFeatures, SITSEncoder, build_encoder, load_weights
 from ..transforms import (
     PlanarMultiView,
     RandomCloudGaps,
@@ -25,43 +27,132 @@ from ..transforms import (
     SeriesSequential,
 )
 from .base import SITSTask
+from .batch_size import check_strategy, effective_batch_size
+from .levels import LEVELS, Level, draw_objects, level_pairs
+from .reconstruction import MaskedReconstruction
+from .step_seed import StepSeed
 
-__all__ = ['SITSPretraining']
+__all__ = ['SITSPretraining', 'Terms']
+
+
+class Terms(NamedTuple):
+    """What a method makes of the views of a batch.
+
+    Attributes:
+        losses: Terms of the loss by name; the hyperparameter ``<name>_weight`` weighs each.
+        health: What the watch over the run looks at: ``embedding`` ``(B, D)``, and
+            ``projection`` ``(B, D')`` or ``assignment`` ``(B, K)`` where there are any.
+    """
+
+    losses: dict[str, Tensor]
+    health: dict[str, Tensor]
 
 
 class SITSPretraining(SITSTask):
-    """A student that sees views of a series, and a teacher that is its moving average.
+    """An encoder that learns from views of series without labels.
 
-    Subclasses take, among their own, the hyperparameters that are read here (``model``,
-    ``in_channels``, ``model_kwargs``, ``views``, ``views_kwargs``, ``jitter_days``, ``gain``,
-    ``offset``, ``cloud_rate``, ``momentum``, ``lr``, ``min_lr``, ``warmup_share``,
-    ``weight_decay``, ``end_weight_decay``, ``clip_grad``), say in :meth:`build_heads` what
-    stands on the encoders, and compute a loss from :meth:`make_views`.
+    A subclass says in :meth:`build_heads` what stands on the encoder and in
+    :meth:`compare_views` what it makes of the views. The terms of its loss have weights; those
+    of a level (image, object, pixel) that is not compared cost nothing. Any method can be
+    joined with the reconstruction of what is hidden (:class:`SITSMAE`).
     """
 
     monitor = 'train_loss'
 
-    encoder_name = 'teacher'
-    student: SITSEncoder
-    teacher: SITSEncoder
-    student_head: nn.Module
-    teacher_head: nn.Module
+    encoder_name = 'backbone'
+    #: The encoder that is trained.
+    backbone: SITSEncoder
+    projection_head: nn.Module
 
-    def __init__(self) -> None:
-        """Initialize the views and, if the number of bands is known, the models.
+    #: Arguments of the views that suit the method, below those that are asked for.
+    default_views: ClassVar[dict[str, Any]] = {}
+    #: Learning rate that suits a batch of 16.
+    reference_lr: ClassVar[float] = 5e-4
+
+    def __init__(
+        self,
+        model: str = 'planar_vit_tiny',
+        in_channels: int | None = None,
+        weights: str | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        views: Literal['planar', 'resampling'] = 'planar',
+        views_kwargs: dict[str, Any] | None = None,
+        jitter_days: float = 3.0,
+        gain: float = 0.1,
+        offset: float = 0.1,
+        cloud_rate: float = 0.1,
+        image_weight: float = 1.0,
+        object_weight: float = 0.0,
+        pixel_weight: float = 0.0,
+        pixels: int = 64,
+        object_size: int = 8,
+        reconstruction_weight: float = 0.0,
+        mask_kind: Literal['date', 'pixel', 'block', 'mixed'] = 'mixed',
+        mask_ratio: float = 0.5,
+        lr: float | None = None,
+        min_lr: float = 1e-6,
+        warmup_share: float = 0.1,
+        weight_decay: float = 0.04,
+        end_weight_decay: float = 0.4,
+        clip_grad: float = 3.0,
+    ) -> None:
+        """Initialize a new task.
+
+        Args:
+            model: Name of an encoder of this project, see
+                :data:`torchgeo_sits.models.ENCODERS`.
+            in_channels: Number of bands. None takes it from the data module.
+            weights: Checkpoint of a pretraining of this project to start from.
+            model_kwargs: Further arguments of the encoder.
+            views: ``'planar'`` for :class:`~torchgeo_sits.transforms.PlanarMultiView`,
+                ``'resampling'`` for
+                :class:`~torchgeo_sits.transforms.ResamplingMultiView`, which draws dates
+                but no planes.
+            views_kwargs: Arguments of the views.
+            jitter_days: Largest shift of a date in a view, in days.
+            gain: Largest relative change of a band at a date in a view.
+            offset: Largest shift of a band at a date in a view, in standard deviations.
+            cloud_rate: Share of the dates that simulated clouds cover in part.
+            image_weight: Weight of the comparison of whole views.
+            object_weight: Weight of the comparison of objects, which are superpixels.
+            pixel_weight: Weight of the comparison of pixels that both views see.
+            pixels: Largest number of pixels of a sample that a step compares.
+            object_size: Side of a superpixel, in pixels.
+            reconstruction_weight: Weight of the reconstruction of hidden values.
+            mask_kind: What is hidden for it: dates, pixels, blocks of both, or for each sample
+                one of these.
+            mask_ratio: Share of the clear values that is hidden.
+            lr: Largest learning rate. None takes the method's own for a batch of 16, times
+                the root of the batch size over 16, four times that at most.
+            min_lr: Learning rate at the last step.
+            warmup_share: Share of the steps over which the learning rate rises.
+            weight_decay: Weight decay at the first step.
+            end_weight_decay: Weight decay at the last step; a cosine lies between.
+            clip_grad: Largest norm of the gradient, unless the trainer clips; 0 never clips.
 
         Raises:
-            ValueError: If a hyperparameter is out of its range.
+            ValueError: If an argument is out of its range, or does not go with another.
         """
+        self.weights = weights
+        if lr is not None and lr <= 0:
+            raise ValueError(f'lr must be above 0, got {lr}')
+        if not 0 <= warmup_share <= 1:
+            raise ValueError(f'warmup_share must be in [0, 1], got {warmup_share}')
         super().__init__()
-        if self.hparams['lr'] <= 0:
-            raise ValueError(f'lr must be above 0, got {self.hparams["lr"]}')
-        for name in ('warmup_share', 'momentum'):
-            if (value := self.hparams[name]) is not None and not 0 <= value <= 1:
-                raise ValueError(f'{name} must be in [0, 1], got {value}')
+        self._check_weights()
+        self.seed = StepSeed()
         # Clouds lie over the place, before its views are drawn; the rest differs per view.
-        self.clouds = RandomCloudGaps(self.hparams['cloud_rate'])
+        self.clouds = RandomCloudGaps(cloud_rate)
         self.views = self._build_views()
+
+    def _check_weights(self) -> None:
+        """Raise ValueError unless the terms of the loss have weights that make one."""
+        weights = {k: v for k, v in self.hparams.items() if k.endswith('_weight')}
+        wrong = {name: value for name, value in weights.items() if value < 0}
+        if wrong or not any(weights.values()):
+            raise ValueError(
+                f'expected weights of at least 0, one of them above, got {wrong or weights}'
+            )
 
     def _build_views(self) -> PlanarMultiView | ResamplingMultiView:
         """The views that the hyperparameters describe."""
@@ -69,18 +160,26 @@ class SITSPretraining(SITSTask):
             RandomDateJitter(self.hparams['jitter_days']),
             RandomGainOffset(self.hparams['gain'], self.hparams['offset']),
         )
-        kwargs = self.hparams['views_kwargs'] or {}
+        asked = self.hparams['views_kwargs'] or {}
+        kwargs = {**self.default_views, **asked}
         kind = PlanarMultiView if self.hparams['views'] == 'planar' else ResamplingMultiView
         try:
             views = kind(augment=augment, **kwargs)
         except TypeError as error:
             names = [name for name in signature(kind).parameters if name != 'augment']
             raise ValueError(
-                f'views_kwargs={kwargs} do not fit {kind.__name__}: {error}. It takes {names}'
+                f'views_kwargs={asked} do not fit {kind.__name__}: {error}. It takes {names}'
             ) from error
-        if views.global_views + views.local_views < 2:
-            raise ValueError('Views are compared: views_kwargs must leave two at least, got one')
+        self.check_views(views.global_views, views.local_views)
         return views
+
+    def check_views(self, whole: int, local: int) -> None:
+        """Raise ValueError unless the method can do with the views.
+
+        Args:
+            whole: Number of global views.
+            local: Number of local views.
+        """
 
     def make_views(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
         """Draw the views of a batch, as a training step does.
@@ -94,66 +193,70 @@ class SITSPretraining(SITSTask):
         with torch.no_grad():
             return self.views(self.clouds(batch))
 
+    @property
+    def levels(self) -> list[Level]:
+        """The levels whose comparison has a weight."""
+        return [level for level in LEVELS if self.hparams[f'{level}_weight']]
+
     # -- models ----------------------------------------------------------------------------
 
     @property
     def encoder(self) -> SITSEncoder:
-        """The encoder that downstream tasks use: the teacher's."""
-        return self.teacher
+        """The encoder that downstream tasks use."""
+        encoder: SITSEncoder = getattr(self, self.encoder_name)
+        return encoder
 
     def configure_models(self) -> None:
-        """Build student and teacher, if the number of bands is known already."""
+        """Build the models, if the number of bands is known already."""
         if self.hparams['in_channels'] is not None:
             self._build(self.hparams['in_channels'])
 
     def configure_model(self) -> None:
-        """Build student and teacher for the bands of the data module.
+        """Build the models for the bands of the data module.
 
         Raises:
             ValueError: If nothing tells the number of bands, or it is not that of the data.
         """
         # No trainer where a checkpoint is loaded by hand.
         self.meet_data(getattr(self._trainer, 'datamodule', None))
-        if not hasattr(self, 'student'):
+        if not hasattr(self, 'backbone'):
             self.configure_models()
             # Its card was not known when the data was met.
             self.meet_data(getattr(self._trainer, 'datamodule', None))
 
-    def build_heads(self, dim: int) -> tuple[nn.Module, nn.Module]:
-        """Build the heads of student and teacher; equal weights are seen to by the caller.
+    @abstractmethod
+    def build_heads(self, dim: int) -> None:
+        """Build what stands on the encoder.
 
         Args:
             dim: Number of features of an embedding.
         """
-        return nn.Identity(), nn.Identity()
 
     def _build(self, in_channels: int) -> None:
-        """Build student and teacher with equal weights."""
+        """Build the encoder and what stands on it."""
         name, kwargs = self.hparams['model'], self.hparams['model_kwargs'] or {}
-        self.student = build_encoder(name, in_channels, **kwargs)
-        self.teacher = build_encoder(name, in_channels, **kwargs)
-        self.student_head, self.teacher_head = self.build_heads(self.student.embed_dim)
+        self.backbone = build_encoder(name, in_channels, **kwargs)
         if self.weights is not None:
-            self._card = load_weights(self.student, self.weights)
-        for student, teacher in self._pairs():
-            teacher.load_state_dict(student.state_dict())
-            deactivate_requires_grad(teacher)
-        # The teacher's targets must not depend on dropped paths: they are switched off.
-        self.teacher.eval()
+            self._card = load_weights(self.backbone, self.weights)
+        if hasattr(self.backbone, 'mask_token') and not self.hparams.get('ibot_weight'):
+            # No token is masked: DDP stops at parameters that never get a gradient.
+            self.backbone.mask_token.requires_grad_(False)
+        if self.hparams['reconstruction_weight']:
+            self.reconstruction = MaskedReconstruction(
+                self.backbone.embed_dim,
+                in_channels,
+                kind=self.hparams['mask_kind'],
+                ratio=self.hparams['mask_ratio'],
+            )
+        self.build_heads(self.backbone.embed_dim)
 
-    def _pairs(self) -> Iterable[tuple[nn.Module, nn.Module]]:
-        """What follows what: student and teacher, encoder and head."""
-        return (self.student, self.teacher), (self.student_head, self.teacher_head)
-
-    def train(self, mode: bool = True) -> 'SITSPretraining':
-        """Set the mode of all but the teacher, which stays in evaluation."""
-        super().train(mode)
-        if hasattr(self, 'teacher'):
-            self.teacher.eval()
-        return self
+    def trained(self) -> Iterable[nn.Module]:
+        """The modules that the optimiser trains."""
+        names = ('backbone', 'projection_head', 'prediction_head', 'reconstruction')
+        return (getattr(self, name) for name in names if hasattr(self, name))
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Embed series with the teacher.
+        """Embed series with the encoder that downstream tasks use.
 
         Args:
             *args: Arguments of :meth:`torchgeo_sits.models.SITSEncoder.forward`.
@@ -164,18 +267,88 @@ class SITSPretraining(SITSTask):
         """
         return self.encoder(*args, **kwargs)
 
+    # -- the loss --------------------------------------------------------------------------
+
+    def full_precision(self) -> AbstractContextManager[None]:
+        """Where distances and variances are computed, whatever the trainer's precision."""
+        return torch.autocast(self.device.type, enabled=False)
+
+    @abstractmethod
+    def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> Terms:
+        """Encode the views and compare them.
+
+        Args:
+            views: The views, the global ones first.
+            batch: The batch that they show.
+        """
+
+    def pairs(
+        self,
+        ours: PlaneFeatures,
+        theirs: PlaneFeatures,
+        view: dict[str, Any],
+        other: dict[str, Any],
+        batch: dict[str, Any],
+    ) -> dict[Level, tuple[Tensor, Tensor]]:
+        """Match two views at each level that has a weight.
+
+        Args:
+            ours: Features of one view, or of several joined.
+            theirs: Features of the other view of the same samples.
+            view: The view.
+            other: The other view.
+            batch: The batch that they show.
+
+        Returns:
+            For each level two tensors ``(P, D)``, of all processes together.
+        """
+        objects = None
+        if 'object' in self.levels:
+            objects = draw_objects(batch, self.hparams['object_size'])
+            objects = objects.repeat(len(ours.embed) // len(objects), 1, 1)
+        number = self.hparams['pixels']
+        return {
+            level: level_pairs(level, ours, theirs, view, other, objects=objects, pixels=number)
+            for level in self.levels
+        }
+
+    def training_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """Compute the loss.
+
+        Args:
+            batch: Batch as :mod:`torchgeo_sits.keys` says.
+            batch_idx: Index of the batch.
+            dataloader_idx: Index of the data loader.
+
+        Returns:
+            ``loss``, and what :class:`Terms` says for the watch over the run's health.
+        """
+        views = self.make_views(batch)
+        losses, health = self.compare_views(views, batch)
+        if self.hparams['reconstruction_weight']:
+            losses['reconstruction'], embedding = self.reconstruction(self.backbone, views[0])
+            health.setdefault('embedding', embedding.detach())
+        loss = torch.stack([self.hparams[f'{k}_weight'] * v for k, v in losses.items()]).sum()
+        size = len(batch[IMAGE])
+        self.log('train_loss', loss, prog_bar=True, batch_size=size)
+        if len(losses) > 1:
+            self.log_dict({f'{k}_loss': v for k, v in losses.items()}, batch_size=size)
+        return {'loss': loss, **health}
+
     # -- schedules, all counted in optimiser steps -----------------------------------------
 
     @property
-    def first_momentum(self) -> float:
-        """Momentum of the teacher at the first step.
+    def learning_rate(self) -> float:
+        """Largest learning rate: the one asked for, or one for the batch size in use.
 
-        By default its memory is a quarter of the run, so that about a seventh of its random
-        start is left at the end, and that of the papers' 0.996 at most.
+        Adam's learning rate follows the root of the batch size (Malladi et al., NeurIPS 2022,
+        https://arxiv.org/abs/2205.10287).
         """
-        if self.hparams['momentum'] is not None:
-            return self.hparams['momentum']
-        return min(0.996, 1 - 1 / max(2, self.total_steps / 4))
+        if self.hparams['lr'] is not None:
+            return float(self.hparams['lr'])
+        return self.reference_lr * min(4.0, (effective_batch_size(self.trainer) / 16) ** 0.5)
 
     def optimizer_step(
         self,
@@ -184,7 +357,7 @@ class SITSPretraining(SITSTask):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Step the student with this step's weight decay, then let the teacher follow."""
+        """Step with this step's weight decay."""
         step, steps = self.global_step, self.total_steps
         start, end = self.hparams['weight_decay'], self.hparams['end_weight_decay']
         for group in optimizer.param_groups:
@@ -192,18 +365,15 @@ class SITSPretraining(SITSTask):
                 # A plain number: older lightly gives NumPy's, which checkpoints may not hold.
                 group['weight_decay'] = float(cosine_schedule(step, steps, start, end))
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        momentum = cosine_schedule(step, steps, self.first_momentum, 1.0)
-        for student, teacher in self._pairs():
-            update_momentum(student, teacher, momentum)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, with a linear rise and a cosine fall of the learning rate per step."""
         groups = []
-        for module in (self.student, self.student_head):
+        for module in self.trained():
             # Any decay above 0 does to tell the groups apart; the schedule sets its value.
             for group in param_groups_weight_decay(module, weight_decay=1.0):
                 groups.append({**group, 'decays': group['weight_decay'] > 0, 'weight_decay': 0.0})
-        optimizer = AdamW(groups, lr=self.hparams['lr'])
+        optimizer = AdamW(groups, lr=self.learning_rate)
         return self.scheduled(optimizer)
 
     def on_train_start(self) -> None:
@@ -211,9 +381,34 @@ class SITSPretraining(SITSTask):
         scheduler: Any = self.lr_schedulers()
         share = scheduler.lr_lambdas[0](scheduler.last_epoch)
         for group in scheduler.optimizer.param_groups:
-            group['lr'] = share * self.hparams['lr']
+            group['lr'] = share * self.learning_rate
 
     # -- the run ---------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Check that the run can be what it is asked to be.
+
+        Raises:
+            ValueError: If the strategy shards the model.
+        """
+        check_strategy(self.trainer)
+
+    def on_fit_start(self) -> None:
+        """Choose the seed of the run, unless a resumed one brought it."""
+        self.seed.start()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed this step, so that a resumed run draws what an uninterrupted one would."""
+        self.seed.step(self.global_rank, self.current_epoch, batch_idx)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the seed of the run."""
+        super().on_save_checkpoint(checkpoint)
+        self.seed.save(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the seed of the run that goes on."""
+        self.seed.load(checkpoint)
 
     def own_callbacks(self) -> list[Callback]:
         """A watch over the embeddings, a picture of the views, and the report at the end."""

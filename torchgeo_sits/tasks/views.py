@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
 from ..models import PlaneFeatures, SITSEncoder
 from ..transforms import PLANES
 
-__all__ = ['encode_view', 'join_views']
+__all__ = ['as_planes', 'encode_view', 'join_views', 'next_view', 'split_views']
 
 
 def join_views(views: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -28,6 +29,39 @@ def join_views(views: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def next_view[T: (dict[str, Any], PlaneFeatures)](joined: T, count: int) -> T:
+    """Roll joined views by one: where view v stood is view v + 1, where the last, the first.
+
+    Args:
+        joined: *count* views joined by :func:`join_views`, or their features.
+        count: Number of views.
+    """
+
+    def rolled(value: Any) -> Any:
+        return value.roll(-(len(value) // count), 0) if isinstance(value, Tensor) else value
+
+    if isinstance(joined, PlaneFeatures):
+        return PlaneFeatures(*map(rolled, joined))
+    return {key: rolled(value) for key, value in joined.items()}
+
+
+def split_views(features: PlaneFeatures, count: int) -> list[PlaneFeatures]:
+    """Features of *count* joined views, view by view."""
+    parts = zip(*(part.chunk(count) for part in features), strict=True)
+    return [PlaneFeatures(*part) for part in parts]
+
+
+def as_planes(view: dict[str, Any]) -> dict[str, Any]:
+    """A view whose images are given as planes, one for each row; one of planes as it is."""
+    if PLANES in view:
+        return view
+    return {
+        **view,
+        PLANES: rearrange(view[IMAGE], 'b t c h w -> b h c t w'),
+        MASK_CLEAR: rearrange(view[MASK_CLEAR], 'b t h w -> b h t w'),
+    }
+
+
 def encode_view(
     encoder: SITSEncoder, view: dict[str, Any], token_mask: Tensor | None = None
 ) -> PlaneFeatures:
@@ -36,14 +70,12 @@ def encode_view(
     Args:
         encoder: The encoder.
         view: A view, see :mod:`torchgeo_sits.transforms`.
-        token_mask: ``(B, N, S)``, tokens of planes that the encoder must not see.
+        token_mask: ``(B, N, S)``, tokens that the encoder must not see.
 
     Returns:
-        Features; without tokens where the view has no planes.
+        Features; those of an image have a row of tokens for each row of its cells.
     """
     times, valid, clear = view[ACQUISITION_TIMES], view[VALID], view[MASK_CLEAR]
     if PLANES in view:
         return encoder.encode_planes(view[PLANES], times, valid, clear, token_mask=token_mask)
-    embed = encoder(view[IMAGE], times, valid, clear)
-    none = embed.new_zeros(len(embed), 0, 0, embed.shape[1])
-    return PlaneFeatures(embed=embed, early=none, late=none, seen=none[..., 0] > 0)
+    return encoder.encode_image(view[IMAGE], times, valid, clear, token_mask=token_mask)

@@ -1,0 +1,93 @@
+"""BYOL on views of satellite image time series."""
+
+from typing import Any, ClassVar
+
+import torch
+from lightly.loss import NegativeCosineSimilarity
+from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead
+from torch import Tensor, nn
+
+from .distillation import SITSDistillation
+from .pretraining import Terms
+from .views import encode_view, join_views, next_view
+
+__all__ = ['SITSBYOL']
+
+
+class SITSBYOL(SITSDistillation):
+    """BYOL: predict a teacher's projection of one view from another view, without negatives.
+
+    The loss is the squared distance of normalised vectors (BYOL,
+    https://arxiv.org/abs/2006.07733, eq. 2), the mean over both directions where the paper
+    takes the sum, at each level: places, objects, pixels. The teacher's statistics of batch
+    normalisation follow the student's as its weights do.
+    """
+
+    default_views: ClassVar[dict[str, Any]] = {'global_views': 2, 'local_views': 0}
+    projection_head: nn.ModuleDict
+    teacher_head: nn.ModuleDict
+    prediction_head: nn.ModuleDict
+
+    def __init__(self, hidden_dim: int = 512, output_dim: int = 128, **kwargs: Any) -> None:
+        """Initialize a new SITSBYOL instance.
+
+        Args:
+            hidden_dim: Width of the projection and prediction heads.
+            output_dim: Output dimension of the projection heads.
+            **kwargs: Arguments of the base class,
+                :class:`~torchgeo_sits.tasks.distillation.SITSDistillation`.
+
+        Raises:
+            ValueError: If an argument is out of its range, or does not go with another.
+        """
+        super().__init__(**kwargs)
+
+    def check_views(self, whole: int, local: int) -> None:
+        """Raise ValueError unless there are views of one shape to compare."""
+        if whole < 2 or local:
+            raise ValueError(
+                'SITSBYOL compares global views: expected views_kwargs with global_views of at '
+                f'least 2 and local_views=0, got {whole} and {local}'
+            )
+
+    def build_head(self, dim: int) -> nn.Module:
+        """Build a projection head ``(P, dim)`` -> ``(P, output_dim)`` for each level."""
+        hidden, output = self.hparams['hidden_dim'], self.hparams['output_dim']
+        return nn.ModuleDict({k: BYOLProjectionHead(dim, hidden, output) for k in self.levels})
+
+    def build_heads(self, dim: int) -> None:
+        """Build the teacher, the projection heads, and the student's prediction heads."""
+        super().build_heads(dim)
+        hidden, output = self.hparams['hidden_dim'], self.hparams['output_dim']
+        self.prediction_head = nn.ModuleDict(
+            {k: BYOLPredictionHead(output, hidden, output) for k in self.levels}
+        )
+
+    def configure_losses(self) -> None:
+        """Initialize the loss."""
+        self.similarity = NegativeCosineSimilarity()
+
+    def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> Terms:
+        """Predict each view's projection from the other, level by level."""
+        count = len(views)
+        view = join_views(views)
+        student = encode_view(self.backbone, view)
+        with torch.no_grad():
+            target = next_view(encode_view(self.teacher, view), count)
+        health = {'embedding': student.embed.detach()}
+        losses: dict[str, Tensor] = {}
+        pairs = self.pairs(student, target, view, next_view(view, count), batch)
+        for level, (ours, theirs) in pairs.items():
+            if len(ours) < 2:
+                # Batch normalisation needs two.
+                losses[level] = ours.sum() * 0.0
+                continue
+            projection = self.projection_head[level](ours)
+            predicted = self.prediction_head[level](projection)
+            with torch.no_grad():
+                wanted = self.teacher_head[level](theirs)
+            with self.full_precision():
+                losses[level] = 2 + 2 * self.similarity(predicted.float(), wanted.float())
+            if level == 'image':
+                health['projection'] = projection.detach()
+        return Terms(losses, health)

@@ -1,0 +1,70 @@
+"""Reconstruction of hidden values of planes, a term of the loss."""
+
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from ..keys import ACQUISITION_TIMES, MASK_CLEAR, VALID
+from ..models import DateDecoder, SITSEncoder
+from ..transforms import PLANES, MaskKind, RandomPlaneMask
+from .gathering import global_mean
+from .views import as_planes, encode_view
+
+__all__ = ['MaskedReconstruction']
+
+
+class MaskedReconstruction(nn.Module):
+    """Hide a part of a view, encode the rest, and decode what was hidden."""
+
+    def __init__(self, dim: int, in_channels: int, *, kind: MaskKind, ratio: float) -> None:
+        """Initialize a new MaskedReconstruction instance.
+
+        Args:
+            dim: Number of late features of the encoder.
+            in_channels: Number of bands C.
+            kind: What is hidden.
+            ratio: Share of the clear values that is hidden.
+
+        Raises:
+            ValueError: If an argument is out of its range.
+        """
+        super().__init__()
+        self.mask = RandomPlaneMask(kind=kind, ratio=ratio)
+        self.decoder = DateDecoder(dim, in_channels)
+
+    def forward(self, encoder: SITSEncoder, view: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Compute the mean squared error over what was hidden and clear.
+
+        Args:
+            encoder: The encoder.
+            view: A view of B samples, of planes or images.
+
+        Returns:
+            The loss, and the embeddings ``(B, D)`` of what was left.
+        """
+        planes = as_planes(view)
+        with torch.no_grad():
+            hidden = self.mask(planes)
+        left = planes[MASK_CLEAR] & ~hidden
+        if PLANES not in view:
+            left = rearrange(left, 'b h t w -> b t h w')
+        features = encode_view(encoder, {**view, MASK_CLEAR: left})
+        # A cell of several pixels stands for each of them.
+        _, lines, _, _, length = planes[PLANES].shape
+        rows, tokens = features.late.shape[1:3]
+        tall, wide = -(-lines // rows), -(-length // tokens)
+
+        b, n, t, at = hidden.nonzero(as_tuple=True)
+        wanted = planes[PLANES].permute(0, 1, 3, 4, 2)[b, n, t, at].float()
+        inside = torch.stack([(n % tall + 0.5) / tall, (at % wide + 0.5) / wide], -1)
+        guessed = self.decoder(
+            features.late[b, n // tall, at // wide],
+            self.decoder.encode_dates(view[ACQUISITION_TIMES], view[VALID])[b, t],
+            inside.to(features.late.dtype),
+        )
+        with torch.autocast(wanted.device.type, enabled=False):
+            error = (guessed.float() - wanted).square().sum()
+            count = torch.tensor(wanted.numel(), device=wanted.device)
+            return global_mean(error, count), features.embed

@@ -1,0 +1,68 @@
+"""Methods that see two views with one encoder, and compare projections of them."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from .levels import Level
+from .pretraining import SITSPretraining, Terms
+from .views import encode_view, join_views, split_views
+
+__all__ = ['SITSSiamese']
+
+
+class SITSSiamese(SITSPretraining):
+    """Two views, one encoder, and for each level one projection head and one criterion."""
+
+    default_views: ClassVar[dict[str, Any]] = {'global_views': 2, 'local_views': 0}
+    projection_head: nn.ModuleDict
+    criteria: nn.ModuleDict
+
+    @abstractmethod
+    def build_head(self, dim: int) -> nn.Module:
+        """Build a projection head ``(P, dim)`` -> ``(P, D')``."""
+
+    @abstractmethod
+    def build_criterion(self) -> nn.Module:
+        """Build a criterion of two tensors ``(P, D')``."""
+
+    def build_heads(self, dim: int) -> None:
+        """Build a projection head for each level."""
+        self.projection_head = nn.ModuleDict({str(k): self.build_head(dim) for k in self.levels})
+
+    def configure_losses(self) -> None:
+        """Initialize a criterion for each level."""
+        self.criteria = nn.ModuleDict({str(k): self.build_criterion() for k in self.levels})
+
+    def check_views(self, whole: int, local: int) -> None:
+        """Raise ValueError unless there are two views of one shape."""
+        if (whole, local) != (2, 0):
+            raise ValueError(
+                f'{type(self).__name__} compares two global views: expected views_kwargs with '
+                f'global_views=2 and local_views=0, got {whole} and {local}'
+            )
+
+    def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> Terms:
+        """Encode both views and compare their projections, level by level."""
+        features = encode_view(self.backbone, join_views(views))
+        first, second = split_views(features, 2)
+        health = {'embedding': features.embed.detach()}
+        losses: dict[str, Tensor] = {}
+        for level, pair in self.pairs(first, second, views[0], views[1], batch).items():
+            losses[level], projection = self._compare(level, *pair)
+            if level == 'image':
+                health['projection'] = projection.detach()
+        return Terms(losses, health)
+
+    def _compare(self, level: Level, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of a level, and the projections ``(2P, D')`` that it compares."""
+        if len(ours) < 2:
+            # Nothing to compare with; batch normalisation needs two.
+            return (ours.sum() + theirs.sum()) * 0.0, torch.cat([ours, theirs])
+        head = self.projection_head[level]
+        a, b = head(ours), head(theirs)
+        with self.full_precision():
+            loss: Tensor = self.criteria[level](a.float(), b.float())
+        return loss, torch.cat([a, b])
