@@ -54,6 +54,10 @@ class SITSEncoder(nn.Module, ABC):
     #: Plain values that rebuild the encoder as keyword arguments, ``in_channels`` included.
     config: dict[str, Any]
 
+    #: Bands of a Sentinel-1 series that all methods take as ``s1`` (see
+    #: :class:`~.factorised.SeriesInputs`), or 0 where they do not.
+    s1_channels: int = 0
+
     def __init__(
         self,
         *,
@@ -270,6 +274,8 @@ class SITSEncoder(nn.Module, ABC):
         acquisition_times: Tensor,
         valid: Tensor,
         mask_clear: Tensor | None = None,
+        *,
+        channels: Literal['in_channels', 's1_channels'] = 'in_channels',
     ) -> Tensor:
         """Check the shapes of a batch of series and give the pixels that count.
 
@@ -278,6 +284,7 @@ class SITSEncoder(nn.Module, ABC):
             acquisition_times: ``(B, T)`` int64.
             valid: ``(B, T)`` bool.
             mask_clear: ``(B, T, H, W)`` bool or None.
+            channels: Attribute that holds the number of bands to expect.
 
         Returns:
             ``(B, T, H, W)`` bool: clear pixels of valid frames.
@@ -285,10 +292,11 @@ class SITSEncoder(nn.Module, ABC):
         Raises:
             ValueError: If a tensor has another shape or dtype than the batch contract asks.
         """
-        if image.ndim != 5 or image.shape[2] != self.in_channels or 0 in image.shape:
+        number = getattr(self, channels)
+        if image.ndim != 5 or image.shape[2] != number or 0 in image.shape:
             raise ValueError(
-                f'expected image (B, T, C, H, W) with C={self.in_channels} and no empty axis, got '
-                f'{tuple(image.shape)}: build the encoder with the in_channels of the data'
+                f'expected image (B, T, C, H, W) with C={number} and no empty axis, got '
+                f'{tuple(image.shape)}: build the encoder with the {channels} of the data'
             )
         b, t, _, h, w = image.shape
         if acquisition_times.shape != (b, t) or acquisition_times.is_floating_point():

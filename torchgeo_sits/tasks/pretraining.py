@@ -305,7 +305,8 @@ class SITSPretraining(SITSTask):
         objects = None
         if 'object' in self.levels:
             objects = draw_objects(batch, self.hparams['object_size'])
-            objects = objects.repeat(len(ours.embed) // len(objects), 1, 1)
+            views = len(ours.embed) // len(objects.ids)
+            objects = objects._replace(ids=objects.ids.repeat(views, 1, 1))
         number = self.hparams['pixels']
         return {
             level: level_pairs(level, ours, theirs, view, other, objects=objects, pixels=number)

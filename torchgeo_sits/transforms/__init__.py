@@ -5,7 +5,7 @@ from .clouds import RandomCloudGaps
 from .figure import plot_views
 from .geometry import SeriesGeometry
 from .guided import guided_walks
-from .masking import RandomPlaneMask
+from .masking import MaskKind, RandomPlaneMask
 from .paths import (
     column_snake,
     columns,
@@ -29,6 +29,7 @@ from .planar import (
 from .radiometric import Normalize, RandomGainOffset
 from .resampling import ResamplingMultiView
 from .stacked import StackedSeries
+from .superpixels import count_superpixels, superpixels
 from .temporal import RandomDateDrop, RandomDateJitter
 from .views import PlanarMultiView, RandomPlanarView
 
@@ -36,6 +37,7 @@ __all__ = [
     'PATHS',
     'PLANES',
     'SIZE',
+    'MaskKind',
     'Normalize',
     'PlanarMultiView',
     'RandomCloudGaps',
@@ -51,6 +53,7 @@ __all__ = [
     'StackedSeries',
     'column_snake',
     'columns',
+    'count_superpixels',
     'coverage',
     'from_planes',
     'guided_walks',
@@ -62,6 +65,7 @@ __all__ = [
     'rows',
     'snake',
     'spiral',
+    'superpixels',
     'to_planes',
     'windows',
 ]
