@@ -145,8 +145,10 @@ class SITSDINO(SITSDistillation):
                 )
         other = next_view(view, count)
         pairs = self.pairs(student, next_view(target, count), view, other, batch)
-        for level in pairs.keys() - {'image'}:
-            ours, theirs = pairs[level]
+        # In one order in all processes: they exchange the centres.
+        for level, (ours, theirs) in pairs.items():
+            if level == 'image':
+                continue
             one = torch.ones(1, 1, len(ours), dtype=torch.bool, device=ours.device)
             losses[level] = self._token_loss(getattr(self, f'{level}_loss'), ours, theirs, one)
         if token_mask is not None:
@@ -187,7 +189,9 @@ class SITSDINO(SITSDistillation):
             return outputs
         # Outputs are cosines: 1 less, none overflows, and Sinkhorn's codes are the same.
         with self.full_precision():
-            codes = sinkhorn(outputs.float() - 1, epsilon=self.teacher_temp)
+            codes = sinkhorn(
+                outputs.float() - 1, epsilon=self.teacher_temp, gather_distributed=True
+            )
             return self.teacher_temp * codes.log()
 
     @property

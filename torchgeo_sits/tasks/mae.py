@@ -17,6 +17,9 @@ class SITSMAE(SITSPretraining):
     joins other methods by their ``reconstruction_weight``.
     """
 
+    # What is fixed below is no choice: whoever gives it is refused, and so it must not come
+    # back from a checkpoint.
+    ignore = ('weights', *(f'{k}_weight' for k in ('image', 'object', 'pixel', 'reconstruction')))
     default_views: ClassVar[dict[str, Any]] = {
         'global_views': 1,
         'local_views': 0,

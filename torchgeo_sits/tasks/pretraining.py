@@ -1,5 +1,6 @@
 """What the tasks of self-supervised pretraining share: views, terms of the loss, schedules."""
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -134,6 +135,14 @@ class SITSPretraining(SITSTask):
             ValueError: If an argument is out of its range, or does not go with another.
         """
         self.weights = weights
+        # Not as hyperparameters: of those the command line keeps what was asked for, and not
+        # what a method fixes.
+        self._base_weights = {
+            'image': image_weight,
+            'object': object_weight,
+            'pixel': pixel_weight,
+            'reconstruction': reconstruction_weight,
+        }
         if lr is not None and lr <= 0:
             raise ValueError(f'lr must be above 0, got {lr}')
         if not 0 <= warmup_share <= 1:
@@ -147,12 +156,18 @@ class SITSPretraining(SITSTask):
 
     def _check_weights(self) -> None:
         """Raise ValueError unless the terms of the loss have weights that make one."""
-        weights = {k: v for k, v in self.hparams.items() if k.endswith('_weight')}
-        wrong = {name: value for name, value in weights.items() if value < 0}
+        weights = {f'{name}_weight': value for name, value in self.loss_weights.items()}
+        wrong = {name: value for name, value in weights.items() if not value >= 0}
         if wrong or not any(weights.values()):
             raise ValueError(
                 f'expected weights of at least 0, one of them above, got {wrong or weights}'
             )
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weight of each term of the loss, by its name."""
+        asked = {k: v for k, v in self.hparams.items() if k.endswith('_weight')}
+        return {k.removesuffix('_weight'): v for k, v in asked.items()} | self._base_weights
 
     def _build_views(self) -> PlanarMultiView | ResamplingMultiView:
         """The views that the hyperparameters describe."""
@@ -196,7 +211,7 @@ class SITSPretraining(SITSTask):
     @property
     def levels(self) -> list[Level]:
         """The levels whose comparison has a weight."""
-        return [level for level in LEVELS if self.hparams[f'{level}_weight']]
+        return [level for level in LEVELS if self.loss_weights[level]]
 
     # -- models ----------------------------------------------------------------------------
 
@@ -238,10 +253,10 @@ class SITSPretraining(SITSTask):
         self.backbone = build_encoder(name, in_channels, **kwargs)
         if self.weights is not None:
             self._card = load_weights(self.backbone, self.weights)
-        if hasattr(self.backbone, 'mask_token') and not self.hparams.get('ibot_weight'):
+        if hasattr(self.backbone, 'mask_token') and not self.loss_weights.get('ibot'):
             # No token is masked: DDP stops at parameters that never get a gradient.
             self.backbone.mask_token.requires_grad_(False)
-        if self.hparams['reconstruction_weight']:
+        if self.loss_weights['reconstruction']:
             self.reconstruction = MaskedReconstruction(
                 self.backbone.embed_dim,
                 in_channels,
@@ -328,10 +343,11 @@ class SITSPretraining(SITSTask):
         """
         views = self.make_views(batch)
         losses, health = self.compare_views(views, batch)
-        if self.hparams['reconstruction_weight']:
+        if self.loss_weights['reconstruction']:
             losses['reconstruction'], embedding = self.reconstruction(self.backbone, views[0])
             health.setdefault('embedding', embedding.detach())
-        loss = torch.stack([self.hparams[f'{k}_weight'] * v for k, v in losses.items()]).sum()
+        weights = self.loss_weights
+        loss = torch.stack([weights[k] * v for k, v in losses.items()]).sum()
         size = len(batch[IMAGE])
         self.log('train_loss', loss, prog_bar=True, batch_size=size)
         if len(losses) > 1:
@@ -393,14 +409,22 @@ class SITSPretraining(SITSTask):
             ValueError: If the strategy shards the model.
         """
         check_strategy(self.trainer)
+        # Lightning warns of hooks that a data module could have as well; ours is meant.
+        warnings.filterwarnings('ignore', message='You have overridden `on_before_batch_transfer`')
 
     def on_fit_start(self) -> None:
         """Choose the seed of the run, unless a resumed one brought it."""
         self.seed.start()
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed this step, so that a resumed run draws what an uninterrupted one would."""
-        self.seed.step(self.global_rank, self.current_epoch, batch_idx)
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Seed this step, so that a resumed run draws what an uninterrupted one would.
+
+        Here and not at the start of the step: the data module has augmented the batch by then.
+        """
+        if self.trainer.training:
+            index = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            self.seed.step(self.global_rank, self.current_epoch, index)
+        return batch
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the seed of the run."""
