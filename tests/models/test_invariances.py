@@ -12,6 +12,7 @@ from torchgeo_sits.models import (
     UTAE,
     ConvLSTM,
     DeepSTaR,
+    FactorisedEncoder,
     PlanarViT,
     SITSEncoder,
     TempCNN,
@@ -72,6 +73,9 @@ ENCODERS: dict[str, Callable[[], SITSEncoder]] = {
     'undated': lambda: planar_vit_tiny(C, harmonics=0, octaves=0),
     'tsvit': lambda: TSViT(C, num_tokens=3, dim=16, temporal_depth=2, spatial_depth=1),
     'tsvit in chunks': lambda: TSViT(C, num_tokens=3, dim=16, chunk_size=20),
+    'factorised': lambda: FactorisedEncoder(C),
+    'factorised in chunks': lambda: FactorisedEncoder(C, dim=16, patch_size=1, chunk_size=40),
+    'factorised with s1': lambda: FactorisedEncoder(C, s1_channels=2, patch_size=2),
     'unet3d': lambda: UNet3D(C, width=2),
     'convlstm': lambda: ConvLSTM(C, hidden_dim=6),
     'ltae': lambda: LTAE(C),
@@ -212,14 +216,14 @@ def test_an_image_is_encoded_as_its_maps_and_its_vector(encoder):
         expected = encoder.features(*batch, depth=name).permute(0, 2, 3, 1)
         torch.testing.assert_close(tokens, expected, atol=1e-6, rtol=1e-6)
     known = (clear & valid[:, :, None, None]).any(1)
-    of_seen = isinstance(encoder, PlanarViT | DeepSTaR)
-    expected = said.late[1, known[1]].mean(0) if of_seen else said.late[1].mean((0, 1))
-    torch.testing.assert_close(said.embed[1], expected, atol=1e-6, rtol=1e-5)
     for y in range(said.seen.shape[1]):
         for x in range(said.seen.shape[2]):
             s = encoder.stride
             cell = known[:, y * s : (y + 1) * s, x * s : (x + 1) * s]
             assert torch.equal(said.seen[:, y, x], cell.flatten(1).any(1))
+    of_seen = isinstance(encoder, PlanarViT | DeepSTaR | FactorisedEncoder)
+    expected = said.late[1, said.seen[1]].mean(0) if of_seen else said.late[1].mean((0, 1))
+    torch.testing.assert_close(said.embed[1], expected, atol=1e-6, rtol=1e-5)
 
 
 @torch.no_grad()

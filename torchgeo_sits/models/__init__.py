@@ -4,6 +4,8 @@ from .api import register_models
 from .builders import (
     ENCODERS,
     build_encoder,
+    factorised_small,
+    factorised_tiny,
     planar_vit_base,
     planar_vit_small,
     planar_vit_tiny,
@@ -14,6 +16,7 @@ from .convlstm import ConvLSTM
 from .date_decoder import DateDecoder
 from .deep_star import DeepSTaR
 from .encoder import Depth, PlaneFeatures, SITSEncoder
+from .factorised import FactorisedEncoder, SeriesInputs
 from .heads import DenseHead
 from .ltae import LTAE
 from .planar_vit import PlanarViT
@@ -35,16 +38,20 @@ __all__ = [
     'DenseHead',
     'Depth',
     'EncoderCard',
+    'FactorisedEncoder',
     'PairHead',
     'PlanarViT',
     'PlaneFeatures',
     'SITSEncoder',
+    'SeriesInputs',
     'TSViT',
     'TempCNN',
     'TemporalEncoding',
     'UNet3D',
     'build_encoder',
     'encoder_card',
+    'factorised_small',
+    'factorised_tiny',
     'load_encoder',
     'load_weights',
     'planar_vit_base',

@@ -6,6 +6,7 @@ from typing import Any, Final
 from .convlstm import ConvLSTM
 from .deep_star import DeepSTaR
 from .encoder import SITSEncoder
+from .factorised import FactorisedEncoder
 from .ltae import LTAE
 from .planar_vit import PlanarViT
 from .tempcnn import TempCNN
@@ -16,6 +17,8 @@ from .utae import UTAE
 __all__ = [
     'ENCODERS',
     'build_encoder',
+    'factorised_small',
+    'factorised_tiny',
     'planar_vit_base',
     'planar_vit_small',
     'planar_vit_tiny',
@@ -54,11 +57,34 @@ def planar_vit_base(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
     return PlanarViT(in_channels, **(size | kwargs))
 
 
+def factorised_tiny(in_channels: int = 10, **kwargs: Any) -> FactorisedEncoder:
+    """FactorisedEncoder with D = 128, and 2 blocks each over space and time.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`FactorisedEncoder` that replace those of this size.
+    """
+    return FactorisedEncoder(in_channels, **kwargs)
+
+
+def factorised_small(in_channels: int = 10, **kwargs: Any) -> FactorisedEncoder:
+    """FactorisedEncoder with D = 192, patches of 2 pixels, 2 blocks over space and 3 over time.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`FactorisedEncoder` that replace those of this size.
+    """
+    size = {'dim': 192, 'patch_size': 2, 'num_heads': 6, 'temporal_depth': 3}
+    return FactorisedEncoder(in_channels, **(size | kwargs))
+
+
 #: Builders of this package's encoders; each takes ``in_channels`` first.
 ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'planar_vit_tiny': planar_vit_tiny,
     'planar_vit_small': planar_vit_small,
     'planar_vit_base': planar_vit_base,
+    'factorised_tiny': factorised_tiny,
+    'factorised_small': factorised_small,
     'tsvit': TSViT,
     'unet3d': UNet3D,
     'convlstm': ConvLSTM,
