@@ -7,6 +7,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
 
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
@@ -33,6 +34,8 @@ class SITSTask(BaseTask):
     weights: str | None
     #: Its card, until the data is known.
     _card: EncoderCard | None = None
+    #: Largest learning rate of each group of parameters.
+    _largest: list[float]
     #: Name of the submodule whose weights are those of the encoder to be used.
     encoder_name: str
 
@@ -87,17 +90,35 @@ class SITSTask(BaseTask):
         return float(self.hparams['lr'])
 
     def scheduled(self, optimizer: Optimizer) -> OptimizerLRScheduler:
-        """An optimiser with a linear rise and a cosine fall of the learning rate per step."""
-        scheduler = rise_and_fall(
-            optimizer,
-            steps=self.total_steps,
-            warmup_share=self.hparams['warmup_share'],
-            last=self.hparams['min_lr'] / self.learning_rate,
-        )
+        """An optimiser whose learning rate rises linearly and falls in a cosine, per step.
+
+        Args:
+            optimizer: The optimiser, at its largest learning rates.
+
+        Returns:
+            For Lightning. The schedule is set by :meth:`on_train_start`: asked here for the
+            number of steps, Lightning loads the data before the state of a resumed run, and
+            its epoch starts anew (Lightning #20550).
+        """
+        self._largest = [group['lr'] for group in optimizer.param_groups]
+        scheduler = LambdaLR(optimizer, lambda step: 1.0)
         return {
             'optimizer': optimizer,
             'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'},
         }
+
+    def on_train_start(self) -> None:
+        """Set the schedule of this run; a resumed one brings the learning rates of the old."""
+        scheduler: Any = self.lr_schedulers()
+        share = rise_and_fall(
+            steps=self.total_steps,
+            warmup_share=self.hparams['warmup_share'],
+            last=self.hparams['min_lr'] / self.learning_rate,
+        )
+        scheduler.lr_lambdas = [share] * len(self._largest)
+        scheduler.base_lrs = self._largest
+        for group, largest in zip(scheduler.optimizer.param_groups, self._largest, strict=True):
+            group['lr'] = largest * share(scheduler.last_epoch)
 
     def configure_gradient_clipping(
         self,

@@ -393,13 +393,6 @@ class SITSPretraining(SITSTask):
         optimizer = AdamW(groups, lr=self.learning_rate)
         return self.scheduled(optimizer)
 
-    def on_train_start(self) -> None:
-        """Take the learning rate of the schedule: a resumed run brings that of the old one."""
-        scheduler: Any = self.lr_schedulers()
-        share = scheduler.lr_lambdas[0](scheduler.last_epoch)
-        for group in scheduler.optimizer.param_groups:
-            group['lr'] = share * self.learning_rate
-
     # -- the run ---------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
