@@ -52,3 +52,18 @@ def test_names_a_key_that_some_samples_lack():
     del b['label']
     with pytest.raises(ValueError, match='label'):
         pad_time([a, b])
+
+
+def test_a_series_of_sentinel_1_is_padded_to_a_length_of_its_own():
+    samples = []
+    for frames, frames_s1 in ((2, 3), (4, 1)):
+        other = sample(frames_s1)
+        keys = ('image', 'acquisition_times', 'valid', 'mask_clear')
+        samples.append(sample(frames) | {f'{key}_s1': other[key] for key in keys})
+    batch = pad_time(samples)
+    assert batch['image'].shape[1] == 4
+    assert batch['image_s1'].shape[1] == 3
+    assert batch['valid_s1'].tolist() == [[True] * 3, [True, False, False]]
+    assert torch.equal(batch['image_s1'][1, 0], samples[1]['image_s1'][0])
+    assert not batch['mask_clear_s1'][1, 1:].any()
+    assert not batch['acquisition_times_s1'][1, 1:].any()

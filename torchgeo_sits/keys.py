@@ -16,6 +16,11 @@ key                    sample -> batch                   dtype     meaning
 ``transform``          ``(9,)`` -> ``(B,9)``             float64   affine, row by row
 =====================  ================================  ========  ==============================
 
+A Sentinel-1 series of the same place may lie beside the optical one, on its grid and with
+dates of its own: ``image_s1``, ``acquisition_times_s1``, ``valid_s1`` and ``mask_clear_s1``
+mean for it what the keys without ``_s1`` mean for the other, and are padded to a length of
+their own. A sample without Sentinel-1 has no valid frame there.
+
 Validity is explicit and never guessed from pixel values. Only spatial tensors carry names
 that begin with ``image`` or ``mask``: Kornia takes every such key for an image to transform.
 """
@@ -24,15 +29,20 @@ from typing import Final
 
 __all__ = [
     'ACQUISITION_TIMES',
+    'ACQUISITION_TIMES_S1',
     'BOUNDS',
     'FRAME_KEYS',
     'IMAGE',
+    'IMAGE_S1',
     'LABEL',
     'LENGTH',
     'MASK',
     'MASK_CLEAR',
+    'MASK_CLEAR_S1',
+    'S1_KEYS',
     'TRANSFORM',
     'VALID',
+    'VALID_S1',
 ]
 
 IMAGE: Final = 'image'
@@ -44,6 +54,19 @@ MASK: Final = 'mask'
 LABEL: Final = 'label'
 BOUNDS: Final = 'bounds'
 TRANSFORM: Final = 'transform'
+
+IMAGE_S1: Final = 'image_s1'
+ACQUISITION_TIMES_S1: Final = 'acquisition_times_s1'
+VALID_S1: Final = 'valid_s1'
+MASK_CLEAR_S1: Final = 'mask_clear_s1'
+
+#: Keys of a Sentinel-1 series, by those of the optical series.
+S1_KEYS: Final = {
+    IMAGE: IMAGE_S1,
+    ACQUISITION_TIMES: ACQUISITION_TIMES_S1,
+    VALID: VALID_S1,
+    MASK_CLEAR: MASK_CLEAR_S1,
+}
 
 #: Keys whose tensors have one entry per frame in their first (batch: second) axis. A
 #: :data:`MASK` has one only when it is three-dimensional in a sample.

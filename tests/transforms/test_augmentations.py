@@ -115,6 +115,15 @@ def test_flips_equal_plain_flips():
         assert torch.equal(out[key], batch[key].flip(-1, -2))
 
 
+def test_s1_moves_with_the_optical_series():
+    batch = pixel_numbers(False)
+    batch |= {f'{key}_s1': batch[key][:, :4] for key in ('image', 'mask_clear', 'valid')}
+    out = SeriesGeometry(K.RandomRotation90((0, 3), p=0.9), K.RandomAffine(30.0, p=0.9))(batch)
+    for key in ('image', 'mask_clear'):
+        assert torch.equal(out[f'{key}_s1'], out[key][:, :4])
+    assert out['valid_s1'] is batch['valid_s1']
+
+
 def test_square_quarter_turns_equal_rot90():
     image = torch.randn(8, 2, 3, 13, 13)
     batch = {'image': image, 'acquisition_times': torch.ones(8, 2, dtype=torch.int64)}

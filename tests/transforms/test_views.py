@@ -192,6 +192,72 @@ def test_views_work_without_masks_and_in_half_precision():
     assert view['mask_clear'].any()
 
 
+T1, C1 = 7, 2
+
+
+def with_s1(batch):
+    """The batch with a Sentinel-1 series, whose values go on where those of the other end."""
+    size = B * T1 * C1 * H * W
+    valid = torch.arange(T1) < torch.tensor([7, 4, 0, 2])[:, None]
+    clear = torch.rand(B, T1, H, W, generator=torch.Generator().manual_seed(1)) < 0.8
+    return {
+        **batch,
+        'image_s1': torch.arange(size, dtype=torch.float32).view(B, T1, C1, H, W) + 1e6,
+        'acquisition_times_s1': (1_500_050_000 + torch.arange(T1) * 7 * DAY).expand(B, T1) * valid,
+        'valid_s1': valid,
+        'mask_clear_s1': clear & valid[..., None, None],
+    }
+
+
+@pytest.mark.parametrize(
+    'multi',
+    [
+        PlanarMultiView(num_paths=3, length=8, augment=RandomGainOffset()),
+        ResamplingMultiView(crop=16, local_crop=10, augment=RandomGainOffset()),
+        ResamplingMultiView(),
+    ],
+)
+def test_s1_lies_along_the_paths_of_its_view_on_dates_of_its_own(batch, multi):
+    batch = with_s1(batch)
+    views = multi(batch)
+    for view in views:
+        if 'planes_s1' in view:
+            image = view['planes_s1'].permute(0, 3, 1, 2, 4)
+            known = view['mask_clear_s1'].transpose(1, 2)
+        else:
+            image = view['image_s1'].permute(0, 1, 3, 2, 4)
+            known = view['mask_clear_s1']
+        valid = view['valid_s1']
+        assert valid.any(1).tolist() == [True, True, False, True]
+        for b in range(B):
+            for t in range(valid.shape[1]):
+                if not valid[b, t]:
+                    assert not image[b, t].any()
+                    assert not known[b, t].any()
+                    continue
+                time = view['acquisition_times_s1'][b, t]
+                (source,) = torch.where(batch['acquisition_times_s1'][b] == time)
+                pixels = batch['image_s1'][b, source.item()].flatten(1)[:, view['paths'][b]]
+                assert torch.equal(image[b, t], pixels.transpose(0, 1))
+                clear = batch['mask_clear_s1'][b, source.item()].flatten()[view['paths'][b]]
+                assert torch.equal(known[b, t], clear)
+    times = [view['acquisition_times_s1'][0, view['valid_s1'][0]].tolist() for view in views[:2]]
+    assert len(set(times[0]) & set(times[1])) <= 1  # half of 7 dates is 3 or 4
+    assert_same(views, multi(batch, multi._params))
+
+
+def test_s1_without_dates_or_on_another_grid_is_refused(batch):
+    view = RandomPlanarView(length=8)
+    for key in ('acquisition_times_s1', 'image_s1'):
+        other = with_s1(batch)
+        if key == 'image_s1':
+            other[key] = other[key][..., ::2, ::2]
+        else:
+            del other[key]
+        with pytest.raises(ValueError, match='12, 20' if key == 'image_s1' else key):
+            view(other)
+
+
 @pytest.mark.parametrize(
     ('build', 'message'),
     [

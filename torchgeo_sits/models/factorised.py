@@ -80,7 +80,7 @@ class FactorisedEncoder(SITSEncoder):
         mlp_ratio: float = 4.0,
         harmonics: int = 4,
         octaves: int = 5,
-        chunk_size: int = 2**17,
+        chunk_size: int = 2**16,
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in ('self', '__class__')}
         super().__init__(in_channels=in_channels, embed_dim=dim, stride=patch_size)

@@ -3,6 +3,7 @@
 from .base import SeriesAugmentation, SeriesSequential
 from .clouds import RandomCloudGaps
 from .figure import plot_views
+from .further import PLANES_S1
 from .geometry import SeriesGeometry
 from .guided import guided_walks
 from .masking import MaskKind, RandomPlaneMask
@@ -36,6 +37,7 @@ from .views import PlanarMultiView, RandomPlanarView
 __all__ = [
     'PATHS',
     'PLANES',
+    'PLANES_S1',
     'SIZE',
     'MaskKind',
     'Normalize',

@@ -7,7 +7,7 @@ from kornia.augmentation import AugmentationSequential
 from kornia.augmentation._2d.geometric.base import GeometricAugmentationBase2D
 from torch import Tensor
 
-from ..keys import IMAGE, MASK, MASK_CLEAR
+from ..keys import IMAGE, IMAGE_S1, MASK, MASK_CLEAR, MASK_CLEAR_S1
 from .base import SeriesAugmentation
 from .planar import masks_to_planes, to_planes
 
@@ -20,7 +20,8 @@ class SeriesGeometry(SeriesAugmentation):
     Kornia's :class:`~kornia.augmentation.AugmentationSequential` takes no 5-D images, fails on
     a static mask beside a video, and interpolates clear pixels with clouds. Here it is given
     one image per sample that holds the number of each pixel; what comes out is an index map,
-    through which image, ``mask_clear`` and ``mask`` are then read alike. Pixels are copied,
+    through which image, ``mask_clear`` and ``mask`` are then read alike, and those of a Sentinel-1
+    series on the same grid with them. Pixels are copied,
     never mixed: alignment is exact, and any warp is to the nearest neighbour.
 
     Pixels from outside the image (the corners of a turned one) become 0, not clear, and 0 in
@@ -68,12 +69,15 @@ class SeriesGeometry(SeriesAugmentation):
         return {'index': warped[:, 0].round().long() - 1}
 
     def apply_transform(self, batch: dict[str, Any], params: dict[str, Tensor]) -> dict[str, Any]:
-        """Read image and masks through the index map."""
+        """Read images and masks through the index map."""
         outside = params['index'] < 0
         index = params['index'].clamp(min=0)
-        image = to_planes(batch[IMAGE], index).permute(0, 3, 2, 1, 4)
-        out = {**batch, IMAGE: image.masked_fill(outside[:, None, None], 0.0)}
-        for key in (MASK_CLEAR, MASK):
+        out = {**batch}
+        for key in (IMAGE, IMAGE_S1):
+            if key in batch:
+                image = to_planes(batch[key], index).permute(0, 3, 2, 1, 4)
+                out[key] = image.masked_fill(outside[:, None, None], 0.0)
+        for key in (MASK_CLEAR, MASK_CLEAR_S1, MASK):
             if key in batch:
                 mask = masks_to_planes(batch[key], index)
                 if mask.ndim == 4:

@@ -3,17 +3,55 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR
-from .dates import Dates, check_dates, draw_dates, observed, take_dates
+from ..keys import IMAGE
+from .dates import Dates
+from .multi_view import MultiView, View
 from .pieces import Region
-from .planar import PATHS, SIZE, masks_to_planes, to_planes
 
 __all__ = ['ResamplingMultiView']
 
 
-class ResamplingMultiView(nn.Module):
+class _ResampledView(View):
+    """A square of pixels on some of the dates.
+
+    Args:
+        crop: Side of the square in pixels; the whole image by default.
+        dates: Least and most dates of a view.
+        augment: Augmentation of the view.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(self, *, crop: int | None, dates: Dates, augment: nn.Module | None) -> None:
+        super().__init__(dates=dates, augment=augment)
+        if crop is not None and crop < 1:
+            raise ValueError(f'expected a crop of at least 1 pixel, got {crop}')
+        self.crop = crop
+
+    def generate_parameters(
+        self,
+        batch: dict[str, Any],
+        *,
+        generator: torch.Generator | None = None,
+        dates: dict[str, Tensor] | None = None,
+    ) -> dict[str, Any]:
+        """Draw a square, and dates where they are not given."""
+        if dates is None:
+            (dates,) = self.draw_dates(batch, generator=generator)
+        side = self.crop or max(batch[IMAGE].shape[-2:])
+        return {'paths': Region(batch, side, generator=generator).block, **dates}
+
+    def cut(self, series: dict[str, Any], paths: Tensor) -> dict[str, Any]:
+        """As :meth:`View.cut`; an image that is shown whole is not copied."""
+        return (
+            series if paths.shape[-2:] == series[IMAGE].shape[-2:] else super().cut(series, paths)
+        )
+
+
+class ResamplingMultiView(MultiView[_ResampledView]):
     """Draw several subsets of the dates of each sample, all pixels in their places.
 
     Called as :class:`~torchgeo_sits.transforms.PlanarMultiView` is, and draws its dates in
@@ -30,7 +68,9 @@ class ResamplingMultiView(nn.Module):
     ``size``               ``(H, W)``            two integers, grid of the paths
     =====================  ====================  =========================================
 
-    ``T'`` depends on *dates* and T only, never on the draw.
+    ``T'`` depends on *dates* and T only, never on the draw. Where the batch has a Sentinel-1
+    series, ``image_s1`` ``(B, T1', C1, h, w)`` shows the same pixels on dates of its own, with
+    ``acquisition_times_s1``, ``valid_s1`` and ``mask_clear_s1``.
     """
 
     def __init__(
@@ -59,25 +99,11 @@ class ResamplingMultiView(nn.Module):
         Raises:
             ValueError: If a number is out of range.
         """
-        super().__init__()
-        check_dates(dates)
-        check_dates(local_dates)
-        if global_views < 1 or local_views < 0:
-            raise ValueError(
-                'expected global_views >= 1 and local_views >= 0, got '
-                f'{global_views} and {local_views}'
-            )
-        for side in (crop, local_crop):
-            if side is not None and side < 1:
-                raise ValueError(f'expected a crop of at least 1 pixel, got {side}')
-        self.global_views = global_views
-        self.local_views = local_views
-        self.dates = dates
-        self.local_dates = local_dates
-        self.crop = crop
-        self.local_crop = local_crop
-        self.augment = augment
-        self._params: list[dict[str, Any]] = []
+        views = [
+            _ResampledView(crop=side, dates=taken, augment=augment)
+            for side, taken in ((crop, dates), (local_crop, local_dates))
+        ]
+        super().__init__(*views, global_views=global_views, local_views=local_views)
 
     def generate_parameters(
         self, batch: dict[str, Any], *, generator: torch.Generator | None = None
@@ -90,56 +116,11 @@ class ResamplingMultiView(nn.Module):
 
         Returns:
             For each view ``paths`` ``(B, h, w)`` int64, ``frames`` ``(B, T')`` int64 and
-            ``keep`` ``(B, T')`` bool.
+            ``keep`` ``(B, T')`` bool, and ``frames_s1`` and ``keep_s1`` where there is a
+            Sentinel-1 series.
         """
-        params, size = [], batch[IMAGE].shape[-2:]
-        for number, dates, side in (
-            (self.global_views, self.dates, self.crop),
-            (self.local_views, self.local_dates, self.local_crop),
-        ):
-            if not number:
-                continue
-            for frames, keep in zip(
-                *draw_dates(batch, dates, views=number, generator=generator), strict=True
-            ):
-                region = Region(batch, side or max(size), generator=generator)
-                params.append({'paths': region.block, 'frames': frames, 'keep': keep})
-        return params
-
-    def forward(
-        self,
-        batch: dict[str, Any],
-        params: list[dict[str, Any]] | None = None,
-        *,
-        generator: torch.Generator | None = None,
-    ) -> list[dict[str, Any]]:
-        """Draw the views of a batch, or take again those that *params* describe.
-
-        Args:
-            batch: A batch of the contract, on any device.
-            params: Parameters to replay; drawn by default.
-            generator: Source of randomness; torch's default without one.
-
-        Returns:
-            The views, the global ones first.
-        """
-        if params is None:
-            params = self.generate_parameters(batch, generator=generator)
-        views, used, size = [], [], batch[IMAGE].shape[-2:]
-        for drawn in params:
-            source, paths = batch, drawn['paths']
-            if paths.shape[-2:] != size:
-                source = {
-                    IMAGE: to_planes(batch[IMAGE], paths).permute(0, 3, 2, 1, 4),
-                    ACQUISITION_TIMES: batch[ACQUISITION_TIMES],
-                    MASK_CLEAR: masks_to_planes(observed(batch)[1], paths).transpose(1, 2),
-                }
-            view = take_dates(source, drawn['frames'], drawn['keep'])
-            drawn = dict(drawn)
-            if self.augment is not None:
-                view = self.augment(view, drawn.get('augment'), generator=generator)
-                drawn['augment'] = self.augment._params
-            views.append({**view, PATHS: paths, SIZE: tuple(size)})
-            used.append(drawn)
-        self._params = used
-        return views
+        return [
+            view.generate_parameters(batch, generator=generator, dates=dates)
+            for view, number in self.groups
+            for dates in view.draw_dates(batch, views=number, generator=generator)
+        ]

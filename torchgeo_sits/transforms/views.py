@@ -7,15 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
-from .dates import Dates, check_dates, draw_dates, observed, take_dates
+from ..keys import IMAGE, MASK_CLEAR, S1_KEYS
+from .dates import Dates
+from .further import PLANES_S1
+from .multi_view import MultiView, View
 from .pieces import Kind, Region, check_kind, draw_paths
-from .planar import PATHS, PLANES, SIZE, masks_to_planes, to_planes
+from .planar import PLANES
 
 __all__ = ['PlanarMultiView', 'RandomPlanarView']
 
 
-class RandomPlanarView(nn.Module):
+class RandomPlanarView(View):
     """Draw planes along random paths, with a random subset of the dates.
 
     A view is a dictionary:
@@ -31,7 +33,9 @@ class RandomPlanarView(nn.Module):
     ``size``               ``(H, W)``            two integers, grid of the paths
     =====================  ====================  =========================================
 
-    ``T'`` depends on *dates* and T only, never on the draw.
+    ``T'`` depends on *dates* and T only, never on the draw. Where the batch has a Sentinel-1
+    series, ``planes_s1`` ``(B, N, C1, T1', L)`` lie along the same paths, on dates of their own
+    drawn in the same way, with ``acquisition_times_s1``, ``valid_s1`` and ``mask_clear_s1``.
 
     Drawing lies in :meth:`generate_parameters`, and the last parameters stay in ``_params``:
     ``view(batch, view._params)`` gives the same view again, bit for bit.
@@ -59,15 +63,15 @@ class RandomPlanarView(nn.Module):
                 By default it has at least *length* and about twice as many pixels as the
                 paths together.
             augment: Augmentation of a batch, such as
-                :class:`~torchgeo_sits.transforms.RandomGainOffset`. It is given the planes as
-                an image ``(B, T', C, N, L)``, the other keys alike, and must keep shapes.
+                :class:`~torchgeo_sits.transforms.RandomGainOffset`. It is given the optical
+                planes as an image ``(B, T', C, N, L)``, the other keys alike, and must keep
+                shapes.
 
         Raises:
             ValueError: If a number is out of range.
         """
-        super().__init__()
+        super().__init__(dates=dates, augment=augment)
         check_kind(kind)
-        check_dates(dates)
         for name, value in (('num_paths', num_paths), ('length', length), ('region', region)):
             if value is None and name == 'region':
                 continue
@@ -76,10 +80,7 @@ class RandomPlanarView(nn.Module):
         self.kind = kind
         self.num_paths = num_paths
         self.length = length
-        self.dates = dates
         self.region = region or max(length, math.ceil(math.sqrt(2 * num_paths * length)))
-        self.augment = augment
-        self._params: dict[str, Any] = {}
 
     def generate_parameters(
         self,
@@ -87,7 +88,7 @@ class RandomPlanarView(nn.Module):
         *,
         generator: torch.Generator | None = None,
         region: Region | None = None,
-        dates: tuple[Tensor, Tensor] | None = None,
+        dates: dict[str, Tensor] | None = None,
     ) -> dict[str, Any]:
         """Draw paths and dates.
 
@@ -95,11 +96,11 @@ class RandomPlanarView(nn.Module):
             batch: ``image`` ``(B, T, C, H, W)``, and ``valid`` and ``mask_clear`` if any.
             generator: Source of randomness; torch's default without one.
             region: Where the paths run; drawn by default.
-            dates: Frames and what of them to keep, ``(B, T')`` each; drawn by default.
+            dates: From :meth:`draw_dates`; drawn by default.
 
         Returns:
             ``paths`` ``(B, N, L)`` int64, ``frames`` ``(B, T')`` int64, ``keep`` ``(B, T')``
-            bool.
+            bool, and ``frames_s1`` and ``keep_s1`` where there is a Sentinel-1 series.
         """
         if region is None:
             region = Region(batch, self.region, generator=generator)
@@ -107,9 +108,8 @@ class RandomPlanarView(nn.Module):
             self.kind, self.num_paths, self.length, region=region, generator=generator
         )
         if dates is None:
-            frames, keep = draw_dates(batch, self.dates, clear=region.clear, generator=generator)
-            dates = frames[0], keep[0]
-        return {'paths': paths, 'frames': dates[0], 'keep': dates[1]}
+            (dates,) = self.draw_dates(batch, region=region, generator=generator)
+        return {'paths': paths, **dates}
 
     def apply_transform(
         self,
@@ -120,62 +120,22 @@ class RandomPlanarView(nn.Module):
     ) -> dict[str, Any]:
         """Cut the planes that *params* describe, and augment them.
 
-        Args:
-            batch: ``image`` ``(B, T, C, H, W)``, ``acquisition_times`` ``(B, T)``, and
-                ``valid`` and ``mask_clear`` if any.
-            params: From :meth:`generate_parameters`; 'augment' holds those of the
-                augmentation, where they are given.
-            generator: Source of randomness for an augmentation without parameters.
+        Arguments are those of :meth:`View.apply_transform`.
 
         Returns:
             The view.
         """
-        paths = params['paths']
-        # Pixels first, then dates: of both gathers this one leaves less to the other.
-        cut = {
-            IMAGE: to_planes(batch[IMAGE], paths).permute(0, 3, 2, 1, 4),
-            ACQUISITION_TIMES: batch[ACQUISITION_TIMES],
-            MASK_CLEAR: masks_to_planes(observed(batch)[1], paths).transpose(1, 2),
-        }
-        view = take_dates(cut, params['frames'], params['keep'])
-        if self.augment is not None:
-            view = self.augment(view, params.get('augment'), generator=generator)
-        return {
-            PLANES: view[IMAGE].permute(0, 3, 2, 1, 4),
-            ACQUISITION_TIMES: view[ACQUISITION_TIMES],
-            VALID: view[VALID],
-            MASK_CLEAR: view[MASK_CLEAR].transpose(1, 2),
-            PATHS: paths,
-            SIZE: tuple(batch[IMAGE].shape[-2:]),
-        }
-
-    def forward(
-        self,
-        batch: dict[str, Any],
-        params: Mapping[str, Any] | None = None,
-        *,
-        generator: torch.Generator | None = None,
-    ) -> dict[str, Any]:
-        """Draw a view of a batch, or cut again the one that *params* describe.
-
-        Args:
-            batch: A batch of the contract, on any device.
-            params: Parameters to replay; drawn by default.
-            generator: Source of randomness; torch's default without one.
-
-        Returns:
-            The view.
-        """
-        if params is None:
-            params = self.generate_parameters(batch, generator=generator)
-        view = self.apply_transform(batch, params, generator=generator)
-        self._params = dict(params)
-        if self.augment is not None:
-            self._params['augment'] = self.augment._params
+        view = super().apply_transform(batch, params, generator=generator)
+        for image, planes in ((IMAGE, PLANES), (S1_KEYS[IMAGE], PLANES_S1)):
+            if image in view:
+                view[planes] = view.pop(image).permute(0, 3, 2, 1, 4)
+        for mask in (MASK_CLEAR, S1_KEYS[MASK_CLEAR]):
+            if mask in view:
+                view[mask] = view[mask].transpose(1, 2)
         return view
 
 
-class PlanarMultiView(nn.Module):
+class PlanarMultiView(MultiView[RandomPlanarView]):
     """Draw several planar views of each sample: few large ones, then several small ones.
 
     This is multi-crop [1]_ with planes instead of crops. All views of a sample run in one
@@ -226,15 +186,7 @@ class PlanarMultiView(nn.Module):
         Raises:
             ValueError: If a number is out of range.
         """
-        super().__init__()
-        if global_views < 1 or local_views < 0:
-            raise ValueError(
-                'expected global_views >= 1 and local_views >= 0, got '
-                f'{global_views} and {local_views}'
-            )
-        self.global_views = global_views
-        self.local_views = local_views
-        self.global_view = RandomPlanarView(
+        planar = RandomPlanarView(
             kind=kind,
             num_paths=num_paths,
             length=length,
@@ -242,15 +194,15 @@ class PlanarMultiView(nn.Module):
             region=region,
             augment=augment,
         )
-        self.local_view = RandomPlanarView(
+        local = RandomPlanarView(
             kind=kind,
             num_paths=local_num_paths,
             length=local_length,
             dates=local_dates,
-            region=self.global_view.region,
+            region=planar.region,
             augment=augment,
         )
-        self._params: list[dict[str, Any]] = []
+        super().__init__(planar, local, global_views=global_views, local_views=local_views)
 
     def generate_parameters(
         self, batch: dict[str, Any], *, generator: torch.Generator | None = None
@@ -265,45 +217,8 @@ class PlanarMultiView(nn.Module):
             Parameters of :class:`RandomPlanarView`, one dictionary per view.
         """
         region = Region(batch, self.global_view.region, generator=generator)
-        params = []
-        for view, number in self._groups():
-            frames, keep = draw_dates(
-                batch, view.dates, views=number, clear=region.clear, generator=generator
-            )
-            for dates in zip(frames, keep, strict=True):
-                params.append(
-                    view.generate_parameters(batch, generator=generator, region=region, dates=dates)
-                )
-        return params
-
-    def forward(
-        self,
-        batch: dict[str, Any],
-        params: list[dict[str, Any]] | None = None,
-        *,
-        generator: torch.Generator | None = None,
-    ) -> list[dict[str, Any]]:
-        """Draw the views of a batch, or cut again those that *params* describe.
-
-        Args:
-            batch: A batch of the contract, on any device.
-            params: Parameters to replay; drawn by default.
-            generator: Source of randomness; torch's default without one.
-
-        Returns:
-            Views as :class:`RandomPlanarView` describes them, the global ones first.
-        """
-        if params is None:
-            params = self.generate_parameters(batch, generator=generator)
-        views, used = [], []
-        modules = [view for view, number in self._groups() for _ in range(number)]
-        for view, values in zip(modules, params, strict=True):
-            views.append(view(batch, values, generator=generator))
-            used.append(view._params)
-        self._params = used
-        return views
-
-    def _groups(self) -> list[tuple[RandomPlanarView, int]]:
-        """Each kind of view with the number of them; kinds without any are left out."""
-        groups = [(self.global_view, self.global_views), (self.local_view, self.local_views)]
-        return [(view, number) for view, number in groups if number]
+        return [
+            view.generate_parameters(batch, generator=generator, region=region, dates=dates)
+            for view, number in self.groups
+            for dates in view.draw_dates(batch, views=number, region=region, generator=generator)
+        ]
