@@ -16,7 +16,9 @@ class SITSVICReg(SITSSiamese):
 
     The loss is the sum of an invariance, a variance and a covariance term (VICReg,
     https://arxiv.org/abs/2105.04906, eqs. 1 to 6), over the whole batch, of all processes
-    together, at each level.
+    together, at each level. Weights are those of the authors' code, which takes the mean over
+    features where eq. 5 takes the sum, and the mean over both views of the variance term where
+    eq. 6 takes the sum.
     """
 
     def __init__(
