@@ -7,9 +7,18 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
-from ..models import PlaneFeatures, SITSEncoder
-from ..transforms import PLANES
+from ..keys import (
+    ACQUISITION_TIMES,
+    ACQUISITION_TIMES_S1,
+    IMAGE,
+    IMAGE_S1,
+    MASK_CLEAR,
+    MASK_CLEAR_S1,
+    VALID,
+    VALID_S1,
+)
+from ..models import PlaneFeatures, SeriesInputs, SITSEncoder
+from ..transforms import PLANES, PLANES_S1
 
 __all__ = ['as_planes', 'encode_view', 'join_views', 'next_view', 'split_views']
 
@@ -65,17 +74,23 @@ def as_planes(view: dict[str, Any]) -> dict[str, Any]:
 def encode_view(
     encoder: SITSEncoder, view: dict[str, Any], token_mask: Tensor | None = None
 ) -> PlaneFeatures:
-    """Encode a view, be it of planes or of whole images.
+    """Encode a view, be it of planes or of whole images, with its Sentinel-1 series if any.
 
     Args:
-        encoder: The encoder.
+        encoder: The encoder; one without ``s1_channels`` is given the optical series alone.
         view: A view, see :mod:`torchgeo_sits.transforms`.
         token_mask: ``(B, N, S)``, tokens that the encoder must not see.
 
     Returns:
         Features; those of an image have a row of tokens for each row of its cells.
     """
-    times, valid, clear = view[ACQUISITION_TIMES], view[VALID], view[MASK_CLEAR]
-    if PLANES in view:
-        return encoder.encode_planes(view[PLANES], times, valid, clear, token_mask=token_mask)
-    return encoder.encode_image(view[IMAGE], times, valid, clear, token_mask=token_mask)
+    encode, pixels, pixels_s1 = (
+        (encoder.encode_planes, PLANES, PLANES_S1)
+        if PLANES in view
+        else (encoder.encode_image, IMAGE, IMAGE_S1)
+    )
+    options: dict[str, Any] = {'token_mask': token_mask}
+    if encoder.s1_channels and pixels_s1 in view:
+        keys = pixels_s1, ACQUISITION_TIMES_S1, VALID_S1, MASK_CLEAR_S1
+        options['s1'] = SeriesInputs(*(view[key] for key in keys))
+    return encode(view[pixels], view[ACQUISITION_TIMES], view[VALID], view[MASK_CLEAR], **options)
