@@ -13,6 +13,8 @@ from torchgeo_sits.models import PlaneFeatures, encoder_card, load_encoder
 from torchgeo_sits.tasks import SITSDINO
 from torchgeo_sits.tasks.token_masks import draw_token_mask
 
+from .two_views import IDS, LEVELS, TwoViews, weights_of
+
 TINY = {
     'model_kwargs': {'embed_dim': 32, 'depth': 1, 'num_heads': 2, 'time_dim': 16},
     'num_prototypes': 32,
@@ -205,6 +207,13 @@ def test_a_learning_rate_far_too_large_is_stopped_with_a_message(folder, tmp_pat
         ({'views_kwargs': {'length': 'long'}}, "length.*'long'"),
         ({'views_kwargs': {'dates': 3}}, 'dates.*got 3'),
         ({'views_kwargs': {'global_views': 1, 'local_views': 0}}, 'two at least'),
+        (
+            {'pixel_weight': 1.0, 'views_kwargs': {'global_views': 1, 'local_views': 2}},
+            'global_views of at least 2, got 1',
+        ),
+        ({'centering': 'median'}, "'mean' or 'sinkhorn', got 'median'"),
+        ({'teacher_temp': 0.0}, 'above 0.*teacher_temp=0.0'),
+        ({'ibot_ratio': 1.0}, 'got 1.0'),
         ({'lr': -1.0}, 'lr must be above 0'),
         ({'in_channels': 3, 'model': 'resnet18'}, "'resnet18'.*no encoder of time series"),
         ({'in_channels': 3, 'model_kwargs': {'depht': 1}}, "'depht': 1"),
@@ -288,6 +297,56 @@ def test_loss_equals_the_formulas_of_the_papers(monkeypatch):
         koleo.append(-(distance.min(1).values.log()).mean())
     expected = dino + 0.5 * ibot + 0.25 * torch.stack(koleo).mean()
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
+
+
+def sinkhorn_knopp(scores, temperature):
+    """Codes ``(P, K)`` of DINOv2, after SwAV, section 3.1: three rounds, rows then columns."""
+    q = (scores / temperature).exp().T  # prototypes by samples
+    prototypes, samples = q.shape
+    q = q / q.sum()
+    for _ in range(3):
+        q = q / q.sum(1, keepdim=True) / prototypes
+        q = q / q.sum(0, keepdim=True) / samples
+    return (q * samples).T
+
+
+@pytest.mark.parametrize('centering', ['mean', 'sinkhorn'])
+@pytest.mark.parametrize('levels', LEVELS, ids=IDS)
+def test_targets_of_a_level_are_the_teachers_in_the_other_view(monkeypatch, levels, centering):
+    torch.manual_seed(0)
+    task = SITSDINO(
+        **{**TINY, 'num_prototypes': 8},
+        **weights_of(levels),
+        in_channels=2,
+        student_temp=0.2,
+        centering=centering,
+    )
+    # Heads of the features that are given; the teacher's are its own.
+    task.projection_head, task.teacher_head = task.build_head(5), task.build_head(5)
+    task.double()
+    for criterion in (task.dino_loss, task.object_loss, task.pixel_loss):
+        criterion.float()  # as what it is given
+    views = TwoViews(('backbone', 'teacher'))
+    views.install(task, monkeypatch, 'dino')
+    monkeypatch.setattr(SITSDINO, 'teacher_temp', 0.05)
+    for step in range(2):
+        loss = task.training_step(views.batch, 0)['loss']
+        expected = 0.0
+        for level, weight in levels.items():
+            # Both directions: a view of the student, and the teacher's other one.
+            there = views.pairs(level, ('backbone', 0), ('teacher', 1))
+            back = views.pairs(level, ('backbone', 1), ('teacher', 0))
+            ours, theirs = (torch.cat(both) for both in zip(there, back, strict=True))
+            scores = task.teacher_head(theirs)
+            if centering == 'mean':
+                # The centre is that of the first outputs, and so of the second ones, the same.
+                target = ((scores - scores.mean(0)) / 0.05).softmax(1)
+            else:
+                target = sinkhorn_knopp(scores, 0.05)
+            cross = -(target * (task.projection_head(ours) / 0.2).log_softmax(1)).sum(1)
+            expected += weight * cross.mean()
+        # The loss itself is computed in float32.
+        torch.testing.assert_close(loss.double(), expected, atol=2e-6, rtol=2e-6, msg=str(step))
 
 
 def test_token_masks_hide_their_share_of_what_was_seen():

@@ -84,6 +84,13 @@ class SITSDINO(SITSDistillation):
             )
         if not 0 < ibot_ratio < 1:
             raise ValueError(f'ibot_ratio must lie between 0 and 1, got {ibot_ratio}')
+        if centering not in ('mean', 'sinkhorn'):
+            raise ValueError(f"expected centering to be 'mean' or 'sinkhorn', got {centering!r}")
+        if min(student_temp, teacher_temp, warmup_teacher_temp) <= 0:
+            raise ValueError(
+                f'expected temperatures above 0, got student_temp={student_temp}, '
+                f'teacher_temp={teacher_temp}, warmup_teacher_temp={warmup_teacher_temp}'
+            )
         super().__init__(**kwargs)
 
     def check_views(self, whole: int, local: int) -> None:
@@ -91,6 +98,12 @@ class SITSDINO(SITSDistillation):
         if whole + local < 2:
             raise ValueError(
                 'SITSDINO compares views: views_kwargs must leave two at least, got one'
+            )
+        if whole < 2 and self.levels not in ([], ['image']):
+            raise ValueError(
+                'objects and pixels are compared between global views: expected views_kwargs '
+                f'with global_views of at least 2, got {whole}, or pixel_weight=0 and '
+                'object_weight=0'
             )
 
     def build_head(self, dim: int) -> nn.Module:

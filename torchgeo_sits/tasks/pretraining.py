@@ -147,6 +147,12 @@ class SITSPretraining(SITSTask):
             raise ValueError(f'lr must be above 0, got {lr}')
         if not 0 <= warmup_share <= 1:
             raise ValueError(f'warmup_share must be in [0, 1], got {warmup_share}')
+        if views not in ('planar', 'resampling'):
+            raise ValueError(f"expected views to be 'planar' or 'resampling', got {views!r}")
+        if pixels < 1 or object_size < 1:
+            raise ValueError(
+                f'expected pixels and object_size of at least 1, got {pixels} and {object_size}'
+            )
         super().__init__()
         self._check_weights()
         self.seed = StepSeed()
