@@ -1,5 +1,6 @@
 """Data modules: data sets, samplers and transforms, joined for Lightning."""
 
+from .fusion import SITSFusionDataModule
 from .loader import ResumableLoader
 from .pastis import PASTISDataModule
 from .series import SeriesDataModule
@@ -10,6 +11,7 @@ __all__ = [
     'PASTISDataModule',
     'ResumableLoader',
     'SITSDataModule',
+    'SITSFusionDataModule',
     'SeriesDataModule',
     'SyntheticSITSDataModule',
 ]

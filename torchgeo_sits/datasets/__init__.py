@@ -6,6 +6,7 @@ from .cube_writing import write_cube
 from .filenames import RasterName, parse_name
 from .pastis import PASTIS
 from .scenes import RastersNotFoundError
+from .sentinel1 import Sentinel1Beside
 from .sentinel2 import Sentinel2TimeSeries
 from .series import TimeSeries
 from .synthetic import SyntheticSeries, write_synthetic_series
@@ -18,6 +19,7 @@ __all__ = [
     'RasterName',
     'RasterTimeSeries',
     'RastersNotFoundError',
+    'Sentinel1Beside',
     'Sentinel2TimeSeries',
     'SyntheticSeries',
     'TimeSeries',

@@ -3,7 +3,7 @@
 from .base import SeriesAugmentation, SeriesSequential
 from .clouds import RandomCloudGaps
 from .figure import plot_views
-from .further import PLANES_S1
+from .further import PLANES_S1, NormalizeS1, s1_of
 from .geometry import SeriesGeometry
 from .guided import guided_walks
 from .masking import MaskKind, RandomPlaneMask
@@ -41,6 +41,7 @@ __all__ = [
     'SIZE',
     'MaskKind',
     'Normalize',
+    'NormalizeS1',
     'PlanarMultiView',
     'RandomCloudGaps',
     'RandomDateDrop',
@@ -65,6 +66,7 @@ __all__ = [
     'plot_views',
     'random_walks',
     'rows',
+    's1_of',
     'snake',
     'spiral',
     'superpixels',

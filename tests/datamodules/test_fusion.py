@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+import rasterio
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from torchgeo_sits.datamodules import SITSFusionDataModule
+from torchgeo_sits.tasks import SITSSimCLR
+
+
+@pytest.fixture
+def s1_folder(series_folder, tmp_path):
+    """Two bands at the dates of the optical series but the last, a scale of their own."""
+    generator = np.random.default_rng(1)
+    for path in sorted(series_folder.iterdir())[:-1]:
+        with rasterio.open(path) as file:
+            profile = file.profile | {'count': 2, 'dtype': 'float32', 'nodata': -9999}
+        with rasterio.open(tmp_path / path.name, 'w', **profile) as file:
+            values = generator.normal([[[-11]], [[-18]]], [[[3]], [[2]]], (2, 32, 40))
+            values[:, 0, 0] = -9999
+            file.write(values.astype('float32'))
+    return tmp_path
+
+
+def module(series_folder, s1_folder, **kwargs):
+    kwargs = {'patch_size': 8, 'batch_size': 4} | kwargs
+    return SITSFusionDataModule(paths=str(series_folder), s1_paths=str(s1_folder), **kwargs)
+
+
+def batch_of(data):
+    data.setup('fit')
+    data.trainer = type('Training', (), {'training': True})()
+    batch = next(iter(data.train_dataloader()))
+    return batch, data.on_after_batch_transfer(batch, 0)
+
+
+def test_s1_is_normalised_by_its_own_statistics(series_folder, s1_folder):
+    data = module(series_folder, s1_folder)
+    batch, normal = batch_of(data)
+    assert batch['image'].shape == (4, 8, 3, 8, 8)
+    assert batch['image_s1'].shape == (4, 7, 2, 8, 8)
+    pixels = np.stack([rasterio.open(path).read() for path in sorted(s1_folder.iterdir())])
+    pixels = pixels.transpose(1, 0, 2, 3)[:, pixels[:, 0] != -9999]
+    mean, std = data.statistics_s1
+    np.testing.assert_allclose(mean, pixels.mean(1), rtol=1e-4)
+    np.testing.assert_allclose(std, pixels.std(1), rtol=1e-4)
+    # Flips and turns do not change which values there are.
+    clear = batch['mask_clear_s1']
+    expected = ((batch['image_s1'] - mean[:, None, None]) / std[:, None, None]).movedim(2, -1)
+    got = normal['image_s1'].movedim(2, -1)[normal['mask_clear_s1']]
+    torch.testing.assert_close(got.sort(0)[0], expected[clear].sort(0)[0])
+    assert not normal['image_s1'].movedim(2, -1)[~normal['mask_clear_s1']].any()
+
+
+def test_splits_read_s1_too(series_folder, s1_folder, tmp_path_factory):
+    labels = tmp_path_factory.mktemp('labels') / 'labels.tif'
+    with rasterio.open(next(series_folder.iterdir())) as file:
+        profile = file.profile | {'count': 1, 'dtype': 'uint8', 'nodata': 0}
+    with rasterio.open(labels, 'w', **profile) as file:
+        file.write(np.random.default_rng(0).integers(1, 3, (1, 32, 40)).astype('uint8'))
+    data = module(series_folder, s1_folder, mask_paths=str(labels), supervised=True)
+    data.setup('fit')
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        batch = next(iter(loader))
+        assert {'mask', 'image_s1', 'valid_s1'} <= batch.keys()
+        assert batch['image_s1'].shape[-2:] == batch['image'].shape[-2:]
+
+
+def test_a_resumed_run_normalises_as_it_did(series_folder, s1_folder):
+    data = module(series_folder, s1_folder, s1_mean=[1.0, 2.0], s1_std=[3.0, 4.0])
+    state = data.state_dict()
+    other = module(series_folder, s1_folder)
+    other.load_state_dict(state)
+    assert [v.tolist() for v in other.statistics_s1] == [[1.0, 2.0], [3.0, 4.0]]
+    with pytest.raises(ValueError, match=r"\['B1', 'B2'\], the data has \['B2'\]"):
+        module(series_folder, s1_folder, s1_bands=['B2']).load_state_dict(state)
+    for key in ('s1_bands', 's1_mean', 's1_std'):
+        del state[key]
+    module(series_folder, s1_folder).load_state_dict(state)
+
+
+def test_statistics_that_do_not_fit_are_refused(series_folder, s1_folder):
+    with pytest.raises(ValueError, match='s1_mean and s1_std'):
+        module(series_folder, s1_folder, s1_mean=[0.0, 0.0])
+    data = module(series_folder, s1_folder, s1_mean=[0.0], s1_std=[1.0])
+    with pytest.raises(ValueError, match='2 bands'):
+        data.setup('fit')
+
+
+class GradientOfS1(Callback):
+    """Keeps the gradient of the spatial encoder of Sentinel-1."""
+
+    def on_before_optimizer_step(self, trainer, module, optimizer):
+        self.value = module.backbone.frames_s1.patches[0].weight.grad.clone()
+
+
+@pytest.mark.parametrize('views', ['planar', 'resampling'])
+def test_pretraining_learns_from_s1(series_folder, s1_folder, views, tmp_path):
+    torch.manual_seed(0)
+    task = SITSSimCLR(
+        model='factorised_tiny',
+        model_kwargs={'s1_channels': 2, 'dim': 16, 'patch_size': 2},
+        views=views,
+        views_kwargs={'num_paths': 2, 'length': 8} if views == 'planar' else {},
+    )
+    gradient = GradientOfS1()
+    trainer = Trainer(
+        max_steps=1,
+        accelerator='cpu',
+        logger=False,
+        default_root_dir=tmp_path,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        callbacks=[gradient],
+    )
+    trainer.fit(task, module(series_folder, s1_folder))
+    assert gradient.value.isfinite().all()
+    assert gradient.value.any()
