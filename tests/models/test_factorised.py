@@ -25,6 +25,12 @@ def model(**kwargs) -> FactorisedEncoder:
     return FactorisedEncoder(C, **kwargs).eval()
 
 
+def as_planes(x: SeriesInputs) -> SeriesInputs:
+    """The rows of an image as planes."""
+    image, clear = x.image.permute(0, 3, 2, 1, 4), x.mask_clear.transpose(1, 2)
+    return x._replace(image=image, mask_clear=clear)
+
+
 @torch.no_grad()
 def outputs(encoder: FactorisedEncoder, optical: SeriesInputs, s1=None) -> dict[str, Tensor]:
     """Everything that the encoder says, of the image and of its rows as planes."""
@@ -32,16 +38,8 @@ def outputs(encoder: FactorisedEncoder, optical: SeriesInputs, s1=None) -> dict[
     said['map'] = encoder.features(*optical, depth='joined', s1=s1)
     said['vector'] = encoder(*optical, s1=s1)
     said['frames'] = encoder.frame_features(*optical, s1=s1)
-    planes, planes_s1 = (
-        None
-        if x is None
-        else x._replace(
-            image=x.image.permute(0, 3, 2, 1, 4), mask_clear=x.mask_clear.transpose(1, 2)
-        )
-        for x in (optical, s1)
-    )
-    for name, value in encoder.encode_planes(*planes, s1=planes_s1)._asdict().items():
-        torch.testing.assert_close(value, said[name])
+    rows = encoder.encode_planes(*as_planes(optical), s1=None if s1 is None else as_planes(s1))
+    said |= {f'rows {name}': value for name, value in rows._asdict().items()}
     for name, value in said.items():
         assert value.isfinite().all(), name
     return said
@@ -174,6 +172,23 @@ def test_moving_all_that_is_seen_by_a_patch_moves_its_features():
     torch.testing.assert_close(moved[:, 4:7, 6:9], late[:, 1:4, 2:5], atol=1e-5, rtol=0)
     turned = encoder.encode_image(image.flip(-1), times, valid, clear.flip(-1)).late.flip(2)
     assert (turned[:, 1:4, 2:5] - late[:, 1:4, 2:5]).abs().max() > 1e-3, 'place says nothing'
+
+
+@torch.no_grad()
+def test_a_path_is_an_image_of_equal_rows():
+    encoder, optical, s1 = model(), series(w=7), series(C1, 3, w=7, seed=1)
+    hidden = torch.rand(2, 6, 4, generator=torch.Generator().manual_seed(0)) > 0.7
+    said = encoder.encode_planes(*as_planes(optical), token_mask=hidden, s1=as_planes(s1))
+    for n in range(6):
+        rows = [
+            x._replace(image=x.image[..., [n, n], :], mask_clear=x.mask_clear[..., [n, n], :])
+            for x in (optical, s1)
+        ]
+        alone = encoder.encode_image(*rows[0], token_mask=hidden[:, [n]], s1=rows[1])
+        for name in ('early', 'late', 'seen'):
+            torch.testing.assert_close(getattr(said, name)[:, [n]], getattr(alone, name))
+    for b in range(2):
+        torch.testing.assert_close(said.embed[b], said.late[b, said.seen[b]].mean(0))
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from .date_fusion import DateFusion
@@ -216,21 +216,27 @@ class FactorisedEncoder(SITSEncoder):
         token_mask: Tensor | None = None,
         s1: SeriesInputs | None = None,
     ) -> PlaneFeatures:
-        """Features of the planes of a view, taken for an image.
+        """Features of the planes of a view, each path on its own.
 
-        Arguments are those of :meth:`SITSEncoder.encode_planes`, and s1, of planes too.
+        A path is taken for an image whose rows are all alike, as high as a patch: what lies
+        across a path is not known, and most likely like it. Arguments are those of
+        :meth:`SITSEncoder.encode_planes`, and s1, of planes too.
+
+        Returns:
+            Features with ``S = ceil(L / patch_size)`` tokens per path.
+
+        Raises:
+            ValueError: If a tensor has another shape than expected.
         """
-        image = rearrange(planes, 'b n c t l -> b t c n l')
-        clear = None if mask_clear is None else rearrange(mask_clear, 'b n t l -> b t n l')
-        if s1 is not None:
-            known = s1.mask_clear
-            s1 = s1._replace(
-                image=rearrange(s1.image, 'b n c t l -> b t c n l'),
-                mask_clear=None if known is None else rearrange(known, 'b n t l -> b t n l'),
-            )
-        return self.encode_image(
-            image, acquisition_times, valid, clear, token_mask=token_mask, s1=s1
+        n = planes.shape[1]
+        series = self._paths(SeriesInputs(planes, acquisition_times, valid, mask_clear))
+        said = self.encode_image(
+            *series,
+            token_mask=None if token_mask is None else rearrange(token_mask, 'b n s -> (b n) 1 s'),
+            s1=None if s1 is None else self._paths(s1),
         )
+        early, late, seen = (rearrange(x, '(b n) 1 s ... -> b n s ...', n=n) for x in said[1:])
+        return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
 
     def encode_image(
         self,
@@ -269,6 +275,17 @@ class FactorisedEncoder(SITSEncoder):
             'temporal': r'^fusion\.blocks\.(\d+)\.',
             'norm': r'^fusion\.(?:norm|queries|proj|nothing_seen)',
         }
+
+    def _paths(self, planes: SeriesInputs) -> SeriesInputs:
+        """Planes of B series as ``B * N`` series of images, *patch_size* pixels high."""
+        n, p = planes.image.shape[1], self.stride
+        clear = planes.mask_clear
+        return SeriesInputs(
+            repeat(planes.image, 'b n c t l -> (b n) t c p l', p=p),
+            planes.acquisition_times.repeat_interleave(n, 0),
+            planes.valid.repeat_interleave(n, 0),
+            None if clear is None else repeat(clear, 'b n t l -> (b n) t p l', p=p),
+        )
 
     def _check_s1(self, s1: SeriesInputs, image: Tensor) -> Tensor:
         """Check the Sentinel-1 series and give its pixels that count, ``(B, T1, H, W)`` bool."""
