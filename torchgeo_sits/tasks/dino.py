@@ -11,7 +11,7 @@ from lightly.utils.scheduler import linear_warmup_schedule
 from torch import Tensor, nn
 
 from .distillation import SITSDistillation
-from .gathering import gather_batch
+from .gathering import TokenCenter, gather_batch, mean_row
 from .pretraining import Terms
 from .token_masks import draw_token_mask
 from .views import encode_view, join_views, next_view
@@ -124,7 +124,8 @@ class SITSDINO(SITSDistillation):
         self.dino_loss = DINOLoss(dim, student_temp=temp, center_momentum=momentum)
         self.object_loss = IBOTPatchLoss(dim, student_temp=temp, center_momentum=momentum)
         self.pixel_loss = IBOTPatchLoss(dim, student_temp=temp, center_momentum=momentum)
-        self.ibot_loss = IBOTPatchLoss(dim, student_temp=temp, center_momentum=momentum)
+        self.ibot_loss = IBOTPatchLoss(dim, student_temp=temp)
+        self.ibot_loss.center = TokenCenter((1, dim), momentum=momentum)
         self.koleo_loss = KoLeoLoss()
 
     def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> Terms:
@@ -195,10 +196,13 @@ class SITSDINO(SITSDistillation):
         0 a moving average takes tens of steps to the mean, which at the start outweighs all
         differences: until then one prototype takes every sample, and the student learns just
         that. The papers' runs are long enough to forget it, short ones are not.
+
+        Sinkhorn's assignment weighs all processes alike, also where masks leave them unequal
+        numbers of tokens.
         """
         if self.hparams['centering'] == 'mean':
             if not center.any():
-                center.copy_(center_mean(outputs, dim=(0,)).view_as(center))
+                center.copy_(center_mean(mean_row(outputs), dim=(0,)).view_as(center))
             return outputs
         # Outputs are cosines: 1 less, none overflows, and Sinkhorn's codes are the same.
         with self.full_precision():

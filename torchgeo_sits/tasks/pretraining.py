@@ -414,6 +414,8 @@ class SITSPretraining(SITSTask):
     def on_fit_start(self) -> None:
         """Choose the seed of the run, unless a resumed one brought it."""
         self.seed.start()
+        # A checkpoint holds the first process's, and resumes all of them.
+        self.seed.run = self.trainer.strategy.broadcast(self.seed.run)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Seed this step, so that a resumed run draws what an uninterrupted one would.
