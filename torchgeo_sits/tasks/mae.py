@@ -26,6 +26,8 @@ class SITSMAE(SITSPretraining):
         'dates': (1.0, 1.0),
     }
 
+    reference_lr: ClassVar[float] = 1e-3
+
     def __init__(self, **kwargs: Any) -> None:
         """Initialize a new SITSMAE instance.
 
