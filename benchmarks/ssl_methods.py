@@ -2,15 +2,15 @@
 
 Run with ``uv run python benchmarks/ssl_methods.py [DATA]``, where DATA holds the real stacks
 ``wc_be_a`` and ``wc_be_b``, without which only the simulated series is used. Each run is that of
-``conf/<method>.yaml`` with another seed of weights and views; on the real stacks, both are trained on
-together, 48 dates a sample.
+``conf/<method>.yaml`` with another seed of weights and views; on the real stacks, both are trained
+on together, 48 dates a sample.
 
 The encoder is scored before the first step and after the last one: of each class one field is
-labelled, the other fields of the class are held out, and each of their pixels takes the vote of its
-20 nearest labelled pixels by cosine. The score is the macro F1 over the classes with two fields at
-least, the mean over 20 draws of fields (the same for all runs), and over the two stacks, each of
-which is scored by its own fields. Training saw all pixels, and no labels. Recorded, too, are whether
-the loss was finite at every step and the health of the embeddings at the end. Results go to
+labelled, the other fields of the class are held out, and each of their pixels takes the vote of
+its 20 nearest labelled pixels by cosine. The score is the macro F1 over the classes with two fields
+at least, the mean over 20 draws of fields (the same for all runs), and over the two stacks, each of
+which is scored by its own fields. Training saw all pixels, and no labels. Recorded, too, are
+whether the loss was finite at every step and the health of the embeddings at the end. Results go to
 ``results/ssl_methods.json``; a run that was stopped goes on where it was.
 """
 

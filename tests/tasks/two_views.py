@@ -75,9 +75,9 @@ class TwoViews:
             for pixel in range(SIDE**2):
                 tokens = self._at(a, i, sample, pixel.__eq__)
                 others = self._at(b, j, sample, pixel.__eq__)
-                if others:
-                    ours += tokens
-                    theirs += [torch.stack(others).mean(0)] * len(tokens)
+                if tokens and others:
+                    ours.append(torch.stack(tokens).mean(0))
+                    theirs.append(torch.stack(others).mean(0))
         return torch.stack(ours), torch.stack(theirs)
 
     def _objects(self, a, i, b, j):

@@ -8,7 +8,7 @@ from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead
 from torch import Tensor, nn
 
 from .distillation import SITSDistillation
-from .pretraining import Terms
+from .pretraining import Terms, no_loss
 from .views import encode_view, join_views, next_view
 
 __all__ = ['SITSBYOL']
@@ -78,16 +78,16 @@ class SITSBYOL(SITSDistillation):
         losses: dict[str, Tensor] = {}
         pairs = self.pairs(student, target, view, next_view(view, count), batch)
         for level, (ours, theirs) in pairs.items():
+            project, predict = self.projection_head[level], self.prediction_head[level]
             if len(ours) < 2:
-                # Batch normalisation needs two.
-                losses[level] = ours.sum() * 0.0
+                # Batch normalisation needs two; DDP, a gradient of each weight.
+                losses[level] = no_loss(ours, *project.parameters(), *predict.parameters())
                 continue
-            projection = self.projection_head[level](ours)
-            predicted = self.prediction_head[level](projection)
+            projection = project(ours)
+            predicted = predict(projection)
             with torch.no_grad():
                 wanted = self.teacher_head[level](theirs)
             with self.full_precision():
                 losses[level] = 2 + 2 * self.similarity(predicted.float(), wanted.float())
-            if level == 'image':
-                health['projection'] = projection.detach()
+            health.setdefault('projection', projection.detach())
         return Terms(losses, health)

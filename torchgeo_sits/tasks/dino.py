@@ -134,18 +134,16 @@ class SITSDINO(SITSDistillation):
         view, local_views = join_views(views[:count]), views[count:]
         with torch.no_grad():
             target = encode_view(self.teacher, view)
-            teacher_out = self._target(self.teacher_head(target.embed), self.dino_loss.center)
-            centred = teacher_out - self.dino_loss.center[0]
         token_mask = None
         if self.hparams['ibot_weight']:
             token_mask = draw_token_mask(target.seen, self.hparams['ibot_ratio'])
         student = encode_view(self.backbone, view, token_mask)
-        health = {
-            'embedding': student.embed.detach(),
-            'assignment': (centred / self.teacher_temp).softmax(dim=-1),
-        }
+        health = {'embedding': student.embed.detach()}
         losses: dict[str, Tensor] = {}
         if 'image' in self.levels:
+            with torch.no_grad():
+                teacher_out = self._target(self.teacher_head(target.embed), self.dino_loss.center)
+                health['assignment'] = self._assigned(teacher_out, self.dino_loss.center[0])
             student_out = list(self.projection_head(student.embed).chunk(count))
             if local_views:
                 local = encode_view(self.backbone, join_views(local_views))
@@ -164,11 +162,12 @@ class SITSDINO(SITSDistillation):
             if level == 'image':
                 continue
             one = torch.ones(1, 1, len(ours), dtype=torch.bool, device=ours.device)
-            losses[level] = self._token_loss(getattr(self, f'{level}_loss'), ours, theirs, one)
+            criterion = getattr(self, f'{level}_loss')
+            losses[level], assignment = self._token_loss(criterion, ours, theirs, one)
+            health.setdefault('assignment', assignment)
         if token_mask is not None:
-            losses['ibot'] = self._token_loss(
-                self.ibot_loss, student.late[token_mask], target.late[token_mask], token_mask
-            )
+            ours, theirs = student.late[token_mask], target.late[token_mask]
+            losses['ibot'], _ = self._token_loss(self.ibot_loss, ours, theirs, token_mask)
         if self.hparams['koleo_weight']:
             # Within one view only: another view of the same place is a wanted neighbour.
             parts = [gather_batch(part.float()) for part in student.embed.chunk(count)]
@@ -178,16 +177,22 @@ class SITSDINO(SITSDistillation):
 
     def _token_loss(
         self, criterion: IBOTPatchLoss, ours: Tensor, theirs: Tensor, mask: Tensor
-    ) -> Tensor:
-        """Cross-entropy between assignments of tokens ``(P, D)`` of student and teacher."""
-        if not len(ours):
-            return ours.sum() * 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy between assignments of tokens ``(P, D)``, and the teacher's ``(P, K)``."""
+        guessed = self.projection_head(ours)
         with torch.no_grad():
-            wanted = self._target(self.teacher_head(theirs), criterion.center.center)
+            outputs = self.teacher_head(theirs)
+            if not len(ours):
+                return guessed.sum() * 0.0, outputs
+            wanted = self._target(outputs, criterion.center.center)
+            assignment = self._assigned(wanted, criterion.center.center)
         with self.full_precision():
-            guessed = self.projection_head(ours).float()
-            loss: Tensor = criterion(wanted.float(), guessed, mask, self.teacher_temp)
-        return loss
+            loss: Tensor = criterion(wanted.float(), guessed.float(), mask, self.teacher_temp)
+        return loss, assignment
+
+    def _assigned(self, outputs: Tensor, center: Tensor) -> Tensor:
+        """The teacher's assignments ``(P, K)``."""
+        return ((outputs - center) / self.teacher_temp).softmax(dim=-1)
 
     def _target(self, outputs: Tensor, center: Tensor) -> Tensor:
         """Make the teacher's outputs ``(P, K)`` such that centre and softmax give its targets.
@@ -204,12 +209,12 @@ class SITSDINO(SITSDistillation):
             if not center.any():
                 center.copy_(center_mean(mean_row(outputs), dim=(0,)).view_as(center))
             return outputs
-        # Outputs are cosines: 1 less, none overflows, and Sinkhorn's codes are the same.
+        # Outputs are cosines: 1 less, none overflows, and Sinkhorn's codes are the same. In 32
+        # bits, temperatures below 0.02 would leave samples without a code.
         with self.full_precision():
-            codes = sinkhorn(
-                outputs.float() - 1, epsilon=self.teacher_temp, gather_distributed=True
-            )
-            return self.teacher_temp * codes.log()
+            scores = outputs.double() - 1
+            codes = sinkhorn(scores, epsilon=self.teacher_temp, gather_distributed=True)
+            return (self.teacher_temp * codes.log()).to(outputs.dtype)
 
     @property
     def teacher_temp(self) -> float:

@@ -69,7 +69,8 @@ def match_pixels(
 
     Paths are index maps, so the match is exact. Where paths of the other view cross, the mean
     of its tokens stands for the pixel; a token of several pixels is matched by those of them
-    that the other view covers. Tokens that saw nothing are left out.
+    that the other view covers. Tokens that begin at one pixel make one pair, of their mean, and
+    those that saw nothing are left out.
 
     Args:
         ours: Features of B samples in one view, late ``(B, N, S, D)``.
@@ -95,6 +96,13 @@ def match_pixels(
     met = (count.gather(1, index.flatten(1)).view_as(index) > 0) & real
     matched = met.any(-1)
     order = torch.rand(matched.shape, device=index.device).masked_fill(~matched, -1.0)
+    # Paths meet, and walks come back: tokens that begin at one pixel make one pair, or contrast
+    # would tell a pixel from itself. One of them is drawn for it, and their mean taken.
+    begin = index[..., 0]
+    best = order.new_full((batch, cells), -1.0)
+    best = best.scatter_reduce_(1, begin, order, 'amax').gather(1, begin)
+    twins, matched = matched, matched & (order == best)
+    order = order.masked_fill(~matched, -1.0)
     chosen = order.topk(min(number, matched.shape[1]), dim=1).indices
     rows = torch.arange(batch, device=index.device)[:, None]
     found, pixels, met = matched[rows, chosen], index[rows, chosen], met[rows, chosen]
@@ -110,5 +118,7 @@ def match_pixels(
             ]
             weights += same * share[..., None]
     weights = weights / met.sum(-1).clamp(min=1)[..., None]
-    late = theirs.late.flatten(1, 2)
-    return Pairs(ours.late.flatten(1, 2)[rows, chosen], weights.to(late.dtype) @ late, found)
+    same = (begin[rows, chosen][..., None] == begin[:, None]) & twins[:, None]
+    mean = same / same.sum(-1, keepdim=True).clamp(min=1)
+    mine, late = ours.late.flatten(1, 2), theirs.late.flatten(1, 2)
+    return Pairs(mean.to(mine.dtype) @ mine, weights.to(late.dtype) @ late, found)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .levels import Level
-from .pretraining import SITSPretraining, Terms
+from .pretraining import SITSPretraining, Terms, no_loss
 from .views import encode_view, join_views, split_views
 
 __all__ = ['SITSSiamese']
@@ -52,16 +52,15 @@ class SITSSiamese(SITSPretraining):
         losses: dict[str, Tensor] = {}
         for level, pair in self.pairs(first, second, views[0], views[1], batch).items():
             losses[level], projection = self._compare(level, *pair)
-            if level == 'image':
-                health['projection'] = projection.detach()
+            health.setdefault('projection', projection.detach())
         return Terms(losses, health)
 
     def _compare(self, level: Level, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of a level, and the projections ``(2P, D')`` that it compares."""
-        if len(ours) < 2:
-            # Nothing to compare with; batch normalisation needs two.
-            return (ours.sum() + theirs.sum()) * 0.0, torch.cat([ours, theirs])
         head = self.projection_head[level]
+        if len(ours) < 2:
+            # Batch normalisation needs two; DDP, a gradient of each weight.
+            return no_loss(ours, theirs, *head.parameters()), torch.cat([ours, theirs])
         a, b = head(ours), head(theirs)
         with self.full_precision():
             loss: Tensor = self.criteria[level](a.float(), b.float())
