@@ -1,11 +1,22 @@
-"""Pretraining that is killed, shared out, accumulated, or computed in few bits."""
+"""Pretraining that is killed, shared out, accumulated, compiled, or computed in few bits."""
+
+import math
+import os
+import subprocess
+import sys
+from socket import socket
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
 
-from .pretraining_run import ENCODER, VARIANTS, build, data, trainer
+from torchgeo_sits.tasks.batch_size import check_strategy, effective_batch_size
+
+from . import pretraining_run
+from .pretraining_run import ENCODER, VARIANTS, build, data, drawn_by_sample, train, trainer
 
 
 @pytest.fixture(scope='module')
@@ -38,6 +49,7 @@ class Kill(Callback):
 
 RESUMED = {
     **{name: (name, {}) for name in VARIANTS},
+    'dino, all terms, sinkhorn': ('dino, all terms', {'centering': 'sinkhorn'}),
     'resampling': ('dino', {'views': 'resampling', 'views_kwargs': {'local_views': 1}}),
     'dropped paths': ('simclr', {'model_kwargs': ENCODER | {'drop_path': 0.5}}),
     'dropout and batch norm': (
@@ -72,3 +84,178 @@ def test_killed_in_an_epoch_and_resumed_ends_bit_equal(folder, tmp_path, case):
         return torch.equal(a, b) if torch.is_tensor(a) else a == b
 
     assert [key for key in whole if not same(whole[key], resumed[key])] == []
+
+
+@pytest.fixture(scope='module')
+def runs(folder):
+    """Weights before and after training in one process, and after it in each of two."""
+    with socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    # Started here as a cluster would: Lightning's own start waits seconds between processes.
+    running = [
+        subprocess.Popen(
+            [sys.executable, pretraining_run.__file__, folder],
+            env=os.environ
+            | {'LOCAL_RANK': str(rank), 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
+            | {'OMP_NUM_THREADS': '1'},
+            stdout=subprocess.DEVNULL,
+            stderr=(folder / f'{rank}.log').open('w'),
+        )
+        for rank in range(2)
+    ]
+    try:
+        with drawn_by_sample():
+            alone = {name: train(name, folder, batch_size=8) for name in VARIANTS}
+        for rank, process in enumerate(running):
+            assert process.wait(timeout=240) == 0, (folder / f'{rank}.log').read_text()[-3000:]
+    finally:
+        for process in running:
+            process.kill()
+    return {
+        name: (*alone[name], *(torch.load(folder / f'{name}, {rank}.pt') for rank in range(2)))
+        for name in VARIANTS
+    }
+
+
+def sorted_bank(weights):
+    """Weights whose memory bank is in an order that does not depend on the processes."""
+    return {
+        key: value[value[:, 0].argsort()] if key.endswith('.bank') and value.ndim == 2 else value
+        for key, value in weights.items()
+    }
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize('name', VARIANTS)
+def test_two_processes_learn_what_one_with_twice_the_batch_does(runs, name):
+    """Views and masks are drawn by the sample, and steps are those of SGD: see the script.
+
+    Sums of other order differ by some 1e-6 of an update; biases that batch normalisation takes
+    away have no gradient but such noise.
+    """
+    before, one, first, second = map(sorted_bank, runs[name])
+    update = difference = 0.0
+    for key, value in one.items():
+        assert torch.equal(first[key], second[key]), key
+        apart = (first[key].double() - value.double()).norm().item()
+        moved = (value.double() - before[key].double()).norm().item()
+        assert apart <= 1e-4 * moved + 1e-6, key
+        update, difference = math.hypot(update, moved), math.hypot(difference, apart)
+    assert difference < 1e-5 * update
+    assert update > 0.01
+
+
+class Schedules(Callback):
+    """Note what each batch is trained with, and how far the teacher is from its average."""
+
+    def __init__(self, first_momentum, steps):
+        self.first_momentum, self.steps = first_momentum, steps
+        self.lrs, self.decays, self.temps, self.error = {}, {}, {}, []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.step = trainer.global_step
+        self.old = [p.clone() for p in pl_module.teacher.parameters()]
+        self.lrs.setdefault(self.step, set()).add(trainer.optimizers[0].param_groups[0]['lr'])
+        self.temps.setdefault(self.step, set()).add(pl_module.teacher_temp)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        m = 1.0
+        if trainer.global_step > self.step:
+            share = (1 + math.cos(math.pi * self.step / (self.steps - 1))) / 2
+            m = 1 - (1 - self.first_momentum) * share
+            groups = trainer.optimizers[0].param_groups
+            self.decays[self.step] = {g['weight_decay'] for g in groups if g['decays']}
+        models = pl_module.teacher.parameters(), pl_module.backbone.parameters()
+        pairs = zip(self.old, *models, strict=True)
+        self.error += [(m * o + (1 - m) * s - t).abs().max().item() for o, t, s in pairs]
+
+
+def test_accumulated_batches_count_as_one_step(folder, tmp_path):
+    # Seven batches of an epoch are four steps, the last of which has one batch.
+    schedules = Schedules(0.9, 8)
+    task = build(
+        'dino', momentum=0.9, warmup_share=0.5, weight_decay=0.1, end_weight_decay=0.3,
+        warmup_teacher_temp=0.02, teacher_temp=0.06, warmup_teacher_temp_share=0.5,
+    )  # fmt: skip
+    run = trainer(tmp_path, accumulate_grad_batches=2, callbacks=[schedules])
+    run.fit(task, data(folder, batch_size=2, length=14))
+    assert run.global_step == 8
+    # A batch of four: half of what suits 16, by the root.
+    assert effective_batch_size(run) == 4
+    rise = [2.5e-4 * (i + 1) / 4 for i in range(4)]
+    fall = [1e-6 + (2.5e-4 - 1e-6) * (1 + math.cos(math.pi * i / 3)) / 2 for i in range(4)]
+    for got, expected in (
+        (schedules.lrs, rise + fall),
+        (schedules.temps, [0.02, 0.03, 0.04, 0.05] + [0.06] * 4),
+        (
+            schedules.decays,
+            [0.3 - 0.2 * (1 + math.cos(math.pi * i / 7)) / 2 for i in range(8)],
+        ),
+    ):
+        assert [len(values) for values in got.values()] == [1] * 8
+        assert [values.pop() for values in got.values()] == pytest.approx(expected, rel=1e-3)
+    assert len(schedules.error) > 14 * 20
+    assert max(schedules.error) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ('batch', 'world', 'accumulate', 'lr'),
+    [(16, 1, 1, 5e-4), (4, 2, 2, 5e-4), (16, 4, 1, 1e-3), (1024, 1, 1, 2e-3), (1, 1, 4, 2.5e-4)],
+)
+def test_learning_rate_follows_the_samples_of_a_step(batch, world, accumulate, lr):
+    task = build('dino')
+    task._trainer = SimpleNamespace(
+        datamodule=SimpleNamespace(batch_size=batch),
+        world_size=world,
+        accumulate_grad_batches=accumulate,
+    )
+    assert task.learning_rate == pytest.approx(lr)
+    assert build('dino', lr=0.1).learning_rate == 0.1
+
+
+class Terms(Callback):
+    """Note the terms of the loss."""
+
+    def setup(self, trainer, pl_module, stage):
+        compare, self.terms, self.loss = pl_module.compare_views, [], None
+
+        def noted(*args):
+            terms = compare(*args)
+            self.terms += terms.losses.values()
+            return terms
+
+        pl_module.compare_views = noted
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.terms.append(outputs['loss'])
+        self.loss = outputs['loss'] if self.loss is None else self.loss
+
+
+@pytest.mark.parametrize(
+    ('name', 'precision'),
+    [*((name, 'bf16-mixed') for name in VARIANTS), ('simclr', '16-mixed')],
+)
+def test_few_bits_suffice(folder, tmp_path, name, precision):
+    """On a CPU, Lightning takes bf16 for 16 bits. Losses are float32 whatever the precision."""
+    first = {}
+    for bits in ('32-true', precision):
+        torch.manual_seed(0)
+        terms, task = Terms(), build(name)
+        steps = 1 if bits == '32-true' else 3
+        run = trainer(tmp_path, precision=bits, max_steps=steps, callbacks=[terms])
+        run.fit(task, data(folder))
+        assert {term.dtype for term in terms.terms} == {torch.float32}
+        assert all(term.isfinite() for term in terms.terms)
+        first[bits] = terms.loss.item()
+    assert all(value.isfinite().all() for value in task.state_dict().values())
+    assert {p.dtype for p in task.parameters()} == {torch.float32}
+    assert first[precision] == pytest.approx(first['32-true'], rel=0.03)
+    assert first[precision] != first['32-true']
+
+
+@pytest.mark.parametrize('kind', [FSDPStrategy, ModelParallelStrategy])
+def test_strategies_that_shard_are_refused(kind):
+    with pytest.raises(ValueError, match=f"{kind.__name__} shards.*use strategy='ddp'"):
+        check_strategy(SimpleNamespace(strategy=kind()))
+    check_strategy(SimpleNamespace(strategy=DDPStrategy()))
