@@ -6,12 +6,12 @@ Run with ``uv run python benchmarks/ssl_methods.py [DATA]``, where DATA holds th
 on together, 48 dates a sample.
 
 The encoder is scored before the first step and after the last one: of each class one field is
-labelled, the other fields of the class are held out, and each of 2,000 of their pixels takes the vote
-of its 20 nearest labelled pixels by cosine. The score is the macro F1 over the classes with two fields
-at least, the mean over 20 draws of fields (the same for all runs), and over the two stacks, each of
-which is scored by its own fields. Training saw all pixels, and no labels. Recorded, too, are
-whether the loss was finite at every step and the health of the embeddings at the end. Results go to
-``results/ssl_methods.json``; a run that was stopped goes on where it was.
+labelled, the other fields of the class are held out, and each of 2,000 of their pixels takes the
+vote of its 20 nearest labelled pixels by cosine. The score is the macro F1 over the classes with
+two fields at least, the mean over 20 draws of fields (the same for all runs), and over the two
+stacks, each of which is scored by its own fields. Training saw all pixels, and no labels. Recorded,
+too, are whether the loss was finite at every step and the health of the embeddings at the end.
+Results go to ``results/ssl_methods.json``; a run that was stopped goes on where it was.
 """
 
 import argparse
