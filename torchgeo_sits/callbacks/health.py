@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.optim import Optimizer
 
 from ..metrics import (
     assignment_information,
@@ -12,56 +13,51 @@ from ..metrics import (
     effective_rank,
     mean_cosine,
     normalized_std,
+    signs_of_collapse,
 )
 
 __all__ = ['CollapseError', 'EmbeddingHealth']
 
 
 class CollapseError(RuntimeError):
-    """The embeddings of a run have collapsed, or its loss is no longer finite."""
+    """A run has collapsed, or its loss is no longer finite."""
 
 
 class EmbeddingHealth(Callback):
-    """Log the health of the embeddings at every step, and stop when they collapse.
+    """Log the health of a run at every step, and stop it when it collapses.
 
-    The task's ``training_step`` returns, beside ``loss``, ``embedding`` ``(B, D)`` and,
-    where it assigns samples to prototypes, ``assignment`` ``(B, K)``. Logged are
-    ``embedding_std`` (1 healthy, 0 collapsed), ``embedding_cosine``, ``embedding_rank``,
-    ``prototypes_used`` and ``assignment_information``.
+    The task's ``training_step`` returns, beside ``loss``, ``embedding`` ``(B, D)`` and, where
+    there are any, ``projection`` ``(P, D')`` and ``assignment`` ``(B, K)`` to prototypes.
+    Logged are ``embedding_std`` (1 healthy, 0 collapsed), ``embedding_cosine`` and
+    ``embedding_rank``, the same of projections, ``prototypes_used``,
+    ``assignment_information``, and ``weight_change``, the share by which the step changed the
+    weights.
 
-    A run counts as collapsed when, for *patience* steps in a row, all embeddings point the
-    same way (``embedding_std`` below *min_std*), vary along one line only
-    (``embedding_rank`` below *min_rank*), fall on one prototype (``prototypes_used`` below
-    *min_prototypes*), or when all samples share one assignment over many prototypes
-    (``assignment_information`` below *min_information*): the teacher then teaches nothing.
+    The run stops when it shows signs of collapse, see
+    :func:`~torchgeo_sits.metrics.signs_of_collapse`, for *patience* steps in a row. Most are
+    relative to the first step, which a checkpoint keeps. Where several processes train, all
+    stop at the step at which one of them has seen enough.
     """
 
-    def __init__(
-        self,
-        *,
-        min_std: float = 0.02,
-        min_rank: float = 1.5,
-        min_prototypes: float = 1.05,
-        min_information: float = 1e-3,
-        patience: int = 20,
-    ) -> None:
+    def __init__(self, *, patience: int = 20) -> None:
         """Initialize a new EmbeddingHealth instance.
 
         Args:
-            min_std: Smallest healthy standard deviation, as
-                :func:`~torchgeo_sits.metrics.normalized_std` gives it.
-            min_rank: Smallest healthy effective rank.
-            min_prototypes: Smallest healthy number of prototypes in use.
-            min_information: Least healthy information in nats that an assignment gives about
-                its sample.
             patience: Number of unhealthy steps in a row after which the run stops.
         """
-        self.min_std = min_std
-        self.min_rank = min_rank
-        self.min_prototypes = min_prototypes
-        self.min_information = min_information
         self.patience = patience
         self.unhealthy = 0
+        self.first: dict[str, float] = {}
+        self._before: tuple[list[Tensor], list[Tensor]] | None = None
+        self._change: Tensor | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run goes on from."""
+        return {'unhealthy': self.unhealthy, 'first': self.first}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.unhealthy, self.first = state_dict['unhealthy'], dict(state_dict['first'])
 
     def on_before_backward(
         self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
@@ -69,13 +65,21 @@ class EmbeddingHealth(Callback):
         """Stop before a loss that is not finite reaches the weights.
 
         Raises:
-            CollapseError: If the loss is not finite.
+            CollapseError: If the loss is not finite, in any process.
         """
-        if not torch.isfinite(loss):
+        if self._any(trainer, not torch.isfinite(loss).item()):
             raise CollapseError(
                 f'The loss is {loss.item()} at step {trainer.global_step}. Lower `lr`, keep '
                 'gradient clipping on, and look for infinite values in the imagery.'
             )
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Remember the weights that the step will change."""
+        weights = [p for group in optimizer.param_groups for p in group['params']]
+        weights = [weight for weight in weights if weight.requires_grad]
+        self._before = weights, [weight.detach().clone() for weight in weights]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -83,44 +87,58 @@ class EmbeddingHealth(Callback):
         """Measure, log, and stop the run if it must be.
 
         Raises:
-            CollapseError: If the embeddings have collapsed.
+            CollapseError: If the run has collapsed.
         """
-        embedding: Tensor = outputs['embedding']
-        if len(embedding) < 2:
+        count = len(outputs['embedding'])
+        if count < 2:
             return
-        health = {
-            'embedding_std': normalized_std(embedding),
-            'embedding_cosine': mean_cosine(embedding),
-            'embedding_rank': effective_rank(embedding),
-        }
+        health = self._measure(outputs)
+        pl_module.log_dict(health, batch_size=count)
+        # At the first step all but the change of the weights is of the untrained model.
+        self.first = self.first or {k: v for k, v in health.items() if k != 'weight_change'}
+        signs = signs_of_collapse(health, self.first, count)
+        self.unhealthy = self.unhealthy + 1 if signs else 0
+        if self._any(trainer, self.unhealthy >= self.patience):
+            what = ' and '.join(sign.what for sign in signs) or 'so another process found'
+            causes = dict.fromkeys(sign.cause for sign in signs)
+            numbers = ', '.join(f'{name} {value:.3g}' for name, value in health.items())
+            raise CollapseError(
+                f'The run has collapsed at step {trainer.global_step}: {what}, for '
+                f'{self.patience} steps. Likely {", or ".join(causes) or "as it says"}. '
+                f'All numbers of this step: {numbers}.'
+            )
+
+    def _measure(self, outputs: dict[str, Tensor]) -> dict[str, float]:
+        """Measures by name."""
+        health = {}
+        for name in ('embedding', 'projection'):
+            if (vectors := outputs.get(name)) is not None and len(vectors) > 1:
+                health[f'{name}_std'] = normalized_std(vectors)
+                health[f'{name}_cosine'] = mean_cosine(vectors)
+                health[f'{name}_rank'] = effective_rank(vectors)
         if (assignment := outputs.get('assignment')) is not None:
             health['prototypes_used'] = assignment_perplexity(assignment)
             health['assignment_information'] = assignment_information(assignment)
-        pl_module.log_dict(health, batch_size=len(embedding))
+        if self._before is not None:
+            self._change, self._before = _relative_change(*self._before), None
+        if self._change is not None:
+            # Between the optimiser's steps, where gradients are accumulated, the last one's.
+            health['weight_change'] = self._change
+        # One wait for the device, not one for each number.
+        values = torch.stack([value.float() for value in health.values()]).tolist()
+        return dict(zip(health, values, strict=True))
 
-        causes = self._causes(health, len(embedding))
-        self.unhealthy = self.unhealthy + 1 if causes else 0
-        if self.unhealthy >= self.patience:
-            numbers = ', '.join(f'{name} {value.item():.3g}' for name, value in health.items())
-            raise CollapseError(
-                f'The embeddings have collapsed: {" and ".join(causes)} for {self.patience} '
-                f'steps, at step {trainer.global_step} ({numbers}). Lower `lr`, warm up for '
-                'longer, raise `batch_size`, or lower `teacher_temp` (sharper targets) where '
-                'all samples look alike; raise it where one prototype takes them all.'
-            )
+    @staticmethod
+    def _any(trainer: Trainer, decision: bool) -> bool:
+        """Whether any process says yes: one that stopped alone would leave the others waiting."""
+        if trainer.world_size == 1:
+            return decision
+        return trainer.strategy.reduce_boolean_decision(decision, all=False)
 
-    def _causes(self, health: dict[str, Tensor], count: int) -> list[str]:
-        """Name what is unhealthy, in words."""
-        causes = []
-        if health['embedding_std'] < self.min_std:
-            causes.append('all samples have the same embedding')
-        # Two embeddings span one line whatever they are, three at most a plane.
-        elif count > 4 and health['embedding_rank'] < self.min_rank:
-            causes.append('embeddings vary along one line only')
-        if 'prototypes_used' in health and health['prototypes_used'] < self.min_prototypes:
-            causes.append('one prototype takes all samples')
-        elif (
-            'prototypes_used' in health and health['assignment_information'] < self.min_information
-        ):
-            causes.append('all samples share one assignment')
-        return causes
+
+@torch.no_grad()
+def _relative_change(weights: list[Tensor], before: list[Tensor]) -> Tensor:
+    """Norm of the change of all weights together, over their norm before."""
+    changes = torch._foreach_sub([weight.detach() for weight in weights], before)
+    change, size = (torch.stack(torch._foreach_norm(part)).norm() for part in (changes, before))
+    return change / size

@@ -2,6 +2,7 @@
 
 from .change import ChangeScores, SemanticChangeScores, semantic_change_scores
 from .change_date import ChangeDateScores
+from .collapse import Sign, signs_of_collapse
 from .health import (
     assignment_information,
     assignment_perplexity,
@@ -16,6 +17,7 @@ __all__ = [
     'ChangeScores',
     'PASTISScores',
     'SemanticChangeScores',
+    'Sign',
     'assignment_information',
     'assignment_perplexity',
     'effective_rank',
@@ -24,4 +26,5 @@ __all__ = [
     'overall_score',
     'pastis_scores',
     'semantic_change_scores',
+    'signs_of_collapse',
 ]
