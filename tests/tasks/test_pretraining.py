@@ -227,3 +227,15 @@ def test_one_process_gathers_what_it_has():
 def test_refusals_name_the_value(options, message):
     with pytest.raises(ValueError, match=message):
         SITSSimCLR(**options)
+
+
+@pytest.mark.parametrize('method', [SITSMAE, SITSSimCLR])
+def test_paths_that_cut_a_token_are_refused(folder, tmp_path, method):
+    kwargs = {'pixel_weight': 1.0} if method is SITSSimCLR else {}
+    task = method(
+        model_kwargs={'embed_dim': 32, 'depth': 1, 'num_heads': 2, 'time_dim': 16, 'segment': 4},
+        views_kwargs={'num_paths': 2, 'length': 9},
+        **kwargs,
+    )
+    with pytest.raises(ValueError, match=r'multiple of 1 paths and of 4 pixels.*2 paths of 9'):
+        trainer(tmp_path).fit(task, data(folder))

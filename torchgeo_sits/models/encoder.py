@@ -253,6 +253,11 @@ class SITSEncoder(nn.Module, ABC):
         """
         return {name: rf'^{name}\.' for name, _ in self.named_children()}
 
+    @property
+    def plane_cell(self) -> tuple[int, int]:
+        """Paths and pixels of a path that a token of :meth:`encode_planes` stands for."""
+        return self.stride, self.stride
+
     def feature_dim(self, depth: Depth = 'late') -> int:
         """Number of channels that :meth:`features` gives at *depth*.
 

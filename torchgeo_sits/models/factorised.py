@@ -267,6 +267,11 @@ class FactorisedEncoder(SITSEncoder):
             seen = seen | self._seen_cells(self._check_s1(s1, image))
         return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
 
+    @property
+    def plane_cell(self) -> tuple[int, int]:
+        """One path, and *patch_size* pixels of it."""
+        return 1, self.stride
+
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Layers as those of a ViT, the spatial blocks before the temporal ones."""
         return {

@@ -265,6 +265,11 @@ class PlanarViT(SITSEncoder):
         late, seen = self._fold([self._along_paths(x) for x in tokens], image), clear.any(1)
         return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
 
+    @property
+    def plane_cell(self) -> tuple[int, int]:
+        """One path, and *segment* pixels of it."""
+        return 1, self.segment
+
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Layers as those of a ViT: all before the path, each of its blocks, the norm."""
         return {

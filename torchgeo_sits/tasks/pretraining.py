@@ -32,6 +32,7 @@ from .batch_size import check_strategy, effective_batch_size
 from .levels import LEVELS, Level, draw_objects, level_pairs
 from .reconstruction import MaskedReconstruction
 from .step_seed import StepSeed
+from .views import check_cells
 
 __all__ = ['SITSPretraining', 'Terms', 'no_loss']
 
@@ -328,6 +329,8 @@ class SITSPretraining(SITSTask):
         Returns:
             For each level two tensors ``(P, D)``, of all processes together.
         """
+        if self.levels != ['image']:
+            check_cells(self.backbone, view)
         objects = None
         if 'object' in self.levels:
             objects = draw_objects(batch, self.hparams['object_size'])

@@ -10,7 +10,7 @@ from ..keys import ACQUISITION_TIMES, MASK_CLEAR, VALID
 from ..models import DateDecoder, SITSEncoder
 from ..transforms import PLANES, MaskKind, RandomPlaneMask
 from .gathering import global_mean
-from .views import as_planes, encode_view
+from .views import as_planes, check_cells, encode_view
 
 __all__ = ['MaskedReconstruction']
 
@@ -50,7 +50,11 @@ class MaskedReconstruction(nn.Module):
 
         Returns:
             The loss, and the embeddings ``(B, D)`` of what was left.
+
+        Raises:
+            ValueError: If the encoder's tokens do not fit the view.
         """
+        check_cells(encoder, view)
         planes = as_planes(view)
         with torch.no_grad():
             hidden = self.mask(planes)
@@ -61,7 +65,7 @@ class MaskedReconstruction(nn.Module):
         # A cell of several pixels stands for each of them.
         _, lines, _, _, length = planes[PLANES].shape
         rows, tokens = features.late.shape[1:3]
-        tall, wide = -(-lines // rows), -(-length // tokens)
+        tall, wide = lines // rows, length // tokens
 
         b, n, t, at = hidden.nonzero(as_tuple=True)
         wanted = _without_dates(planes).permute(0, 1, 3, 4, 2)[b, n, t, at]

@@ -18,9 +18,9 @@ from ..keys import (
     VALID_S1,
 )
 from ..models import PlaneFeatures, SeriesInputs, SITSEncoder
-from ..transforms import PLANES, PLANES_S1
+from ..transforms import PATHS, PLANES, PLANES_S1
 
-__all__ = ['as_planes', 'encode_view', 'join_views', 'next_view', 'split_views']
+__all__ = ['as_planes', 'check_cells', 'encode_view', 'join_views', 'next_view', 'split_views']
 
 
 def join_views(views: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -94,3 +94,23 @@ def encode_view(
         keys = pixels_s1, ACQUISITION_TIMES_S1, VALID_S1, MASK_CLEAR_S1
         options['s1'] = SeriesInputs(*(view[key] for key in keys))
     return encode(view[pixels], view[ACQUISITION_TIMES], view[VALID], view[MASK_CLEAR], **options)
+
+
+def check_cells(encoder: SITSEncoder, view: dict[str, Any]) -> None:
+    """Check that each token of a view stands for the same number of pixels.
+
+    Args:
+        encoder: The encoder.
+        view: A view, of planes or images.
+
+    Raises:
+        ValueError: If the last token of a path, or the last path, is cut.
+    """
+    lines, length = view[PATHS].shape[1:]
+    tall, wide = encoder.plane_cell if PLANES in view else (encoder.stride, encoder.stride)
+    if lines % tall or length % wide:
+        raise ValueError(
+            f'expected views of a multiple of {tall} paths and of {wide} pixels each, which a '
+            f'token of this encoder stands for, got {lines} paths of {length}: change '
+            'views_kwargs (num_paths, length, crop) or patch_size'
+        )
