@@ -28,10 +28,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 import torch
 import yaml
 from lightning.pytorch import Callback, Trainer, seed_everything
 from numpy.typing import NDArray
+from scipy.ndimage import label
 from sklearn.metrics import f1_score
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -80,41 +82,58 @@ def data_module(data: Path | None, scratch: Path, sites: Any, **kwargs: Any) -> 
 
 
 class Fields:
-    """The labelled fields of a site, in batches as the encoder takes them."""
+    """The labelled fields of a site, in batches as the encoder takes them.
+
+    A field is what hangs together of one class in the raster of labels.
+    """
 
     def __init__(self, data: Path | None, scratch: Path, site: str) -> None:
         module = data_module(
-            data,
-            scratch,
-            [site],
-            target='field',
-            supervised=True,
-            split='fields',
-            val_fraction=0.5,
-            patch_size=24,
-            batch_size=16,
+            data, scratch, [site], split='fields', val_fraction=0.5, patch_size=32, batch_size=16
         )
         module.prepare_data()
         module.setup('fit')
+        if data is None:
+            # The folder of a simulated series is named after its arguments.
+            [labels] = (scratch / 'synthetic').glob('*/labels/synthetic_class.tif')
+        else:
+            labels = data / site / 'labels' / f'{site}_CT_aligned_core.tif'
+        with rasterio.open(labels) as raster:
+            classes, self.transform = raster.read(1), raster.transform
+        self.numbers = np.zeros(classes.shape, np.int64)
+        for value in np.unique(classes[classes > 0]):
+            parts, _ = label(classes == value)
+            self.numbers += np.where(parts > 0, parts + self.numbers.max(), 0)
+        # Both halves of the fields, each in patches of its own.
         loaders = module.probe_dataloaders()
         assert loaders is not None
-        self.batches = [module.aug(dict(batch)) for loader in loaders for batch in loader]
-        self.unlabelled = module.unlabelled
+        self.batches = []
+        for batch in (batch for loader in loaders for batch in loader):
+            fields = torch.stack([self._numbers_at(bounds) for bounds in batch['bounds']])
+            # Another site's pixels, and those of the other half, have no label here.
+            fields[batch['mask'] == module.unlabelled] = 0
+            self.batches.append(module.aug(dict(batch)) | {'fields': fields})
+
+    def _numbers_at(self, bounds: torch.Tensor) -> torch.Tensor:
+        """Numbers of the fields ``(H, W)`` of a patch."""
+        x, x_stop, _, y, y_stop = bounds[:5].tolist()
+        window = rasterio.windows.from_bounds(x, y, x_stop, y_stop, self.transform)
+        rows, columns = (slice(round(a), round(b)) for a, b in window.toranges())
+        return torch.from_numpy(self.numbers[rows, columns].copy())
 
     @torch.no_grad()
     def pixels(self, encoder: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Features ``(P, D)``, classes and fields ``(P,)`` of the labelled pixels."""
         mode = encoder.training
         encoder.eval()
-        features, classes, fields, first = [], [], [], 0
+        features, classes, fields = [], [], []
         for batch in self.batches:
             inputs = (batch[k] for k in ('image', 'acquisition_times', 'valid', 'mask_clear'))
             found = encoder.features(*inputs, depth='joined').movedim(1, -1)
-            known = batch['mask'] != self.unlabelled
+            known = batch['fields'] > 0
             features.append(found[known].numpy())
             classes.append(batch['mask'][known].numpy())
-            fields.append(first + known.nonzero()[:, 0].numpy())
-            first += len(known)
+            fields.append(batch['fields'][known].numpy())
         encoder.train(mode)
         return tuple(map(np.concatenate, (features, classes, fields)))
 
