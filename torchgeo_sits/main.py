@@ -29,7 +29,8 @@ commands:
 
 first steps:
   torchgeo-sits fit --config conf/dino.yaml
-      pretrain by DINO on a small simulated series, in minutes
+      pretrain by DINO on a small simulated series, in minutes; also conf/simclr.yaml,
+      conf/byol.yaml, conf/vicreg.yaml, conf/mae.yaml
   torchgeo-sits fit --config conf/dino.yaml --data SITSDataModule --data.paths DIR
       the same on your own folder of dated rasters
   torchgeo-sits fit --config conf/segmentation.yaml --model.weights X.ckpt

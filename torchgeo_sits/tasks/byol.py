@@ -8,7 +8,7 @@ from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead
 from torch import Tensor, nn
 
 from .distillation import SITSDistillation
-from .pretraining import Terms, no_loss
+from .terms import Terms, no_loss
 from .views import encode_view, join_views, next_view
 
 __all__ = ['SITSBYOL']

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .distillation import SITSDistillation
 from .gathering import TokenCenter, gather_batch, mean_row
-from .pretraining import Terms
+from .terms import Terms
 from .token_masks import draw_token_mask
 from .views import encode_view, join_views, next_view
 

@@ -2,7 +2,8 @@
 
 from typing import Any, ClassVar
 
-from .pretraining import SITSPretraining, Terms
+from .pretraining import SITSPretraining
+from .terms import Terms
 
 __all__ = ['SITSMAE']
 

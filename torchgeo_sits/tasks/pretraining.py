@@ -1,11 +1,9 @@
 """What the tasks of self-supervised pretraining share: views, terms of the loss, schedules."""
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from inspect import signature
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightly.utils.scheduler import cosine_schedule
@@ -20,42 +18,24 @@ from ..callbacks import CheckpointReport, EmbeddingHealth, ViewsPicture
 from ..keys import IMAGE
 from ..models import PlaneFeatures, SITSEncoder, build_encoder, load_weights
 from ..transforms import (
-    PlanarMultiView,
     RandomCloudGaps,
     RandomDateJitter,
     RandomGainOffset,
-    ResamplingMultiView,
     SeriesSequential,
 )
 from .base import SITSTask
 from .batch_size import check_strategy, effective_batch_size
 from .levels import LEVELS, Level, draw_objects, level_pairs
 from .reconstruction import MaskedReconstruction
-from .step_seed import StepSeed
+from .seeded import SeededMixin
+from .terms import Terms
+from .view_choice import build_views
 from .views import check_cells
 
-__all__ = ['SITSPretraining', 'Terms', 'no_loss']
+__all__ = ['SITSPretraining']
 
 
-class Terms(NamedTuple):
-    """What a method makes of the views of a batch.
-
-    Attributes:
-        losses: Terms of the loss by name; the hyperparameter ``<name>_weight`` weighs each.
-        health: What the watch over the run looks at: ``embedding`` ``(B, D)``, and
-            ``projection`` ``(B, D')`` or ``assignment`` ``(B, K)`` where there are any.
-    """
-
-    losses: dict[str, Tensor]
-    health: dict[str, Tensor]
-
-
-def no_loss(*tensors: Tensor) -> Tensor:
-    """A loss of 0 with gradients of 0, for a term that a batch has nothing for."""
-    return torch.stack([tensor.sum() for tensor in tensors]).sum() * 0.0
-
-
-class SITSPretraining(SITSTask):
+class SITSPretraining(SeededMixin, SITSTask):
     """An encoder that learns from views of series without labels.
 
     A subclass says in :meth:`build_heads` what stands on the encoder and in
@@ -153,18 +133,17 @@ class SITSPretraining(SITSTask):
             raise ValueError(f'lr must be above 0, got {lr}')
         if not 0 <= warmup_share <= 1:
             raise ValueError(f'warmup_share must be in [0, 1], got {warmup_share}')
-        if views not in ('planar', 'resampling'):
-            raise ValueError(f"expected views to be 'planar' or 'resampling', got {views!r}")
         if pixels < 1 or object_size < 1:
             raise ValueError(
                 f'expected pixels and object_size of at least 1, got {pixels} and {object_size}'
             )
         super().__init__()
         self._check_weights()
-        self.seed = StepSeed()
         # Clouds lie over the place, before its views are drawn; the rest differs per view.
         self.clouds = RandomCloudGaps(cloud_rate)
-        self.views = self._build_views()
+        augment = SeriesSequential(RandomDateJitter(jitter_days), RandomGainOffset(gain, offset))
+        self.views = build_views(views, augment, self.default_views, views_kwargs)
+        self.check_views(self.views.global_views, self.views.local_views)
 
     def _check_weights(self) -> None:
         """Raise ValueError unless the terms of the loss have weights that make one."""
@@ -180,25 +159,6 @@ class SITSPretraining(SITSTask):
         """Weight of each term of the loss, by its name."""
         asked = {k: v for k, v in self.hparams.items() if k.endswith('_weight')}
         return {k.removesuffix('_weight'): v for k, v in asked.items()} | self._base_weights
-
-    def _build_views(self) -> PlanarMultiView | ResamplingMultiView:
-        """The views that the hyperparameters describe."""
-        augment = SeriesSequential(
-            RandomDateJitter(self.hparams['jitter_days']),
-            RandomGainOffset(self.hparams['gain'], self.hparams['offset']),
-        )
-        asked = self.hparams['views_kwargs'] or {}
-        kwargs = {**self.default_views, **asked}
-        kind = PlanarMultiView if self.hparams['views'] == 'planar' else ResamplingMultiView
-        try:
-            views = kind(augment=augment, **kwargs)
-        except TypeError as error:
-            names = [name for name in signature(kind).parameters if name != 'augment']
-            raise ValueError(
-                f'views_kwargs={asked} do not fit {kind.__name__}: {error}. It takes {names}'
-            ) from error
-        self.check_views(views.global_views, views.local_views)
-        return views
 
     def check_views(self, whole: int, local: int) -> None:
         """Raise ValueError unless the method can do with the views.
@@ -415,34 +375,8 @@ class SITSPretraining(SITSTask):
         Raises:
             ValueError: If the strategy shards the model.
         """
+        super().setup(stage)
         check_strategy(self.trainer)
-        # Lightning warns of hooks that a data module could have as well; ours is meant.
-        warnings.filterwarnings('ignore', message='You have overridden `on_before_batch_transfer`')
-
-    def on_fit_start(self) -> None:
-        """Choose the seed of the run, unless a resumed one brought it."""
-        self.seed.start()
-        # A checkpoint holds the first process's, and resumes all of them.
-        self.seed.run = self.trainer.strategy.broadcast(self.seed.run)
-
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Seed this step, so that a resumed run draws what an uninterrupted one would.
-
-        Here and not at the start of the step: the data module has augmented the batch by then.
-        """
-        if self.trainer.training:
-            index = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-            self.seed.step(self.global_rank, self.current_epoch, index)
-        return batch
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the seed of the run."""
-        super().on_save_checkpoint(checkpoint)
-        self.seed.save(checkpoint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the seed of the run that goes on."""
-        self.seed.load(checkpoint)
 
     def own_callbacks(self) -> list[Callback]:
         """A watch over the embeddings, a picture of the views, and the report at the end."""
