@@ -33,17 +33,19 @@ class EmbeddingHealth(Callback):
     ``assignment_information``, and ``weight_change``, the share by which the step changed the
     weights.
 
-    The run stops when it shows signs of collapse, see
-    :func:`~torchgeo_sits.metrics.signs_of_collapse`, for *patience* steps in a row. Most are
-    relative to the first step, which a checkpoint keeps. Where several processes train, all
-    stop at the step at which one of them has seen enough.
+    The run stops when steps with signs of collapse, see
+    :func:`~torchgeo_sits.metrics.signs_of_collapse`, are *patience* more than those without
+    since the last time that they were even. Most signs are relative to the first step, which a
+    checkpoint keeps. Where several processes train, all stop at the step at which one of them
+    has seen enough.
     """
 
     def __init__(self, *, patience: int = 20) -> None:
         """Initialize a new EmbeddingHealth instance.
 
         Args:
-            patience: Number of unhealthy steps in a row after which the run stops.
+            patience: Number of unhealthy steps, less the healthy ones between them, after which
+                the run stops.
         """
         self.patience = patience
         self.unhealthy = 0
@@ -97,7 +99,8 @@ class EmbeddingHealth(Callback):
         # At the first step all but the change of the weights is of the untrained model.
         self.first = self.first or {k: v for k, v in health.items() if k != 'weight_change'}
         signs = signs_of_collapse(health, self.first, count)
-        self.unhealthy = self.unhealthy + 1 if signs else 0
+        # A single better step among many bad ones is no recovery.
+        self.unhealthy = self.unhealthy + 1 if signs else max(0, self.unhealthy - 1)
         if self._any(trainer, self.unhealthy >= self.patience):
             what = ' and '.join(sign.what for sign in signs) or 'so another process found'
             causes = dict.fromkeys(sign.cause for sign in signs)

@@ -45,6 +45,14 @@ _RULES = (
         'place and that no gradient reaches the targets, and raise `momentum`',
     ),
     _Rule(
+        'projection_rank',
+        1.5,
+        0.15,
+        'the projections vary along few directions only',
+        'steps are too large, or nothing keeps features apart: lower `lr`, and see that no '
+        'gradient reaches the targets',
+    ),
+    _Rule(
         'prototypes_used',
         4.0,
         0.0,
@@ -63,8 +71,8 @@ _RULES = (
     _Rule('embedding_std', 0.02, 0.3, 'the embeddings fall together', _APART),
     _Rule('embedding_rank', 1.5, 0.2, 'the embeddings vary along few directions only', _APART),
 )
-#: Healthy runs of the defaults change their weights by less than a tenth of it.
-_MOST_CHANGE = 0.05
+#: Healthy runs of the defaults change their weights by a fifth of it at most.
+_MOST_CHANGE = 0.02
 
 
 def signs_of_collapse(
@@ -93,7 +101,7 @@ def signs_of_collapse(
             )
         )
     for rule in _RULES:
-        if rule.measure not in health or (rule.measure == 'embedding_rank' and count <= 4):
+        if rule.measure not in health or (rule.measure.endswith('_rank') and count <= 4):
             # Two embeddings span one line whatever they are, three at most a plane.
             continue
         limit = max(rule.least, rule.share * first.get(rule.measure, 0.0))
