@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from .chunks import map_chunks
 from .encoder import Depth, PlaneFeatures, SITSEncoder, mean_seen
+from .lines import fold_back, hide_pixels
 from .path_stage import PathStage
 from .seasonal_prior import EncodedDates, SeasonalPrior
 from .temporal_encoding import TemporalEncoding
@@ -146,9 +147,9 @@ class PlanarViT(SITSEncoder):
         tokens = self._both_ways(self.time_stage, image, clear, dates)
         maps = []
         if depth != 'late':
-            maps.append(self._fold([self.early_norm(x) for x in tokens], image))
+            maps.append(fold_back([self.early_norm(x) for x in tokens], image, self.segment))
         if depth != 'early':
-            maps.append(self._fold([self._along_paths(x) for x in tokens], image))
+            maps.append(fold_back([self._along_paths(x) for x in tokens], image, self.segment))
         return rearrange(torch.cat(maps, -1), 'b h w d -> b d h w')
 
     def frame_features(
@@ -170,7 +171,9 @@ class PlanarViT(SITSEncoder):
         clear = self.check_series(image, acquisition_times, valid, mask_clear)
         dates = self._encode_dates(acquisition_times, valid)
         moved = self._both_ways(self.time_stage.deviations, image, clear, dates)
-        frames = late[:, None] + rearrange(self._fold(moved, image), 'b h w t d -> b t d h w')
+        frames = late[:, None] + rearrange(
+            fold_back(moved, image, self.segment), 'b h w t d -> b t d h w'
+        )
         return frames * valid[:, :, None, None, None]
 
     def time_attention(
@@ -194,7 +197,7 @@ class PlanarViT(SITSEncoder):
         clear = self.check_series(image, acquisition_times, valid, mask_clear)
         dates = self._encode_dates(acquisition_times, valid)
         weights = self._both_ways(self.time_stage.weights, image, clear, dates)
-        return rearrange(self._fold(weights, image), 'b h w t -> b t h w')
+        return rearrange(fold_back(weights, image, self.segment), 'b h w t -> b t h w')
 
     def encode_planes(
         self,
@@ -258,11 +261,14 @@ class PlanarViT(SITSEncoder):
         clear = self.check_series(image, acquisition_times, valid, mask_clear)
         dates = self._encode_dates(acquisition_times, valid)
         tokens = self._both_ways(self.time_stage, image, clear, dates)
-        early = self._fold([self.early_norm(x) for x in tokens], image)
+        early = fold_back([self.early_norm(x) for x in tokens], image, self.segment)
         if token_mask is not None:
             self._check_token_mask(token_mask, image)
-            tokens = self._hide(tokens[0], token_mask), self._hide(tokens[1], token_mask.mT)
-        late, seen = self._fold([self._along_paths(x) for x in tokens], image), clear.any(1)
+            options = self.mask_token, self.segment
+            rows = hide_pixels(tokens[0], token_mask, *options)
+            tokens = rows, hide_pixels(tokens[1], token_mask.mT, *options)
+        late = fold_back([self._along_paths(x) for x in tokens], image, self.segment)
+        seen = clear.any(1)
         return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
 
     @property
@@ -330,18 +336,6 @@ class PlanarViT(SITSEncoder):
             dates,
         )
         return rows, columns
-
-    def _fold(self, tokens: Any, image: Tensor) -> Tensor:
-        """Mean of row tokens ``(B, H, S, ...)`` and column tokens as ``(B, H, W, ...)``."""
-        h, w = image.shape[-2:]
-        rows, columns = (x.repeat_interleave(self.segment, 2) for x in tokens)
-        return (rows[:, :, :w] + columns[:, :, :h].transpose(1, 2)) / 2
-
-    def _hide(self, tokens: Tensor, hidden: Tensor) -> Tensor:
-        """Put the mask token in the place of tokens ``(B, N, S, D)`` with a hidden pixel."""
-        hidden = nn.functional.pad(hidden, (0, -hidden.shape[-1] % self.segment))
-        hidden = hidden.unflatten(-1, (-1, self.segment)).any(-1)
-        return torch.where(hidden[..., None], self.mask_token.to(tokens.dtype), tokens)
 
     def _along_paths(self, tokens: Tensor) -> Tensor:
         """Transformer along each path: ``(B, N, S, D)`` to ``(B, N, S, D)``."""

@@ -155,16 +155,21 @@ class SITSDINO(SITSDistillation):
                     [part.float() for part in student_out],
                     teacher_temp=self.teacher_temp,
                 )
-        other = next_view(view, count)
-        pairs = self.pairs(student, next_view(target, count), view, other, batch)
+        pairs = self.pairs(
+            student,
+            next_view(target, count),
+            view,
+            next_view(view, count),
+            batch,
+            levels=[level for level in self.levels if level != 'image'],
+        )
         # In one order in all processes: they exchange the centres.
         for level, (ours, theirs) in pairs.items():
-            if level == 'image':
-                continue
             one = torch.ones(1, 1, len(ours), dtype=torch.bool, device=ours.device)
             criterion = getattr(self, f'{level}_loss')
             losses[level], assignment = self._token_loss(criterion, ours, theirs, one)
-            health.setdefault('assignment', assignment)
+            if len(assignment):
+                health.setdefault('assignment', assignment)
         if token_mask is not None:
             ours, theirs = student.late[token_mask], target.late[token_mask]
             losses['ibot'], _ = self._token_loss(self.ibot_loss, ours, theirs, token_mask)

@@ -1,18 +1,13 @@
 """What the tasks of self-supervised pretraining share: views, terms of the loss, schedules."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal
 
 import torch
-from lightly.utils.scheduler import cosine_schedule
 from lightning.pytorch import Callback
-from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
 
 from ..callbacks import CheckpointReport, EmbeddingHealth, ViewsPicture
 from ..keys import IMAGE
@@ -23,11 +18,11 @@ from ..transforms import (
     RandomGainOffset,
     SeriesSequential,
 )
-from .base import SITSTask
-from .batch_size import check_strategy, effective_batch_size
 from .levels import LEVELS, Level, draw_objects, level_pairs
+from .optimisation import SITSScheduledTask
 from .reconstruction import MaskedReconstruction
 from .seeded import SeededMixin
+from .strategies import check_strategy
 from .terms import Terms
 from .view_choice import build_views
 from .views import check_cells
@@ -35,7 +30,7 @@ from .views import check_cells
 __all__ = ['SITSPretraining']
 
 
-class SITSPretraining(SeededMixin, SITSTask):
+class SITSPretraining(SeededMixin, SITSScheduledTask):
     """An encoder that learns from views of series without labels.
 
     A subclass says in :meth:`build_heads` what stands on the encoder and in
@@ -53,8 +48,6 @@ class SITSPretraining(SeededMixin, SITSTask):
 
     #: Arguments of the views that suit the method, below those that are asked for.
     default_views: ClassVar[dict[str, Any]] = {}
-    #: Learning rate that suits a batch of 16.
-    reference_lr: ClassVar[float] = 5e-4
 
     def __init__(
         self,
@@ -185,8 +178,6 @@ class SITSPretraining(SeededMixin, SITSTask):
         """The levels whose comparison has a weight."""
         return [level for level in LEVELS if self.loss_weights[level]]
 
-    # -- models ----------------------------------------------------------------------------
-
     @property
     def encoder(self) -> SITSEncoder:
         """The encoder that downstream tasks use."""
@@ -254,8 +245,6 @@ class SITSPretraining(SeededMixin, SITSTask):
         """
         return self.encoder(*args, **kwargs)
 
-    # -- the loss --------------------------------------------------------------------------
-
     def full_precision(self) -> AbstractContextManager[None]:
         """Where distances and variances are computed, whatever the trainer's precision."""
         return torch.autocast(self.device.type, enabled=False)
@@ -276,8 +265,10 @@ class SITSPretraining(SeededMixin, SITSTask):
         view: dict[str, Any],
         other: dict[str, Any],
         batch: dict[str, Any],
+        *,
+        levels: Sequence[Level] | None = None,
     ) -> dict[Level, tuple[Tensor, Tensor]]:
-        """Match two views at each level that has a weight.
+        """Match two views, level by level.
 
         Args:
             ours: Features of one view, or of several joined.
@@ -285,21 +276,23 @@ class SITSPretraining(SeededMixin, SITSTask):
             view: The view.
             other: The other view.
             batch: The batch that they show.
+            levels: The levels, all that have a weight by default.
 
         Returns:
             For each level two tensors ``(P, D)``, of all processes together.
         """
-        if self.levels != ['image']:
+        levels = self.levels if levels is None else levels
+        if set(levels) - {'image'}:
             check_cells(self.backbone, view)
         objects = None
-        if 'object' in self.levels:
+        if 'object' in levels:
             objects = draw_objects(batch, self.hparams['object_size'])
             views = len(ours.embed) // len(objects.ids)
             objects = objects._replace(ids=objects.ids.repeat(views, 1, 1))
         number = self.hparams['pixels']
         return {
             level: level_pairs(level, ours, theirs, view, other, objects=objects, pixels=number)
-            for level in self.levels
+            for level in levels
         }
 
     def training_step(
@@ -327,47 +320,6 @@ class SITSPretraining(SeededMixin, SITSTask):
         if len(losses) > 1:
             self.log_dict({f'{k}_loss': v for k, v in losses.items()}, batch_size=size)
         return {'loss': loss, **health}
-
-    # -- schedules, all counted in optimiser steps -----------------------------------------
-
-    @property
-    def learning_rate(self) -> float:
-        """Largest learning rate: the one asked for, or one for the batch size in use.
-
-        Adam's learning rate follows the root of the batch size (Malladi et al., NeurIPS 2022,
-        https://arxiv.org/abs/2205.10287).
-        """
-        if self.hparams['lr'] is not None:
-            return float(self.hparams['lr'])
-        return self.reference_lr * min(4.0, (effective_batch_size(self.trainer) / 16) ** 0.5)
-
-    def optimizer_step(
-        self,
-        epoch: int,
-        batch_idx: int,
-        optimizer: Optimizer | LightningOptimizer,
-        optimizer_closure: Callable[[], Any] | None = None,
-    ) -> None:
-        """Step with this step's weight decay."""
-        step, steps = self.global_step, self.total_steps
-        start, end = self.hparams['weight_decay'], self.hparams['end_weight_decay']
-        for group in optimizer.param_groups:
-            if group['decays']:
-                # A plain number: older lightly gives NumPy's, which checkpoints may not hold.
-                group['weight_decay'] = float(cosine_schedule(step, steps, start, end))
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, with a linear rise and a cosine fall of the learning rate per step."""
-        groups = []
-        for module in self.trained():
-            # Any decay above 0 does to tell the groups apart; the schedule sets its value.
-            for group in param_groups_weight_decay(module, weight_decay=1.0):
-                groups.append({**group, 'decays': group['weight_decay'] > 0, 'weight_decay': 0.0})
-        optimizer = AdamW(groups, lr=self.learning_rate)
-        return self.scheduled(optimizer)
-
-    # -- the run ---------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
         """Check that the run can be what it is asked to be.
