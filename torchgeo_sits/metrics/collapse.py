@@ -71,7 +71,7 @@ _RULES = (
     _Rule('embedding_std', 0.02, 0.3, 'the embeddings fall together', _APART),
     _Rule('embedding_rank', 1.5, 0.2, 'the embeddings vary along few directions only', _APART),
 )
-#: Healthy runs of the defaults change their weights by a fifth of it at most.
+#: Healthy runs of the defaults change their weights by a third of it at most.
 _MOST_CHANGE = 0.02
 
 
