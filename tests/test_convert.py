@@ -107,7 +107,9 @@ def test_help_shows_the_options_of_the_sensor(capsys: Capture) -> None:
 def test_interrupt_leaves_what_can_go_on(series_folder: Path, tmp_path: Path) -> None:
     path = tmp_path / 'c.zarr'
     code = (
-        'import time\n'
+        'import signal, time\n'
+        # What a shell starts in the background ignores interrupts.
+        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
         'from torchgeo_sits import main\n'
         'from torchgeo_sits.datasets import cube_layout, cube_source\n'
         'cube_layout.SHARD_SIDE = 32\n'
