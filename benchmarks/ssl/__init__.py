@@ -1,0 +1,1 @@
+"""The proof: planar views against resampling, TorchGeo's own tasks and classic baselines."""

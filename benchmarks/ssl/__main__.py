@@ -1,0 +1,126 @@
+"""Pretrain and score all contenders.
+
+Run from the root of the repository:
+
+    uv run python -m benchmarks.ssl --quick         # a look, under 10 minutes
+    uv run python -m benchmarks.ssl --full          # everything; goes on where it was stopped
+    uv run python -m benchmarks.ssl --tune          # learning rates, on development data alone
+    uv run python -m benchmarks.ssl --report        # tables and plots of what is there
+
+Real stacks are looked for in ``--data``; without them the simulated set alone is used.
+"""
+
+import argparse
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from . import report, store, tuning
+from .contenders import BY_KIND, CONTENDERS, Contender
+from .work import BUDGETS, Job, load, run
+
+#: Of one thread each: two of two threads wait for each other more than they work.
+PROCESSES = 2
+SEEDS = 5
+STEPS = 100
+#: A few of each group, for a look.
+QUICK = (
+    'VICReg, planar, mixed',
+    'VICReg, resampling',
+    'TorchGeo MAE, stacked frames',
+    'untrained PlanarViT',
+    'logistic regression, elapsed bins',
+    'planar_vit from scratch',
+)
+
+
+def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
+    """All runs, seed by seed, so that a run that is stopped has something of everything.
+
+    The kinds of path come last.
+    """
+    names = QUICK if arguments.quick else arguments.only or CONTENDERS
+    sets = [s for s in BUDGETS if s == 'synthetic' or arguments.data.is_dir()]
+    seeds = 1 if arguments.quick else SEEDS
+    steps = 30 if arguments.quick else STEPS
+    todo = [
+        Job(
+            contender=CONTENDERS[name],
+            set=one,
+            seed=seed,
+            steps=steps,
+            lr=rate(CONTENDERS[name], rates),
+            data=arguments.data,
+            scratch=arguments.scratch,
+        )
+        for seed in range(seeds)
+        for name in names
+        for one in sets
+    ]
+    return sorted(todo, key=lambda job: job.contender in BY_KIND)
+
+
+def rate(contender: Contender, rates: dict[str, float]) -> float | None:
+    """The learning rate of a contender: that of its method, whatever its views."""
+    if contender.group == 'ours':
+        return rates[contender.method]
+    return rates[contender.name] if contender.group == 'torchgeo' else None
+
+
+def work(todo: list[Job], path: Path) -> None:
+    """Run jobs on processes of one thread, and write each record when it is there."""
+    os.environ['OMP_NUM_THREADS'] = '1'
+    for one in {job.set: job for job in todo}.values():
+        load(one)  # before two processes write the same cache
+    start = time.perf_counter()
+    with ProcessPoolExecutor(PROCESSES, get_context('spawn'), max_tasks_per_child=40) as pool:
+        futures = {pool.submit(run, job): job for job in todo}
+        for number, future in enumerate(as_completed(futures), 1):
+            record: dict[str, Any] = future.result()
+            store.append(path, record | {'lr': futures[future].lr})
+            spent = time.perf_counter() - start
+            print(
+                f'{number} of {len(todo)}, {spent / 60:.1f} min,',
+                f'about {spent / number * (len(todo) - number) / 60:.0f} min left:',
+                *futures[future].key,
+                f'{record["total_seconds"]} s',
+                flush=True,
+            )
+
+
+def main() -> None:
+    """Do what was asked for."""
+    parser = argparse.ArgumentParser(
+        prog='python -m benchmarks.ssl',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    mode = parser.add_mutually_exclusive_group(required=True)
+    for name in ('quick', 'full', 'tune', 'report'):
+        mode.add_argument(f'--{name}', action='store_true')
+    parser.add_argument('--data', type=Path, default=Path('../shared/data'))
+    parser.add_argument('--scratch', type=Path, default=Path('.benchmark/ssl'))
+    parser.add_argument('--only', nargs='+', choices=CONTENDERS, metavar='CONTENDER')
+    arguments = parser.parse_args()
+    arguments.scratch.mkdir(parents=True, exist_ok=True)
+    if arguments.tune:
+        todo = tuning.jobs(arguments.data, arguments.scratch)
+        path = store.RESULTS / 'tuning.jsonl'
+        done = {(r['contender'], r['set'], r['lr']) for r in store.read(path)}
+        work([j for j in todo if (j.contender.name, j.set, j.lr) not in done], path)
+        print(tuning.table())
+        return
+    path = (arguments.scratch if arguments.quick else store.RESULTS) / 'runs.jsonl'
+    if arguments.quick:
+        path.unlink(missing_ok=True)
+    if not arguments.report:
+        done = {(r['contender'], r['set'], r['seed']) for r in store.read(path)}
+        work([j for j in jobs(arguments, tuning.rates()) if j.key not in done], path)
+    report.write(store.read(path), path.parent)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,103 @@
+"""What is claimed, and how far it holds: differences with their intervals."""
+
+from dataclasses import dataclass
+
+from .contenders import CONTENDERS
+from .records import RAW, TRAINED, Records, Where
+from .statistics import Interval, bootstrap
+
+#: How frozen features are probed in the claims; chosen on development data.
+HEADLINE = ('linear', 'joined')
+#: The planar contender that the claims are about, and its twin without planes.
+PLANAR, RESAMPLING = 'VICReg, planar, mixed', 'VICReg, resampling'
+SCRATCH, UNTRAINED = 'planar_vit from scratch', 'untrained PlanarViT'
+REAL = ('wc_be_a', 'wc_be_b', 'ieda_mt')
+#: Sites and budget of each line of the claims.
+PLACES = (
+    ('real stacks', REAL, '1'),
+    *((site, (site,), '1') for site in REAL),
+    ('synthetic', ('synthetic',), '1'),
+    ('synthetic', ('synthetic',), '1 %'),
+    ('synthetic', ('synthetic',), '5 %'),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim at one place.
+
+    Attributes:
+        claim: What is compared.
+        place: Where.
+        budget: Labels.
+        other: Whom it is held against.
+        goal: Difference that was asked for.
+        found: Difference that was found.
+    """
+
+    claim: str
+    place: str
+    budget: str
+    other: str
+    goal: float
+    found: Interval
+
+    @property
+    def met(self) -> bool:
+        """Whether the difference is as asked for, and its interval above 0."""
+        return self.found.mean >= self.goal and self.found.low > 0
+
+
+def scored_as(name: str, site: str, budget: str) -> Where:
+    """How a contender is scored."""
+    group = CONTENDERS[name].group
+    how = {'classic': RAW, 'supervised': TRAINED}.get(group, HEADLINE)
+    if group == 'random':
+        how = HEADLINE[0], 'late'
+    return site, budget, *how
+
+
+def strongest(records: Records, group: str, sites: tuple[str, ...], budget: str) -> str | None:
+    """The contender of a group with the highest mean, which flatters it."""
+    found = {}
+    for name in records.contenders:
+        if CONTENDERS[name].group != group:
+            continue
+        places = [scored_as(name, site, budget) for site in sites]
+        if all(records.has(name, where) for where in places):
+            tables = [records.table(name, where).mean() for where in places]
+            found[name] = sum(tables) / len(tables)
+    return max(found, key=lambda name: found[name]) if found else None
+
+
+def compare(
+    records: Records, ours: str, theirs: str, sites: tuple[str, ...], budget: str
+) -> Interval | None:
+    """Mean difference over sites; None where either was not run."""
+    tables = []
+    for site in sites:
+        places = scored_as(ours, site, budget), scored_as(theirs, site, budget)
+        if not (records.has(ours, places[0]) and records.has(theirs, places[1])):
+            return None
+        tables.append(records.difference(ours, places[0], theirs, places[1]))
+    return bootstrap(tables)
+
+
+def findings(records: Records) -> list[Finding]:
+    """All claims, at all places where both sides were run."""
+    found = []
+    for place, sites, budget in PLACES:
+        rivals = [
+            ('over training from scratch', SCRATCH, 0.03),
+            ('over the untrained encoder', UNTRAINED, 0.03),
+            ('over resampling views', RESAMPLING, 0.01),
+            ("over TorchGeo's best", strongest(records, 'torchgeo', sites, budget), 0.05),
+            ('over the strongest classic', strongest(records, 'classic', sites, budget), 0.0),
+        ]
+        for claim, other, goal in rivals:
+            if other is None:
+                continue
+            interval = compare(records, PLANAR, other, sites, budget)
+            if interval is not None:
+                found.append(Finding(claim, place, budget, other, goal, interval))
+    return found

@@ -1,0 +1,194 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score, jaccard_score
+
+from benchmarks.ssl import ours, store
+from benchmarks.ssl.composites import season_composite
+from benchmarks.ssl.contenders import CONTENDERS
+from benchmarks.ssl.crops import DATES, FrameCrops, SeriesCrops
+from benchmarks.ssl.probes import linear, probe, scores
+from benchmarks.ssl.records import Records
+from benchmarks.ssl.sites import Site, components
+from benchmarks.ssl.splits import Pixels, draw_fields, labelled_pixels
+from benchmarks.ssl.statistics import bootstrap
+from benchmarks.ssl.theirs import METHODS, build, features
+
+DAY = 86_400
+
+
+@pytest.fixture
+def site():
+    """A series of 30 x 40 pixels, of which 8 x 8 hold data: four fields of two classes."""
+    rng = np.random.default_rng(0)
+    classes, fields = np.zeros((2, 30, 40), np.int64)
+    for number, (row, column) in enumerate(((4, 4), (4, 8), (8, 4), (8, 8)), 1):
+        at = slice(row, row + 4), slice(column, column + 4)
+        classes[at], fields[at] = 1 + number % 2, number
+    clear = torch.from_numpy((fields > 0) & (rng.random((30, 30, 40)) > 0.3))
+    image = torch.from_numpy(rng.normal(size=(30, 3, 30, 40)).astype(np.float32))
+    times = 1_600_000_000 + torch.arange(30) * 12 * DAY
+    return Site('test', image.where(clear[:, None], 0.0), times, clear, classes, fields)
+
+
+def test_scores_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    truth, found = rng.integers(0, 4, 200), rng.integers(0, 4, 200)
+    f1, iou = scores(truth, found)
+    assert f1 == pytest.approx(f1_score(truth, found, average='macro'))
+    assert iou == pytest.approx(jaccard_score(truth, found, average='macro'))
+
+
+def test_scores_of_classes_that_are_only_guessed():
+    # The class 9 is not in the truth: its pixels are errors of the others, and no class.
+    truth, found = np.array([1, 1, 2, 2]), np.array([1, 9, 2, 2])
+    assert scores(truth, found)[0] == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_no_field_is_on_both_sides(site):
+    pixels = labelled_pixels(site)
+    for budget in ('1', '3', 'all', '5 %'):
+        for draw in range(5):
+            train, test = draw_fields(pixels, budget, draw)
+            assert not set(train) & set(test)
+            assert set(train) | set(test) == {1, 2, 3, 4}
+            assert {f % 2 for f in train} == {f % 2 for f in test} == {0, 1}
+
+
+def test_a_share_is_taken_of_each_class():
+    fields = np.arange(200)
+    pixels = Pixels(fields, np.repeat([1, 2], [150, 50]), fields)
+    train, test = draw_fields(pixels, '10 %', 0)
+    assert (train < 150).sum() == 15
+    assert (train >= 150).sum() == 5
+    assert len(test) == 180
+
+
+def test_small_fields_are_for_development_only(site):
+    site.fields[0, :3], site.classes[0, :3] = 9, 1
+    site.fields[20, :3], site.classes[20, :3] = 10, 1
+    assert set(labelled_pixels(site).fields) == {1, 2, 3, 4}
+    assert set(labelled_pixels(site, development=True).fields) == {9, 10}
+
+
+def test_components_of_one_class_do_not_join_those_of_another():
+    found = components(np.array([[1, 1, 0, 1], [2, 2, 0, 1]]))
+    assert len(np.unique(found[found > 0])) == 3
+    assert found[0, 0] == found[0, 1] != found[1, 0]
+    assert found[0, 3] == found[1, 3] != found[0, 0]
+
+
+def test_composite_is_the_median_of_what_was_clear(site):
+    found = season_composite(site, 4)
+    year = 365.25 * DAY
+    bins = ((site.times.numpy() % year) / year * 4).astype(int)
+    values, clear = site.image.numpy(), site.clear.numpy()
+    row, column = 5, 5
+    for number in range(4):
+        chosen = (bins == number) & clear[:, row, column]
+        # torch takes the lower of two middle values.
+        series = np.sort(values[chosen, :, row, column], 0)
+        wanted = series[(len(series) - 1) // 2]
+        np.testing.assert_allclose(found[number, :, row, column], wanted, rtol=1e-6)
+    assert not found[:, :, 0, 0].any()
+
+
+def test_crops_show_data_and_repeat_with_their_seed(site):
+    crops = SeriesCrops([site], 6, 20, seed=0)
+    for index in range(20):
+        sample = crops[index]
+        assert sample['image'].shape == (DATES, 3, 6, 6)
+        assert sample['mask_clear'].any()
+        assert (sample['acquisition_times'].diff() > 0).all()
+        assert not sample['image'][~sample['mask_clear'][:, None].expand_as(sample['image'])].any()
+    again = SeriesCrops([site], 6, 20, seed=0)[3]
+    assert all(torch.equal(again[key], value) for key, value in crops[3].items())
+    assert not torch.equal(SeriesCrops([site], 6, 20, seed=1)[3]['image'], again['image'])
+    assert FrameCrops([site], 6, 4, 0, frames=2)[0]['image'].shape == (6, 6, 6)
+
+
+def test_bootstrap_of_equal_tables_is_their_mean():
+    found = bootstrap([np.full((5, 20), 0.25), np.full((5, 20), 0.75)])
+    assert found == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_bootstrap_agrees_with_the_standard_error():
+    # Rows alone differ: the interval is that of the mean of as many rows.
+    rng = np.random.default_rng(0)
+    table = np.repeat(rng.normal(size=(40, 1)), 20, 1)
+    found = bootstrap([table])
+    error = table[:, 0].std() / 40**0.5
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.1)
+
+
+def test_differences_are_paired_by_seed_and_draw():
+    def run(name, seed, f1, **more):
+        score = {'site': 's', 'budget': '1', 'probe': 'p', 'depth': 'd', 'f1': f1, 'miou': f1}
+        return {'contender': name, 'set': 's', 'seed': seed, 'scores': [score | more]}
+
+    records = Records(
+        [
+            run('a', 0, [100, 200, 300, 400]),
+            run('a', 1, [500, 600, 700, 800]),
+            run('b', 1, [510, 605], draws=[1, 3]),
+        ]
+    )
+    where = 's', '1', 'p', 'd'
+    np.testing.assert_allclose(
+        records.difference('a', where, 'b', where), [[0.09, 0.195]], atol=1e-9
+    )
+
+
+def test_a_record_that_a_kill_cut_off_is_run_again(tmp_path):
+    path = tmp_path / 'runs.jsonl'
+    store.append(path, {'seed': 0})
+    with path.open('a') as file:
+        file.write('{"seed": 1, "sco')
+    assert store.read(path) == [{'seed': 0}]
+    store.append(path, {'seed': 2})
+    assert store.read(path) == [{'seed': 0}, {'seed': 2}]
+    assert json.loads(path.read_text().splitlines()[-1]) == {'seed': 2}
+
+
+def test_encoders_of_both_sides_are_of_one_size():
+    for bands in (6, 10):
+        wanted = sum(p.numel() for p in ours.encoder(bands).parameters())
+        for frames in ('stacked', 'single'):
+            for method in METHODS:
+                _, vit = build(method, frames, bands, wanted, 1e-3)
+                assert sum(p.numel() for p in vit.parameters()) == pytest.approx(wanted, rel=0.1)
+
+
+@pytest.mark.parametrize('frames', ['stacked', 'single'])
+def test_features_of_torchgeo_lie_where_their_pixels_do(site, frames):
+    torch.set_num_threads(1)
+    _, vit = build('MAE', frames, 3, 50_000, 1e-3)
+    before = features(vit, frames, site)['late']
+    assert before.shape[1:] == (30, 40)
+    site.image[:, :, 8:12, 8:12] += site.clear[:, None, 8:12, 8:12] * 1.0
+    after = features(vit, frames, site)['late']
+    moved = (after - before).abs().amax(0) > 1e-6
+    assert moved[8:12, 8:12].all()
+    # Nothing crosses the border of a tile of 16 pixels.
+    assert not moved[16:].any()
+    assert not moved[:, 16:].any()
+
+
+def test_the_probe_finds_what_there_is(site):
+    pixels = labelled_pixels(site)
+    told = np.stack([pixels.classes, -pixels.classes], 1).astype(float)
+    assert probe(told, pixels, '1', linear, range(3))['f1'] == [1.0] * 3
+
+
+@pytest.mark.parametrize('name', [n for n, c in CONTENDERS.items() if c.group == 'ours'])
+def test_contenders_draw_the_views_that_they_are_named_after(site, name):
+    contender = CONTENDERS[name]
+    task = ours.build(contender.method, 3, contender.options)
+    batch = {k: v[None] for k, v in SeriesCrops([site], ours.SIZE, 1, seed=0)[0].items()}
+    views = task.make_views(batch)
+    assert ('planes' in views[0]) == (contender.views == 'planar')
+    if contender.views == 'planar':
+        assert task.views.global_view.kind == contender.kind
+    assert len(views) == (1 if contender.method == 'MAE' else 2)
