@@ -42,6 +42,7 @@ class Contender:
         views: Views of this project's methods, or how TorchGeo's tasks are given series.
         kind: Kind of path of planar views.
         options: Further arguments of the task.
+        longer: Factor on the optimiser steps.
     """
 
     name: str
@@ -50,16 +51,20 @@ class Contender:
     views: str = ''
     kind: str = ''
     options: dict[str, Any] = field(default_factory=dict, hash=False)
+    longer: int = 1
 
 
-def ours(method: str, views: str, kind: str = '', **options: Any) -> Contender:
-    """A method of this project on some views."""
+def ours(
+    method: str, views: str, kind: str = '', remark: str = '', longer: int = 1, **options: Any
+) -> Contender:
+    """A method of this project on some views, with other options than *METHODS* says, if any."""
     arguments = dict(SQUARES) if views == 'resampling' else PLANES | {'kind': kind}
     if method == 'DINO':
         arguments['local_views'] = 0
+    arguments |= options.pop('views_kwargs', {})
     options = METHODS[method] | {'views': views, 'views_kwargs': arguments} | options
-    name = f'{method}, {views}' + (f', {kind}' if kind else '')
-    return Contender(name, 'ours', method, views, kind, options)
+    name = ', '.join(part for part in (method, views, kind, remark) if part)
+    return Contender(name, 'ours', method, views, kind, options, longer)
 
 
 #: Each method on the views that are compared most.
@@ -70,6 +75,21 @@ MAIN = [
 ]
 #: The kinds of path, for the method ahead on development data.
 BY_KIND = [ours('VICReg', 'planar', kind) for kind in KINDS if kind != 'mixed']
+#: What the result hangs on: one thing changed in each.
+ABLATIONS = [
+    ours('VICReg', 'planar', 'mixed', 'pixels', object_weight=0.0, pixel_weight=1.0),
+    ours('VICReg', 'planar', 'mixed', 'images', object_weight=0.0, image_weight=1.0),
+    ours('VICReg', 'planar', 'mixed', 'reconstruction too', reconstruction_weight=5.0),
+    ours('VICReg', 'planar', 'mixed', 'all dates', views_kwargs={'dates': (1.0, 1.0)}),
+    ours('VICReg', 'planar', 'mixed', 'paths of 32', views_kwargs={'num_paths': 3, 'length': 32}),
+    ours('VICReg', 'planar', 'mixed', 'paths of 8', views_kwargs={'num_paths': 12, 'length': 8}),
+    ours(
+        'DINO', 'planar', 'mixed', 'images and pixels',
+        object_weight=0.0, image_weight=1.0, pixel_weight=1.0,
+    ),
+    ours('VICReg', 'planar', 'mixed', 'four times the steps', 4),
+    ours('VICReg', 'resampling', '', 'four times the steps', 4),
+]  # fmt: skip
 TORCHGEO = [
     Contender(f'TorchGeo {method}, {frames} frames', 'torchgeo', method, frames)
     for method in ('SimCLR', 'MoCo', 'BYOL', 'MAE')
@@ -86,6 +106,8 @@ CLASSIC = [
 ]
 SUPERVISED = [
     Contender(f'{name} from scratch', 'supervised', name)
-    for name in ('planar_vit', 'utae', 'tempcnn', 'convlstm')
+    for name in ('planar_vit', 'utae', 'tempcnn', 'TorchGeo ConvLSTM')
 ]
-CONTENDERS = {c.name: c for c in MAIN + TORCHGEO + FROZEN + CLASSIC + SUPERVISED + BY_KIND}
+CONTENDERS = {
+    c.name: c for c in MAIN + TORCHGEO + FROZEN + CLASSIC + SUPERVISED + BY_KIND + ABLATIONS
+}

@@ -12,7 +12,17 @@ matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
 from . import tuning
-from .contenders import BY_KIND, CLASSIC, CONTENDERS, FROZEN, MAIN, SUPERVISED, TORCHGEO, Contender
+from .contenders import (
+    ABLATIONS,
+    BY_KIND,
+    CLASSIC,
+    CONTENDERS,
+    FROZEN,
+    MAIN,
+    SUPERVISED,
+    TORCHGEO,
+    Contender,
+)
 from .goals import HEADLINE, PLANAR, REAL, Finding, findings, scored_as
 from .records import TRAINED, Records, Where
 from .statistics import Interval, bootstrap
@@ -143,7 +153,7 @@ def fine_tuned(records: Records) -> str:
 
 def plot_contenders(records: Records, path: Path) -> None:
     """A dot with its interval for each contender and place."""
-    names = [n for n in reversed(CONTENDERS) if CONTENDERS[n] not in BY_KIND]
+    names = [n for n in reversed(CONTENDERS) if CONTENDERS[n] not in BY_KIND + ABLATIONS]
     figure, axes = plt.subplots(
         1, len(COLUMNS), figsize=(3 * len(COLUMNS), 0.26 * len(names) + 1.2), sharey=True
     )
@@ -228,6 +238,8 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
         detail(records, [*MAIN, *TORCHGEO, *FROZEN], least),
         '## Kinds of path, least labels',
         detail(records, kinds, least),
+        '## Ablations, least labels',
+        detail(records, [CONTENDERS[PLANAR], CONTENDERS['DINO, planar, mixed'], *ABLATIONS], least),
         '## Half of the dates, and other sites',
         elsewhere(records),
         '## Trained with labels',
@@ -262,7 +274,7 @@ def _short(records: Records) -> str:
     """Means alone, of all but the kinds of path."""
     lines = []
     for name in CONTENDERS:
-        if CONTENDERS[name] in BY_KIND:
+        if CONTENDERS[name] in BY_KIND + ABLATIONS:
             continue
         places = [scored_as(name, *column) for column in COLUMNS]
         cells = [

@@ -11,15 +11,16 @@ from .crops import DATES
 from .ours import TILE
 from .sites import Site
 from .splits import Pixels
+from .theirs import LastState
 
-STEPS, BATCH, SIZE = 40, 6, 12
+STEPS, BATCH, SIZE = 30, 6, 12
 LR = 1e-3
 
 
 class Classifier(nn.Module):
     """An encoder with a linear layer on its joined dense features."""
 
-    def __init__(self, encoder: SITSEncoder, classes: int) -> None:
+    def __init__(self, encoder: SITSEncoder | LastState, classes: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.norm = nn.BatchNorm2d(encoder.feature_dim('joined'))
@@ -34,7 +35,7 @@ class Classifier(nn.Module):
 
 
 def train(
-    encoder: SITSEncoder,
+    encoder: SITSEncoder | LastState,
     site: Site,
     pixels: Pixels,
     labelled: NDArray[np.bool_],

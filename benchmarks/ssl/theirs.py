@@ -13,7 +13,7 @@ from einops import rearrange
 from timm.models import VisionTransformer, register_model
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchgeo.models import RCF
+from torchgeo.models import RCF, ConvLSTM
 from torchgeo.tasks import BYOL, MAE, BaseTask, MoCo, SimCLR
 from torchgeo.tasks.byol import BYOLModule
 
@@ -44,6 +44,26 @@ class SmallBYOL(BYOL):
             hidden_size=HIDDEN,
             projection_size=OUTPUT,
         )
+
+
+class LastState(nn.Module):
+    """TorchGeo's ConvLSTM, of about as many parameters as our encoder: its state at the end."""
+
+    def __init__(self, bands: int, dim: int = 64) -> None:
+        super().__init__()
+        self.dim = dim
+        self.lstm = ConvLSTM(bands, dim)
+
+    def feature_dim(self, depth: str) -> int:
+        """Channels of the state, at whatever depth."""
+        return self.dim
+
+    def features(
+        self, image: Tensor, times: Tensor, valid: Tensor, clear: Tensor, *, depth: str
+    ) -> Tensor:
+        """Features ``(B, D, H, W)`` of a series without padding; of dates it knows the order."""
+        (layer,), _ = self.lstm.forward_features(image)
+        return layer[:, -1]
 
 
 def vit_width(channels: int, parameters: int) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean
 
 from . import store
-from .contenders import CONTENDERS
+from .contenders import CONTENDERS, MAIN
 from .work import Job
 
 STEPS = 100
@@ -19,7 +19,7 @@ SETS = ('mato_grosso', 'synthetic')
 def candidates(name: str) -> tuple[float, ...]:
     """Learning rates that are tried for a contender, none where it takes that of another."""
     contender = CONTENDERS[name]
-    if contender.group == 'ours' and contender.kind == 'mixed':
+    if contender in MAIN and contender.kind == 'mixed':
         return OURS
     if contender.group == 'torchgeo':
         return LARS if contender.method == 'SimCLR' else ADAM

@@ -31,7 +31,7 @@ from .supervised import predict, train
 
 BATCH = 8
 #: Draws of fields that training with labels takes part in, for each initialisation.
-SHARE = 4
+SHARE = 3
 #: Encoders that are fine-tuned, too, with the least labels.
 FINETUNED = ('VICReg, planar, mixed', 'VICReg, resampling')
 #: Budgets of the problems of each set, the least first.
@@ -192,6 +192,8 @@ def _finetuned(contender: Contender) -> bool:
 def _scratch(name: str, bands: int) -> nn.Module:
     if name == 'planar_vit':
         return ours.encoder(bands)
+    if name == 'TorchGeo ConvLSTM':
+        return theirs.LastState(bands)
     return build_encoder(name, bands)
 
 
@@ -202,7 +204,9 @@ def _frozen(
     job: Job, sites: list[Site], bands: int
 ) -> tuple[Features, dict[str, Any], nn.Module | None]:
     """Pretrain, where there is anything to train; features, facts and the encoder, if ours."""
-    contender, number = job.contender, job.steps * BATCH
+    contender = job.contender
+    steps = job.steps * contender.longer
+    number = steps * BATCH
     parameters = sum(p.numel() for p in ours.encoder(bands).parameters())
     if contender.group == 'random':
         return lambda site: {'late': theirs.random_features(site, job.seed)}, {}, None
@@ -213,7 +217,7 @@ def _frozen(
     if contender.group == 'ours':
         options = contender.options | ({} if job.lr is None else {'lr': job.lr})
         task = ours.build(contender.method, bands, options)
-        info = pretrain(task, ours.samples(sites, number, job.seed), job.steps, by_epoch=False)
+        info = pretrain(task, ours.samples(sites, number, job.seed), steps, by_epoch=False)
         info['parameters'] = sum(p.numel() for p in task.encoder.parameters())
         return lambda site: ours.features(task.encoder, site), info, task.encoder
     assert contender.group == 'torchgeo'
@@ -221,7 +225,7 @@ def _frozen(
     assert job.lr is not None
     other, vit = theirs.build(contender.method, frames, bands, parameters, job.lr)
     data = theirs.samples(contender.method, frames, sites, number, job.seed)
-    info = pretrain(other, data, job.steps, by_epoch=True)
+    info = pretrain(other, data, steps, by_epoch=True)
     info['parameters'] = sum(p.numel() for p in vit.parameters())
     return lambda site: theirs.features(vit, frames, site), info, None
 
