@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import report, store, tuning
-from .contenders import ABLATIONS, BY_KIND, CONTENDERS, Contender
+from .contenders import CONTENDERS, LAST, Contender
 from .work import BUDGETS, Job, load, run
 
 #: Of one thread each: two of two threads wait for each other more than they work.
@@ -40,7 +40,7 @@ QUICK = (
 def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
     """All runs, seed by seed, so that a run that is stopped has something of everything.
 
-    The kinds of path and the ablations come last.
+    Kinds of path, ablations and the slow models that are trained with labels come last.
     """
     names = QUICK if arguments.quick else arguments.only or CONTENDERS
     sets = [s for s in BUDGETS if s == 'synthetic' or arguments.data.is_dir()]
@@ -60,7 +60,7 @@ def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
         for name in names
         for one in sets
     ]
-    return sorted(todo, key=lambda job: job.contender in BY_KIND + ABLATIONS)
+    return sorted(todo, key=lambda job: job.contender in LAST)
 
 
 def rate(contender: Contender, rates: dict[str, float]) -> float | None:

@@ -108,6 +108,8 @@ SUPERVISED = [
     Contender(f'{name} from scratch', 'supervised', name)
     for name in ('planar_vit', 'utae', 'tempcnn', 'TorchGeo ConvLSTM')
 ]
+#: What comes when all others are through.
+LAST = BY_KIND + ABLATIONS + SUPERVISED[1:]
 CONTENDERS = {
     c.name: c for c in MAIN + TORCHGEO + FROZEN + CLASSIC + SUPERVISED + BY_KIND + ABLATIONS
 }

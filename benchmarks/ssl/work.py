@@ -31,7 +31,7 @@ from .supervised import predict, train
 
 BATCH = 8
 #: Draws of fields that training with labels takes part in, for each initialisation.
-SHARE = 3
+SHARE = 2
 #: Encoders that are fine-tuned, too, with the least labels.
 FINETUNED = ('VICReg, planar, mixed', 'VICReg, resampling')
 #: Budgets of the problems of each set, the least first.
