@@ -7,7 +7,8 @@ Run from the root of the repository:
     uv run python -m benchmarks.ssl --tune          # learning rates, on development data alone
     uv run python -m benchmarks.ssl --report        # tables and plots of what is there
 
-Real stacks are looked for in ``--data``; without them the simulated set alone is used.
+Real stacks are looked for in ``--data``; without them the simulated set alone is used. PASTIS and
+DynamicEarthNet are run, too, where their folders are given.
 """
 
 import argparse
@@ -20,7 +21,10 @@ from typing import Any
 
 from . import report, store, tuning
 from .contenders import CONTENDERS, LAST, Contender
-from .work import BUDGETS, Job, load, run
+from .job import Job
+from .public import SETS
+from .public_run import run_public
+from .work import BUDGETS, load, run
 
 #: Of one thread each: two of two threads wait for each other more than they work.
 PROCESSES = 2
@@ -43,7 +47,8 @@ def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
     Kinds of path, ablations and the slow models that are trained with labels come last.
     """
     names = QUICK if arguments.quick else arguments.only or CONTENDERS
-    sets = [s for s in BUDGETS if s == 'synthetic' or arguments.data.is_dir()]
+    folders = {s: arguments.data for s in BUDGETS if s == 'synthetic' or arguments.data.is_dir()}
+    folders |= {s: folder for s in SETS if (folder := getattr(arguments, s))}
     seeds = 1 if arguments.quick else SEEDS
     steps = 30 if arguments.quick else STEPS
     todo = [
@@ -53,12 +58,13 @@ def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
             seed=seed,
             steps=steps,
             lr=rate(CONTENDERS[name], rates),
-            data=arguments.data,
+            data=folder,
             scratch=arguments.scratch,
         )
         for seed in range(seeds)
         for name in names
-        for one in sets
+        for one, folder in folders.items()
+        if one not in SETS or CONTENDERS[name].group != 'supervised'
     ]
     return sorted(todo, key=lambda job: job.contender in LAST)
 
@@ -73,11 +79,11 @@ def rate(contender: Contender, rates: dict[str, float]) -> float | None:
 def work(todo: list[Job], path: Path) -> None:
     """Run jobs on processes of one thread, and write each record when it is there."""
     os.environ['OMP_NUM_THREADS'] = '1'
-    for one in {job.set: job for job in todo}.values():
+    for one in {job.set: job for job in todo if job.set not in SETS}.values():
         load(one)  # before two processes write the same cache
     start = time.perf_counter()
-    with ProcessPoolExecutor(PROCESSES, get_context('spawn'), max_tasks_per_child=40) as pool:
-        futures = {pool.submit(run, job): job for job in todo}
+    with ProcessPoolExecutor(PROCESSES, get_context('spawn')) as pool:
+        futures = {pool.submit(run_public if job.set in SETS else run, job): job for job in todo}
         for number, future in enumerate(as_completed(futures), 1):
             record: dict[str, Any] = future.result()
             store.append(path, record | {'lr': futures[future].lr})
@@ -102,6 +108,8 @@ def main() -> None:
     for name in ('quick', 'full', 'tune', 'report'):
         mode.add_argument(f'--{name}', action='store_true')
     parser.add_argument('--data', type=Path, default=Path('../shared/data'))
+    for name in SETS:
+        parser.add_argument(f'--{name}', type=Path, metavar='DIR')
     parser.add_argument('--scratch', type=Path, default=Path('.benchmark/ssl'))
     parser.add_argument('--only', nargs='+', choices=CONTENDERS, metavar='CONTENDER')
     arguments = parser.parse_args()

@@ -11,6 +11,7 @@ HEADLINE = ('linear', 'joined')
 #: The planar contender that the claims are about, and its twin without planes.
 PLANAR, RESAMPLING = 'VICReg, planar, mixed', 'VICReg, resampling'
 SCRATCH, UNTRAINED = 'planar_vit from scratch', 'untrained PlanarViT'
+FINE_TUNED = 'fine-tuned, over training from scratch'
 REAL = ('wc_be_a', 'wc_be_b', 'ieda_mt')
 #: Sites and budget of each line of the claims.
 PLACES = (
@@ -71,12 +72,28 @@ def strongest(records: Records, group: str, sites: tuple[str, ...], budget: str)
 
 
 def compare(
-    records: Records, ours: str, theirs: str, sites: tuple[str, ...], budget: str
+    records: Records,
+    ours: str,
+    theirs: str,
+    sites: tuple[str, ...],
+    budget: str,
+    *,
+    tuned: bool = False,
 ) -> Interval | None:
-    """Mean difference over sites; None where either was not run."""
+    """Mean difference over sites; None where either was not run.
+
+    Args:
+        records: All records.
+        ours: The first contender.
+        theirs: The second one.
+        sites: The sites.
+        budget: Labels.
+        tuned: Take the first one as it is when fine-tuned, not its frozen features.
+    """
     tables = []
     for site in sites:
-        places = scored_as(ours, site, budget), scored_as(theirs, site, budget)
+        at = (site, budget, *TRAINED) if tuned else scored_as(ours, site, budget)
+        places = at, scored_as(theirs, site, budget)
         if not (records.has(ours, places[0]) and records.has(theirs, places[1])):
             return None
         tables.append(records.difference(ours, places[0], theirs, places[1]))
@@ -87,8 +104,9 @@ def findings(records: Records) -> list[Finding]:
     """All claims, at all places where both sides were run."""
     found = []
     for place, sites, budget in PLACES:
-        rivals = [
+        rivals: list[tuple[str, str | None, float]] = [
             ('over training from scratch', SCRATCH, 0.03),
+            (FINE_TUNED, SCRATCH, 0.03),
             ('over the untrained encoder', UNTRAINED, 0.03),
             ('over resampling views', RESAMPLING, 0.01),
             ("over TorchGeo's best", strongest(records, 'torchgeo', sites, budget), 0.05),
@@ -97,7 +115,8 @@ def findings(records: Records) -> list[Finding]:
         for claim, other, goal in rivals:
             if other is None:
                 continue
-            interval = compare(records, PLANAR, other, sites, budget)
+            tuned = claim == FINE_TUNED
+            interval = compare(records, PLANAR, other, sites, budget, tuned=tuned)
             if interval is not None:
                 found.append(Finding(claim, place, budget, other, goal, interval))
     return found

@@ -4,23 +4,21 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import seed_everything
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
-from torch import Tensor
 
-from .composites import elapsed_composite, season_composite
-from .contenders import Contender
-from .probes import PROBES, linear, scores
+from .classic import classifier, layers
+from .job import Job
+from .pretraining import Features, frozen
+from .probes import PROBES, by_draw, scores
 from .public import PATCHES, SETS
 from .sites import SMALLEST, Site
 from .splits import PER_FIELD, Pixels
-from .work import Job, _entry, _frozen
+from .work import entry
 
 #: Shares of the fields of the training sites that are labelled.
 BUDGETS = ('1 %', '5 %', 'all')
@@ -29,32 +27,17 @@ DRAWS = 5
 #: Pixels of the test sites that are scored, and of the training sites that are learned from.
 MOST = 20_000
 
-type Features = Callable[[Site], dict[str, Tensor]]
 type Classifiers = dict[str, Callable[[], Any]]
 
 
-def run_public(
-    contender: Contender,
-    name: str,
-    root: Path,
-    *,
-    seed: int,
-    steps: int,
-    lr: float | None,
-    patches: int = PATCHES,
-) -> dict[str, Any]:
+def run_public(job: Job, patches: int = PATCHES) -> dict[str, Any]:
     """Pretrain on the training sites of a data set, and score the test sites.
 
     Labels are those of a share of the fields of the training sites, of each class in proportion
     and one at least.
 
     Args:
-        contender: Who; of any group but 'supervised'.
-        name: One of ``SETS``.
-        root: Folder of the data set.
-        seed: Number of the initialisation, and of the draw of patches.
-        steps: Optimiser steps of a pretraining.
-        lr: Learning rate of a pretraining, None for the task's own.
+        job: Who and how long; its set is one of ``SETS``, its seed draws the patches, too.
         patches: Patches of each role at most.
 
     Returns:
@@ -64,6 +47,7 @@ def run_public(
     Raises:
         ValueError: If the set is not known, or the contender is trained with labels.
     """
+    contender, name = job.contender, job.set
     if name not in SETS:
         raise ValueError(f'unknown set {name!r}: expected one of {list(SETS)}')
     if contender.group == 'supervised':
@@ -71,19 +55,17 @@ def run_public(
     warnings.filterwarnings('ignore')
     logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    seed_everything(seed, verbose=False)
+    seed_everything(job.seed, verbose=False)
     start = time.perf_counter()
-    sites = SETS[name](root, seed=seed, patches=patches)
-    features, classifiers, info = _prepared(
-        Job(contender, name, seed, steps, lr, root, root), sites.train
-    )
+    sites = SETS[name](job.data, seed=job.seed, patches=patches)
+    features, classifiers, info = _prepared(job, sites.train)
     train, test = (labelled_pixels(role) for role in (sites.train, sites.test))
     tables = (_table(features, sites.train, train), _table(features, sites.test, test))
     found = list(_probed(name, classifiers, tables, (_joined(train), _joined(test))))
     return {
         'contender': contender.name,
         'set': name,
-        'seed': seed,
+        'seed': job.seed,
         **info,
         'patches': [len(sites.train), len(sites.test)],
         'scores': found,
@@ -95,15 +77,13 @@ def _prepared(job: Job, sites: list[Site]) -> tuple[Features, Classifiers, dict[
     """Features of a site ``(D, H, W)`` by depth, what is fitted to them, and facts."""
     contender = job.contender
     if contender.group != 'classic':
-        features, info, _ = _frozen(job, sites, sites[0].image.shape[1])
+        features, info, _ = frozen(job, sites, sites[0].image.shape[1])
         return features, PROBES, info
-    composite = {'season': season_composite, 'elapsed': elapsed_composite}[contender.views]
-
-    def forest() -> RandomForestClassifier:
-        return RandomForestClassifier(100, random_state=job.seed)
-
-    classifier = {'random forest': forest, 'logistic regression': linear}[contender.method]
-    return lambda site: {'raw': composite(site).flatten(0, 1)}, {'raw': classifier}, {}
+    return (
+        lambda site: {'raw': layers(contender, site)},
+        {'raw': classifier(contender, job.seed)},
+        {},
+    )
 
 
 def labelled_pixels(sites: list[Site]) -> list[Pixels]:
@@ -174,11 +154,10 @@ def _probed(
             known = np.flatnonzero(train.of(draw_labelled(train, budget, draw)))
             labelled.append(np.random.default_rng(draw).permutation(known)[:MOST])
         for depth in source:
-            for probe, classifier in classifiers.items():
+            for probe, build in classifiers.items():
                 found = []
                 for rows in labelled:
-                    model = classifier().fit(source[depth][rows], train.classes[rows])
+                    model = build().fit(source[depth][rows], train.classes[rows])
                     guess = model.predict(target[depth][scored])
                     found.append(scores(test.classes[scored], guess))
-                named = dict(zip(('f1', 'miou'), zip(*found, strict=True), strict=True))
-                yield _entry(name, budget, probe, depth, named)
+                yield entry(name, budget, probe, depth, by_draw(found))

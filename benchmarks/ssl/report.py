@@ -24,6 +24,7 @@ from .contenders import (
     Contender,
 )
 from .goals import HEADLINE, PLANAR, REAL, Finding, findings, scored_as
+from .public import SETS
 from .records import TRAINED, Records, Where
 from .statistics import Interval, bootstrap
 
@@ -247,6 +248,9 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
         '## Learning rates tried on development data',
         tuning.table(),
     ]
+    if any(run['set'] in SETS for run in runs):
+        shares = dict.fromkeys(SETS, '1 %')
+        parts += ['## Public data sets', detail(records, CONTENDERS.values(), shares)]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'table.md').write_text('\n\n'.join(parts) + '\n')
     plot_contenders(records, folder / 'contenders.png')

@@ -13,7 +13,7 @@ from .sites import Site
 from .splits import Pixels
 from .theirs import LastState
 
-STEPS, BATCH, SIZE = 30, 6, 12
+STEPS, BATCH, SIZE = 100, 6, 12
 LR = 1e-3
 
 

@@ -6,7 +6,7 @@ from statistics import mean
 
 from . import store
 from .contenders import CONTENDERS, MAIN
-from .work import Job
+from .job import Job
 
 STEPS = 100
 #: Learning rates of our methods, and of TorchGeo's: LARS takes larger ones than Adam.

@@ -1,39 +1,33 @@
 """One contender, one set, one initialisation: trained, and scored on every problem of the set."""
 
 import logging
-import math
 import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch import seed_everything
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
-from torchgeo_sits.callbacks import CollapseError
 from torchgeo_sits.models import build_encoder
 
 from . import ours, theirs
-from .composites import elapsed_composite, season_composite
-from .contenders import Contender
+from .classic import classifier, layers
+from .job import Job
+from .pretraining import Features, frozen
 from .probes import DRAWS, PROBES, by_draw, linear, probe, probe_across, scores
 from .sites import Site, belgium, mato_grosso, synthetic
 from .splits import Pixels, draw_fields, labelled_pixels
 from .supervised import predict, train
 
-BATCH = 8
 #: Draws of fields that training with labels takes part in, for each initialisation.
 SHARE = 2
-#: Encoders that are fine-tuned, too, with the least labels.
-FINETUNED = ('VICReg, planar, mixed', 'VICReg, resampling')
+#: The encoder that is fine-tuned, too, on fewer problems.
+FINETUNED = ('VICReg, planar, mixed',)
 #: Budgets of the problems of each set, the least first.
 BUDGETS = {
     'belgium': ('1', '3', 'all'),
@@ -41,36 +35,6 @@ BUDGETS = {
     'synthetic': ('1', '1 %', '5 %'),
 }
 SEEDED = {'development': 1, 'synthetic': 0}
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a process is given.
-
-    Attributes:
-        contender: Who.
-        set: Name of the set.
-        seed: Number of the initialisation.
-        steps: Optimiser steps of a pretraining.
-        lr: Learning rate of a pretraining, None for the task's own.
-        data: Folder of the real stacks.
-        scratch: Folder of the simulated series.
-        development: Score what choices are made on, not the test.
-    """
-
-    contender: Contender
-    set: str
-    seed: int
-    steps: int
-    lr: float | None
-    data: Path
-    scratch: Path
-    development: bool = False
-
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """What tells its record from others."""
-        return self.contender.name, self.set, self.seed
 
 
 def load(job: Job) -> list[Site]:
@@ -93,64 +57,6 @@ def load(job: Job) -> list[Site]:
     return sites
 
 
-class Losses(Callback):
-    """Keep the loss of each step."""
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def on_train_batch_end(self, trainer: Any, task: Any, outputs: Any, *args: Any) -> None:
-        """Keep the loss."""
-        loss = outputs['loss'] if isinstance(outputs, dict) else outputs
-        self.values.append(float(loss))
-
-
-def pretrain(
-    task: LightningModule, samples: Dataset[dict[str, Tensor]], steps: int, *, by_epoch: bool
-) -> dict[str, Any]:
-    """Train a task for so many steps; TorchGeo's schedules count epochs, then one step each."""
-    losses = Losses()
-    trainer = Trainer(
-        accelerator='cpu',
-        max_steps=steps,
-        max_epochs=steps if by_epoch else 1,
-        limit_train_batches=1 if by_epoch else 1.0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[losses],
-    )
-    start = time.perf_counter()
-    loader: Any = DataLoader(samples, BATCH)
-    if by_epoch:
-        loader = Rotation(loader)
-    stopped = None
-    try:
-        trainer.fit(task, loader)
-    except CollapseError as error:
-        # No run is dropped: what it has learned until then is scored.
-        stopped = str(error)
-    return {
-        'stopped': stopped,
-        'steps': len(losses.values),
-        'seconds': round(time.perf_counter() - start, 1),
-        'first_loss': losses.values[0],
-        'last_loss': losses.values[-1],
-        'finite': all(map(math.isfinite, losses.values)),
-    }
-
-
-class Rotation:
-    """A loader that goes on, in each epoch, where the last one stopped."""
-
-    def __init__(self, loader: DataLoader[Any]) -> None:
-        self.batches = iter(loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.batches
-
-
 def run(job: Job) -> dict[str, Any]:
     """Train and score a contender; in a process of its own or not."""
     warnings.filterwarnings('ignore')
@@ -167,10 +73,10 @@ def run(job: Job) -> dict[str, Any]:
     elif contender.group == 'classic':
         found = list(_classic(job, sites))
     else:
-        features, info, encoder = _frozen(job, sites, bands)
+        features, info, encoder = frozen(job, sites, bands)
         record |= info
         found = list(_probed(job, sites, features))
-        if encoder is not None and not job.development and _finetuned(contender):
+        if encoder is not None and not job.development and contender.name in FINETUNED:
             state = encoder.state_dict()
 
             def copy() -> nn.Module:
@@ -185,10 +91,6 @@ def run(job: Job) -> dict[str, Any]:
     }
 
 
-def _finetuned(contender: Contender) -> bool:
-    return contender.name in FINETUNED
-
-
 def _scratch(name: str, bands: int) -> nn.Module:
     if name == 'planar_vit':
         return ours.encoder(bands)
@@ -197,40 +99,7 @@ def _scratch(name: str, bands: int) -> nn.Module:
     return build_encoder(name, bands)
 
 
-type Features = Callable[[Site], dict[str, Tensor]]
-
-
-def _frozen(
-    job: Job, sites: list[Site], bands: int
-) -> tuple[Features, dict[str, Any], nn.Module | None]:
-    """Pretrain, where there is anything to train; features, facts and the encoder, if ours."""
-    contender = job.contender
-    steps = job.steps * contender.longer
-    number = steps * BATCH
-    parameters = sum(p.numel() for p in ours.encoder(bands).parameters())
-    if contender.group == 'random':
-        return lambda site: {'late': theirs.random_features(site, job.seed)}, {}, None
-    seed_everything(job.seed, verbose=False)
-    if contender.group == 'untrained':
-        encoder = ours.encoder(bands)
-        return lambda site: ours.features(encoder, site), {'parameters': parameters}, None
-    if contender.group == 'ours':
-        options = contender.options | ({} if job.lr is None else {'lr': job.lr})
-        task = ours.build(contender.method, bands, options)
-        info = pretrain(task, ours.samples(sites, number, job.seed), steps, by_epoch=False)
-        info['parameters'] = sum(p.numel() for p in task.encoder.parameters())
-        return lambda site: ours.features(task.encoder, site), info, task.encoder
-    assert contender.group == 'torchgeo'
-    frames: Any = contender.views
-    assert job.lr is not None
-    other, vit = theirs.build(contender.method, frames, bands, parameters, job.lr)
-    data = theirs.samples(contender.method, frames, sites, number, job.seed)
-    info = pretrain(other, data, steps, by_epoch=True)
-    info['parameters'] = sum(p.numel() for p in vit.parameters())
-    return lambda site: theirs.features(vit, frames, site), info, None
-
-
-def _entry(site: str, budget: str, name: str, depth: str, found: dict[str, Any]) -> dict[str, Any]:
+def entry(site: str, budget: str, name: str, depth: str, found: dict[str, Any]) -> dict[str, Any]:
     """A line of scores, in thousandths."""
     return {
         'site': site,
@@ -248,18 +117,18 @@ def _probed(job: Job, sites: list[Site], features: Features) -> Iterator[dict[st
         table = tables.get(tested.name) or _table(features(tested), job, site)
         for budget in _budgets(job, tested is not site):
             for depth, values in table.items():
-                for name, classifier in PROBES.items():
+                for name, fitted in PROBES.items():
                     if name != 'linear' and tested is not site:
                         continue
-                    found = probe(values, pixels, budget, classifier)
-                    yield _entry(tested.name, budget, name, depth, found)
+                    found = probe(values, pixels, budget, fitted)
+                    yield entry(tested.name, budget, name, depth, found)
     for source, target in _across(job, sites):
         pairs = [(tables[s.name], labelled_pixels(s)) for s in (source, target)]
         for budget in ('1', 'all'):
             for depth in pairs[0][0]:
                 (a, at), (b, to) = pairs
                 found = probe_across(a[depth], at, b[depth], to, budget, linear)
-                yield _entry(f'{source.name} to {target.name}', budget, 'linear', depth, found)
+                yield entry(f'{source.name} to {target.name}', budget, 'linear', depth, found)
 
 
 def _budgets(job: Job, halved: bool) -> tuple[str, ...]:
@@ -296,27 +165,22 @@ def _table(found: dict[str, Tensor], job: Job, site: Site) -> dict[str, NDArray[
 
 def _classic(job: Job, sites: list[Site]) -> Iterator[dict[str, Any]]:
     """Scores of a classifier on composites of the raw series."""
-    composite = {'season': season_composite, 'elapsed': elapsed_composite}[job.contender.views]
-
-    def forest() -> RandomForestClassifier:
-        return RandomForestClassifier(100, random_state=job.seed)
-
-    classifier = {'random forest': forest, 'logistic regression': linear}[job.contender.method]
+    build = classifier(job.contender, job.seed)
 
     def table(site: Site) -> NDArray[Any]:
-        pixels = labelled_pixels(site)
-        return composite(site).flatten(0, 1).flatten(1).T[pixels.index].numpy()
+        index = labelled_pixels(site).index
+        return layers(job.contender, site).flatten(1).T[index].numpy()
 
     for site, pixels, tested in _problems(job, sites):
         values = table(tested)
         for budget in _budgets(job, tested is not site):
-            found = probe(values, pixels, budget, classifier)
-            yield _entry(tested.name, budget, 'raw', 'raw', found)
+            found = probe(values, pixels, budget, build)
+            yield entry(tested.name, budget, 'raw', 'raw', found)
     for source, target in _across(job, sites):
         pairs = [(table(s), labelled_pixels(s)) for s in (source, target)]
         for budget in ('1', 'all'):
-            found = probe_across(*pairs[0], *pairs[1], budget, classifier)
-            yield _entry(f'{source.name} to {target.name}', budget, 'raw', 'raw', found)
+            found = probe_across(*pairs[0], *pairs[1], budget, build)
+            yield entry(f'{source.name} to {target.name}', budget, 'raw', 'raw', found)
 
 
 def _supervised(
@@ -324,7 +188,7 @@ def _supervised(
 ) -> Iterator[dict[str, Any]]:
     """Scores of an encoder trained with labels, on a share of the draws for each seed."""
     draws = [(job.seed * SHARE + i) % DRAWS for i in range(SHARE)]
-    budgets = ('1', '5 %') if job.set == 'synthetic' else ('1',)
+    budgets = BUDGETS['synthetic'] if job.set == 'synthetic' else ('1',)
     for site in sites:
         pixels = labelled_pixels(site)
         for budget in budgets:
@@ -337,4 +201,4 @@ def _supervised(
                 guess = predict(model, site, pixels)
                 found.append(scores(pixels.classes[held], guess[held]))
             named = by_draw(found)
-            yield _entry(site.name, budget, 'trained', 'trained', named) | {'draws': draws}
+            yield entry(site.name, budget, 'trained', 'trained', named) | {'draws': draws}

@@ -11,6 +11,7 @@ import rasterio
 import torch
 
 from benchmarks.ssl.contenders import CONTENDERS
+from benchmarks.ssl.job import Job
 from benchmarks.ssl.public import PLANET_MEAN, PLANET_STD, decode, dynamicearthnet, pastis
 from benchmarks.ssl.public_run import draw_labelled, labelled_pixels, run_public
 from benchmarks.ssl.splits import Pixels
@@ -265,7 +266,7 @@ PROBED = [(probe, depth) for probe in ('knn', 'linear') for depth in ('early', '
 
 def test_run_of_an_untrained_encoder(release):
     contender = CONTENDERS['untrained PlanarViT']
-    record = run_public(contender, 'pastis', release, seed=1, steps=0, lr=None, patches=3)
+    record = run_public(Job(contender, 'pastis', 1, 0, None, release, release), patches=3)
     assert_scored(record, 'pastis', PROBED)
     assert record['patches'] == [3, 2]
     # Classes differ by 150 in all bands, noise by 30: a linear probe of any features does well.
@@ -275,7 +276,7 @@ def test_run_of_an_untrained_encoder(release):
 
 def test_run_of_a_pretraining(planet):
     contender = CONTENDERS['VICReg, resampling']
-    record = run_public(contender, 'dynamicearthnet', planet, seed=1, steps=2, lr=1e-3, patches=2)
+    record = run_public(Job(contender, 'dynamicearthnet', 1, 2, 1e-3, planet, planet), patches=2)
     assert_scored(record, 'dynamicearthnet', PROBED)
     assert record['steps'] == 2
     assert record['finite']
@@ -283,14 +284,14 @@ def test_run_of_a_pretraining(planet):
 
 def test_run_of_composites(release):
     contender = CONTENDERS['logistic regression, season bins']
-    record = run_public(contender, 'pastis', release, seed=1, steps=0, lr=None, patches=3)
+    record = run_public(Job(contender, 'pastis', 1, 0, None, release, release), patches=3)
     assert_scored(record, 'pastis', [('raw', 'raw')])
 
 
 def test_names_what_cannot_be_run(tmp_path):
     frozen, trained = CONTENDERS['untrained PlanarViT'], CONTENDERS['utae from scratch']
-    options = {'seed': 0, 'steps': 1, 'lr': None}
+    options = 0, 1, None, tmp_path, tmp_path
     with pytest.raises(ValueError, match=r"'mnist': expected one of \['pastis'"):
-        run_public(frozen, 'mnist', tmp_path, **options)
+        run_public(Job(frozen, 'mnist', *options))
     with pytest.raises(ValueError, match=r'utae from scratch.*trained with labels'):
-        run_public(trained, 'pastis', tmp_path, **options)
+        run_public(Job(trained, 'pastis', *options))

@@ -92,8 +92,30 @@ def test_attention_over_time_equals_ordinary_attention():
     means = torch.nn.functional.scaled_dot_product_attention(
         queries.expand(2, 4, 5, 1, 64), keys, keys, attn_mask=bias, scale=1.0
     )
-    expected = stage.proj(means.squeeze(-2).flatten(-2))
-    torch.testing.assert_close(stage.pool(hidden, clear, dates), expected, atol=1e-5, rtol=0)
+    expected = means.squeeze(-2).flatten(-2)
+    torch.testing.assert_close(stage.means(hidden, clear, dates), expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_early_features_are_the_means_before_they_are_narrowed():
+    image, times, valid, clear = series()
+    encoder = model(num_queries=2, seasonal_queries=3)
+    stage, dates = encoder.time_stage, encoder._encode_dates(times, valid)
+    early = encoder.features(image, times, valid, clear, depth='early')
+    assert early.shape[1] == encoder.feature_dim('early') == 5 * 64
+    # One pixel on its own: to the early features its neighbours mean nothing.
+    values, seen = image[:, None, :, None, :, 2, 3], (clear & valid[..., None, None])[..., 2, 3]
+    hidden = stage.hidden(values, seen[:, None, :, None], dates)
+    weights = stage.attention(hidden, seen[:, None, :, None], dates)
+    means = torch.einsum('bptk,bptd->bpkd', weights, hidden)[:, 0].flatten(1)
+    expected = (means - means.mean(1, keepdim=True)) / (
+        means.var(1, False, keepdim=True) + 1e-5
+    ) ** 0.5
+    torch.testing.assert_close(early[:, :, 2, 3], expected, atol=1e-4, rtol=0)
+    joined = encoder.features(image, times, valid, clear, depth='joined')
+    assert torch.equal(joined[:, : 5 * 64], early)
+    late = encoder.features(image, times, valid, clear, depth='late')
+    torch.testing.assert_close(joined[:, 5 * 64 :], late)
 
 
 @torch.no_grad()

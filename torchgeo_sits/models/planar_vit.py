@@ -24,7 +24,8 @@ class PlanarViT(SITSEncoder):
     Chelali et al. 2021). A token is a segment of *segment* consecutive pixels of a path. The
     time stage (:class:`~.time_stage.TimeStage`) pools its clear dates, in linear time; a
     transformer then runs along each path. For a map, the rows and the columns of the image
-    are encoded as planes and folded back, the mean of the two.
+    are encoded as planes and folded back, the mean of the two. *Early* features are the means
+    of the dates under all queries, before the projection narrows them.
 
     No weight depends on T, H, W, or the length or number of paths, so one weight file fits any
     plane and any image. Position along a path is relative and symmetric
@@ -82,11 +83,14 @@ class PlanarViT(SITSEncoder):
         chunk_size: int = 2**18,
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in ('self', '__class__')}
-        super().__init__(in_channels=in_channels, embed_dim=embed_dim)
+        above = 'segment', 'time_dim', 'num_queries', 'num_heads', 'time_heads', 'chunk_size'
+        for name, least in {**dict.fromkeys(above, 1), 'seasonal_queries': 0}.items():
+            if arguments[name] < least:
+                raise ValueError(f'expected {name} of at least {least}, got {arguments[name]}')
+        seasonal = seasonal_queries if harmonics else 0  # where seasons are off, so are these
+        queries = seasonal + num_queries
+        super().__init__(in_channels=in_channels, embed_dim=embed_dim, early_dim=queries * time_dim)
         self.config = arguments
-        for name in ('segment', 'time_dim', 'num_queries', 'num_heads', 'time_heads', 'chunk_size'):
-            if self.config[name] < 1:
-                raise ValueError(f'expected {name} of at least 1, got {self.config[name]}')
         if embed_dim % num_heads or time_dim % time_heads:
             raise ValueError(
                 'expected num_heads to divide embed_dim and time_heads to divide time_dim, got '
@@ -95,22 +99,19 @@ class PlanarViT(SITSEncoder):
         self.segment = segment
         self.chunk_size = chunk_size
         self.dates = TemporalEncoding(time_dim, harmonics=harmonics, octaves=octaves)
-        if seasonal_queries < 0:
-            raise ValueError(f'expected seasonal_queries of at least 0, got {seasonal_queries}')
-        seasonal = seasonal_queries if harmonics else 0  # where seasons are off, so are these
         self.prior = SeasonalPrior(seasonal, num_queries)
         self.time_stage = TimeStage(
             in_features=segment * in_channels,
             segment=segment,
             dim=time_dim,
             out_dim=embed_dim,
-            num_queries=seasonal + num_queries,
+            num_queries=queries,
             depth=time_depth,
             num_heads=time_heads,
             mlp_ratio=time_mlp_ratio,
         )
         # Without weights: no loss on late features would train them.
-        self.early_norm = nn.LayerNorm(embed_dim, elementwise_affine=False)
+        self.early_norm = nn.LayerNorm(self.early_dim, elementwise_affine=False)
         self.mask_token = nn.Parameter(torch.zeros(embed_dim))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.path_stage = PathStage(
@@ -139,15 +140,17 @@ class PlanarViT(SITSEncoder):
         Arguments are those of :meth:`SITSEncoder.features`; *early* stops after the time stage.
 
         Returns:
-            ``(B, D, H, W)``, or ``(B, 2 D, H, W)`` for *joined*.
+            ``(B, D', H, W)``, D' as :meth:`feature_dim` gives it.
         """
         self.feature_dim(depth)
         clear = self.check_series(image, acquisition_times, valid, mask_clear)
         dates = self._encode_dates(acquisition_times, valid)
-        tokens = self._both_ways(self.time_stage, image, clear, dates)
+        pool = self.time_stage if depth == 'late' else self.time_stage.with_means
+        tokens = self._both_ways(pool, image, clear, dates)
         maps = []
         if depth != 'late':
-            maps.append(fold_back([self.early_norm(x) for x in tokens], image, self.segment))
+            tokens, means = zip(*map(self._split, tokens), strict=True)
+            maps.append(fold_back(means, image, self.segment))
         if depth != 'early':
             maps.append(fold_back([self._along_paths(x) for x in tokens], image, self.segment))
         return rearrange(torch.cat(maps, -1), 'b h w d -> b d h w')
@@ -185,11 +188,7 @@ class PlanarViT(SITSEncoder):
     ) -> Tensor:
         """Weight of each date in each pixel's features, the mean over the queries.
 
-        Args:
-            image: ``(B, T, C, H, W)`` float.
-            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-            valid: ``(B, T)`` bool, False in padding frames.
-            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+        Arguments are those of :meth:`SITSEncoder.features`.
 
         Returns:
             ``(B, T, H, W)`` float32, sums to 1 over T; zeros where a pixel was never seen.
@@ -231,8 +230,8 @@ class PlanarViT(SITSEncoder):
         known = self.check_series(image, acquisition_times, valid, clear)
         known = rearrange(known, 'b t n l -> b n t l')
         dates = self._encode_dates(acquisition_times, valid)
-        tokens, seen = self._time(self.time_stage, planes, known, dates)
-        early = self.early_norm(tokens)
+        pooled, seen = self._time(self.time_stage.with_means, planes, known, dates)
+        tokens, early = self._split(pooled)
         if token_mask is not None:
             if token_mask.shape != tokens.shape[:-1]:
                 raise ValueError(
@@ -260,8 +259,9 @@ class PlanarViT(SITSEncoder):
         """
         clear = self.check_series(image, acquisition_times, valid, mask_clear)
         dates = self._encode_dates(acquisition_times, valid)
-        tokens = self._both_ways(self.time_stage, image, clear, dates)
-        early = fold_back([self.early_norm(x) for x in tokens], image, self.segment)
+        pooled = self._both_ways(self.time_stage.with_means, image, clear, dates)
+        tokens, means = zip(*map(self._split, pooled), strict=True)
+        early = fold_back(means, image, self.segment)
         if token_mask is not None:
             self._check_token_mask(token_mask, image)
             options = self.mask_token, self.segment
@@ -283,6 +283,11 @@ class PlanarViT(SITSEncoder):
             'blocks': r'^path_stage\.blocks\.(\d+)\.',
             'norm': r'^path_stage\.norm\.',
         }
+
+    def _split(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens and early features of what :meth:`TimeStage.with_means` gives."""
+        tokens, means = pooled.split([self.embed_dim, self.early_dim], -1)
+        return tokens, self.early_norm(means)
 
     def _encode_dates(self, acquisition_times: Tensor, valid: Tensor) -> EncodedDates:
         """Dates ``(B, T)`` as the time stage takes them."""

@@ -108,11 +108,10 @@ class TimeStage(nn.Module):
         scores = scores.masked_fill(~known, torch.finfo(scores.dtype).min)
         return scores.softmax(-2) * known
 
-    def pool(self, hidden: Tensor, clear: Tensor, dates: EncodedDates) -> Tensor:
-        """Means of the hidden vectors under each query, projected: ``(B, P, out_dim)``."""
+    def means(self, hidden: Tensor, clear: Tensor, dates: EncodedDates) -> Tensor:
+        """Means of the hidden vectors under each query, joined: ``(B, P, K * dim)``."""
         weights = self.attention(hidden, clear, dates).to(hidden.dtype)
-        means = weights.transpose(-2, -1) @ hidden
-        return self.proj(means.flatten(-2))
+        return (weights.transpose(-2, -1) @ hidden).flatten(-2)
 
     def forward(self, values: Tensor, clear: Tensor, dates: EncodedDates) -> Tensor:
         """Pool the dates of each token.
@@ -125,7 +124,22 @@ class TimeStage(nn.Module):
         Returns:
             ``(B, P, out_dim)``; one learned token stands where no date was clear.
         """
-        x = self.pool(self.hidden(values, clear, dates), clear, dates)
+        return self._project(self.means(self.hidden(values, clear, dates), clear, dates), clear)
+
+    def with_means(self, values: Tensor, clear: Tensor, dates: EncodedDates) -> Tensor:
+        """Pool the dates of each token, and keep what the projection narrows.
+
+        Arguments are those of :meth:`forward`.
+
+        Returns:
+            ``(B, P, out_dim + K * dim)``: the token, then the means under the queries.
+        """
+        means = self.means(self.hidden(values, clear, dates), clear, dates)
+        return torch.cat([self._project(means, clear), means], -1)
+
+    def _project(self, means: Tensor, clear: Tensor) -> Tensor:
+        """Tokens ``(B, P, out_dim)`` of means ``(B, P, K * dim)``."""
+        x = self.proj(means)
         x = x + self.mlp(x)
         return torch.where(clear.any((-2, -1))[..., None], x, self.nothing_seen.to(x.dtype))
 
@@ -146,7 +160,7 @@ class TimeStage(nn.Module):
         hidden = self.hidden(values, clear, dates)
         weight = self.proj.weight.unflatten(1, (-1, hidden.shape[-1])).sum(1)
         alone = nn.functional.linear(hidden, weight, self.proj.bias)
-        moved = alone - self.pool(hidden, clear, dates)[:, :, None]
+        moved = alone - self.proj(self.means(hidden, clear, dates))[:, :, None]
         return moved * clear.any(-1, keepdim=True)
 
     def weights(self, values: Tensor, clear: Tensor, dates: EncodedDates) -> Tensor:
