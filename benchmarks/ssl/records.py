@@ -35,6 +35,12 @@ class Records:
         """Names of those that were run, in the order in which they appear."""
         return list(dict.fromkeys(run['contender'] for run in self.runs))
 
+    def seeds(self, contender: str) -> int:
+        """Number of initialisations of a contender that are through on all sets."""
+        runs = [run for run in self.runs if run['contender'] == contender]
+        sets = {run['set'] for run in runs}
+        return min(len({r['seed'] for r in runs if r['set'] == one}) for one in sets)
+
     def has(self, contender: str, where: Where) -> bool:
         """Whether there is any score."""
         return (contender, where) in self._rows

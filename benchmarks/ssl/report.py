@@ -94,8 +94,8 @@ def contender_table(records: Records, metric: Any = 'f1') -> str:
         if any(cells):
             runs = [r for r in records.runs if r['contender'] == name]
             size = next((f'{r["parameters"] / 1e3:.0f} k' for r in runs if 'parameters' in r), '')
-            lines.append([name, str(len({r['seed'] for r in runs})), size, *cells])
-    return rows(lines, ('contender', 'seeds', 'encoder', *(f'{s}, {b}' for s, b in COLUMNS)))
+            lines.append([name, str(records.seeds(name)), size, *cells])
+    return rows(lines, ('contender', 'runs', 'encoder', *(f'{s}, {b}' for s, b in COLUMNS)))
 
 
 def detail(records: Records, contenders: Iterable[Contender], budget: dict[str, str]) -> str:
@@ -286,5 +286,5 @@ def _short(records: Records) -> str:
             for where in places
         ]
         if any(cells):
-            lines.append([name, *cells])
-    return rows(lines, ('contender', *(f'{s}, {b}' for s, b in COLUMNS)))
+            lines.append([name, str(records.seeds(name)), *cells])
+    return rows(lines, ('contender', 'runs', *(f'{s}, {b}' for s, b in COLUMNS)))

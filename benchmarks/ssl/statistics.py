@@ -20,9 +20,9 @@ class Interval(NamedTuple):
 def bootstrap(sites: Sequence[NDArray[np.float64]]) -> Interval:
     """Mean over sites, and its interval over initialisations and draws of fields.
 
-    Both axes of a site's table are drawn anew with replacement, one draw of rows for all sites
-    since a row is one pretraining, as in the two-way bootstrap of crossed designs. Given
-    differences of two contenders that shared seeds and fields, it is paired.
+    Both axes of a site's table are drawn anew with replacement, as in the two-way bootstrap of
+    crossed designs; sites with as many rows share the draw of rows, since a row is one
+    pretraining. Given differences of two contenders that shared seeds and fields, it is paired.
 
     Args:
         sites: For each site a table ``(seeds, draws)``.
@@ -30,8 +30,9 @@ def bootstrap(sites: Sequence[NDArray[np.float64]]) -> Interval:
     rng = np.random.default_rng(0)
     mean = float(np.mean([table.mean() for table in sites]))
     means = np.zeros(RESAMPLES)
-    rows = rng.integers(0, len(sites[0]), (RESAMPLES, len(sites[0])))
+    draws = rng.random((RESAMPLES, max(len(table) for table in sites)))
     for table in sites:
+        rows = (draws[:, : len(table)] * len(table)).astype(np.int64)
         columns = rng.integers(0, table.shape[1], (RESAMPLES, table.shape[1]))
         picked = table[rows[:, :, None], columns[:, None, :]]
         means += picked.mean((1, 2)) / len(sites)

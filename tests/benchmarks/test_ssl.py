@@ -123,6 +123,12 @@ def test_bootstrap_agrees_with_the_standard_error():
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.1)
 
 
+def test_bootstrap_of_sites_with_unlike_numbers_of_runs():
+    found = bootstrap([np.full((5, 20), 0.2), np.array([[0.4], [0.6]])])
+    assert found.mean == pytest.approx((0.2 + 0.5) / 2)
+    assert (found.low, found.high) == pytest.approx((0.3, 0.4))
+
+
 def test_differences_are_paired_by_seed_and_draw():
     def run(name, seed, f1, **more):
         score = {'site': 's', 'budget': '1', 'probe': 'p', 'depth': 'd', 'f1': f1, 'miou': f1}
