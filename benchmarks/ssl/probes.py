@@ -47,7 +47,7 @@ def by_draw(found: list[tuple[float, float]]) -> dict[str, list[float]]:
     return {'f1': [f1 for f1, _ in found], 'miou': [iou for _, iou in found]}
 
 
-def _some(test: NDArray[np.bool_], draw: int) -> NDArray[np.int64]:
+def tested(test: NDArray[np.bool_], draw: int) -> NDArray[np.int64]:
     """Indices of the pixels to score, the same for all contenders."""
     return np.random.default_rng(draw).permutation(np.flatnonzero(test))[:MOST]
 
@@ -75,7 +75,7 @@ def probe(
     for draw in draws:
         train, test = (pixels.of(fields) for fields in draw_fields(pixels, budget, draw))
         model = classifier().fit(features[train], pixels.classes[train])
-        test = _some(test, draw)
+        test = tested(test, draw)
         found.append(scores(pixels.classes[test], model.predict(features[test])))
     return by_draw(found)
 

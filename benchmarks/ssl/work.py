@@ -19,7 +19,7 @@ from . import ours, theirs
 from .classic import classifier, layers
 from .job import Job
 from .pretraining import Features, frozen
-from .probes import DRAWS, PROBES, by_draw, linear, probe, probe_across, scores
+from .probes import DRAWS, PROBES, by_draw, linear, probe, probe_across, scores, tested
 from .sites import Site, belgium, mato_grosso, synthetic
 from .splits import Pixels, draw_fields, labelled_pixels
 from .supervised import predict, train
@@ -113,15 +113,15 @@ def entry(site: str, budget: str, name: str, depth: str, found: dict[str, Any]) 
 def _probed(job: Job, sites: list[Site], features: Features) -> Iterator[dict[str, Any]]:
     """Scores of the probes on frozen features."""
     tables = {site.name: _table(features(site), job, site) for site in sites}
-    for site, pixels, tested in _problems(job, sites):
-        table = tables.get(tested.name) or _table(features(tested), job, site)
-        for budget in _budgets(job, tested is not site):
+    for site, pixels, seen in _problems(job, sites):
+        table = tables.get(seen.name) or _table(features(seen), job, site)
+        for budget in _budgets(job, seen is not site):
             for depth, values in table.items():
                 for name, fitted in PROBES.items():
-                    if name != 'linear' and tested is not site:
+                    if name != 'linear' and seen is not site:
                         continue
                     found = probe(values, pixels, budget, fitted)
-                    yield entry(tested.name, budget, name, depth, found)
+                    yield entry(seen.name, budget, name, depth, found)
     for source, target in _across(job, sites):
         pairs = [(tables[s.name], labelled_pixels(s)) for s in (source, target)]
         for budget in ('1', 'all'):
@@ -171,11 +171,11 @@ def _classic(job: Job, sites: list[Site]) -> Iterator[dict[str, Any]]:
         index = labelled_pixels(site).index
         return layers(job.contender, site).flatten(1).T[index].numpy()
 
-    for site, pixels, tested in _problems(job, sites):
-        values = table(tested)
-        for budget in _budgets(job, tested is not site):
+    for site, pixels, seen in _problems(job, sites):
+        values = table(seen)
+        for budget in _budgets(job, seen is not site):
             found = probe(values, pixels, budget, build)
-            yield entry(tested.name, budget, 'raw', 'raw', found)
+            yield entry(seen.name, budget, 'raw', 'raw', found)
     for source, target in _across(job, sites):
         pairs = [(table(s), labelled_pixels(s)) for s in (source, target)]
         for budget in ('1', 'all'):
@@ -199,6 +199,7 @@ def _supervised(
                 encoder: Any = build()
                 model = train(encoder, site, pixels, labelled, seed=job.seed)
                 guess = predict(model, site, pixels)
+                held = tested(held, draw)
                 found.append(scores(pixels.classes[held], guess[held]))
             named = by_draw(found)
             yield entry(site.name, budget, 'trained', 'trained', named) | {'draws': draws}
