@@ -209,14 +209,9 @@ class PlanarViT(SITSEncoder):
     ) -> PlaneFeatures:
         """Features of the planes of a view, each path on its own.
 
-        Args:
-            planes: ``(B, N, C, T, L)`` float, N planes of length L.
-            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-            valid: ``(B, T)`` bool, False in padding frames.
-            mask_clear: ``(B, N, T, L)`` bool, True where a pixel was seen; all by default.
-            token_mask: ``(B, N, S)`` bool, True where a learned mask token replaces the
-                token on its way into the path blocks; none by default. The early features
-                are those of the tokens as they were.
+        Arguments are those of :meth:`SITSEncoder.encode_planes`. A learned mask token
+        replaces what is hidden by *token_mask* ``(B, N, S)`` on its way into the path blocks;
+        early features are as they were.
 
         Returns:
             Features with ``S = ceil(L / segment)`` tokens per path; ``embed`` is the mean
