@@ -52,6 +52,17 @@ def tested(test: NDArray[np.bool_], draw: int) -> NDArray[np.int64]:
     return np.random.default_rng(draw).permutation(np.flatnonzero(test))[:MOST]
 
 
+def _told(
+    classifier: Any,
+    known: NDArray[Any],
+    classes: NDArray[Any],
+    unknown: NDArray[Any],
+    truth: NDArray[Any],
+) -> tuple[float, float]:
+    """Scores of a classifier that is trained on known pixels."""
+    return scores(truth, classifier().fit(known, classes).predict(unknown))
+
+
 def probe(
     features: NDArray[Any],
     pixels: Pixels,
@@ -74,9 +85,9 @@ def probe(
     found = []
     for draw in draws:
         train, test = (pixels.of(fields) for fields in draw_fields(pixels, budget, draw))
-        model = classifier().fit(features[train], pixels.classes[train])
-        test = tested(test, draw)
-        found.append(scores(pixels.classes[test], model.predict(features[test])))
+        at = tested(test, draw)
+        known = features[train], pixels.classes[train]
+        found.append(_told(classifier, *known, features[at], pixels.classes[at]))
     return by_draw(found)
 
 
@@ -87,15 +98,14 @@ def probe_across(
     target_pixels: Pixels,
     budget: str,
     classifier: Any,
-    draws: Sequence[int] = range(DRAWS),
 ) -> dict[str, list[float]]:
     """Train on labelled fields of one site, and score all fields of common classes of another."""
     common = np.intersect1d(source_pixels.classes, target_pixels.classes)
     test = np.isin(target_pixels.classes, common)
     found = []
-    for draw in draws:
+    for draw in range(DRAWS):
         fields, _ = draw_fields(source_pixels, budget, draw)
         train = source_pixels.of(fields) & np.isin(source_pixels.classes, common)
-        model = classifier().fit(source[train], source_pixels.classes[train])
-        found.append(scores(target_pixels.classes[test], model.predict(target[test])))
+        known = source[train], source_pixels.classes[train]
+        found.append(_told(classifier, *known, target[test], target_pixels.classes[test]))
     return by_draw(found)

@@ -6,7 +6,7 @@ published figures, nor are those on all patches, where pixels are scored field b
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
@@ -71,7 +71,6 @@ def pastis(root: Path, *, seed: int, patches: int = PATCHES) -> Official:
     rng = np.random.default_rng(seed)
     normalise = _standardising(*PASTIS(root, TRAIN_FOLDS).statistics())
     roles: list[list[Site]] = []
-    number = 0
     for folds in (TRAIN_FOLDS, TEST_FOLDS):
         data = PASTIS(root, folds, annotations=['parcel'])
         fold_of = data.patches['Fold'].to_numpy()
@@ -88,12 +87,24 @@ def pastis(root: Path, *, seed: int, patches: int = PATCHES) -> Official:
                     sample[ACQUISITION_TIMES],
                     clear,
                     classes,
-                    np.where(fields > 0, fields + number, 0),
+                    fields,
                 )
             )
-            number += int(fields.max())
         roles.append(sites)
-    return Official(*roles)
+    return Official(*_numbered(roles))
+
+
+def _numbered(roles: list[list[Site]]) -> list[list[Site]]:
+    """The sites with numbers of fields that occur once in all of them."""
+    numbered, number = [], 0
+    for sites in roles:
+        own = []
+        for site in sites:
+            fields = np.where(site.fields > 0, site.fields + number, 0)
+            own.append(replace(site, fields=fields))
+            number += int(site.fields.max())
+        numbered.append(own)
+    return numbered
 
 
 def _pastis_classes(mask: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -150,7 +161,6 @@ def dynamicearthnet(root: Path, *, seed: int, patches: int = PATCHES, size: int 
     rng = np.random.default_rng(seed)
     normalise = _standardising(PLANET_MEAN, PLANET_STD)
     roles: list[list[Site]] = []
-    number = 0
     for role in ('train', 'test'):
         tiles = _read_list(root / 'dynnet_training_splits' / f'{role}.txt')
         grids = [_grid(root, folder, min(months), size) for folder, months in tiles.items()]
@@ -177,12 +187,11 @@ def dynamicearthnet(root: Path, *, seed: int, patches: int = PATCHES, size: int 
                     torch.tensor([_first_day(month) for month in months]),
                     clear,
                     classes,
-                    np.where(fields > 0, fields + number, 0),
+                    fields,
                 )
             )
-            number += int(fields.max())
         roles.append(sites)
-    return Official(*roles)
+    return Official(*_numbered(roles))
 
 
 def decode(bands: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -41,7 +41,6 @@ def train(
     labelled: NDArray[np.bool_],
     *,
     seed: int,
-    backbone_lr: float = LR,
 ) -> Classifier:
     """Train on squares around labelled pixels, of which no others count.
 
@@ -51,7 +50,6 @@ def train(
         pixels: Its pixels.
         labelled: ``(P,)``, which of them have a label.
         seed: Seed of the head and of the draws.
-        backbone_lr: Learning rate of the encoder.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -63,15 +61,8 @@ def train(
     )
     target = target.view(high, wide)
     model = Classifier(encoder, len(kinds)).train()
-    groups = [
-        {'params': list(encoder.parameters()), 'lr': backbone_lr},
-        {'params': [*model.norm.parameters(), *model.head.parameters()], 'lr': LR},
-    ]
-    rates = [group['lr'] for group in groups]
-    optimiser = torch.optim.AdamW(groups, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, rates, total_steps=STEPS, pct_start=0.2
-    )
+    optimiser = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LR, total_steps=STEPS, pct_start=0.2)
     # Classes take turns, so that large ones do not take all squares.
     pools = [pixels.index[labelled & (pixels.classes == kind)] for kind in kinds]
     for _ in range(STEPS):

@@ -5,6 +5,7 @@ import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,9 @@ def load(job: Job) -> list[Site]:
     """The sites of a set, kept in the scratch folder once they were read."""
     seed = SEEDED['development' if job.development else 'synthetic']
     size = 256 if job.development else 320
-    name = f'synthetic-{seed}-{size}' if job.set == 'synthetic' else job.set
+    # Another folder of data is another cache.
+    folder = sha256(str(job.data.resolve()).encode()).hexdigest()[:8]
+    name = f'synthetic-{seed}-{size}' if job.set == 'synthetic' else f'{job.set}-{folder}'
     kept = job.scratch / f'{name}.pickle'
     if not kept.exists():
         sites = {

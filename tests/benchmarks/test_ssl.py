@@ -8,7 +8,8 @@ from sklearn.metrics import f1_score, jaccard_score
 from benchmarks.ssl import ours, store
 from benchmarks.ssl.composites import season_composite
 from benchmarks.ssl.contenders import CONTENDERS
-from benchmarks.ssl.crops import DATES, FrameCrops, SeriesCrops
+from benchmarks.ssl.crops import DATES, FrameCrops, SeriesCrops, StackedCrops
+from benchmarks.ssl.pretraining import pretrain
 from benchmarks.ssl.probes import linear, probe, scores
 from benchmarks.ssl.records import Records
 from benchmarks.ssl.sites import Site, components
@@ -180,6 +181,22 @@ def test_features_of_torchgeo_lie_where_their_pixels_do(site, frames):
     # Nothing crosses the border of a tile of 16 pixels.
     assert not moved[16:].any()
     assert not moved[:, 16:].any()
+
+
+def test_one_step_an_epoch_goes_on_to_new_samples(site):
+    torch.set_num_threads(1)
+    taken = []
+
+    class Noted(StackedCrops):
+        def __getitem__(self, index):
+            taken.append(index)
+            return super().__getitem__(index)
+
+    task, _ = build('MAE', 'stacked', 3, 20_000, 1e-3)
+    info = pretrain(task, Noted([site], 16, 24, 0), 3, by_epoch=True)
+    assert info['steps'] == 3
+    assert info['finite']
+    assert sorted(set(taken)) == list(range(24))
 
 
 def test_the_probe_finds_what_there_is(site):
