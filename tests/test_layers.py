@@ -20,8 +20,9 @@ MAY_IMPORT = {
     'models': {'keys', 'collate', 'stacking', '__init__'},
     'metrics': {'keys', 'collate'},
     'datamodules': {'keys', 'collate', 'datasets', 'samplers', 'transforms'},
-    'callbacks': {'keys', 'metrics', 'transforms'},
-    'tasks': {'keys', 'callbacks', 'metrics', 'models', 'transforms'},
+    'mapping': {'datasets'},
+    'callbacks': {'__init__', 'keys', 'datasets', 'mapping', 'metrics', 'samplers', 'transforms'},
+    'tasks': {'keys', 'callbacks', 'mapping', 'metrics', 'models', 'transforms'},
     # Entry points.
     '__init__': {'datamodules', 'tasks', 'models'},
     'main': {'__init__', 'convert', 'draw', 'models'},

@@ -24,6 +24,7 @@ commands:
   fit         pretrain, or train with labels, as the configuration says
   validate, test
               score a checkpoint of a task with labels (--ckpt_path X.ckpt)
+  predict     map a folder of dated rasters with a checkpoint (--ckpt_path X.ckpt)
   views       draw a sample and the views made of it to a PNG (--output views.png)
   cube        convert a folder of dated rasters to a Zarr cube that is read faster (SRC DST)
 
@@ -37,6 +38,9 @@ first steps:
       fine-tune a pretrained encoder; also conf/change.yaml, conf/classification.yaml
   torchgeo-sits fit --config conf/dino.yaml --print_config
       all options and their values
+  torchgeo-sits predict --config conf/segmentation.yaml --ckpt_path X.ckpt --data.paths DIR
+      write GeoTIFFs of the classes and their probabilities to maps/; --map.folder, --map.window,
+      --map.overlap and --map.vectors say where and how
   torchgeo-sits cube DIR series.zarr
       put the dates of each place side by side, for faster reading
   torchgeo-sits fit --help
@@ -78,6 +82,8 @@ def main(args: Sequence[str] | None = None) -> None:
         print(f'torchgeo-sits {__version__}')
         return
     args = _find_configs(args)
+    if args[0] == 'predict':
+        args = _with_maps(args)
     warnings.showwarning = _show_warning
     with _readable_errors(args):
         from jsonargparse import ArgumentParser
@@ -144,6 +150,30 @@ def _find_configs(args: Sequence[str]) -> list[str]:
                     found[i + 1] = str(folder / value)
                 break
     return found
+
+
+def _with_maps(args: Sequence[str]) -> list[str]:
+    """Let ``predict`` write maps, and give the ``--map`` options to what writes them."""
+    writer = 'torchgeo_sits.callbacks.MapWriter'
+    kept: list[str] = []
+    options: list[str] = []
+    rest = iter(args)
+    for arg in rest:
+        if not arg.startswith('--map.'):
+            kept.append(arg)
+            continue
+        option, equals, value = arg.partition('=')
+        value = value if equals else next(rest, '')
+        options.append(f'--trainer.callbacks.{option.removeprefix("--map.")}={value}')
+    given = [arg.partition('=')[0] for arg in kept]
+    if '--data.paths' in given:
+        # Configurations name the simulated series, which has no folder, and ask for labels.
+        place = given.index('--data.paths')
+        if '--data' not in given:
+            kept[place:place] = ['--data', 'SITSDataModule']
+        if '--data.mask_paths' not in given:
+            kept.append('--data.supervised=false')
+    return [*kept, f'--trainer.callbacks+={writer}', *options]
 
 
 _library_warning = warnings.showwarning

@@ -2,6 +2,7 @@
 
 from .health import CollapseError, EmbeddingHealth
 from .knn import KNNProbe
+from .map_writer import MapWriter
 from .picture import ViewsPicture
 from .predictions import PredictionPicture
 from .report import CheckpointReport
@@ -11,6 +12,7 @@ __all__ = [
     'CollapseError',
     'EmbeddingHealth',
     'KNNProbe',
+    'MapWriter',
     'PredictionPicture',
     'ViewsPicture',
 ]

@@ -5,6 +5,7 @@ from .block_windows import BlockWindow
 from .blocks import BlockPatchSampler
 from .epochs import EpochSampler
 from .foreign import SeededSampler
+from .listed import ListedSampler
 from .shards import ShardedSampler
 from .spatial import GriddedSeriesPatchSampler, RandomSeriesPatchSampler, SeriesPatchSampler
 from .spatiotemporal import SkippingSampler
@@ -16,6 +17,7 @@ __all__ = [
     'BlockWindow',
     'EpochSampler',
     'GriddedSeriesPatchSampler',
+    'ListedSampler',
     'RandomDateCountSampler',
     'RandomSeriesPatchSampler',
     'SeasonSampler',

@@ -10,10 +10,12 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import Metric
 
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID
+from ..mapping import ChangeDate, ChangeMap, ClassMap, MapOutput, Probabilities
 from ..metrics import ChangeDateScores, ChangeScores, SemanticChangeScores
 from ..models import DenseHead, PairHead, SITSEncoder
 from .base import series_inputs
 from .change_points import change_point_scores, first_frame_after
+from .class_names import class_names
 from .supervised import Loss, SITSSupervised
 from .windows import frame_at, parse_spans, seconds, two_windows
 
@@ -243,6 +245,36 @@ class SITSChangeDetection(SITSSupervised):
             return self.probabilities(scores)
         any_change = 1 - scores.softmax(1)[:, -1]
         return {'probability': any_change, 'date': self.prediction(scores, batch)}
+
+    def map_outputs(self) -> list[MapOutput]:
+        """Maps of change and its probability, or of its date.
+
+        Raises:
+            ValueError: If there is a map for each date.
+        """
+        mode, key = self.hparams['mode'], 'probabilities'
+        if mode == 'series':
+            raise ValueError(
+                "mode='series' gives a map for each date of a window, and windows differ in their "
+                'dates: use change_between in Python, or train with mode pair or date'
+            )
+        if mode == 'date':
+            key = 'probability'
+            return [
+                ChangeMap('change', key),
+                ChangeDate('change_date', 'date'),
+                Probabilities('change_probability', key, ['change']),
+            ]
+        if self.hparams['task'] == 'binary':
+            return [
+                ChangeMap('change', key),
+                Probabilities('change_probability', key, ['change']),
+            ]
+        names = class_names(self)
+        return [
+            ClassMap('change', key, names),
+            Probabilities('change_probability', key, names),
+        ]
 
     def change_between(self, batch: dict[str, Any], first: str, second: str) -> Tensor:
         """Change between two dates, from the maps of a series.

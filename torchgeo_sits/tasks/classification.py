@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from ..keys import LABEL
+from ..mapping import MapOutput
 from ..models import SITSEncoder
 from .base import series_inputs
 from .supervised import SITSSupervised
@@ -128,3 +129,14 @@ class SITSClassification(SITSSupervised):
             )
         label: Tensor = batch[LABEL]
         return label
+
+    def map_outputs(self) -> list[MapOutput]:
+        """None: this is one class for a series.
+
+        Raises:
+            ValueError: In any case.
+        """
+        raise ValueError(
+            'SITSClassification gives one class for a whole series, not for each pixel, so there '
+            'is no map of it: use SITSSegmentation, whose encoder may start from the same weights'
+        )

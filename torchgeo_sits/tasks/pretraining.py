@@ -18,6 +18,7 @@ from ..transforms import (
     RandomGainOffset,
     SeriesSequential,
 )
+from .embedding_map import EmbeddingMapMixin
 from .levels import LEVELS, Level, draw_objects, level_pairs
 from .optimisation import SITSScheduledTask
 from .reconstruction import MaskedReconstruction
@@ -30,7 +31,7 @@ from .views import check_cells
 __all__ = ['SITSPretraining']
 
 
-class SITSPretraining(SeededMixin, SITSScheduledTask):
+class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
     """An encoder that learns from views of series without labels.
 
     A subclass says in :meth:`build_heads` what stands on the encoder and in

@@ -5,8 +5,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..keys import IMAGE, MASK
+from ..mapping import ClassMap, MapOutput, Probabilities
 from ..models import DenseHead, SITSEncoder
 from .base import series_inputs
+from .class_names import class_names
 from .supervised import SITSSupervised
 
 __all__ = ['SITSSegmentation']
@@ -44,3 +46,12 @@ class SITSSegmentation(SITSSupervised):
         """Labels ``(B, H, W)`` of a batch."""
         mask: Tensor = batch[MASK]
         return mask
+
+    def map_outputs(self) -> list[MapOutput]:
+        """Maps of the class and of the probabilities of the classes."""
+        names = class_names(self)
+        bands = names[1:] if self.hparams['task'] == 'binary' else names
+        return [
+            ClassMap('class', 'probabilities', names),
+            Probabilities('probabilities', 'probabilities', bands),
+        ]

@@ -1,0 +1,263 @@
+"""Write what a task predicts as maps."""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from shapely import STRtree, box
+from torch import Tensor
+from torchgeo.datamodules import GeoDataModule
+from torchgeo.datasets import GeoDataset
+
+from .. import __version__
+from ..datasets.grid import Grid, pixel_size
+from ..keys import MASK_CLEAR, VALID
+from ..mapping import Embedding, MapRun, QuantisedEmbedding, VectorFormat, Windows
+from ..samplers import ListedSampler
+
+__all__ = ['MapWriter']
+
+_log = logging.getLogger(__name__)
+
+
+class MapWriter(Callback):
+    """Write the predictions of ``trainer.predict`` as maps that GIS software opens.
+
+    The area of the data is cut into overlapping windows, which are read, computed and written at
+    the same time, and joined without a seam (:class:`~torchgeo_sits.mapping.Windows`). Memory is
+    that of a window, whatever the size of the map. A run that was stopped goes on where it was
+    when the same command is given again, and gives the same bytes; so do several processes
+    (``trainer.strategy=ddp``), which share the windows and the folder.
+
+    Each task says which maps it gives: classes and their probabilities, change and its date,
+    embeddings. They are Cloud-Optimised GeoTIFFs on the pixels of the data, no data where nothing
+    was observed, with names, colours, and tags for the checkpoint, the dates and the version.
+    """
+
+    def __init__(
+        self,
+        folder: str = 'maps',
+        *,
+        window: int = 128,
+        overlap: int = 32,
+        vectors: VectorFormat | None = None,
+        quantise: bool = False,
+    ) -> None:
+        """Initialize a new MapWriter instance.
+
+        Args:
+            folder: Folder of the maps.
+            window: Side of a window in pixels: larger ones are faster, and take more memory.
+            overlap: Pixels that neighbouring windows share; half a window at most.
+            vectors: Write classes as polygons, too: a GeoPackage ('gpkg') or a GeoParquet file
+                ('parquet').
+            quantise: Write embeddings in a byte each instead of four.
+
+        Raises:
+            ValueError: If windows overlap by more than half.
+        """
+        Windows(window, window, window, overlap)
+        self.folder = Path(folder)
+        self.window = window
+        self.overlap = overlap
+        self.vectors = vectors
+        self.quantise = quantise
+        self._run: MapRun | None = None
+        self._numbers: Sequence[int] = []
+        self._writer: ThreadPoolExecutor | None = None
+        self._written: list[Future[None]] = []
+
+    # -- before -----------------------------------------------------------------------------
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Hand the data module the windows that are left to this process.
+
+        Raises:
+            ValueError: If task or data give no map, or the folder holds another one.
+            OSError: If the folder cannot be written to.
+        """
+        if stage != 'predict':
+            return
+        datamodule: Any = getattr(trainer, 'datamodule', None)
+        dataset = getattr(datamodule, 'predict_dataset', None)
+        if not isinstance(datamodule, GeoDataModule) or not isinstance(dataset, GeoDataset):
+            raise ValueError(
+                f'maps need data with places, such as SITSDataModule, got '
+                f'{type(datamodule).__name__}: its samples lie nowhere'
+            )
+        task: Any = pl_module
+        run = self._run = self._plan(task, dataset, trainer.ckpt_path)
+        left = run.begin() if trainer.is_global_zero else []
+        left = trainer.strategy.broadcast(left)
+        # Else Lightning keeps all predictions in memory.
+        trainer.predict_loop.return_predictions = False
+        if not left:
+            self._draw(trainer)
+            trainer.limit_predict_batches = 0
+            return
+        if trainer.is_global_zero and len(left) < len(run.wanted):
+            _log.info('%d of %d windows are left', len(left), len(run.wanted))
+        ranks = trainer.world_size
+        share = left[trainer.global_rank :: ranks]
+        # Processes with a window less do one that another does, too: none waits for the others.
+        self._numbers = share if len(share) == -(-len(left) // ranks) else [*share, left[0]]
+        datamodule.predict_sampler = ListedSampler([self._place(run, n) for n in self._numbers])
+        # One by one: what a window is computed with could change its last digits.
+        datamodule.predict_batch_size = 1
+        # A worker reads while this process computes.
+        datamodule.num_workers = max(1, datamodule.num_workers)
+
+    def _plan(self, task: Any, dataset: GeoDataset, checkpoint: Any) -> MapRun:
+        """All that the map hangs on."""
+        grid = _grid(dataset)
+        windows = Windows(grid.height, grid.width, self.window, self.overlap)
+        dates = sorted({str(date.date()) for date in dataset.index.index.left})
+        model = 'none' if checkpoint is None else _digest(Path(checkpoint))
+        tags = {
+            'CHECKPOINT': 'none' if checkpoint is None else Path(checkpoint).name,
+            'CHECKPOINT_SHA256': model,
+            'DATES': ','.join(dates),
+            'SOFTWARE': f'torchgeo_sits {__version__}',
+        }
+        outputs = task.map_outputs()
+        if self.quantise:
+            outputs = [
+                QuantisedEmbedding(o.name, o.key) if type(o) is Embedding else o for o in outputs
+            ]
+        manifest = {
+            'checkpoint': model,
+            'version': __version__,
+            'set of images': _stamps(dataset),
+            'extent': [*grid.bounds, grid.width, grid.height, grid.crs.to_string()],
+            'window': [self.window, self.overlap, self.quantise],
+            'set of outputs': [output.name for output in outputs],
+        }
+        return MapRun(
+            folder=self.folder,
+            grid=grid,
+            windows=windows,
+            wanted=_touching(windows, grid, dataset),
+            outputs=outputs,
+            tags=tags,
+            manifest=manifest,
+            vectors=self.vectors,
+        )
+
+    @staticmethod
+    def _place(run: MapRun, number: int) -> tuple[slice, slice]:
+        """Where a window lies, as data sets ask for it."""
+        bounds = _bounds(run.windows, run.grid, number)
+        return (
+            slice(bounds[0], bounds[2], run.grid.xres),
+            slice(bounds[1], bounds[3], run.grid.yres),
+        )
+
+    # -- during -----------------------------------------------------------------------------
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Hand the values of a window to the thread that writes."""
+        if self._run is None:
+            return
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1)
+        named = outputs if isinstance(outputs, dict) else {'probabilities': outputs}
+        seen = (batch[MASK_CLEAR] & batch[VALID][..., None, None])[0].any(0)
+        values = {key: _channels(value, seen) for key, value in named.items()}
+        # Two windows wait at most: memory does not grow where the disk is slow.
+        while len(self._written) > 1:
+            self._written.pop(0).result()
+        number = self._numbers[batch_idx]
+        self._written.append(self._writer.submit(self._run.keep, number, values))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the maps when all processes are through."""
+        if self._run is None:
+            return
+        for written in self._written:
+            written.result()
+        trainer.strategy.barrier('windows')
+        self._draw(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """End the thread that writes."""
+        if self._writer is not None:
+            self._writer.shutdown()
+        self._writer, self._run, self._written = None, None, []
+
+    def _draw(self, trainer: Trainer) -> None:
+        """Draw the maps in the first process, and say where they are."""
+        run = self._run
+        assert run is not None
+        if trainer.is_global_zero:
+            if not run.is_finished():
+                console = Console(stderr=True)
+                with Progress(console=console, disable=not console.is_terminal) as bar:
+                    task = bar.add_task('drawing the maps', total=None)
+                    run.draw(lambda done, total: bar.update(task, completed=done, total=total))
+            print('Maps:', *run.files, sep='\n  ')
+        trainer.strategy.barrier('maps')
+
+
+def _channels(value: Tensor, seen: Tensor) -> NDArray[np.float32]:
+    """Channels ``(C, h, w)`` of a window, NaN where nothing was seen ``(h, w)``."""
+    value = value[0].float()
+    value = value if value.ndim == 3 else value[None]
+    return value.masked_fill(~seen, torch.nan).cpu().numpy()
+
+
+def _grid(dataset: GeoDataset) -> Grid:
+    """Extent and pixels of a data set."""
+    xmin, ymin, xmax, ymax = dataset.index.total_bounds
+    xres, yres = pixel_size(dataset.res)
+    width, height = (max(1, round(n)) for n in ((xmax - xmin) / xres, (ymax - ymin) / yres))
+    return Grid(xmin, ymax, xres, yres, width, height, dataset.index.crs)
+
+
+def _bounds(windows: Windows, grid: Grid, number: int) -> tuple[float, float, float, float]:
+    """West, south, east and north edge of a window."""
+    row, column = windows.corner(number)
+    height, width = windows.shape
+    left, top = grid.left + column * grid.xres, grid.top - row * grid.yres
+    return left, top - height * grid.yres, left + width * grid.xres, top
+
+
+def _touching(windows: Windows, grid: Grid, dataset: GeoDataset) -> list[int]:
+    """Numbers of the windows that touch the footprint of any image."""
+    places = [box(*_bounds(windows, grid, number)) for number in range(len(windows))]
+    footprints = dataset.index.geometry.drop_duplicates().to_numpy()
+    found = STRtree(places).query(footprints, predicate='intersects')[1]
+    return np.unique(found).tolist()
+
+
+def _digest(path: Path) -> str:
+    """Checksum of a checkpoint."""
+    with path.open('rb') as file:
+        digest = sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()[:16]
+
+
+def _stamps(dataset: GeoDataset) -> str:
+    """Checksum of the names, sizes and times of the files of a data set."""
+    names = sorted(set(map(str, dataset.index.get('filepath', []))))
+    files = [Path(name) for name in names]
+    stats = [(f.stat().st_size, f.stat().st_mtime_ns) if f.exists() else None for f in files]
+    return sha256(repr(list(zip(names, stats, strict=True))).encode()).hexdigest()[:16]

@@ -1,0 +1,105 @@
+"""Cloud-Optimised GeoTIFFs, written block by block."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from numpy.typing import NDArray
+from rasterio.io import DatasetWriter
+from rasterio.shutil import copy
+from rasterio.windows import Window
+
+from ..datasets.grid import Grid
+from .outputs import MapOutput
+
+__all__ = ['BLOCK', 'Draft', 'draft', 'finish']
+
+#: Side of a tile of the files in pixels.
+BLOCK = 512
+#: Megabytes of pixels that GDAL keeps: a twentieth of the memory of the machine otherwise.
+_CACHE = 128
+
+
+class Draft:
+    """A raster that is being written.
+
+    Args:
+        file: The open file.
+    """
+
+    def __init__(self, file: DatasetWriter) -> None:
+        self._file = file
+
+    def write(self, rows: slice, columns: slice, pixels: NDArray[Any]) -> None:
+        """Write a block ``(bands, h, w)``."""
+        self._file.write(pixels, window=Window.from_slices(rows, columns))
+
+
+@contextmanager
+def draft(
+    path: Path, output: MapOutput, grid: Grid, channels: int, tags: Mapping[str, str]
+) -> Iterator[Draft]:
+    """Open a raster to be written block by block, with all that is said of its pixels.
+
+    Args:
+        path: Its path, which :func:`finish` takes.
+        output: What is drawn.
+        grid: Extent, pixels and coordinate reference system.
+        channels: Number of channels that it is drawn from.
+        tags: Tags beside those of *output*.
+
+    Yields:
+        What blocks are written to.
+    """
+    bands = output.bands(channels)
+    profile: dict[str, Any] = {
+        'driver': 'GTiff',
+        'width': grid.width,
+        'height': grid.height,
+        'count': len(bands),
+        'dtype': output.dtype,
+        'nodata': output.nodata,
+        'crs': grid.crs,
+        'transform': grid.transform,
+        'tiled': True,
+        'blockxsize': BLOCK,
+        'blockysize': BLOCK,
+        'bigtiff': 'if_safer',
+        # Else a block of many bands is a tile of each, far apart in the file.
+        'interleave': 'pixel',
+    }
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE), rasterio.open(path, 'w', **profile) as file:
+        file.update_tags(**tags, **output.tags())
+        for i, name in enumerate(bands, 1):
+            file.set_band_description(i, name)
+        if (scales := output.scales()) is not None:
+            file.scales, file.offsets = scales
+        if (colours := output.colours()) is not None:
+            file.write_colormap(1, colours)
+        yield Draft(file)
+
+
+def finish(path: Path, final: Path, output: MapOutput) -> None:
+    """Turn a draft into a Cloud-Optimised GeoTIFF, which gets its name when it is whole.
+
+    Args:
+        path: The draft, deleted at the end.
+        final: The file to write.
+        output: What it shows.
+    """
+    whole = final.with_name(f'.{final.name}')
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_NUM_THREADS='ALL_CPUS'):
+        copy(
+            path,
+            whole,
+            driver='COG',
+            COMPRESS='DEFLATE',
+            PREDICTOR='YES',
+            BLOCKSIZE=BLOCK,
+            RESAMPLING=output.resampling.upper(),
+            BIGTIFF='IF_SAFER',
+        )
+    whole.replace(final)
+    path.unlink()
