@@ -24,7 +24,8 @@ def map_chunks(function: Callable[..., Tensor], *tensors: Tensor, dim: int, chun
     Returns:
         The same as ``function(*tensors)``, for functions that treat entries of *dim* alike.
     """
-    if tensors[0].shape[dim] <= chunk:
+    # The number of slices depends on the size of the input, which an exported graph leaves open.
+    if torch.compiler.is_exporting() or tensors[0].shape[dim] <= chunk:
         return function(*tensors)
     parts = zip(*(tensor.split(chunk, dim) for tensor in tensors), strict=True)
     if torch.is_grad_enabled():

@@ -7,6 +7,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from .cells import gap_to_cells
 from .chunks import map_chunks
 from .cnn import build_cnn
 from .encoder import Depth, PlaneFeatures, SITSEncoder, mean_seen
@@ -228,7 +229,7 @@ class DeepSTaR(SITSEncoder):
             known = rearrange(clear, 'b n t l -> b (n l) t')
             filled = fill_gaps(pixels, acquisition_times, known, dates)
             images = rearrange(filled, 'b (n l) s c -> (b n) c s l', n=n)
-            images = F.pad(images, (0, -length % self.cell))
+            images = F.pad(images, (0, gap_to_cells(length, self.cell)))
             cells = self.network(images)[0]
             steps = self.num_steps // self.cell
             if pool:
@@ -239,7 +240,7 @@ class DeepSTaR(SITSEncoder):
             return rearrange(tokens[..., :length], '(b n) d g l -> b n d g l', n=n)
 
         b, n, _, _, length = planes.shape
-        width = length + -length % self.cell
+        width = length + gap_to_cells(length, self.cell)
         chunk = max(1, self.chunk_size // (b * self.num_steps * width))
         # While training, batch norm must see all planes at once.
         return map_chunks(run, planes, clear, dim=1, chunk=n if self.training else chunk)

@@ -8,6 +8,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
+from .cells import count_cells
+
 __all__ = ['Depth', 'PlaneFeatures', 'SITSEncoder', 'mean_seen']
 
 #: Where dense features are taken: before spatial context (*early*), after it (*late*), or
@@ -325,7 +327,7 @@ class SITSEncoder(nn.Module, ABC):
 
     def _check_token_mask(self, token_mask: Tensor, image: Tensor) -> None:
         """Raise ValueError unless *token_mask* has one entry per cell of *image*."""
-        cells = (len(image), *(-(-side // self.stride) for side in image.shape[-2:]))
+        cells = (len(image), *(count_cells(side, self.stride) for side in image.shape[-2:]))
         if token_mask.shape != cells or token_mask.dtype != torch.bool:
             raise ValueError(
                 f'expected token_mask {cells} bool, one per cell of {self.stride} x {self.stride} '

@@ -6,6 +6,7 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from .cells import count_cells
 from .date_fusion import DateFusion
 from .encoder import Depth, PlaneFeatures, SITSEncoder, mean_seen
 from .frame_stage import FrameStage
@@ -175,8 +176,8 @@ class FactorisedEncoder(SITSEncoder):
         frames = slice(image.shape[1])
         alone = self.fusion.proj(x[:, frames])
         out = torch.where(known[:, frames, None], alone, late[:, None])
-        h = -(-image.shape[-2] // self.stride)
-        out = rearrange(out, '(b h w) t d -> b t d h w', b=len(image), h=h)
+        h = count_cells(image.shape[-2], self.stride)
+        out = rearrange(out, '(b h w) t d -> b t d h w', b=image.shape[0], h=h)
         return out * valid[:, :, None, None, None]
 
     def embed(
@@ -259,7 +260,7 @@ class FactorisedEncoder(SITSEncoder):
             self._check_token_mask(token_mask, image)
         x, before, known = self._encode(image, acquisition_times, valid, mask_clear, s1, token_mask)
         weights = self.fusion.weights(x, known)
-        size = (len(image), *(-(-side // self.stride) for side in image.shape[-2:]), -1)
+        size = (image.shape[0], *(count_cells(x, self.stride) for x in image.shape[-2:]), -1)
         late = self.fusion.late(x, weights, known).view(size)
         early = self.fusion.pool(before, weights).view(size)
         seen = self._seen_cells(self.check_series(image, acquisition_times, valid, mask_clear))
@@ -340,8 +341,9 @@ class FactorisedEncoder(SITSEncoder):
             real.append(s1.valid)
         # Of all dates at once: elapsed time counts from the first of either sensor.
         dates = self.dates(torch.cat(times, 1), torch.cat(real, 1))
-        lengths = [len(known[0]) for _, _, known in parts]
-        dates = dates + self.sensors.repeat_interleave(dates.new_tensor(lengths).long(), 0)
+        lengths = [known.shape[1] for _, _, known in parts]
+        sensors = (x.expand(n, -1) for x, n in zip(self.sensors, lengths, strict=True))
+        dates = dates + torch.cat(list(sensors))
         before, tokens, known = (torch.cat(part, 1) for part in zip(*parts, strict=True))
         x = rearrange(tokens + dates[:, :, None], 'b t p d -> (b p) t d')
         known = rearrange(known, 'b t p -> (b p) t')

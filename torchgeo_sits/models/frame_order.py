@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ['chronological', 'mark_unclear', 'take_frames']
+__all__ = ['chronological', 'mark_unclear', 'stable_order', 'take_frames']
 
 
 def chronological(acquisition_times: Tensor, valid: Tensor) -> Tensor:
@@ -19,7 +19,26 @@ def chronological(acquisition_times: Tensor, valid: Tensor) -> Tensor:
         ``(B, T)`` int64. The ``argsort`` of it along T leads back.
     """
     latest = torch.iinfo(acquisition_times.dtype).max
-    return acquisition_times.masked_fill(~valid, latest).argsort(dim=-1, stable=True)
+    return stable_order(acquisition_times.masked_fill(~valid, latest))
+
+
+def stable_order(times: Tensor) -> Tensor:
+    """Indices that sort the last axis, equal entries as they came.
+
+    Args:
+        times: ``(B, T)`` int64.
+
+    Returns:
+        ``(B, T)`` int64.
+    """
+    if not torch.compiler.is_exporting():
+        return times.argsort(dim=-1, stable=True)
+    # ONNX knows no sort that is stable. Ranks do: how many come before each.
+    place = torch.arange(times.shape[1], device=times.device)
+    this, other = times[:, :, None], times[:, None]
+    before = (other < this) | ((other == this) & (place < place[:, None]))
+    rank = before.long().sum(-1)
+    return (rank[:, None] == place[:, None]).long().argmax(-1)
 
 
 def take_frames(series: Tensor, order: Tensor) -> Tensor:
@@ -32,7 +51,7 @@ def take_frames(series: Tensor, order: Tensor) -> Tensor:
     Returns:
         ``(B, T, ...)``.
     """
-    return series[torch.arange(len(order), device=order.device)[:, None], order]
+    return series[torch.arange(order.shape[0], device=order.device)[:, None], order]
 
 
 def mark_unclear(image: Tensor, clear: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from timm.models.eva import EvaBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .cells import gap_to_cells
 from .chunks import map_chunks
 
 __all__ = ['FrameStage']
@@ -71,7 +72,8 @@ class FrameStage(nn.Module):
             is nothing to see.
         """
         p = self.patch_size
-        gaps = (0, -image.shape[-1] % p, 0, -image.shape[-2] % p)
+        height, width = image.shape[-2:]
+        gaps = (0, gap_to_cells(width, p), 0, gap_to_cells(height, p))
         # where, not a product: NaN times zero is NaN.
         image = F.pad(torch.where(clear[:, :, None], image, 0), gaps)
         clear = F.pad(clear, gaps)

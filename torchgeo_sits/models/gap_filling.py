@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from .frame_order import stable_order
+
 __all__ = ['fill_gaps', 'regular_dates']
 
 
@@ -51,21 +53,22 @@ def fill_gaps(values: Tensor, acquisition_times: Tensor, clear: Tensor, dates: T
     # Frames that no pixel saw, padding among them, go last, whatever their date.
     latest = torch.iinfo(torch.int64).max
     times = acquisition_times.masked_fill(~clear.any(1), latest)
-    times, order = times.sort(dim=-1, stable=True)
+    order = stable_order(times)
+    times = times.gather(-1, order)
     clear = clear.gather(-1, order[:, None].expand(b, p, t))
 
     place = torch.arange(t, device=values.device)
-    before = place.where(clear, -1).cummax(-1).values
-    after = place.where(clear, t).flip(-1).cummin(-1).values.flip(-1)
-    # One column more on either side: dates before all frames and after all of them.
-    before = torch.nn.functional.pad(before, (1, 0), value=-1)
-    after = torch.nn.functional.pad(after, (0, 1), value=t)
-    split = torch.searchsorted(times, dates.contiguous(), right=True)
+    end = place[-1] + 1  # not t: a size that is left open is no value in an exported graph
+    seen = torch.nn.functional.pad(clear.long().cumsum(-1), (1, 0))
+    # Places of the clear frames, one after the other; all others are dropped beyond the end.
+    slot = torch.where(clear, seen[..., :-1], end)
+    places = torch.zeros_like(seen).scatter(-1, slot, place.expand(b, p, t))
+    split = (times[:, None] <= dates[..., None]).sum(-1)
     split = split[:, None].expand(b, p, dates.shape[-1])
-    left, right = before.gather(-1, split), after.gather(-1, split)
     # Outside of what a pixel saw, both neighbours are the nearest observation.
-    left, right = left.where(left >= 0, right), right.where(right < t, left)
-    left, right = left.clamp(0, t - 1), right.clamp(0, t - 1)
+    number, most = seen.gather(-1, split), seen[..., -1:]
+    left = places.gather(-1, (number - 1).clamp(min=0))
+    right = places.gather(-1, torch.minimum(number, (most - 1).clamp(min=0)))
 
     rows = times[:, None].expand(b, p, t)
     start, end = rows.gather(-1, left), rows.gather(-1, right)

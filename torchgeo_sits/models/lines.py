@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .cells import gap_to_cells
+
 __all__ = ['fold_back', 'hide_pixels']
 
 
@@ -37,6 +39,6 @@ def hide_pixels(tokens: Tensor, hidden: Tensor, mask_token: Tensor, segment: int
     Returns:
         ``(B, N, S, D)``.
     """
-    hidden = F.pad(hidden, (0, -hidden.shape[-1] % segment))
+    hidden = F.pad(hidden, (0, gap_to_cells(hidden.shape[-1], segment)))
     hidden = hidden.unflatten(-1, (-1, segment)).any(-1)
     return torch.where(hidden[..., None], mask_token.to(tokens.dtype), tokens)

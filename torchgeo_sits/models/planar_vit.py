@@ -6,6 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from .cells import gap_to_cells
 from .chunks import map_chunks
 from .encoder import Depth, PlaneFeatures, SITSEncoder, mean_seen
 from .lines import fold_back, hide_pixels
@@ -302,9 +303,9 @@ class PlanarViT(SITSEncoder):
             ``(B, N, S, ...)``, and ``(B, N, S)`` bool: tokens seen at any date.
         """
         b, n, _, t, length = planes.shape
-        if gap := -length % self.segment:
-            planes = nn.functional.pad(planes, (0, gap))
-            clear = nn.functional.pad(clear, (0, gap))
+        if self.segment > 1:
+            gap = 0, gap_to_cells(length, self.segment)
+            planes, clear = (nn.functional.pad(x, gap) for x in (planes, clear))
         values = rearrange(planes, 'b n c t (s p) -> b (n s) t p c', p=self.segment)
         known = rearrange(clear, 'b n t (s p) -> b (n s) t p', p=self.segment)
         chunk = max(1, self._chunk(planes) // (b * t))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from .chunks import map_chunks
 from .encoder import Depth, SITSEncoder
 from .gap_filling import fill_gaps, regular_dates
+from .map_where import map_where
 from .pixel_norm import PixelBatchNorm
 
 __all__ = ['TempCNN']
@@ -103,10 +104,12 @@ class TempCNN(SITSEncoder):
         dates = regular_dates(acquisition_times, valid, self.num_dates)
 
         def run(pixels: Tensor, known: Tensor) -> Tensor:
-            seen = known.any(-1)
-            filled = fill_gaps(pixels, acquisition_times, known, dates)[seen]
+            filled = fill_gaps(pixels, acquisition_times, known, dates)
+            return map_where(vectors, filled, known.any(-1))
+
+        def vectors(filled: Tensor) -> Tensor:
             x = self.convolutions(rearrange(filled, 'n s c -> n c s'))
-            return _spread(self.last(self.dense(x.flatten(1))), seen)
+            return self.last(self.dense(x.flatten(1)))
 
         late = self._map(run, image, clear, self.num_dates)
         late = rearrange(late.unflatten(1, image.shape[-2:]), 'b h w d -> b d h w')
@@ -139,14 +142,15 @@ class TempCNN(SITSEncoder):
 
         def run(pixels: Tensor, known: Tensor) -> Tensor:
             seen = known.any(-1)
-            filled = fill_gaps(pixels, acquisition_times, known, dates)[seen]
-            x = self.convolutions(rearrange(filled, 'n s c -> n c s'))
-            parts = torch.einsum('ncs,dcs->nsd', x, weight.to(x.dtype)) + self.dense.bias
-            parts = _spread(parts, seen)
+            parts = map_where(parts_of, fill_gaps(pixels, acquisition_times, known, dates), seen)
             everywhere = torch.ones_like(parts[..., 0], dtype=torch.bool)
             frames = fill_gaps(parts, dates, everywhere, times)
             real = seen[:, :, None] & valid[:, None]
-            return _spread(self.last(frames[real]), real)
+            return map_where(self.last, frames, real)
+
+        def parts_of(filled: Tensor) -> Tensor:
+            x = self.convolutions(rearrange(filled, 'n s c -> n c s'))
+            return torch.einsum('ncs,dcs->nsd', x, weight.to(x.dtype)) + self.dense.bias
 
         frames = self._map(run, image, clear, self.num_dates + image.shape[1])
         return rearrange(frames.unflatten(1, image.shape[-2:]), 'b h w t d -> b t d h w')
@@ -165,15 +169,8 @@ class TempCNN(SITSEncoder):
         """
         pixels = rearrange(image, 'b t c h w -> b (h w) t c')
         known = rearrange(clear, 'b t h w -> b (h w) t')
-        chunk = max(1, self.chunk_size // (len(image) * num_dates))
+        chunk = max(1, self.chunk_size // (image.shape[0] * num_dates))
         # While training, batch norm must see all pixels at once.
         return map_chunks(
             function, pixels, known, dim=1, chunk=pixels.shape[1] if self.training else chunk
         )
-
-
-def _spread(vectors: Tensor, where: Tensor) -> Tensor:
-    """Put vectors ``(N, ...)`` where *where* ``(...)`` is True, zeros elsewhere."""
-    out = vectors.new_zeros(*where.shape, *vectors.shape[1:])
-    out[where] = vectors
-    return out

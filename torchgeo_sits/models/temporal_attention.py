@@ -4,6 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from .map_where import map_where
 from .pixel_norm import PixelBatchNorm
 
 __all__ = ['TemporalAttention']
@@ -136,10 +137,7 @@ class TemporalAttention(nn.Module):
             ``(B, P, T, out_dim)``, zeros where not clear.
         """
         # Only dates that were clear: while training, batch norm would take in padding.
-        vectors = self.project(values[clear])
-        out = vectors.new_zeros(*clear.shape, vectors.shape[-1])
-        out[clear] = vectors
-        return out
+        return map_where(self.project, values, clear)
 
     def forward(self, x: Tensor, days: Tensor, clear: Tensor) -> tuple[Tensor, Tensor]:
         """Pool the dates of each place.

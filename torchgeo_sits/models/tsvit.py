@@ -8,6 +8,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .cells import count_cells, gap_to_cells
 from .chunks import map_chunks
 from .day_of_year import DAYS_OF_YEAR, day_of_year
 from .encoder import Depth, SITSEncoder
@@ -157,11 +158,11 @@ class TSViT(SITSEncoder):
         clear = self.check_series(image, acquisition_times, valid, mask_clear)
         b, _, _, height, width = image.shape
         p = self.stride
-        gaps = (0, -width % p, 0, -height % p)
+        gaps = (0, gap_to_cells(width, p), 0, gap_to_cells(height, p))
         image = F.pad(torch.where(clear[:, :, None], image, 0), gaps)
         patches = rearrange(image, 'b t c (h p) (w q) -> (b h w) t (p q c)', p=p, q=p)
         seen = rearrange(F.pad(clear, gaps), 'b t (h p) (w q) -> (b h w) t (p q)', p=p, q=p).any(-1)
-        h, w = -(-height // p), -(-width // p)
+        h, w = count_cells(height, p), count_cells(width, p)
         days = self.days(F.one_hot(day_of_year(acquisition_times), DAYS_OF_YEAR).to(image.dtype))
         days = repeat(days, 'b t d -> (b h w) t d', h=h, w=w)
         chunk = max(1, self.chunk_size // (seen.shape[1] + len(self.class_tokens)))
@@ -173,7 +174,7 @@ class TSViT(SITSEncoder):
     def _read_dates(self, patches: Tensor, days: Tensor, seen: Tensor) -> Tensor:
         """Class tokens and dates of N patches: ``(N, K + T, dim)``."""
         dates = self.patches(patches) + days
-        classes = self.class_tokens.to(dates.dtype).expand(len(dates), -1, -1)
+        classes = self.class_tokens.to(dates.dtype).expand(dates.shape[0], -1, -1)
         x = torch.cat([classes, dates], 1)
         kept = F.pad(seen, (len(self.class_tokens), 0), value=True)
         for block in self.temporal:

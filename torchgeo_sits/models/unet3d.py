@@ -5,8 +5,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .cells import gap_to_cells
 from .encoder import Depth, SITSEncoder
 from .frame_order import chronological, mark_unclear, take_frames
+from .map_where import map_where
 
 __all__ = ['UNet3D']
 
@@ -109,7 +111,7 @@ class UNet3D(SITSEncoder):
         frames = mark_unclear(take_frames(image, order), take_frames(clear, order))
         t, h, w = image.shape[1], *image.shape[-2:]
         # Two levels of pooling; last axis first.
-        gaps = (0, -w % 4, 0, -h % 4, 0, -t % 4)
+        gaps = (0, gap_to_cells(w, 4), 0, gap_to_cells(h, 4), 0, gap_to_cells(t, 4))
         x = F.pad(rearrange(frames, 'b t c h w -> b c t h w'), gaps)
         inside = take_frames(valid, order)[:, None, :, None, None].expand(-1, 1, t, h, w)
         x = self._network(x, F.pad(inside, gaps))
@@ -160,20 +162,19 @@ class _MaskedLayer(nn.Module):
         Returns:
             ``(B, C', T', H', W')``, zeros outside.
         """
-        x = self.conv(x).movedim(1, -1)
-        where = inside[:, 0]
-        cells = x[where]
+        return map_where(self._normalise, self.conv(x).movedim(1, -1), inside[:, 0]).movedim(-1, 1)
+
+    def _normalise(self, cells: Tensor) -> Tensor:
+        """Batch norm and a leaky ReLU of cells ``(N, C)``."""
+        norm = self.norm
         if self.training and len(cells) < 2:
             # One cell has no variance to train with.
-            norm = self.norm
             cells = F.batch_norm(
                 cells, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
             )
         else:
-            cells = self.norm(cells)
-        out = torch.zeros_like(x, dtype=cells.dtype)
-        out[where] = F.leaky_relu(cells)
-        return out.movedim(-1, 1)
+            cells = norm(cells)
+        return F.leaky_relu(cells)
 
 
 def _conv(channels: int, out: int) -> _MaskedLayer:

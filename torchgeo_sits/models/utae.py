@@ -8,9 +8,11 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .cells import count_cells
 from .chunks import map_chunks
 from .day_position import days_since_september
 from .encoder import Depth, SITSEncoder
+from .map_where import list_where, unlist_where
 from .temporal_attention import TemporalAttention
 from .utae_blocks import ConvLayer, DownBlock, UpBlock, reflect_to
 
@@ -165,7 +167,7 @@ class UTAE(SITSEncoder):
         alone = rearrange(alone, 'b (h w) t d -> b t d h w', h=size[0], w=size[1])
         run = _frames_to_run(valid)
         levels = [
-            torch.where(known[:, :, None], frame, series[:, None])[run]
+            list_where(torch.where(known[:, :, None], frame, series[:, None]), run)
             for frame, known, series in zip([alone, *maps[-2::-1]], seen[::-1], pooled, strict=True)
         ]
         # While training, batch norm must see all frames at once.
@@ -218,12 +220,12 @@ class UTAE(SITSEncoder):
         """
         cell = 2 ** len(self.down)
         # The coarsest map is reflected by one cell, so it needs two.
-        size = [max(-(-n // cell), 2) * cell for n in image.shape[-2:]]
+        size = [max(count_cells(n, cell), 2) * cell for n in image.shape[-2:]]
         known = reflect_to(clear, (size[0], size[1]))
         # where, not a product: NaN times zero is NaN.
         shown = torch.where(clear[:, :, None], image, 0)
         run = _frames_to_run(valid)
-        x = reflect_to(shown[run], (size[0], size[1]))
+        x = reflect_to(list_where(shown, run), (size[0], size[1]))
         maps: list[Tensor] = []
         seen: list[Tensor] = []
         for layer in (self.stem, *self.down):
@@ -277,11 +279,9 @@ def _frames_to_run(valid: Tensor) -> Tensor:
 
 def _unlist(x: Tensor, run: Tensor) -> Tensor:
     """Put frames ``(N, ...)`` in their places ``(B, T, ...)``, zeros elsewhere."""
-    if len(x) == run.numel():
+    if not torch.compiler.is_exporting() and len(x) == run.numel():
         return x.unflatten(0, run.shape)
-    out = x.new_zeros(*run.shape, *x.shape[1:])
-    out[run] = x
-    return out
+    return unlist_where(x, run)
 
 
 def _to_level(weights: Tensor, seen: Tensor) -> Tensor:
@@ -311,6 +311,8 @@ def _pool(maps: Tensor, weights: Tensor) -> Tensor:
         ``(B, D, H, W)``.
     """
     groups = maps.unflatten(2, (weights.shape[1], -1))
+    if torch.compiler.is_exporting():  # the number of frames is left open
+        return (groups * weights.movedim(2, 1)[:, :, :, None].to(maps.dtype)).sum(1).flatten(1, 2)
     total = maps.new_zeros(())
     # Frame by frame: all of them at once would be the size of the maps once more.
     for t in range(maps.shape[1]):

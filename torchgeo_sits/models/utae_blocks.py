@@ -86,8 +86,9 @@ def reflect_to(x: Tensor, size: tuple[int, int]) -> Tensor:
         ``(..., H, W)``.
     """
     for axis, length in zip((-2, -1), size, strict=True):
-        if length > x.shape[axis]:
-            last = x.shape[axis] - 1
-            steps = torch.arange(length, device=x.device) % max(1, 2 * last)
+        # The sizes of an exported graph are left open.
+        if torch.compiler.is_exporting() or length > x.shape[axis]:
+            last = torch.arange(x.shape[axis], device=x.device)[-1]
+            steps = torch.arange(length, device=x.device) % (2 * last).clamp(min=1)
             x = x.index_select(axis, torch.minimum(steps, 2 * last - steps))
     return x
