@@ -25,7 +25,8 @@ MAY_IMPORT = {
     'tasks': {'keys', 'callbacks', 'mapping', 'metrics', 'models', 'transforms'},
     # Entry points.
     '__init__': {'datamodules', 'tasks', 'models'},
-    'main': {'__init__', 'convert', 'draw', 'models'},
+    'exporting': {'keys', 'models', 'tasks', 'transforms'},
+    'main': {'__init__', 'convert', 'draw', 'exporting', 'models'},
     'draw': {'transforms'},
     'convert': {'datasets'},
 }

@@ -26,6 +26,7 @@ commands:
               score a checkpoint of a task with labels (--ckpt_path X.ckpt)
   predict     map a folder of dated rasters with a checkpoint (--ckpt_path X.ckpt)
   views       draw a sample and the views made of it to a PNG (--output views.png)
+  export      write a checkpoint as ONNX or .pt2, to run without this package (X.ckpt MODEL.onnx)
   cube        convert a folder of dated rasters to a Zarr cube that is read faster (SRC DST)
 
 first steps:
@@ -100,6 +101,10 @@ def main(args: Sequence[str] | None = None) -> None:
             from .draw import draw
 
             draw(args[1:])
+        elif args[0] == 'export':
+            from .exporting.command import export
+
+            export(args[1:])
         else:
             from torchgeo.main import main as torchgeo_main
 

@@ -3,6 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import kornia.augmentation as K
@@ -74,6 +75,23 @@ class SeriesDataModule(BaseDataModule):
         """Bands and normalisation, in plain values, for the checkpoint."""
         mean, std = self.statistics
         return {'bands': self.bands, 'mean': mean.tolist(), 'std': std.tolist()}
+
+    @property
+    def training_data(self) -> dict[str, Any]:
+        """What the data is called and of which dates it is, in plain values, for the checkpoint.
+
+        Of paths the last part alone: where files are kept is no business of those who get it.
+        """
+        found: dict[str, Any] = {'dataset': type(self).__name__}
+        kwargs = getattr(self, 'kwargs', {})
+        if given := kwargs.get('paths', kwargs.get('root')):
+            paths = [given] if isinstance(given, str | Path) else given
+            found['paths'] = [Path(path).name for path in paths]
+        index = getattr(getattr(self, 'train_dataset', None), 'index', None)
+        if index is not None and len(index):
+            days = sorted({str(date.date()) for date in index.index.left})
+            found['dates'] = {'first': days[0], 'last': days[-1], 'number': len(days)}
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Bands and statistics, so that a resumed run normalises as it did."""

@@ -11,12 +11,21 @@ from .builders import (
     planar_vit_tiny,
 )
 from .change_heads import PairHead
-from .checkpoint import CARD_KEY, EncoderCard, encoder_card, load_encoder, load_weights
+from .checkpoint import (
+    CARD_KEY,
+    CardDetails,
+    EncoderCard,
+    TrainingDates,
+    encoder_card,
+    load_encoder,
+    load_weights,
+)
 from .convlstm import ConvLSTM
 from .date_decoder import DateDecoder
 from .deep_star import DeepSTaR
 from .encoder import Depth, PlaneFeatures, SITSEncoder
 from .factorised import FactorisedEncoder, SeriesInputs
+from .frame_order import stable_order
 from .heads import DenseHead
 from .ltae import LTAE
 from .planar_vit import PlanarViT
@@ -32,6 +41,7 @@ __all__ = [
     'ENCODERS',
     'LTAE',
     'UTAE',
+    'CardDetails',
     'ConvLSTM',
     'DateDecoder',
     'DeepSTaR',
@@ -47,6 +57,7 @@ __all__ = [
     'TSViT',
     'TempCNN',
     'TemporalEncoding',
+    'TrainingDates',
     'UNet3D',
     'build_encoder',
     'encoder_card',
@@ -59,4 +70,5 @@ __all__ = [
     'planar_vit_tiny',
     'register_models',
     'semantic_map',
+    'stable_order',
 ]

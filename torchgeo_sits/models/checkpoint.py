@@ -3,7 +3,7 @@
 import pickle
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -11,13 +11,55 @@ from torch import Tensor
 from .builders import build_encoder
 from .encoder import SITSEncoder
 
-__all__ = ['CARD_KEY', 'EncoderCard', 'encoder_card', 'load_encoder', 'load_weights']
+__all__ = [
+    'CARD_KEY',
+    'CardDetails',
+    'EncoderCard',
+    'TrainingDates',
+    'encoder_card',
+    'load_encoder',
+    'load_weights',
+]
 
 #: Top-level key of a checkpoint that holds the card of its encoder.
 CARD_KEY: Final = 'sits'
 
 
-class EncoderCard(TypedDict):
+class TrainingDates(TypedDict):
+    """Dates of the training data.
+
+    Attributes:
+        first: Day of the first acquisition, ``YYYY-MM-DD``.
+        last: Day of the last one.
+        number: Number of days with an acquisition.
+    """
+
+    first: str
+    last: str
+    number: int
+
+
+class CardDetails(TypedDict, total=False):
+    """What a card may say beside; checkpoints of earlier versions say none of it.
+
+    Attributes:
+        task: Class of the task that was trained.
+        class_names: Names of the classes that a task with labels tells apart, by value.
+        dataset: Kind of data module that gave the training data.
+        paths: Names of the folders or files that it read, without what leads to them.
+        dates: Dates of the training data.
+        licence: Licence of the weights, where somebody has stated it.
+    """
+
+    task: str
+    class_names: list[str]
+    dataset: str
+    paths: list[str]
+    dates: TrainingDates
+    licence: str
+
+
+class EncoderCard(CardDetails):
     """What a checkpoint says about its encoder, in plain values that any reader can load.
 
     Attributes:
@@ -50,6 +92,7 @@ def encoder_card(
     mean: Iterable[float] = (),
     std: Iterable[float] = (),
     prefix: str = 'backbone',
+    **details: Unpack[CardDetails],
 ) -> EncoderCard:
     """Describe an encoder, for the top-level key ``'sits'`` of a checkpoint.
 
@@ -60,6 +103,7 @@ def encoder_card(
         mean: Mean of each band in the training data, or none where unknown.
         std: Standard deviation of each band in the training data, or none where unknown.
         prefix: Name of the submodule of the task whose weights are the encoder's.
+        **details: See :class:`CardDetails`, plain values.
 
     Returns:
         The card, of plain values only.
@@ -78,6 +122,7 @@ def encoder_card(
         std=[float(value) for value in std],
         version=__version__,
         encoder=prefix,
+        **details,
     )
     sizes = {'bands': len(card['bands']), 'mean': len(card['mean']), 'std': len(card['std'])}
     for name, size in sizes.items():

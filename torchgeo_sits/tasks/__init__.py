@@ -7,6 +7,7 @@ from .dino import SITSDINO
 from .mae import SITSMAE
 from .segmentation import SITSSegmentation
 from .simclr import SITSSimCLR
+from .trained import load_task
 from .vicreg import SITSVICReg
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     'SITSSegmentation',
     'SITSSimCLR',
     'SITSVICReg',
+    'load_task',
 ]

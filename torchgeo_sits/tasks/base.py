@@ -11,7 +11,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
 
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
-from ..models import CARD_KEY, EncoderCard, SITSEncoder, encoder_card
+from ..models import CARD_KEY, CardDetails, EncoderCard, SITSEncoder, encoder_card
+from .class_names import class_names
 from .pretrained import adopt_data
 from .schedules import rise_and_fall
 
@@ -38,6 +39,9 @@ class SITSTask(BaseTask):
     _largest: list[float]
     #: Name of the submodule whose weights are those of the encoder to be used.
     encoder_name: str
+    #: Licence of the weights, for the card of the checkpoints; no hyperparameter, it can be set
+    #: at any time before one is written.
+    licence: str | None = None
 
     @abstractmethod
     def own_callbacks(self) -> list[Callback]:
@@ -137,10 +141,15 @@ class SITSTask(BaseTask):
         return [callback for callback in self.own_callbacks() if type(callback) not in given]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what another task needs to use the encoder."""
+        """Add what another task needs to use the encoder, and what it was trained on."""
         datamodule: Any = getattr(self.trainer, 'datamodule', None)
         card = datamodule.card if hasattr(datamodule, 'card') else {}
         encoder: SITSEncoder = getattr(self, self.encoder_name)
+        details = CardDetails(task=type(self).__name__, **getattr(datamodule, 'training_data', {}))
+        if self.hparams.get('labels') is not None:
+            details['class_names'] = class_names(self)
+        if self.licence is not None:
+            details['licence'] = self.licence
         checkpoint[CARD_KEY] = encoder_card(
-            self.hparams['model'], encoder, prefix=self.encoder_name, **card
+            self.hparams['model'], encoder, prefix=self.encoder_name, **card, **details
         )

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ..models import stable_order
+
 __all__ = ['change_point_scores', 'first_frame_after']
 
 
@@ -29,9 +31,9 @@ def change_point_scores(evidence: Tensor, times: Tensor, seen: Tensor) -> Tensor
         padding too, and the first that did get -10,000: the change is told to be before the
         first frame that shows it.
     """
-    order = times.argsort(dim=1, stable=True)
+    order = stable_order(times)
     back = order.argsort(1)
-    rows = torch.arange(len(times), device=times.device)[:, None]
+    rows = torch.arange(times.shape[0], device=times.device)[:, None]
     found = (evidence.float() * seen)[rows, order]
     shown = seen[rows, order]
     total = found.flip(1).cumsum(1).flip(1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID
+from ..models import stable_order
 
 __all__ = ['Span', 'frame_at', 'parse_spans', 'seconds', 'two_windows']
 
@@ -68,8 +69,8 @@ def two_windows(
     times, valid = batch[ACQUISITION_TIMES], batch[VALID]
     if spans is None:
         latest = torch.iinfo(times.dtype).max
-        rank = times.masked_fill(~valid, latest).argsort(dim=1, stable=True).argsort(1)
-        half = -(-valid.sum(1, keepdim=True) // 2)
+        rank = stable_order(times.masked_fill(~valid, latest)).argsort(1)
+        half = (valid.sum(1, keepdim=True) + 1) // 2
         parts = [valid & (rank < half), valid & (rank >= half)]
     else:
         parts = [valid & (times >= start) & (times < end) for start, end in spans]
@@ -78,6 +79,8 @@ def two_windows(
 
 def _only(batch: dict[str, Any], valid: Tensor) -> dict[str, Any]:
     """The frames of a batch that are in *valid* ``(B, T)``; those in none are cut out."""
+    if torch.compiler.is_exporting():  # how many there are depends on the data
+        return batch | {VALID: valid}
     used = valid.any(0)
     if not used.any():
         used[0] = True

@@ -1,0 +1,45 @@
+"""Tasks with labels, back from a checkpoint."""
+
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from ..models import EncoderCard, load_encoder
+from .change import SITSChangeDetection
+from .classification import SITSClassification
+from .segmentation import SITSSegmentation
+from .supervised import SITSSupervised
+
+__all__ = ['load_task']
+
+_TASKS: Final[dict[str, type[SITSSupervised]]] = {
+    kind.__name__: kind for kind in (SITSSegmentation, SITSChangeDetection, SITSClassification)
+}
+
+
+def load_task(path: str | Path) -> tuple[SITSSupervised, EncoderCard]:
+    """Rebuild the task of a checkpoint, whichever of those with labels it is.
+
+    Args:
+        path: Path of the checkpoint.
+
+    Returns:
+        The task with its weights, on the CPU and in evaluation mode, and the card.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not a whole checkpoint of such a task.
+    """
+    _, card = load_encoder(path)  # says what is wrong with a file that is none
+    content = torch.load(path, map_location='cpu', weights_only=True)
+    # Before cards named it, the command line did.
+    where = content.get('hyper_parameters', {}).get('_class_path', '')
+    name = card.get('task', where.rpartition('.')[-1])
+    if name not in _TASKS:
+        raise ValueError(
+            f'{path}: the checkpoint is of {name or "a task that it does not name"}, expected one '
+            f'of {sorted(_TASKS)}: load it with load_from_checkpoint of its own class'
+        )
+    task = _TASKS[name].load_from_checkpoint(path, map_location='cpu', weights_only=True)
+    return task.eval(), card
