@@ -1,6 +1,6 @@
 """Change detection on two real stacks, beside a threshold on the difference of yearly medians.
 
-Run with ``uv run python benchmarks/change.py DATA``, where DATA holds the folders ``tura`` and
+Run with ``uv run python -m benchmarks.change DATA``, where DATA holds the folders ``tura`` and
 ``modis_dtwsat_mt`` (see the README of the data); results go to ``results/change.json``.
 
 * tura: Landsat NDVI. The reference is BFAST Monitor's map of breaks from 2009 on with a magnitude

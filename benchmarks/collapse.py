@@ -1,7 +1,7 @@
 """Does the watch over the embeddings stop what is broken, and only that?
 
-    python benchmarks/collapse.py                    # 10 dates, short paths: minutes
-    python benchmarks/collapse.py --size default     # as conf/*.yaml say: hours
+    python -m benchmarks.collapse                    # 10 dates, short paths: minutes
+    python -m benchmarks.collapse --size default     # as conf/*.yaml say: hours
 
 Every method runs as its ``conf/<method>.yaml`` says, with four seeds, and in settings broken on
 purpose, with three: a learning rate 100 times the default with and without warm-up, DINO without

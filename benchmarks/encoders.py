@@ -1,6 +1,6 @@
 """Time and memory of the encoders on one patch of the size of PASTIS, in one run.
 
-Run with ``uv run python benchmarks/encoders.py``; results go to ``results/encoders.json``. The
+Run with ``uv run python -m benchmarks.encoders``; results go to ``results/encoders.json``. The
 patch has 43 dates, 10 bands and 128 x 128 pixels, of which 30 % are unclear. Maps without
 gradients are timed in interleaved rounds after a warm-up; median, least and largest in seconds. A
 training step (forward, backward) runs in a process of its own, whose peak memory above that of the

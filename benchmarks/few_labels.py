@@ -1,6 +1,6 @@
 """Does pretraining pay with few labels? Scratch, linear probe and fine-tuning beside a forest.
 
-Run with ``uv run python benchmarks/few_labels.py DATA``, where DATA holds the real stacks
+Run with ``uv run python -m benchmarks.few_labels DATA``, where DATA holds the real stacks
 ``wc_be_a`` and ``wc_be_b``; results go to ``results/few_labels.json``, and a run that was stopped
 goes on where it was. Checkpoints and the simulated series are kept in ``--scratch``.
 

@@ -1,6 +1,6 @@
 """Time the start of a data set over 10,000 files, the first and later ones, against TorchGeo's.
 
-    python benchmarks/index.py
+    python -m benchmarks.index
 
 Two collections are written to a temporary folder: 100 tiles in two UTM zones x 100 dates with
 three bands per file, and 1,000 products of ten bands with a file per band. Each file has 16 x 16

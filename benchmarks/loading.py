@@ -1,6 +1,6 @@
 """Time samples of 24 and 61 dates from GeoTIFFs and cubes against TorchGeo and raw reads.
 
-    python benchmarks/loading.py [--quick] [--folder DIR]
+    python -m benchmarks.loading [--quick] [--folder DIR]
 
 Ten bands of 16 bits in blocks of 256 x 256, deflate with predictor 2, as multi-band files and as a
 file per band, and the same as a Zarr cube. In every round each contender reads one sample, so

@@ -1,6 +1,6 @@
 """Speed and memory of PlanarViT: a map of one patch, and a step of DINO on planar views.
 
-Run with ``uv run python benchmarks/planar_vit.py``; results go to
+Run with ``uv run python -m benchmarks.planar_vit``; results go to
 ``results/planar_vit.json``. One warm-up, then repeats; median, least and largest in seconds. The
 load of the machine when it starts is stored: with other work beside, only the least says much.
 """

@@ -1,6 +1,6 @@
 """Time planes and views against copies of the same bytes and Kornia's flips.
 
-    python benchmarks/planes.py
+    python -m benchmarks.planes
 
 Each figure is the median over interleaved rounds: in every round each contender runs once, so
 that a slow phase of the machine hits all of them alike. Output goes to results/planes.json.

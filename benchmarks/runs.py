@@ -1,8 +1,8 @@
 """Run the command of the README, on the simulated series and on real ones, and record each run.
 
-    python benchmarks/runs.py                      # the default only
-    python benchmarks/runs.py --data DIR           # with real series, see FOLDERS
-    python benchmarks/runs.py --data DIR --only Flanders --seeds 3
+    python -m benchmarks.runs                      # the default only
+    python -m benchmarks.runs --data DIR           # with real series, see FOLDERS
+    python -m benchmarks.runs --data DIR --only Flanders --seeds 3
 
 Each run is the command line as a user types it, in a process of its own. Recorded are its time
 and peak memory, whether the loss was finite at every step, the health of the embeddings at the

@@ -1,6 +1,6 @@
 """Time samplers on a hundred thousand footprints against TorchGeo's.
 
-    python benchmarks/samplers.py
+    python -m benchmarks.samplers
 
 A draw is a random place and a window in time there: ``RandomSeriesPatchSampler @
 RandomDateCountSampler`` against ``RandomPatchSampler @ RandomTimedeltaSampler`` on the same

@@ -1,6 +1,6 @@
 """Does each method's default run learn? k-NN of the frozen encoder before and after, five seeds.
 
-Run with ``uv run python benchmarks/ssl_methods.py [DATA]``, where DATA holds the real stacks
+Run with ``uv run python -m benchmarks.ssl_methods [DATA]``, where DATA holds the real stacks
 ``wc_be_a`` and ``wc_be_b``, without which only the simulated series is used. Each run is that of
 ``conf/<method>.yaml`` with another seed of weights and views; on the real stacks, both are trained
 on together, 48 dates a sample.

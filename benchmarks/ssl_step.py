@@ -1,6 +1,6 @@
 """A step of each pretraining method beside TorchGeo's, on the same batch, in one run.
 
-Run with ``python benchmarks/ssl_step.py``; results go to ``results/ssl_step.json``, and with
+Run with ``python -m benchmarks.ssl_step``; results go to ``results/ssl_step.json``, and with
 ``--device cuda`` to ``results/ssl_step_cuda.json``. The GPU's part has not been run yet.
 
 The batch is 16 x 24 x 10 x 32 x 32, 30 % of the pixels unclear. Our tasks take it as it is; those
