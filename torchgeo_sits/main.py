@@ -56,6 +56,7 @@ NOISE = (
     r'`torch\.nn\.utils\.weight_norm` is deprecated',  # lightly's DINO head
     r'Found \d+ module\(s\) in eval mode',  # the teacher, on purpose
     r'You passed in a `val_dataloader` but have no `validation_step`',  # SSL has none
+    r'Total length of `DataLoader` across ranks is zero',  # all windows of a map are there
     r'.*does not have many workers which may be a bottleneck',  # worse with two cores
 )
 

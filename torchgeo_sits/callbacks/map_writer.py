@@ -1,6 +1,5 @@
 """Write what a task predicts as maps."""
 
-import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
@@ -25,8 +24,6 @@ from ..mapping import Embedding, MapRun, QuantisedEmbedding, VectorFormat, Windo
 from ..samplers import ListedSampler
 
 __all__ = ['MapWriter']
-
-_log = logging.getLogger(__name__)
 
 
 class MapWriter(Callback):
@@ -79,11 +76,10 @@ class MapWriter(Callback):
     # -- before -----------------------------------------------------------------------------
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Hand the data module the windows that are left to this process.
+        """Let the data module read the windows that are left, one by one.
 
         Raises:
-            ValueError: If task or data give no map, or the folder holds another one.
-            OSError: If the folder cannot be written to.
+            ValueError: If task or data give no map.
         """
         if stage != 'predict':
             return
@@ -94,51 +90,58 @@ class MapWriter(Callback):
                 f'maps need data with places, such as SITSDataModule, got '
                 f'{type(datamodule).__name__}: its samples lie nowhere'
             )
-        task: Any = pl_module
-        run = self._run = self._plan(task, dataset, trainer.ckpt_path)
-        left = run.begin() if trainer.is_global_zero else []
-        left = trainer.strategy.broadcast(left)
-        # Else Lightning keeps all predictions in memory.
-        trainer.predict_loop.return_predictions = False
-        if not left:
-            self._draw(trainer)
-            trainer.limit_predict_batches = 0
-            return
-        if trainer.is_global_zero and len(left) < len(run.wanted):
-            _log.info('%d of %d windows are left', len(left), len(run.wanted))
-        ranks = trainer.world_size
-        share = left[trainer.global_rank :: ranks]
-        # Processes with a window less do one that another does, too: none waits for the others.
-        self._numbers = share if len(share) == -(-len(left) // ranks) else [*share, left[0]]
-        datamodule.predict_sampler = ListedSampler([self._place(run, n) for n in self._numbers])
+        # Not yet: weights are restored after this, and a map hangs on them.
+        datamodule.predict_sampler = ListedSampler(lambda: self._begin(trainer, pl_module, dataset))
         # One by one: what a window is computed with could change its last digits.
         datamodule.predict_batch_size = 1
         # A worker reads while this process computes.
         datamodule.num_workers = max(1, datamodule.num_workers)
+        # Else Lightning keeps all predictions in memory.
+        trainer.predict_loop.return_predictions = False
 
-    def _plan(self, task: Any, dataset: GeoDataset, checkpoint: Any) -> MapRun:
+    def _begin(
+        self, trainer: Trainer, task: LightningModule, dataset: GeoDataset
+    ) -> list[tuple[slice, slice]]:
+        """Begin the run, or go on with it: the windows that are left to this process."""
+        run = self._run = self._plan(trainer, task, dataset)
+        left = run.begin() if trainer.is_global_zero else []
+        left = trainer.strategy.broadcast(left)
+        if not left:
+            self._draw(trainer)
+            return []
+        if trainer.is_global_zero and len(left) < len(run.wanted):
+            print(f'{len(run.wanted) - len(left)} of {len(run.wanted)} windows are there already')
+        ranks = trainer.world_size
+        share = left[trainer.global_rank :: ranks]
+        # Processes with a window less do one that another does, too: none waits for the others.
+        self._numbers = share if len(share) == -(-len(left) // ranks) else [*share, left[0]]
+        return [self._place(run, number) for number in self._numbers]
+
+    def _plan(self, trainer: Trainer, task: Any, dataset: GeoDataset) -> MapRun:
         """All that the map hangs on."""
         grid = _grid(dataset)
         windows = Windows(grid.height, grid.width, self.window, self.overlap)
-        dates = sorted({str(date.date()) for date in dataset.index.index.left})
-        model = 'none' if checkpoint is None else _digest(Path(checkpoint))
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        normalised = [value.tolist() for value in getattr(datamodule, 'statistics', ())]
+        weights = _digest(task, repr(normalised))
         tags = {
-            'CHECKPOINT': 'none' if checkpoint is None else Path(checkpoint).name,
-            'CHECKPOINT_SHA256': model,
-            'DATES': ','.join(dates),
+            'CHECKPOINT': Path(trainer.ckpt_path).name if trainer.ckpt_path else 'none',
+            'WEIGHTS_SHA256': weights,
+            'DATES': ','.join(sorted({str(date.date()) for date in dataset.index.index.left})),
             'SOFTWARE': f'torchgeo_sits {__version__}',
         }
         outputs = task.map_outputs()
         if self.quantise:
             outputs = [
-                QuantisedEmbedding(o.name, o.key) if type(o) is Embedding else o for o in outputs
+                QuantisedEmbedding(o.name, o.key) if isinstance(o, Embedding) else o
+                for o in outputs
             ]
         manifest = {
-            'checkpoint': model,
+            'checkpoint': weights,
             'version': __version__,
             'set of images': _stamps(dataset),
             'extent': [*grid.bounds, grid.width, grid.height, grid.crs.to_string()],
-            'window': [self.window, self.overlap, self.quantise],
+            'window, overlap or quantise': [self.window, self.overlap, self.quantise],
             'set of outputs': [output.name for output in outputs],
         }
         return MapRun(
@@ -196,22 +199,22 @@ class MapWriter(Callback):
         self._draw(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """End the thread that writes."""
+        """End the thread that writes, and say where the maps are."""
+        if self._run is not None and trainer.is_global_zero:
+            print('Maps:', *self._run.files, sep='\n  ')
         if self._writer is not None:
             self._writer.shutdown()
         self._writer, self._run, self._written = None, None, []
 
     def _draw(self, trainer: Trainer) -> None:
-        """Draw the maps in the first process, and say where they are."""
+        """Draw the maps in the first process."""
         run = self._run
         assert run is not None
-        if trainer.is_global_zero:
-            if not run.is_finished():
-                console = Console(stderr=True)
-                with Progress(console=console, disable=not console.is_terminal) as bar:
-                    task = bar.add_task('drawing the maps', total=None)
-                    run.draw(lambda done, total: bar.update(task, completed=done, total=total))
-            print('Maps:', *run.files, sep='\n  ')
+        if trainer.is_global_zero and not run.is_finished():
+            console = Console(stderr=True)
+            with Progress(console=console, disable=not console.is_terminal) as bar:
+                task = bar.add_task('drawing the maps', total=None)
+                run.draw(lambda done, total: bar.update(task, completed=done, total=total))
         trainer.strategy.barrier('maps')
 
 
@@ -246,12 +249,12 @@ def _touching(windows: Windows, grid: Grid, dataset: GeoDataset) -> list[int]:
     return np.unique(found).tolist()
 
 
-def _digest(path: Path) -> str:
-    """Checksum of a checkpoint."""
-    with path.open('rb') as file:
-        digest = sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+def _digest(task: LightningModule, more: str) -> str:
+    """Checksum of the weights of a task, and of *more*."""
+    digest = sha256(more.encode())
+    for name, value in sorted(task.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -48,7 +48,7 @@ class PartStore:
             other = sorted(k for k in {*begun, *manifest} if begun.get(k) != manifest.get(k))
             raise ValueError(
                 f'{self.folder} holds windows of a map that was begun with another '
-                f'{" and another ".join(other)}: give the options of that run to finish it, '
+                f'{", another ".join(other)}: give the options of that run to finish it, '
                 'choose another folder, or delete this one'
             )
 

@@ -1,6 +1,7 @@
-"""Windows in a given order."""
+"""Windows of a list that is made when it is needed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 from torch.utils.data import DistributedSampler
 from torchgeo.datasets.utils import GeoSlice
@@ -16,12 +17,17 @@ class ListedSampler(GeoSampler, DistributedSampler[GeoSlice]):
     that each process of a distributed run gets the list that it was given.
 
     Args:
-        windows: The windows.
+        make: Gives the windows; called once, when the sampler is first asked for any.
     """
 
-    def __init__(self, windows: Sequence[GeoSlice]) -> None:
+    def __init__(self, make: Callable[[], Sequence[GeoSlice]]) -> None:
         # Not that of DistributedSampler, which shares out the numbers of a data set.
-        self.windows = windows
+        self._make = make
+
+    @cached_property
+    def windows(self) -> Sequence[GeoSlice]:
+        """The windows."""
+        return self._make()
 
     def __iter__(self) -> Iterator[GeoSlice]:
         """Go through the list.
@@ -34,3 +40,7 @@ class ListedSampler(GeoSampler, DistributedSampler[GeoSlice]):
     def __len__(self) -> int:
         """Number of windows."""
         return len(self.windows)
+
+    def __bool__(self) -> bool:
+        """True: data modules refuse a sampler that is none, and an empty list is one."""
+        return True
