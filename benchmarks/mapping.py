@@ -225,7 +225,7 @@ def speed(data: Path, scratch: Path) -> dict[str, Any]:
                 task, folder, out, size=64, overlap=32
             ),
         }
-        for window in (64, 128, 256):
+        for window in (64, 128, 256, 512):
             contenders[f'windows of {window}'] = lambda out, task=task, window=window: predict(
                 task, data_of(str(folder)), out, window=window, overlap=32
             )

@@ -177,9 +177,11 @@ def _with_maps(args: Sequence[str]) -> list[str]:
         place = given.index('--data.paths')
         if '--data' not in given:
             kept[place:place] = ['--data', 'SITSDataModule']
-        if '--data.mask_paths' not in given:
+        if not {'--data.mask_paths', '--data.supervised'} & set(given):
             kept.append('--data.supervised=false')
-    return [*kept, f'--trainer.callbacks+={writer}', *options]
+    added = f'--trainer.callbacks+={writer}'
+    # Further processes of a distributed run are started with these very arguments.
+    return kept if added in kept else [*kept, added, *options]
 
 
 _library_warning = warnings.showwarning

@@ -9,14 +9,18 @@ from numpy.typing import NDArray
 
 __all__ = ['Windows']
 
+#: Encoders that pool would have to pad other sides.
+_STEP = 16
+
 
 @dataclass(frozen=True)
 class Windows:
     """Windows of one size over a raster, row by row.
 
-    Neighbours share *overlap* pixels at least; the last window of a row or column is moved back
-    into the raster, so that all have one size and none reaches beyond. A raster that is smaller
-    than a window has one, of its own size.
+    Neighbours share *overlap* pixels at least, and none reaches beyond the raster. All have one
+    shape, of *size* pixels at most: along either axis there are as few as that size allows, and
+    they are no larger than so many must be, in steps of 16 pixels, since what two windows share
+    is computed twice. A raster that is smaller than a window has one, of its own shape.
 
     The weight of a window is 0 over the outer quarter of the overlap, where a network has seen
     the least around a pixel, and rises from there as the square of a sine, so that those of two
@@ -26,7 +30,7 @@ class Windows:
     Attributes:
         height: Rows of the raster.
         width: Columns of the raster.
-        size: Side of a window in pixels.
+        size: Largest side of a window in pixels.
         overlap: Pixels that two neighbours share, at least.
     """
 
@@ -55,17 +59,17 @@ class Windows:
     @cached_property
     def rows(self) -> list[int]:
         """First rows of the windows."""
-        return self._starts(self.height)
+        return self._starts(self.height, self.shape[0])
 
     @cached_property
     def columns(self) -> list[int]:
         """First columns of the windows."""
-        return self._starts(self.width)
+        return self._starts(self.width, self.shape[1])
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Height and width of every window, in pixels."""
-        return min(self.size, self.height), min(self.size, self.width)
+        return self._side(self.height), self._side(self.width)
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -86,17 +90,24 @@ class Windows:
     def weights(self, number: int) -> NDArray[np.float32]:
         """Weight ``(h, w)`` of each pixel of a window, from 0 to 1."""
         row, column = self.corner(number)
-        return np.outer(self._ramp(row, self.height), self._ramp(column, self.width))
+        height, width = self.shape
+        return np.outer(self._ramp(row, height, self.height), self._ramp(column, width, self.width))
 
-    def _starts(self, length: int) -> list[int]:
-        last = length - self.size
-        if last <= 0:
-            return [0]
-        return [*range(0, last, self.size - self.overlap), last]
+    def _side(self, length: int) -> int:
+        """Side of windows along an axis of so many pixels."""
+        if length <= self.size:
+            return length
+        number = math.ceil((length - self.overlap) / (self.size - self.overlap))
+        least = math.ceil((length + (number - 1) * self.overlap) / number)
+        return min(self.size, math.ceil(least / _STEP) * _STEP)
 
-    def _ramp(self, start: int, length: int) -> NDArray[np.float32]:
-        """Weights along one axis, for the window that begins at *start*."""
-        size = min(self.size, length)
+    def _starts(self, length: int, side: int) -> list[int]:
+        """First pixels of the windows along an axis; the last is moved back into the raster."""
+        last = length - side
+        return [*range(0, last, side - self.overlap), last] if last else [0]
+
+    def _ramp(self, start: int, size: int, length: int) -> NDArray[np.float32]:
+        """Weights along an axis of *length*, for the window of *size* that begins at *start*."""
         margin = self.overlap // 4
         rise = self.overlap - 2 * margin
         place = np.arange(size)
