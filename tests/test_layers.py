@@ -21,13 +21,15 @@ MAY_IMPORT = {
     'metrics': {'keys', 'collate'},
     'datamodules': {'keys', 'collate', 'datasets', 'samplers', 'transforms'},
     'mapping': {'datasets'},
+    'explaining': {'keys', 'datasets'},
     'callbacks': {'__init__', 'keys', 'datasets', 'mapping', 'metrics', 'samplers', 'transforms'},
     'tasks': {'keys', 'callbacks', 'mapping', 'metrics', 'models', 'transforms'},
     # Entry points.
     '__init__': {'datamodules', 'tasks', 'models'},
     'exporting': {'keys', 'models', 'tasks', 'transforms'},
-    'main': {'__init__', 'convert', 'draw', 'exporting', 'models'},
+    'main': {'__init__', 'convert', 'draw', 'explain', 'exporting', 'models'},
     'draw': {'transforms'},
+    'explain': {'keys', 'datasets', 'explaining', 'samplers', 'tasks'},
     'convert': {'datasets'},
 }
 

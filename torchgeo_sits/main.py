@@ -25,6 +25,7 @@ commands:
   validate, test
               score a checkpoint of a task with labels (--ckpt_path X.ckpt)
   predict     map a folder of dated rasters with a checkpoint (--ckpt_path X.ckpt)
+  explain     show which dates and pixels a prediction rests on (--ckpt_path X.ckpt --at LON,LAT)
   views       draw a sample and the views made of it to a PNG (--output views.png)
   export      write a checkpoint as ONNX or .pt2, to run without this package (X.ckpt MODEL.onnx)
   cube        convert a folder of dated rasters to a Zarr cube that is read faster (SRC DST)
@@ -42,6 +43,9 @@ first steps:
   torchgeo-sits predict --config conf/segmentation.yaml --ckpt_path X.ckpt --data.paths DIR
       write GeoTIFFs of the classes and their probabilities to maps/; --map.folder, --map.window,
       --map.overlap and --map.vectors say where and how
+  torchgeo-sits explain --config conf/segmentation.yaml --ckpt_path X.ckpt --data.paths DIR \\
+      --at LON,LAT --output explanation
+      draw and write the dates and pixels that the class of a place rests on
   torchgeo-sits cube DIR series.zarr
       put the dates of each place side by side, for faster reading
   torchgeo-sits fit --help
@@ -86,6 +90,8 @@ def main(args: Sequence[str] | None = None) -> None:
     args = _find_configs(args)
     if args[0] == 'predict':
         args = _with_maps(args)
+    elif args[0] == 'explain':
+        args = _on_own_data(args)
     warnings.showwarning = _show_warning
     with _readable_errors(args):
         from jsonargparse import ArgumentParser
@@ -102,6 +108,10 @@ def main(args: Sequence[str] | None = None) -> None:
             from .draw import draw
 
             draw(args[1:])
+        elif args[0] == 'explain':
+            from .explain import explain
+
+            explain(args)
         elif args[0] == 'export':
             from .exporting.command import export
 
@@ -171,6 +181,15 @@ def _with_maps(args: Sequence[str]) -> list[str]:
         option, equals, value = arg.partition('=')
         value = value if equals else next(rest, '')
         options.append(f'--trainer.callbacks.{option.removeprefix("--map.")}={value}')
+    kept = _on_own_data(kept)
+    added = f'--trainer.callbacks+={writer}'
+    # Further processes of a distributed run are started with these very arguments.
+    return kept if added in kept else [*kept, added, *options]
+
+
+def _on_own_data(args: Sequence[str]) -> list[str]:
+    """Let ``--data.paths`` alone name the data of a trained model."""
+    kept = list(args)
     given = [arg.partition('=')[0] for arg in kept]
     if '--data.paths' in given:
         # Configurations name the simulated series, which has no folder, and ask for labels.
@@ -179,9 +198,7 @@ def _with_maps(args: Sequence[str]) -> list[str]:
             kept[place:place] = ['--data', 'SITSDataModule']
         if not {'--data.mask_paths', '--data.supervised'} & set(given):
             kept.append('--data.supervised=false')
-    added = f'--trainer.callbacks+={writer}'
-    # Further processes of a distributed run are started with these very arguments.
-    return kept if added in kept else [*kept, added, *options]
+    return kept
 
 
 _library_warning = warnings.showwarning
