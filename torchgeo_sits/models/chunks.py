@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ['map_chunks']
+__all__ = ['chunk_length', 'map_chunks']
+
+#: Tokens, or their dates, of a slice that fits the cache: about 2 MB at a width of 128.
+_CACHED = 2**12
+
+
+def chunk_length(tensor: Tensor, most: int) -> int:
+    """Tokens to hold at a time: *most*, or as many as the processor caches without gradients."""
+    on_cpu = tensor.device.type == 'cpu' and not torch.is_grad_enabled()
+    return min(_CACHED, most) if on_cpu else most
 
 
 def map_chunks(function: Callable[..., Tensor], *tensors: Tensor, dim: int, chunk: int) -> Tensor:

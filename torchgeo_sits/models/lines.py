@@ -23,7 +23,9 @@ def fold_back(tokens: Iterable[Tensor], image: Tensor, segment: int) -> Tensor:
         ``(B, H, W, ...)``.
     """
     h, w = image.shape[-2:]
-    rows, columns = (x.repeat_interleave(segment, 2) for x in tokens)
+    rows, columns = tokens
+    if segment > 1:
+        rows, columns = (x.repeat_interleave(segment, 2) for x in (rows, columns))
     return (rows[:, :, :w] + columns[:, :, :h].transpose(1, 2)) / 2
 
 

@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from .cells import gap_to_cells
-from .chunks import map_chunks
+from .chunks import chunk_length, map_chunks
 from .encoder import Depth, PlaneFeatures, SITSEncoder, mean_seen
 from .lines import fold_back, hide_pixels
 from .path_stage import PathStage
@@ -36,7 +36,7 @@ class PlanarViT(SITSEncoder):
     Args:
         in_channels: Number of bands C.
         embed_dim: Width D of the path transformer and of the features.
-        depth: Number of blocks along the path.
+        depth: Blocks along the path.
         num_heads: Heads of these blocks; divides *embed_dim*.
         mlp_ratio: Hidden width of the path blocks' MLP over *embed_dim*.
         segment: Pixels p of a token. Above 1 the cost falls by p, and paths are padded to a
@@ -54,14 +54,11 @@ class PlanarViT(SITSEncoder):
         drop_path: Rate of stochastic depth at the last path block, growing linearly.
         chunk_size: Token dates (time stage), or tokens (path stage), held in memory at a
             time while gradients are recorded; larger inputs are checkpointed in slices.
-            Without gradients slices are small, for the processor's cache.
+            Without gradients slices fit the processor's cache.
 
     Raises:
         ValueError: If a size is below 1 or heads do not divide a width.
     """
-
-    #: Token dates per slice without gradients; about 2 MB at a width of 128.
-    _CACHE_CHUNK = 2**12
 
     def __init__(
         self,
@@ -150,8 +147,8 @@ class PlanarViT(SITSEncoder):
         tokens = self._both_ways(pool, image, clear, dates)
         maps = []
         if depth != 'late':
-            tokens, means = zip(*map(self._split, tokens), strict=True)
-            maps.append(fold_back(means, image, self.segment))
+            tokens, early = self._split_both(tokens, image)
+            maps.append(early)
         if depth != 'early':
             maps.append(fold_back([self._along_paths(x) for x in tokens], image, self.segment))
         return rearrange(torch.cat(maps, -1), 'b h w d -> b d h w')
@@ -256,8 +253,7 @@ class PlanarViT(SITSEncoder):
         clear = self.check_series(image, acquisition_times, valid, mask_clear)
         dates = self._encode_dates(acquisition_times, valid)
         pooled = self._both_ways(self.time_stage.with_means, image, clear, dates)
-        tokens, means = zip(*map(self._split, pooled), strict=True)
-        early = fold_back(means, image, self.segment)
+        tokens, early = self._split_both(pooled, image)
         if token_mask is not None:
             self._check_token_mask(token_mask, image)
             options = self.mask_token, self.segment
@@ -285,6 +281,14 @@ class PlanarViT(SITSEncoder):
         tokens, means = pooled.split([self.embed_dim, self.early_dim], -1)
         return tokens, self.early_norm(means)
 
+    def _split_both(self, pooled: Any, image: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Tokens of rows and columns, and early features ``(B, H, W, D)``."""
+        rows, means = self._split(pooled[0])
+        if self.segment == 1:  # The columns hold the same tokens.
+            return (rows, rows.transpose(1, 2)), means
+        columns, others = self._split(pooled[1])
+        return (rows, columns), fold_back((means, others), image, self.segment)
+
     def _encode_dates(self, acquisition_times: Tensor, valid: Tensor) -> EncodedDates:
         """Dates ``(B, T)`` as the time stage takes them."""
         return EncodedDates(self.dates(acquisition_times, valid), self.prior(acquisition_times))
@@ -308,7 +312,7 @@ class PlanarViT(SITSEncoder):
             planes, clear = (nn.functional.pad(x, gap) for x in (planes, clear))
         values = rearrange(planes, 'b n c t (s p) -> b (n s) t p c', p=self.segment)
         known = rearrange(clear, 'b n t (s p) -> b (n s) t p', p=self.segment)
-        chunk = max(1, self._chunk(planes) // (b * t))
+        chunk = max(1, chunk_length(planes, self.chunk_size) // (b * t))
         out = map_chunks(lambda x, m: function(x, m, dates), values, known, dim=1, chunk=chunk)
         seen = known.any((-2, -1))
         return out.unflatten(1, (n, -1)), seen.unflatten(1, (n, -1))
@@ -340,11 +344,6 @@ class PlanarViT(SITSEncoder):
 
     def _along_paths(self, tokens: Tensor) -> Tensor:
         """Transformer along each path: ``(B, N, S, D)`` to ``(B, N, S, D)``."""
-        chunk = max(1, self._chunk(tokens) // tokens.shape[2])
+        chunk = max(1, chunk_length(tokens, self.chunk_size) // tokens.shape[2])
         rows = map_chunks(self.path_stage, tokens.flatten(0, 1), dim=0, chunk=chunk)
         return rows.view_as(tokens)
-
-    def _chunk(self, tensor: Tensor) -> int:
-        """Tokens to hold at a time."""
-        on_cpu = tensor.device.type == 'cpu' and not torch.is_grad_enabled()
-        return min(self._CACHE_CHUNK, self.chunk_size) if on_cpu else self.chunk_size
