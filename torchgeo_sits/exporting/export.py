@@ -60,10 +60,11 @@ def export_model(
     if licence is not None:
         card = {**card, 'licence': licence}
     encoder = model.model if isinstance(model.model, SITSEncoder) else model.model.encoder
-    graph = trace(model, channels=card['in_channels'], cell=encoder.stride)
+    cell = max(encoder.stride, *encoder.plane_cell)
+    graph = trace(model, name=card['model'], channels=card['in_channels'], cell=cell)
     with TemporaryDirectory(prefix='.export-', dir=path.parent) as folder:
         draft = Path(folder) / path.name
-        series = list(unseen_series(card, encoder.stride))
+        series = list(unseen_series(card, cell))
         with torch.no_grad():
             wanted = [model(*each) for each in series]
         if path.suffix == '.onnx':

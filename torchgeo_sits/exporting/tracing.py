@@ -18,11 +18,12 @@ SIZES = {
 }
 
 
-def trace(model: nn.Module, *, channels: int, cell: int) -> ExportedProgram:
+def trace(model: nn.Module, *, name: str, channels: int, cell: int) -> ExportedProgram:
     """Trace a model, with the number of samples and frames, height and width left open.
 
     Args:
         model: The model, see :class:`~.raw_series.RawSeriesModel`.
+        name: Name of its encoder, for the message.
         channels: Number of bands C.
         cell: Pixels along the side of a cell of the model's features.
 
@@ -47,9 +48,9 @@ def trace(model: nn.Module, *, channels: int, cell: int) -> ExportedProgram:
             )
     except Exception as error:
         # Of many kinds: what torch.export cannot trace, it says in its own words.
-        first = (str(error).splitlines() or [''])[0][:200]
+        first = (str(error).splitlines() or [''])[0][:80]
         raise ValueError(
-            'this model cannot be exported with its sizes left open '
-            f'({type(error).__name__}: {first}). Use the checkpoint itself, or train one of the '
-            'encoders that can be, such as planar_vit_tiny'
+            f'{name} cannot be exported: its graph would hold for one size or number of frames '
+            f'only, or has none ({type(error).__name__}: {first}). Use the checkpoint itself, or '
+            'train an encoder that can be, such as planar_vit_tiny'
         ) from error

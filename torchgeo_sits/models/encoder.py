@@ -343,6 +343,6 @@ class SITSEncoder(nn.Module, ABC):
 def mean_seen(tokens: Tensor, seen: Tensor) -> Tensor:
     """Mean of tokens ``(B, N, S, D)`` where seen ``(B, N, S)``, of all where none was."""
     tokens, seen = tokens.flatten(1, 2), seen.flatten(1)
-    weights = torch.where(seen.any(-1, keepdim=True), seen, True).to(tokens.dtype)
+    weights = (seen | ~seen.any(-1, keepdim=True)).to(tokens.dtype)
     weights = weights / weights.sum(-1, keepdim=True)
     return (weights[:, None] @ tokens)[:, 0]

@@ -301,7 +301,7 @@ class FactorisedEncoder(SITSEncoder):
             clear = self.check_series(*s1, channels='s1_channels')
         except ValueError as error:
             raise ValueError(f's1: {error}') from error
-        if (len(clear), clear.shape[-2:]) != (len(image), image.shape[-2:]):
+        if (clear.shape[0], clear.shape[-2:]) != (image.shape[0], image.shape[-2:]):
             raise ValueError(
                 f'expected s1 of the samples and on the grid of the optical image, '
                 f'{tuple(image.shape)}, got {tuple(s1.image.shape)}'

@@ -98,7 +98,7 @@ class SITSClassification(SITSSupervised):
     def _join(self, scores: Tensor, seen: Tensor) -> Tensor:
         """Scores ``(B, K)`` of series from those of planes ``(B, N, K)``."""
         # Where nothing was seen all planes say the same.
-        weights = torch.where(seen.any(1, keepdim=True), seen, True).to(scores.dtype)[..., None]
+        weights = (seen | ~seen.any(1, keepdim=True)).to(scores.dtype)[..., None]
         if self.hparams['aggregate'] == 'vote':
             if scores.shape[-1] == 1:
                 share = ((scores > 0) * weights).sum(1) / weights.sum(1)
