@@ -205,7 +205,7 @@ def _write(
     row, column = patch.pixel
     probability = float(place.log_odds(place.clear[None]).sigmoid())
     named = class_names(task)[place.explained]
-    x, y = patch.grid.transform * (column + 0.5, row + 0.5)
+    x, y = patch.grid.transform @ (column + 0.5, row + 0.5)
 
     mean, std = (value.to(batch[IMAGE])[:, None] for value in datamodule.statistics)
     values = (batch[IMAGE][0, :, :, row, column].T * std + mean).double().cpu().numpy()

@@ -4,7 +4,6 @@ from .attention import DateWeights, date_weights
 from .curves import Curves, area, ranking_curves
 from .dates_output import plot_dates, write_dates
 from .explanation import Areas, Explanation, explain_place
-from .integrated_gradients import integrated_gradients
 from .location import Patch, locate, patch_around
 from .occlusion import occlusion
 from .parts import Game, Parts, dates_of, pixels_of
@@ -24,7 +23,6 @@ __all__ = [
     'date_weights',
     'dates_of',
     'explain_place',
-    'integrated_gradients',
     'locate',
     'occlusion',
     'patch_around',

@@ -42,8 +42,7 @@ def date_weights(encoder: nn.Module, place: Place) -> DateWeights | None:
     if attend is None:
         return None
     clear = place.clear
-    valid = clear.flatten(1).any(1)
-    weights = attend(place.image[None], place.times[None], valid[None], clear[None])[0]
+    weights = attend(place.image[None], place.times[None], place.valid[None], clear[None])[0]
     row, column = place.pixel
     seen = clear.any(0)
     return DateWeights(weights[:, row, column].float(), weights[:, seen].float().mean(1))

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from .attention import DateWeights, date_weights
 from .curves import area, ranking_curves
-from .integrated_gradients import integrated_gradients
 from .occlusion import occlusion
 from .parts import Parts, dates_of, pixels_of
 from .place import Place
@@ -57,7 +56,8 @@ class Explanation:
         dates: ``(T,)``, what the answer loses without each date; NaN for dates on which the
             place was not clear.
         weights: Attention over the dates, where the encoder has it.
-        pixels: ``(H, W)``, what each pixel adds to the answer; NaN where never clear.
+        pixels: ``(H, W)``, what the answer loses without each pixel; 0 where it does not depend
+            on it, NaN where never clear.
         date_areas: How well the ranking of the dates holds.
         pixel_areas: How well the ranking of the pixels holds.
     """
@@ -72,9 +72,8 @@ class Explanation:
 def explain_place(place: Place, encoder: nn.Module) -> Explanation:
     """Explain what a model says of a place.
 
-    Dates are ranked by :func:`~.occlusion.occlusion`, pixels by
-    :func:`~.integrated_gradients.integrated_gradients`, summed over dates and bands: the methods
-    that hold best in ``benchmarks/explanation.py``.
+    Both are ranked by :func:`~.occlusion.occlusion`, which holds best in
+    ``benchmarks/explanation.py``. It takes a pass of the model for each date and each pixel.
 
     Args:
         place: The place.
@@ -87,11 +86,12 @@ def explain_place(place: Place, encoder: nn.Module) -> Explanation:
     lost = occlusion(dates)
     by_date = torch.full_like(place.times, torch.nan, dtype=lost.dtype)
     by_date[dates.chosen] = lost
-    by_pixel = integrated_gradients(place).sum((0, 1))
+    by_pixel = torch.zeros(place.clear[0].numel(), dtype=lost.dtype, device=lost.device)
+    by_pixel[pixels.chosen] = own = occlusion(pixels)
     return Explanation(
         dates=by_date,
         weights=date_weights(encoder, place),
-        pixels=by_pixel.masked_fill(~place.clear.any(0), torch.nan),
+        pixels=by_pixel.view_as(place.clear[0]).masked_fill(~place.clear.any(0), torch.nan),
         date_areas=Areas.of(dates, lost),
-        pixel_areas=Areas.of(pixels, by_pixel.flatten()[pixels.chosen]),
+        pixel_areas=Areas.of(pixels, own),
     )

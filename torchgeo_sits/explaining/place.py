@@ -27,6 +27,7 @@ class Place:
             score is that of class 1 against 0.
         image: ``(T, C, H, W)`` float, normalised.
         times: ``(T,)`` int64, seconds since 1970-01-01 UTC.
+        valid: ``(T,)`` bool, False in padding frames.
         clear: ``(T, H, W)`` bool, clear pixels of valid frames.
         pixel: Row and column of the place, of models that answer for pixels.
         explained: The class in question; the one that is predicted by default.
@@ -35,6 +36,7 @@ class Place:
     model: Callable[[dict[str, Any]], Tensor]
     image: Tensor
     times: Tensor
+    valid: Tensor
     clear: Tensor
     pixel: tuple[int, int]
     explained: int = -1
@@ -79,7 +81,7 @@ class Place:
         clear = valid[:, None, None].expand(len(valid), *image.shape[-2:])
         if MASK_CLEAR in batch:
             clear = clear & batch[MASK_CLEAR][0]
-        return cls(model, image, batch[ACQUISITION_TIMES][0], clear, pixel)
+        return cls(model, image, batch[ACQUISITION_TIMES][0], valid, clear, pixel)
 
     def log_odds(self, clear: Tensor, image: Tensor | None = None) -> Tensor:
         """Logarithm of the odds of the class where other pixels are shown.
@@ -122,8 +124,7 @@ class Place:
         batch = {
             IMAGE: image,
             ACQUISITION_TIMES: self.times.expand(n, -1),
-            # A frame that nothing is seen of is as good as none, and costs no model anything.
-            VALID: self.clear.flatten(1).any(1).expand(n, -1),
+            VALID: self.valid.expand(n, -1),
             MASK_CLEAR: clear,
         }
         return self.model(batch)
