@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 __all__ = ['Windows']
 
 #: Encoders that pool would have to pad other sides.
-_STEP = 16
+_STEP = 8
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Windows:
 
     Neighbours share *overlap* pixels at least, and none reaches beyond the raster. All have one
     shape, of *size* pixels at most: along either axis there are as few as that size allows, and
-    they are no larger than so many must be, in steps of 16 pixels, since what two windows share
+    they are no larger than so many must be, in steps of 8 pixels, since what two windows share
     is computed twice. A raster that is smaller than a window has one, of its own shape.
 
     The weight of a window is 0 over the outer quarter of the overlap, where a network has seen

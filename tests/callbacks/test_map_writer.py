@@ -1,0 +1,236 @@
+"""Maps of a task from a folder of dated rasters."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from socket import socket
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from lightning.pytorch import Trainer, seed_everything
+
+from torchgeo_sits.callbacks import MapWriter
+from torchgeo_sits.datamodules import SITSDataModule, SyntheticSITSDataModule
+from torchgeo_sits.main import _with_maps
+from torchgeo_sits.tasks import (
+    SITSDINO,
+    SITSChangeDetection,
+    SITSClassification,
+    SITSSegmentation,
+)
+
+
+def data_of(folder, **options):
+    return SITSDataModule(str(folder), mean=[1500.0] * 3, std=[800.0] * 3, **options)
+
+
+def segmentation(**options):
+    seed_everything(0, verbose=False)
+    return SITSSegmentation(model='tempcnn', in_channels=3, num_classes=4, **options)
+
+
+def predict(task, data, folder, *, window=16, overlap=6, **options):
+    trainer = Trainer(
+        accelerator='cpu',
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[MapWriter(str(folder), window=window, overlap=overlap)],
+        **options,
+    )
+    return trainer.predict(task, datamodule=data)
+
+
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read()
+
+
+def forward(task, data):
+    """The whole raster in one pass."""
+    series = data.parts.series
+    xmin, ymin, xmax, ymax = series.index.total_bounds
+    sample = series[xmin:xmax, ymin:ymax]
+    batch = data.aug({k: v[None] for k, v in sample.items()})
+    with torch.no_grad():
+        return task.eval().predict_step(batch, 0)
+
+
+@pytest.fixture
+def holed(series_folder, tmp_path):
+    """The series, with a corner that was never observed."""
+    folder = shutil.copytree(series_folder, tmp_path / 'holed')
+    for path in folder.iterdir():
+        with rasterio.open(path, 'r+') as file:
+            pixels = file.read()
+            pixels[:, 20:, :10] = 0
+            file.write(pixels)
+    return folder
+
+
+def test_windows_joined_are_one_pass_over_the_whole(holed, tmp_path):
+    task, data = segmentation(), data_of(holed)
+    predict(task, data, tmp_path / 'maps')
+    whole = forward(task, data)[0].numpy()
+    pixels, classes = (read(tmp_path / 'maps' / f'{n}.tif') for n in ('probabilities', 'class'))
+    hole = np.zeros((32, 40), bool)
+    hole[20:, :10] = True
+    assert np.isnan(pixels[:, hole]).all()
+    assert (classes[0][hole] == 255).all()
+    np.testing.assert_allclose(pixels[:, ~hole], whole[:, ~hole], atol=1e-6)
+    np.testing.assert_array_equal(classes[0][~hole], whole.argmax(0)[~hole])
+    source = next(iter(sorted(holed.iterdir())))
+    with rasterio.open(source) as a, rasterio.open(tmp_path / 'maps/class.tif') as b:
+        assert (a.bounds, a.shape, a.crs, a.transform) == (b.bounds, b.shape, b.crs, b.transform)
+        assert b.tags()['DATES'].split(',')[0] == '2021-01-15'
+
+
+def test_nothing_is_kept_in_memory(series_folder, tmp_path):
+    assert not predict(segmentation(), data_of(series_folder), tmp_path / 'maps')
+
+
+def test_embeddings_are_those_of_the_encoder(series_folder, tmp_path):
+    seed_everything(0, verbose=False)
+    task = SITSDINO(model='tempcnn', in_channels=3, num_prototypes=16)
+    data = data_of(series_folder)
+    predict(task, data, tmp_path / 'maps')
+    whole = forward(task, data)['embedding'][0].numpy()
+    np.testing.assert_allclose(read(tmp_path / 'maps/embedding.tif'), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('mode', 'names'),
+    [
+        ('pair', {'change', 'change_probability'}),
+        ('date', {'change', 'change_date', 'change_probability'}),
+    ],
+)
+def test_change_has_its_maps(series_folder, tmp_path, mode, names):
+    seed_everything(0, verbose=False)
+    task = SITSChangeDetection(mode=mode, model='tempcnn', in_channels=3, num_classes=2)
+    data = data_of(series_folder)
+    predict(task, data, tmp_path / 'maps')
+    assert {path.stem for path in (tmp_path / 'maps').iterdir()} == names
+    found = forward(task, data)
+    if mode == 'pair':
+        expected = (found[0, 0].numpy() > 0.5).astype(np.uint8)
+        np.testing.assert_array_equal(read(tmp_path / 'maps/change.tif')[0], expected)
+    else:
+        expected = found['date'][0].numpy()
+        np.testing.assert_array_equal(read(tmp_path / 'maps/change_date.tif')[0], expected)
+
+
+def test_a_run_that_lost_a_source_file_goes_on_when_it_is_back(series_folder, tmp_path):
+    folder = shutil.copytree(series_folder, tmp_path / 'series')
+    once = tmp_path / 'once'
+    predict(segmentation(), data_of(folder), once)
+    lost = sorted(folder.iterdir())[3]
+
+    class Lose(MapWriter):
+        def on_predict_batch_end(self, *args, **kwargs):
+            super().on_predict_batch_end(*args, **kwargs)
+            if len(self._run.parts.finished()) >= 3:
+                lost.rename(tmp_path / lost.name)
+
+    trainer = Trainer(
+        accelerator='cpu', logger=False, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[Lose(str(tmp_path / 'maps'), window=16, overlap=6)],
+    )  # fmt: skip
+    with pytest.raises(Exception, match=lost.name):
+        trainer.predict(segmentation(), datamodule=data_of(folder))
+    kept = len(list((tmp_path / 'maps/.windows').glob('*.npy')))
+    assert kept >= 3
+    (tmp_path / lost.name).rename(lost)
+    predict(segmentation(), data_of(folder), tmp_path / 'maps')
+    for name in ('class.tif', 'probabilities.tif'):
+        assert (once / name).read_bytes() == (tmp_path / 'maps' / name).read_bytes()
+
+
+def test_two_processes_give_the_map_of_one(series_folder, tmp_path):
+    predict(segmentation(), data_of(series_folder), tmp_path / 'one')
+    with socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    code = (
+        'import sys; sys.path.insert(0, sys.argv[1]); import test_map_writer as t; '
+        't.predict_in_two(sys.argv[2], sys.argv[3])'
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, '-c', code, Path(__file__).parent, series_folder, tmp_path / 'two'],
+            env=os.environ
+            | {'LOCAL_RANK': str(rank), 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port}
+            | {'OMP_NUM_THREADS': '1'},
+            stdout=subprocess.DEVNULL,
+            stderr=(tmp_path / f'{rank}.log').open('w'),
+        )
+        for rank in range(2)
+    ]
+    try:
+        for rank, process in enumerate(running):
+            assert process.wait(timeout=200) == 0, (tmp_path / f'{rank}.log').read_text()[-3000:]
+    finally:
+        for process in running:
+            process.kill()
+    for name in ('class.tif', 'probabilities.tif'):
+        assert (tmp_path / 'one' / name).read_bytes() == (tmp_path / 'two' / name).read_bytes()
+
+
+def predict_in_two(series, folder):
+    """What each of two processes does."""
+    torch.set_num_threads(1)
+    predict(segmentation(), data_of(series), folder, devices=2, strategy='ddp')
+
+
+def test_other_weights_are_another_map(series_folder, tmp_path):
+    predict(segmentation(), data_of(series_folder), tmp_path / 'maps')
+    other = segmentation()
+    with torch.no_grad():
+        next(other.head.parameters()).add_(1)
+    with pytest.raises(ValueError, match='another run'):
+        predict(other, data_of(series_folder), tmp_path / 'maps')
+
+
+@pytest.mark.parametrize(
+    ('task', 'match'),
+    [
+        (lambda: SITSClassification(model='tempcnn', in_channels=3, num_classes=2), 'no map'),
+        (
+            lambda: SITSChangeDetection(
+                mode='series', model='tempcnn', in_channels=3, num_classes=2
+            ),
+            "mode='series'",
+        ),
+    ],
+)
+def test_tasks_without_a_map_say_so(series_folder, tmp_path, task, match):
+    with pytest.raises(ValueError, match=match):
+        predict(task(), data_of(series_folder), tmp_path / 'maps')
+
+
+def test_command_line_gets_a_writer_once_and_no_labels():
+    args = ['predict', '--config', 'x.yaml', '--data.paths', 'DIR', '--map.window', '64']
+    found = _with_maps([*args, '--map.folder=out'])
+    assert found == [
+        'predict', '--config', 'x.yaml', '--data', 'SITSDataModule', '--data.paths', 'DIR',
+        '--data.supervised=false', '--trainer.callbacks+=torchgeo_sits.callbacks.MapWriter',
+        '--trainer.callbacks.window=64', '--trainer.callbacks.folder=out',
+    ]  # fmt: skip
+    assert _with_maps(found) == found
+
+
+def test_own_data_module_is_left_as_it_is():
+    args = ['predict', '--data', 'Own', '--data.paths', 'DIR', '--data.mask_paths', 'L']
+    assert _with_maps(args)[:7] == args
+
+
+def test_simulated_series_has_a_map_too(tmp_path):
+    seed_everything(0, verbose=False)
+    data = SyntheticSITSDataModule(root=str(tmp_path / 'data'), size=96, patch_size=32)
+    task = SITSSegmentation(model='tempcnn', in_channels=10)
+    predict(task, data, tmp_path / 'maps', window=96, overlap=0)
+    assert read(tmp_path / 'maps/class.tif').shape == (1, 96, 96)

@@ -1,0 +1,219 @@
+"""Maps as GIS software reads them: classes, probabilities, dates, embeddings."""
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.crs import CRS
+
+from torchgeo_sits.datasets.grid import Grid
+from torchgeo_sits.mapping import (
+    ChangeDate,
+    ClassMap,
+    Embedding,
+    MapRun,
+    PartStore,
+    Probabilities,
+    QuantisedEmbedding,
+    Windows,
+)
+
+GRID = Grid(600_000.0, 5_000_000.0, 10.0, 10.0, 50, 40, CRS.from_epsg(32631))
+
+
+def make_run(folder, outputs, *, manifest=None, **options):
+    windows = Windows(GRID.height, GRID.width, 24, 8)
+    return MapRun(
+        folder=folder,
+        grid=GRID,
+        windows=windows,
+        wanted=list(range(len(windows))),
+        outputs=outputs,
+        tags={'DATES': '2021-01-01'},
+        manifest=manifest or {'weights': 'a'},
+        **options,
+    )
+
+
+def cut(run, values):
+    """Hand the windows of a whole map to a run, as if a model had computed them."""
+    h, w = run.windows.shape
+    for number in run.begin():
+        row, column = run.windows.corner(number)
+        parts = {k: v[:, row : row + h, column : column + w] for k, v in values.items()}
+        run.keep(number, parts)
+
+
+@pytest.fixture
+def whole():
+    """Values of a map with a hole where nothing was observed."""
+    rng = np.random.default_rng(0)
+    scores = rng.random((3, GRID.height, GRID.width)).astype(np.float32)
+    scores /= scores.sum(0)
+    scores[:, 5:15, 20:30] = np.nan
+    return scores
+
+
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read(), file.profile, file.tags(), file
+
+
+def test_classes_and_probabilities_come_back_as_they_were(tmp_path, whole):
+    names = ['none', 'maize', 'wheat']
+    run = make_run(
+        tmp_path, [ClassMap('class', 'p', names), Probabilities('probabilities', 'p', names)]
+    )
+    cut(run, {'p': whole})
+    run.draw()
+    pixels, profile, tags, _ = read(tmp_path / 'probabilities.tif')
+    np.testing.assert_allclose(pixels, whole, atol=1e-6)
+    assert profile['crs'] == GRID.crs
+    assert profile['transform'] == GRID.transform
+    with rasterio.open(tmp_path / 'probabilities.tif') as file:
+        assert file.descriptions == tuple(f'probability of {name}' for name in names)
+        assert file.tags(ns='IMAGE_STRUCTURE')['LAYOUT'] == 'COG'
+        assert tags['DATES'] == '2021-01-01'
+    classes, profile, tags, _ = read(tmp_path / 'class.tif')
+    hole = np.isnan(whole[0])
+    assert profile['nodata'] == 255
+    assert (classes[0][hole] == 255).all()
+    np.testing.assert_array_equal(classes[0][~hole], whole.argmax(0)[~hole])
+    assert [tags[f'CLASS_{i}'] for i in range(3)] == names
+    with rasterio.open(tmp_path / 'class.tif') as file:
+        colours = file.colormap(1)
+    assert len({colours[i] for i in range(3)}) == 3
+    assert not (tmp_path / '.windows').exists()
+
+
+def test_files_are_valid_cogs_with_overviews(tmp_path):
+    from rio_cogeo.cogeo import cog_validate
+
+    grid = Grid(600_000.0, 5_000_000.0, 10.0, 10.0, 1100, 600, CRS.from_epsg(32631))
+    windows = Windows(grid.height, grid.width, 600, 8)
+    run = MapRun(
+        folder=tmp_path,
+        grid=grid,
+        windows=windows,
+        wanted=list(range(len(windows))),
+        outputs=[ClassMap('class', 'p', ['a', 'b'])],
+        tags={},
+        manifest={},
+    )
+    for number in run.begin():
+        run.keep(number, {'p': np.full((2, *windows.shape), number, np.float32)})
+    run.draw()
+    valid, errors, warnings = cog_validate(tmp_path / 'class.tif')
+    assert valid, (errors, warnings)
+    with rasterio.open(tmp_path / 'class.tif') as file:
+        assert file.overviews(1) == [2, 4]
+
+
+def test_dates_are_those_of_one_window_and_never_means(tmp_path):
+    """Two windows that disagree on a date would else give a day between."""
+    run = make_run(tmp_path, [ChangeDate('change_date', 'date')])
+    h, w = run.windows.shape
+    for number in run.begin():
+        run.keep(number, {'date': np.full((1, h, w), 18_000 + 100 * number, np.float32)})
+    run.draw()
+    pixels, *_ = read(tmp_path / 'change_date.tif')
+    assert set(np.unique(pixels)) == {18_000 + 100 * n for n in range(len(run.windows))}
+
+
+def test_bytes_of_embeddings_give_the_values_back_by_scale_and_offset(tmp_path):
+    rng = np.random.default_rng(1)
+    values = rng.normal(0, 3, (4, GRID.height, GRID.width)).astype(np.float32)
+    values[3] = 7  # a feature that does not vary
+    values[:, :3] = np.nan
+    run = make_run(tmp_path, [QuantisedEmbedding('embedding', 'e')])
+    cut(run, {'e': values})
+    run.draw()
+    with rasterio.open(tmp_path / 'embedding.tif') as file:
+        bytes_, scales, offsets = file.read(), file.scales, file.offsets
+        assert file.dtypes[0] == 'uint8'
+        assert file.nodata == 0
+    assert (bytes_[:, :3] == 0).all()
+    assert bytes_[:, 3:].min() >= 1
+    back = bytes_ * np.array(scales)[:, None, None] + np.array(offsets)[:, None, None]
+    wrong = np.abs(back - values)[:, 3:].max((1, 2))
+    span = np.nanmax(values, (1, 2)) - np.nanmin(values, (1, 2))
+    assert (wrong <= span / 508 + 1e-5).all()
+
+
+def test_a_run_that_was_stopped_goes_on_and_gives_the_same_bytes(tmp_path, whole):
+    outputs = [Embedding('embedding', 'p')]
+    once = make_run(tmp_path / 'once', outputs)
+    cut(once, {'p': whole})
+    once.draw()
+    stopped = make_run(tmp_path / 'stopped', outputs)
+    h, w = stopped.windows.shape
+    left = stopped.begin()
+    for number in left[:3]:
+        row, column = stopped.windows.corner(number)
+        stopped.keep(number, {'p': whole[:, row : row + h, column : column + w]})
+    # What a kill leaves of a window that was being written.
+    (tmp_path / 'stopped/.windows/00000005.123.draft').write_bytes(b'half')
+    again = make_run(tmp_path / 'stopped', outputs)
+    assert again.begin() == left[3:]
+    cut(again, {'p': whole})
+    again.draw()
+    both = [(tmp_path / name / 'embedding.tif').read_bytes() for name in ('once', 'stopped')]
+    assert both[0] == both[1]
+    assert make_run(tmp_path / 'stopped', outputs).begin() == []
+    assert make_run(tmp_path / 'stopped', outputs).is_finished()
+
+
+def test_windows_of_another_map_are_refused(tmp_path, whole):
+    outputs = [Embedding('embedding', 'p')]
+    run = make_run(tmp_path, outputs)
+    run.begin()
+    with pytest.raises(ValueError, match='begun with another weights'):
+        make_run(tmp_path, outputs, manifest={'weights': 'b'}).begin()
+    cut(run, {'p': whole})
+    run.draw()
+    with pytest.raises(ValueError, match='there already, of another run'):
+        make_run(tmp_path, outputs, manifest={'weights': 'b'}).begin()
+
+
+def test_a_full_disk_is_an_error_that_names_the_folder_and_keeps_windows(tmp_path, monkeypatch):
+    import os
+
+    store = PartStore(tmp_path / 'parts')
+    store.begin({})
+    store.write(0, np.zeros((1, 4, 4), np.float32))
+
+    def full(handle):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match=r'no room left in .*parts'):
+        store.write(1, np.zeros((1, 4, 4), np.float32))
+    assert store.finished() == {0}
+    assert not list((tmp_path / 'parts').glob('*.draft'))
+
+
+def test_a_map_that_cannot_fit_is_refused_before_it_is_computed(tmp_path, monkeypatch):
+    import shutil
+
+    run = make_run(tmp_path, [Embedding('embedding', 'p')])
+    run.begin()
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
+    with pytest.raises(OSError, match=r'the map needs up to .* are free'):
+        run.keep(0, {'p': np.zeros((2, *run.windows.shape), np.float32)})
+
+
+@pytest.mark.parametrize('kind', ['gpkg', 'parquet'])
+def test_polygons_have_the_area_of_their_pixels(tmp_path, kind):
+    import geopandas as gpd
+
+    values = np.zeros((2, GRID.height, GRID.width), np.float32)
+    values[0], values[1, 10:20, 10:40] = 0.4, 0.9
+    run = make_run(tmp_path, [ClassMap('class', 'p', ['field', 'road'])], vectors=kind)
+    cut(run, {'p': values})
+    run.draw()
+    path = tmp_path / f'class.{kind}'
+    table = gpd.read_parquet(path) if kind == 'parquet' else gpd.read_file(path)
+    areas = table.groupby('name').area.sum()
+    assert areas['road'] == 300 * 100
+    assert areas['field'] == (GRID.height * GRID.width - 300) * 100
+    assert table.crs == GRID.crs
