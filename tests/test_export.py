@@ -1,10 +1,13 @@
 """Exported models: what the checkpoint says, on sizes that they were not traced with."""
 
 import json
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 
+from torchgeo_sits.datamodules import SITSDataModule
 from torchgeo_sits.exporting import export_model, load_model, load_pt2, read_card
 from torchgeo_sits.exporting.command import export
 from torchgeo_sits.exporting.onnx_file import run_onnx
@@ -223,6 +226,32 @@ def test_other_tasks_are_traced_with_all_sizes_open(kind, options, tmp_path):
             found, wanted = graph(*series), model(*series)
         for name, value in wanted.items():
             torch.testing.assert_close(found[name], value, rtol=0, atol=1e-5)
+
+
+def test_card_says_what_a_task_was_trained_on():
+    dates = {'first': '2020-01-05', 'last': '2020-12-30', 'number': 24}
+    data = {'dataset': 'SITSDataModule', 'paths': ['images'], 'dates': dates}
+    task = SITSSegmentation(
+        model='ltae', in_channels=2, model_kwargs=TINY_LTAE, num_classes=2, labels=['no', 'yes']
+    )
+    task._trainer = SimpleNamespace(
+        datamodule=SimpleNamespace(card={'bands': ['B04', 'B08'], **STATISTICS}, training_data=data)
+    )
+    task.licence = 'CC-BY-4.0'
+    checkpoint = {}
+    task.on_save_checkpoint(checkpoint)
+    details = {'task': 'SITSSegmentation', 'class_names': ['no', 'yes'], 'licence': 'CC-BY-4.0'}
+    assert checkpoint[CARD_KEY].items() >= (data | details).items()
+
+
+def test_data_module_says_names_and_not_places():
+    days = pd.to_datetime(['2021-03-01', '2020-01-05', '2021-03-01'])
+    index = pd.DataFrame(index=pd.IntervalIndex.from_arrays(days, days + pd.Timedelta('1h')))
+    module = SITSDataModule(paths=['/home/somebody/a', 'b.tif'])
+    assert module.training_data == {'dataset': 'SITSDataModule', 'paths': ['a', 'b.tif']}
+    module.train_dataset = SimpleNamespace(index=index)
+    found = module.training_data['dates']
+    assert found == {'first': '2020-01-05', 'last': '2021-03-01', 'number': 2}
 
 
 def test_loop_over_frames_is_refused_by_name(tmp_path):
