@@ -49,6 +49,8 @@ RESULTS = Path(__file__).parent / 'results' / 'mapping.json'
 LEFT, TOP = 600_000, 5_000_000
 CLASSES = 6
 SMALL = {'embed_dim': 64, 'depth': 2, 'time_dim': 48}
+#: For the large rasters, so that they take minutes.
+LIGHT = {'embed_dim': 16, 'depth': 1, 'time_dim': 16, 'num_queries': 2, 'seasonal_queries': 2}
 
 
 def write_scene(folder: Path, height: int, width: int, *, dates: int = 24, bands: int = 10) -> Path:
@@ -257,7 +259,7 @@ def speed(data: Path, scratch: Path) -> dict[str, Any]:
 
 def _run(folder: str, out: str, model: str, window: int) -> None:
     """One map in a process of its own."""
-    predict(make_task(model, 4, SMALL), data_of(folder), Path(out), window=window, overlap=32)
+    predict(make_task(model, 4, LIGHT), data_of(folder), Path(out), window=window, overlap=32)
 
 
 def peak_of(process: multiprocessing.Process) -> float:

@@ -27,10 +27,11 @@ MAY_IMPORT = {
     # Entry points.
     '__init__': {'datamodules', 'tasks', 'models'},
     'exporting': {'keys', 'models', 'tasks', 'transforms'},
-    'main': {'__init__', 'convert', 'draw', 'explain', 'exporting', 'models'},
+    'main': {'__init__', 'convert', 'draw', 'embed', 'explain', 'exporting', 'models'},
     'draw': {'transforms'},
     'explain': {'keys', 'datasets', 'explaining', 'samplers', 'tasks'},
     'convert': {'datasets'},
+    'embed': {'callbacks', 'datamodules', 'datasets', 'tasks'},
 }
 
 

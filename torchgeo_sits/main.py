@@ -26,6 +26,7 @@ commands:
               score a checkpoint of a task with labels (--ckpt_path X.ckpt)
   predict     map a folder of dated rasters with a checkpoint (--ckpt_path X.ckpt)
   explain     show which dates and pixels a prediction rests on (--ckpt_path X.ckpt --at LON,LAT)
+  embed       map the features of each pixel (X.ckpt DIR --year 2021)
   views       draw a sample and the views made of it to a PNG (--output views.png)
   export      write a checkpoint as ONNX or .pt2, to run without this package (X.ckpt MODEL.onnx)
   cube        convert a folder of dated rasters to a Zarr cube that is read faster (SRC DST)
@@ -102,6 +103,11 @@ def main(args: Sequence[str] | None = None) -> None:
             from .convert import convert
 
             convert(args[1:])
+            return
+        if args[0] == 'embed':
+            from .embed import embed
+
+            embed(args[1:])
             return
         _load_plugins()
         if args[0] == 'views':

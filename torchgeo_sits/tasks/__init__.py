@@ -4,6 +4,7 @@ from .byol import SITSBYOL
 from .change import SITSChangeDetection
 from .classification import SITSClassification
 from .dino import SITSDINO
+from .embedding import SITSEmbedding
 from .mae import SITSMAE
 from .segmentation import SITSSegmentation
 from .simclr import SITSSimCLR
@@ -16,6 +17,7 @@ __all__ = [
     'SITSMAE',
     'SITSChangeDetection',
     'SITSClassification',
+    'SITSEmbedding',
     'SITSSegmentation',
     'SITSSimCLR',
     'SITSVICReg',
