@@ -77,10 +77,9 @@ def test_a_pixel_of_a_folder_is_explained(series_folder, tmp_path, capsys):
     beside[6], beside[:, 6] = False, False
     assert (found[beside] == 0).all()
     assert not (tmp_path / 'logs').exists()
-    for odd, expected in (('0,0', 'expected a place in the data'), ('there', 'LON,LAT')):
-        with pytest.raises(SystemExit):
-            main.main([*command, '--at', odd])
-        assert expected in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main.main([*command, '--at', '0,0'])
+    assert 'expected a place in the data' in capsys.readouterr().err
 
 
 def test_a_field_is_explained_as_a_whole(series_folder, tmp_path):
@@ -99,10 +98,8 @@ def test_a_field_is_explained_as_a_whole(series_folder, tmp_path):
         assert (file.read(1) != 0).all()
 
 
-def test_other_tasks_are_refused(series_folder, tmp_path, capsys):
-    options = [f'--data.paths={series_folder}', '--data.patch_size=8']
-    path = fit('conf/dino.yaml', [*options, '--data.batch_size=2', '--data.length=2', *PLANAR])
-    command = ['explain', '--config', 'conf/dino.yaml', '--ckpt_path', path]
+def test_other_tasks_are_refused(series_folder, capsys):
+    command = ['explain', '--config', 'conf/dino.yaml', '--ckpt_path', 'a.ckpt']
     with pytest.raises(SystemExit):
         main.main([*command, '--data.paths', str(series_folder)])
     assert 'expected SITSSegmentation or SITSClassification' in capsys.readouterr().err
