@@ -30,6 +30,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+# As the command line does: by default GDAL keeps a twentieth of the memory.
+os.environ.setdefault('GDAL_CACHEMAX', '256')
+
 import numpy as np
 import psutil
 import rasterio

@@ -89,6 +89,10 @@ def main(args: Sequence[str] | None = None) -> None:
         print(f'torchgeo-sits {__version__}')
         return
     args = _find_configs(args)
+    if args[0] in ('predict', 'embed'):
+        # What GDAL keeps of decoded blocks, a twentieth of the memory in each process, is hardly
+        # asked for again: windows share a border with the next ones only.
+        os.environ.setdefault('GDAL_CACHEMAX', '256')
     if args[0] == 'predict':
         args = _with_maps(args)
     elif args[0] == 'explain':
