@@ -44,7 +44,7 @@ class MapWriter(Callback):
         self,
         folder: str = 'maps',
         *,
-        window: int = 128,
+        window: int = 256,
         overlap: int = 32,
         vectors: VectorFormat | None = None,
         quantise: bool = False,
