@@ -93,6 +93,16 @@ def test_nothing_is_kept_in_memory(series_folder, tmp_path):
     assert not predict(segmentation(), data_of(series_folder), tmp_path / 'maps')
 
 
+def test_a_part_of_the_windows_is_kept_and_the_rest_follows(series_folder, tmp_path, capsys):
+    predict(segmentation(), data_of(series_folder), tmp_path / 'maps', limit_predict_batches=2)
+    assert 'windows are left' in capsys.readouterr().out
+    assert not list((tmp_path / 'maps').glob('*.tif'))
+    predict(segmentation(), data_of(series_folder), tmp_path / 'maps')
+    predict(segmentation(), data_of(series_folder), tmp_path / 'once')
+    for name in ('class.tif', 'probabilities.tif'):
+        assert (tmp_path / 'once' / name).read_bytes() == (tmp_path / 'maps' / name).read_bytes()
+
+
 def test_embeddings_are_those_of_the_encoder(series_folder, tmp_path):
     seed_everything(0, verbose=False)
     task = SITSDINO(model='tempcnn', in_channels=3, num_prototypes=16)

@@ -19,7 +19,7 @@ from torchgeo.datasets import GeoDataset
 
 from .. import __version__
 from ..datasets.grid import Grid, pixel_size
-from ..keys import MASK_CLEAR, VALID
+from ..keys import IMAGE, MASK_CLEAR, VALID
 from ..mapping import Embedding, MapRun, QuantisedEmbedding, VectorFormat, Windows
 from ..samplers import ListedSampler
 
@@ -181,7 +181,7 @@ class MapWriter(Callback):
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1)
         named = outputs if isinstance(outputs, dict) else {'probabilities': outputs}
-        seen = (batch[MASK_CLEAR] & batch[VALID][..., None, None])[0].any(0)
+        seen = _seen(batch)
         values = {key: _channels(value, seen) for key, value in named.items()}
         # Two windows wait at most: memory does not grow where the disk is slow.
         while len(self._written) > 1:
@@ -196,11 +196,15 @@ class MapWriter(Callback):
         for written in self._written:
             written.result()
         trainer.strategy.barrier('windows')
+        if left := len(self._run.left()):  # Of trainer.limit_predict_batches.
+            if trainer.is_global_zero:
+                print(f'{left} windows are left: the same command goes on with them')
+            return
         self._draw(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End the thread that writes, and say where the maps are."""
-        if self._run is not None and trainer.is_global_zero:
+        if self._run is not None and trainer.is_global_zero and self._run.is_finished():
             print('Maps:', *self._run.files, sep='\n  ')
         if self._writer is not None:
             self._writer.shutdown()
@@ -216,6 +220,14 @@ class MapWriter(Callback):
                 task = bar.add_task('drawing the maps', total=None)
                 run.draw(lambda done, total: bar.update(task, completed=done, total=total))
         trainer.strategy.barrier('maps')
+
+
+def _seen(batch: dict[str, Any]) -> Tensor:
+    """Pixels ``(H, W)`` of the only series of a batch that were clear on any date."""
+    image = batch[IMAGE]
+    clear = batch.get(MASK_CLEAR, torch.ones_like(image[:, :, 0], dtype=torch.bool))
+    valid = batch.get(VALID, torch.ones_like(image[:, :, 0, 0, 0], dtype=torch.bool))
+    return (clear & valid[..., None, None])[0].any(0)
 
 
 def _channels(value: Tensor, seen: Tensor) -> NDArray[np.float32]:

@@ -87,6 +87,10 @@ class MapRun:
                     '--map.folder, or move it away'
                 )
         self.parts.begin(self.manifest)
+        return self.left()
+
+    def left(self) -> list[int]:
+        """Numbers of the windows that are left to compute, ascending."""
         finished = self.parts.finished()
         return [number for number in self.wanted if number not in finished]
 
