@@ -1,7 +1,7 @@
 """Do explanations name what a prediction rests on? Deletion and insertion against random orders.
 
-    python benchmarks/explanation.py               # on the simulated series
-    python benchmarks/explanation.py --data DIR    # on the real series wc_be_b in DIR, too
+    python -m benchmarks.explanation               # on the simulated series
+    python -m benchmarks.explanation --data DIR    # on the real series wc_be_b in DIR, too
 
 Small models are trained for about a minute each, with two seeds: PlanarViT and Deep-STaR's CNN,
 for maps (SITSSegmentation) and for whole fields (SITSClassification on late features). For places
