@@ -52,8 +52,8 @@ RESULTS = Path(__file__).parent / 'results' / 'mapping.json'
 LEFT, TOP = 600_000, 5_000_000
 CLASSES = 6
 SMALL = {'embed_dim': 64, 'depth': 2, 'time_dim': 48}
-#: For the large rasters, so that they take minutes.
-LIGHT = {'embed_dim': 16, 'depth': 1, 'time_dim': 16, 'num_queries': 2, 'seasonal_queries': 2}
+#: For the large rasters: features before the path layers, so that a raster takes minutes.
+LIGHT = {'embed_dim': 16, 'time_dim': 16, 'num_queries': 2, 'seasonal_queries': 2}
 
 
 def write_scene(folder: Path, height: int, width: int, *, dates: int = 24, bands: int = 10) -> Path:
@@ -80,11 +80,13 @@ def write_scene(folder: Path, height: int, width: int, *, dates: int = 24, bands
     return folder
 
 
-def make_task(model: str, bands: int, options: dict[str, Any] | None = None) -> SITSSegmentation:
+def make_task(
+    model: str, bands: int, options: dict[str, Any], depth: Any = 'joined'
+) -> SITSSegmentation:
     """A segmentation with random weights that are the same each time."""
     seed_everything(0, verbose=False)
     task = SITSSegmentation(
-        model=model, in_channels=bands, num_classes=CLASSES, model_kwargs=options or {}
+        model=model, in_channels=bands, num_classes=CLASSES, model_kwargs=options, depth=depth
     )
     return task.eval()
 
@@ -260,9 +262,10 @@ def speed(data: Path, scratch: Path) -> dict[str, Any]:
 # -- memory ---------------------------------------------------------------------------------
 
 
-def _run(folder: str, out: str, model: str, window: int) -> None:
+def _run(folder: str, out: str, options: dict[str, Any], depth: str) -> None:
     """One map in a process of its own."""
-    predict(make_task(model, 4, LIGHT), data_of(folder), Path(out), window=window, overlap=32)
+    task = make_task('planar_vit_tiny', 4, options, depth)
+    predict(task, data_of(folder), Path(out), window=256, overlap=32)
 
 
 def peak_of(process: multiprocessing.Process) -> float:
@@ -284,17 +287,21 @@ def peak_of(process: multiprocessing.Process) -> float:
 def memory(data: Path, scratch: Path) -> dict[str, Any]:
     """Peak memory of a large raster, and of one twice as large."""
     found: dict[str, Any] = {}
-    for height, width in ((4096, 4096), (8192, 4096)):
+    for height, width, options, depth in (
+        (1024, 512, {}, 'joined'),
+        (4096, 4096, LIGHT, 'early'),
+        (8192, 4096, LIGHT, 'early'),
+    ):
         folder = write_scene(scratch / f'scene-{height}', height, width, bands=4)
         out = scratch / f'out-{height}'
-        args = (str(folder), str(out), 'planar_vit_tiny', 256)
+        args = (str(folder), str(out), options, depth)
         process = multiprocessing.get_context('spawn').Process(target=_run, args=args)
         start = time.perf_counter()
         process.start()
         peak = peak_of(process)
         spent = time.perf_counter() - start
         assert process.exitcode == 0
-        found[f'{height} x {width} x 24, 4 bands'] = {
+        found[f'{height} x {width} x 24, 4 bands, {options or "default"}, {depth}'] = {
             'peak GB': round(peak, 3),
             'seconds': round(spent),
             'pixels per second': round(height * width / spent),

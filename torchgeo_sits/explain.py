@@ -18,7 +18,7 @@ from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import GeoDataset
 from torchgeo.tasks import BaseTask
 
-from .datasets.grid import Grid, pixel_size
+from .datasets.grid import Grid, grid_of
 from .explaining import (
     Patch,
     Place,
@@ -146,7 +146,7 @@ class _PlaceReader(Callback):
                 f'expected data with places, such as SITSDataModule, got '
                 f'{type(datamodule).__name__}: its samples lie nowhere'
             )
-        data = _grid(dataset)
+        data = grid_of(dataset)
         if self.at is None:
             west, south, east, north = data.bounds
             point = (west + east) / 2, (south + north) / 2
@@ -173,14 +173,6 @@ class _PlaceReader(Callback):
         """Keep the patch, as it was normalised."""
         with torch.inference_mode(False):  # gradients are taken of it
             self.batch = {k: v.clone() if hasattr(v, 'clone') else v for k, v in batch.items()}
-
-
-def _grid(dataset: GeoDataset) -> Grid:
-    """Extent and pixels of a data set."""
-    xmin, ymin, xmax, ymax = dataset.index.total_bounds
-    xres, yres = pixel_size(dataset.res)
-    width, height = (max(1, round(n)) for n in ((xmax - xmin) / xres, (ymax - ymin) / yres))
-    return Grid(xmin, ymax, xres, yres, width, height, dataset.index.crs)
 
 
 def _field_patch(windows: Any, data: Grid, point: tuple[float, float]) -> Patch:

@@ -18,7 +18,7 @@ from torchgeo.datamodules import GeoDataModule
 from torchgeo.datasets import GeoDataset
 
 from .. import __version__
-from ..datasets.grid import Grid, pixel_size
+from ..datasets.grid import Grid, grid_of
 from ..keys import IMAGE, MASK_CLEAR, VALID
 from ..mapping import Embedding, MapRun, QuantisedEmbedding, VectorFormat, Windows
 from ..samplers import ListedSampler
@@ -119,7 +119,7 @@ class MapWriter(Callback):
 
     def _plan(self, trainer: Trainer, task: Any, dataset: GeoDataset) -> MapRun:
         """All that the map hangs on."""
-        grid = _grid(dataset)
+        grid = grid_of(dataset)
         windows = Windows(grid.height, grid.width, self.window, self.overlap)
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         normalised = [value.tolist() for value in getattr(datamodule, 'statistics', ())]
@@ -235,14 +235,6 @@ def _channels(value: Tensor, seen: Tensor) -> NDArray[np.float32]:
     value = value[0].float()
     value = value if value.ndim == 3 else value[None]
     return value.masked_fill(~seen, torch.nan).cpu().numpy()
-
-
-def _grid(dataset: GeoDataset) -> Grid:
-    """Extent and pixels of a data set."""
-    xmin, ymin, xmax, ymax = dataset.index.total_bounds
-    xres, yres = pixel_size(dataset.res)
-    width, height = (max(1, round(n)) for n in ((xmax - xmin) / xres, (ymax - ymin) / yres))
-    return Grid(xmin, ymax, xres, yres, width, height, dataset.index.crs)
 
 
 def _bounds(windows: Windows, grid: Grid, number: int) -> tuple[float, float, float, float]:

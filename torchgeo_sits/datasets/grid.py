@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from rasterio.crs import CRS
 from rasterio.transform import Affine, from_origin
+from torchgeo.datasets import GeoDataset
 
-__all__ = ['TOLERANCE', 'Grid', 'pixel_size']
+__all__ = ['TOLERANCE', 'Grid', 'grid_of', 'pixel_size']
 
 #: Share of a pixel by which two grids may differ and still count as the same one.
 TOLERANCE = 1e-3
@@ -85,3 +86,18 @@ def pixel_size(res: float | tuple[float, float]) -> tuple[float, float]:
     if xres <= 0 or yres <= 0:
         raise ValueError(f'res must be positive, got {res}')
     return float(xres), float(yres)
+
+
+def grid_of(dataset: GeoDataset) -> Grid:
+    """All pixels of a data set.
+
+    Args:
+        dataset: The data set; its pixels begin at the upper left corner of its extent.
+
+    Returns:
+        The grid.
+    """
+    west, south, east, north = (float(v) for v in dataset.index.total_bounds)
+    xres, yres = pixel_size(dataset.res)
+    width, height = (max(1, round(n)) for n in ((east - west) / xres, (north - south) / yres))
+    return Grid(west, north, xres, yres, width, height, dataset.index.crs)
