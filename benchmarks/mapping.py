@@ -350,21 +350,24 @@ def kills(data: Path, scratch: Path) -> dict[str, Any]:
     assert process.wait() == 0
     length = time.perf_counter() - begun
     wanted = digests(whole)
-    states = []
-    for number in range(20):
-        out = scratch / f'killed-{number}'
+    states: list[dict[str, Any]] = []
+    while len(states) < 20:
+        out = scratch / f'killed-{len(states)}'
+        shutil.rmtree(out, ignore_errors=True)
         process = start(out)
         while not (out / '.windows').exists():
             time.sleep(0.02)
         # From the first moment of a window to the last of the drawing.
         time.sleep(random.uniform(0, length))
+        if process.poll() is not None:
+            continue  # It was through already: no kill.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         parts = len(list((out / '.windows').glob('*.npy')))
         drawn = len(list(out.glob('*.tif')))
         assert start(out).wait() == 0
         states.append({'windows': parts, 'files': drawn, 'same bytes': digests(out) == wanted})
-        print(number, states[-1], flush=True)
+        print(len(states), states[-1], flush=True)
     return {
         'seconds of a run after its start': round(length, 1),
         'same bytes': sum(s['same bytes'] for s in states),
