@@ -222,19 +222,21 @@ def plain_loop(task: SITSSegmentation, folder: Path, out: Path, *, size: int, ov
 
 def speed(data: Path, scratch: Path) -> dict[str, Any]:
     """Pixels per second of both, turn by turn, in one run."""
-    side, repeats = 448, 3
-    folder = write_scene(scratch / 'scene', side, side)
+    repeats = 3
     found: dict[str, Any] = {}
-    for model, kwargs in (('planar_vit_tiny', SMALL), ('tempcnn', {})):
+    for model, kwargs, side in (('planar_vit_tiny', SMALL, 768), ('ltae', {}, 384)):
+        folder = write_scene(scratch / f'scene-{side}', side, side)
         task = make_task(model, 10, kwargs)
         contenders: dict[str, Callable[[Path], None]] = {
-            'plain loop, patches of 64': lambda out, task=task: plain_loop(
+            'plain loop, patches of 64': lambda out, task=task, folder=folder: plain_loop(
                 task, folder, out, size=64, overlap=32
             ),
         }
-        for window in (128, 256, 448):
-            contenders[f'windows of {window}'] = lambda out, task=task, window=window: predict(
-                task, data_of(str(folder)), out, window=window, overlap=32
+        for window in (128, 256):
+            contenders[f'windows of {window}'] = (
+                lambda out, task=task, folder=folder, window=window: predict(
+                    task, data_of(str(folder)), out, window=window, overlap=32
+                )
             )
         seconds: dict[str, list[float]] = {name: [] for name in contenders}
         for turn in range(repeats):
@@ -246,7 +248,7 @@ def speed(data: Path, scratch: Path) -> dict[str, Any]:
                 seconds[name].append(time.perf_counter() - start)
                 print(model, name, f'{seconds[name][-1]:.1f} s', flush=True)
         base = seconds['plain loop, patches of 64']
-        found[model] = {
+        found[f'{model}, {side} x {side} x 24, 10 bands'] = {
             name: {
                 'seconds': [round(v, 2) for v in values],
                 'pixels per second': round(side**2 / statistics.median(values)),
