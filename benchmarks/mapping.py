@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 import platform
 import random
@@ -264,17 +263,28 @@ def speed(data: Path, scratch: Path) -> dict[str, Any]:
 # -- memory ---------------------------------------------------------------------------------
 
 
-def _run(folder: str, out: str, options: dict[str, Any], depth: str) -> None:
-    """One map in a process of its own."""
-    task = make_task('planar_vit_tiny', 4, options, depth)
+def _large(folder: str, out: str, options: str, depth: str) -> None:
+    task = make_task('planar_vit_tiny', 4, json.loads(options), depth)
     predict(task, data_of(folder), Path(out), window=256, overlap=32)
 
 
-def peak_of(process: multiprocessing.Process) -> float:
+def start(function: str, *arguments: object) -> subprocess.Popen[bytes]:
+    """Run a function of this module in a process of its own."""
+    code = f'import sys; from benchmarks.mapping import {function}; {function}(*sys.argv[1:])'
+    return subprocess.Popen(
+        [sys.executable, '-c', code, *map(str, arguments)],
+        cwd=Path(__file__).resolve().parents[1],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def peak_of(process: subprocess.Popen[bytes]) -> float:
     """Gigabytes of a process and its children at most, shared pages counted once."""
     peak = 0.0
     watched = psutil.Process(process.pid)
-    while process.is_alive():
+    while process.poll() is None:
         total = 0
         for one in [watched, *watched.children(recursive=True)]:
             try:
@@ -296,13 +306,11 @@ def memory(data: Path, scratch: Path) -> dict[str, Any]:
     ):
         folder = write_scene(scratch / f'scene-{height}', height, width, bands=4)
         out = scratch / f'out-{height}'
-        args = (str(folder), str(out), options, depth)
-        process = multiprocessing.get_context('spawn').Process(target=_run, args=args)
-        start = time.perf_counter()
-        process.start()
+        begun = time.perf_counter()
+        process = start('_large', folder, out, json.dumps(options), depth)
         peak = peak_of(process)
-        spent = time.perf_counter() - start
-        assert process.exitcode == 0
+        spent = time.perf_counter() - begun
+        assert process.returncode == 0
         found[f'{height} x {width} x 24, 4 bands, {options or "default"}, {depth}'] = {
             'peak GB': round(peak, 3),
             'seconds': round(spent),
@@ -334,18 +342,8 @@ def kills(data: Path, scratch: Path) -> dict[str, Any]:
     """Kill runs at random moments, resume each, and compare the files with those of one run."""
     folder = write_scene(scratch / 'scene', 384, 384, dates=12)
     random.seed(0)
-    code = 'import sys; from benchmarks.mapping import _one_map; _one_map(*sys.argv[1:])'
-    root = Path(__file__).resolve().parents[1]
-
-    def start(out: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, '-c', code, str(folder), str(out)]
-        return subprocess.Popen(
-            command, cwd=root, start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-
     whole = scratch / 'whole'
-    process = start(whole)
+    process = start('_one_map', folder, whole)
     while not (whole / '.windows').exists():
         time.sleep(0.05)
     begun = time.perf_counter()
@@ -356,7 +354,7 @@ def kills(data: Path, scratch: Path) -> dict[str, Any]:
     while len(states) < 20:
         out = scratch / f'killed-{len(states)}'
         shutil.rmtree(out, ignore_errors=True)
-        process = start(out)
+        process = start('_one_map', folder, out)
         while not (out / '.windows').exists():
             time.sleep(0.02)
         # From the first moment of a window to the last of the drawing.
@@ -367,7 +365,7 @@ def kills(data: Path, scratch: Path) -> dict[str, Any]:
         process.wait()
         parts = len(list((out / '.windows').glob('*.npy')))
         drawn = len(list(out.glob('*.tif')))
-        assert start(out).wait() == 0
+        assert start('_one_map', folder, out).wait() == 0
         states.append({'windows': parts, 'files': drawn, 'same bytes': digests(out) == wanted})
         print(len(states), states[-1], flush=True)
     return {

@@ -20,7 +20,14 @@ from torchgeo.datasets import GeoDataset
 from .. import __version__
 from ..datasets.grid import Grid, grid_of
 from ..keys import IMAGE, MASK_CLEAR, VALID
-from ..mapping import Embedding, MapRun, QuantisedEmbedding, VectorFormat, Windows
+from ..mapping import (
+    Embedding,
+    MapRun,
+    QuantisedEmbedding,
+    VectorFormat,
+    Windows,
+    release_freed_arrays,
+)
 from ..samplers import ListedSampler
 
 __all__ = ['MapWriter']
@@ -90,6 +97,8 @@ class MapWriter(Callback):
                 f'maps need data with places, such as SITSDataModule, got '
                 f'{type(datamodule).__name__}: its samples lie nowhere'
             )
+        # Before workers are forked, which take it over.
+        release_freed_arrays()
         # Not yet: weights are restored after this, and a map hangs on them.
         datamodule.predict_sampler = ListedSampler(lambda: self._begin(trainer, pl_module, dataset))
         # One by one: what a window is computed with could change its last digits.

@@ -1,5 +1,6 @@
 """From the predictions for windows to maps: GeoTIFFs, polygons, and a run that can be stopped."""
 
+from .allocation import release_freed_arrays
 from .assembly import Blender, Layout, blocks
 from .outputs import (
     ChangeDate,
@@ -31,5 +32,6 @@ __all__ = [
     'VectorFormat',
     'Windows',
     'blocks',
+    'release_freed_arrays',
     'write_polygons',
 ]
