@@ -223,7 +223,7 @@ def speed(data: Path, scratch: Path) -> dict[str, Any]:
     """Pixels per second of both, turn by turn, in one run."""
     repeats = 3
     found: dict[str, Any] = {}
-    for model, kwargs, side in (('planar_vit_tiny', SMALL, 768), ('ltae', {}, 384)):
+    for model, kwargs, side in (('planar_vit_tiny', SMALL, 512), ('ltae', {}, 256)):
         folder = write_scene(scratch / f'scene-{side}', side, side)
         task = make_task(model, 10, kwargs)
         contenders: dict[str, Callable[[Path], None]] = {
