@@ -103,6 +103,30 @@ def test_a_part_of_the_windows_is_kept_and_the_rest_follows(series_folder, tmp_p
         assert (tmp_path / 'once' / name).read_bytes() == (tmp_path / 'maps' / name).read_bytes()
 
 
+@pytest.mark.parametrize('change', ['min_clear', 'masks'])
+def test_windows_of_other_pixels_are_not_joined(series_folder, tmp_path, change):
+    """With other clouds, half of a map would else be of one mask and half of the other."""
+    clouds = tmp_path / 'clouds'
+    clouds.mkdir()
+    for path in series_folder.iterdir():
+        with rasterio.open(path) as file:
+            profile = {**file.profile, 'count': 1, 'dtype': 'uint8', 'nodata': None}
+        with rasterio.open(clouds / path.name, 'w', **profile) as file:
+            file.write(np.ones((1, 32, 40), np.uint8))
+    options = {'cloud_paths': str(clouds), 'clear_values': [1]}
+    predict(
+        segmentation(), data_of(series_folder, **options), tmp_path / 'maps',
+        limit_predict_batches=2,
+    )  # fmt: skip
+    if change == 'min_clear':
+        options['min_clear'] = 0.5
+    else:
+        with rasterio.open(min(clouds.iterdir()), 'r+') as file:
+            file.write(np.zeros((1, 32, 40), np.uint8))
+    with pytest.raises(ValueError, match='begun with another'):
+        predict(segmentation(), data_of(series_folder, **options), tmp_path / 'maps')
+
+
 def test_embeddings_are_those_of_the_encoder(series_folder, tmp_path):
     seed_everything(0, verbose=False)
     task = SITSDINO(model='tempcnn', in_channels=3, num_prototypes=16)

@@ -162,6 +162,31 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same_bytes(tmp_path, whole
     assert make_run(tmp_path / 'stopped', outputs).is_finished()
 
 
+def test_polygons_can_follow_and_what_a_stop_left_is_swept_away(tmp_path, whole):
+    outputs = [ClassMap('class', 'p', ['a', 'b', 'c'])]
+    run = make_run(tmp_path, outputs)
+    cut(run, {'p': whole})
+    run.draw()
+    before = (tmp_path / 'class.tif').read_bytes()
+    # A kill while the windows are deleted leaves some of them.
+    run.parts.begin({'weights': 'a'})
+    later = make_run(tmp_path, outputs, vectors='gpkg')
+    assert later.begin() == []
+    assert not later.is_finished()
+    later.draw()
+    assert later.is_finished()
+    assert (tmp_path / 'class.gpkg').exists()
+    assert (tmp_path / 'class.tif').read_bytes() == before
+    assert not (tmp_path / '.windows').exists()
+
+
+def test_polygons_of_another_map_are_not_taken_for_its_own(tmp_path, whole):
+    outputs = [ClassMap('class', 'p', ['a', 'b', 'c'])]
+    (tmp_path / 'class.gpkg').write_bytes(b'of another map')
+    with pytest.raises(ValueError, match=r'class\.gpkg is there already'):
+        make_run(tmp_path, outputs, vectors='gpkg').begin()
+
+
 def test_windows_of_another_map_are_refused(tmp_path, whole):
     outputs = [Embedding('embedding', 'p')]
     run = make_run(tmp_path, outputs)

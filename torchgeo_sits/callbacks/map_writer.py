@@ -18,6 +18,7 @@ from torchgeo.datamodules import GeoDataModule
 from torchgeo.datasets import GeoDataset
 
 from .. import __version__
+from ..datasets.file_stamps import stamps
 from ..datasets.grid import Grid, grid_of
 from ..keys import IMAGE, MASK_CLEAR, VALID
 from ..mapping import (
@@ -145,10 +146,14 @@ class MapWriter(Callback):
                 QuantisedEmbedding(o.name, o.key) if isinstance(o, Embedding) else o
                 for o in outputs
             ]
+        # Where files lie is told by the files themselves, wherever the command is given.
+        options = {k: v for k, v in datamodule.kwargs.items() if k not in ('paths', 'cloud_paths')}
         manifest = {
             'checkpoint': weights,
             'version': __version__,
-            'set of images': _stamps(dataset),
+            'device or precision': [task.device.type, trainer.precision],
+            'set of images or masks': _stamps(dataset),
+            'options of the data': {key: str(value) for key, value in options.items()},
             'extent': [*grid.bounds, grid.width, grid.height, grid.crs.to_string()],
             'window, overlap or quantise': [self.window, self.overlap, self.quantise],
             'set of outputs': [output.name for output in outputs],
@@ -272,8 +277,9 @@ def _digest(task: LightningModule, more: str) -> str:
 
 
 def _stamps(dataset: GeoDataset) -> str:
-    """Checksum of the names, sizes and times of the files of a data set."""
-    names = sorted(set(map(str, dataset.index.get('filepath', []))))
-    files = [Path(name) for name in names]
-    stats = [(f.stat().st_size, f.stat().st_mtime_ns) if f.exists() else None for f in files]
-    return sha256(repr(list(zip(names, stats, strict=True))).encode()).hexdigest()[:16]
+    """Checksum of the names, sizes and times of all files that a data set reads."""
+    named = getattr(dataset, 'source_files', dataset.index.get('filepath', []))
+    names = sorted({str(name) for name in [*named, *getattr(dataset, 'cloud_files', [])]})
+    states = stamps(names)
+    known = [(name, states[name][:2] if name in states else None) for name in names]
+    return sha256(repr(known).encode()).hexdigest()[:16]

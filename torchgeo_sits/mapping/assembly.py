@@ -58,13 +58,14 @@ class Blender:
         Returns:
             For each of the values ``(C, h, w)`` float32, NaN where nothing was observed.
         """
-        depth = sum(self.layout.channels.values())
-        shape = rows.stop - rows.start, columns.stop - columns.start
-        total = np.zeros((depth, *shape), np.float32)
-        weight = np.zeros(shape, np.float32)
-        most = np.zeros(shape, np.float32)
         slices = self.layout.slices()
-        picked = [slices[key] for key in self.layout.picked]
+        picked = [
+            i for key in self.layout.picked for i in range(slices[key].start, slices[key].stop)
+        ]
+        shape = rows.stop - rows.start, columns.stop - columns.start
+        total = np.zeros((sum(self.layout.channels.values()), *shape), np.float32)
+        weight, most = np.zeros((2, *shape), np.float32)
+        best = np.zeros((len(picked), *shape), np.float32)
         height, width = self.windows.shape
         for number in self.windows.over(rows, columns):
             values = self.read(number)
@@ -73,24 +74,22 @@ class Blender:
             row, column = self.windows.corner(number)
             top, bottom = max(row, rows.start), min(row + height, rows.stop)
             left, right = max(column, columns.start), min(column + width, columns.stop)
-            there = np.s_[top - rows.start : bottom - rows.start]
-            along = np.s_[left - columns.start : right - columns.start]
-            here = np.s_[top - row : bottom - row, left - column : right - column]
-            part = values[:, *here]
+            there = np.s_[
+                ...,
+                top - rows.start : bottom - rows.start,
+                left - columns.start : right - columns.start,
+            ]
+            here = np.s_[..., top - row : bottom - row, left - column : right - column]
+            part = values[here]
             counts = self.windows.weights(number)[here] * np.isfinite(part[0])
             part = np.nan_to_num(part)
-            closest = counts > most[there, along]
-            before = [total[s, there, along].copy() for s in picked]
-            total[:, there, along] += counts * part
-            for old, s in zip(before, picked, strict=True):
-                total[s, there, along] = np.where(closest, part[s], old)
-            weight[there, along] += counts
-            most[there, along] = np.where(closest, counts, most[there, along])
-        seen = weight > 0
-        joined = np.divide(total, weight, out=np.full_like(total, np.nan), where=seen)
-        for s in picked:
-            joined[s] = np.where(seen, total[s], np.nan)
-        return {key: joined[s] for key, s in slices.items()}
+            total[there] += counts * part
+            weight[there] += counts
+            best[there] = np.where(counts > most[there], part[picked], best[there])
+            most[there] = np.maximum(counts, most[there])
+        joined = np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+        joined[picked] = np.where(weight > 0, best, np.nan)
+        return {key: joined[part] for key, part in slices.items()}
 
 
 def blocks(height: int, width: int, size: int) -> Iterator[tuple[slice, slice]]:

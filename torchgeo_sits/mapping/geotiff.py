@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
-from numpy.typing import NDArray
 from rasterio.io import DatasetWriter
 from rasterio.shutil import copy
-from rasterio.windows import Window
 
 from ..datasets.grid import Grid
 from .outputs import MapOutput
 
-__all__ = ['BLOCK', 'Draft', 'draft', 'finish']
+__all__ = ['BLOCK', 'draft', 'finish']
 
 #: Side of a tile of the files in pixels.
 BLOCK = 512
@@ -22,25 +20,10 @@ BLOCK = 512
 _CACHE = 128
 
 
-class Draft:
-    """A raster that is being written.
-
-    Args:
-        file: The open file.
-    """
-
-    def __init__(self, file: DatasetWriter) -> None:
-        self._file = file
-
-    def write(self, rows: slice, columns: slice, pixels: NDArray[Any]) -> None:
-        """Write a block ``(bands, h, w)``."""
-        self._file.write(pixels, window=Window.from_slices(rows, columns))
-
-
 @contextmanager
 def draft(
     path: Path, output: MapOutput, grid: Grid, channels: int, tags: Mapping[str, str]
-) -> Iterator[Draft]:
+) -> Iterator[DatasetWriter]:
     """Open a raster to be written block by block, with all that is said of its pixels.
 
     Args:
@@ -51,7 +34,7 @@ def draft(
         tags: Tags beside those of *output*.
 
     Yields:
-        What blocks are written to.
+        The open file.
     """
     bands = output.bands(channels)
     profile: dict[str, Any] = {
@@ -78,7 +61,7 @@ def draft(
             file.scales, file.offsets = scales
         if (colours := output.colours()) is not None:
             file.write_colormap(1, colours)
-        yield Draft(file)
+        yield file
 
 
 def finish(path: Path, final: Path, output: MapOutput) -> None:

@@ -100,7 +100,8 @@ class PartStore:
 
     def remove(self) -> None:
         """Delete the folder, when the map is there."""
-        shutil.rmtree(self.folder)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
 
     def _path(self, number: int) -> Path:
         return self.folder / f'{number:08d}.npy'

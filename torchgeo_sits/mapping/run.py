@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
 
 from ..datasets.grid import Grid
 from .assembly import Blender, Layout, blocks
@@ -77,15 +79,16 @@ class MapRun:
             ValueError: If the folder holds other maps, or windows of another run.
             OSError: If the folder cannot be written to.
         """
-        if not self.parts.folder.exists():
-            if self.is_finished():
-                return []
-            there = [path for path in self.files if path.exists()]
-            if there:
-                raise ValueError(
-                    f'{there[0]} is there already, of another run: choose another folder with '
-                    '--map.folder, or move it away'
-                )
+        if self._is_drawn():
+            return []
+        rasters = {output: self._raster(output) for output in self.outputs}
+        other = [p for o, p in rasters.items() if p.exists() and not self._is_own(o)]
+        other += [p for o, p in self._polygons() if p.exists() and not self._is_own(o)]
+        if other:
+            raise ValueError(
+                f'{other[0]} is there already, of another run: choose another folder with '
+                '--map.folder, or move it away'
+            )
         self.parts.begin(self.manifest)
         return self.left()
 
@@ -96,9 +99,8 @@ class MapRun:
 
     def is_finished(self) -> bool:
         """Whether all files of this very run are there, and no windows any more."""
-        return not self.parts.folder.exists() and all(
-            path.exists() and (path.suffix != '.tif' or self._is_own(path)) for path in self.files
-        )
+        polygons = all(path.exists() for _, path in self._polygons())
+        return self._is_drawn() and polygons and not self.parts.folder.exists()
 
     def keep(self, number: int, values: Mapping[str, NDArray[np.float32]]) -> None:
         """Keep the values of a window.
@@ -118,11 +120,29 @@ class MapRun:
         self.parts.write(number, np.concatenate([values[key] for key in layout]))
 
     def draw(self, on_block: OnBlock = lambda done, total: None) -> None:
-        """Draw the maps from the windows, and delete these.
+        """Draw what is not there yet from the windows, and delete these.
 
         Args:
             on_block: Called with the number of blocks that are drawn, and of all.
+
+        Raises:
+            OSError: If a file cannot be written; the windows are kept.
         """
+        try:
+            if todo := [output for output in self.outputs if not self._is_own(output)]:
+                self._draw_rasters(todo, on_block)
+            for output, path in self._polygons():
+                if not path.exists():
+                    write_polygons(self._raster(output), path, classes=output.classes)
+        except (OSError, RasterioError) as error:
+            raise OSError(
+                f'the maps could not be drawn in {self.folder} ({error}). The windows are kept: '
+                'see that there is room, and give the same command again'
+            ) from error
+        self.parts.remove()
+
+    def _draw_rasters(self, todo: Sequence[MapOutput], on_block: OnBlock) -> None:
+        """Draw some of the maps."""
         picked = {o.key for o in self.outputs if o.is_picked}
         layout = Layout(self.parts.read_note('layout'), tuple(sorted(picked)))
         wanted = set(self.wanted)
@@ -131,7 +151,6 @@ class MapRun:
             layout,
             lambda number: self.parts.read(number) if number in wanted else None,
         )
-        todo = [o for o in self.outputs if not self._is_own(self._raster(o))]
         measured = [o for o in todo if isinstance(o, QuantisedEmbedding)]
         places = list(blocks(self.grid.height, self.grid.width, BLOCK))
         total, done = len(places) * (1 + bool(measured)), 0
@@ -142,24 +161,22 @@ class MapRun:
                     embedding.measure(values[embedding.key])
                 done += 1
                 on_block(done, total)
+        tags = {**self.tags, _RUN: self._fingerprint}
         with ExitStack() as stack:
-            tags = {**self.tags, _RUN: self._fingerprint}
-            drafts = [
-                draft(self._draft(o), o, self.grid, layout.channels[o.key], tags) for o in todo
+            files = [
+                stack.enter_context(
+                    draft(self._draft(o), o, self.grid, layout.channels[o.key], tags)
+                )
+                for o in todo
             ]
-            files = [stack.enter_context(file) for file in drafts]
             for place in places:
                 values = blender.block(*place)
                 for output, file in zip(todo, files, strict=True):
-                    file.write(*place, output.draw(values[output.key]))
+                    file.write(output.draw(values[output.key]), window=Window.from_slices(*place))
                 done += 1
                 on_block(done, total)
         for output in todo:
             finish(self._draft(output), self._raster(output), output)
-        for classes, path in self._polygons():
-            if not path.exists():
-                write_polygons(self._raster(classes), path, classes=classes.classes)
-        self.parts.remove()
 
     @property
     def _fingerprint(self) -> str:
@@ -178,8 +195,13 @@ class MapRun:
         classes = [o for o in self.outputs if isinstance(o, ClassMap)]
         return [(o, self._raster(o).with_suffix(f'.{self.vectors}')) for o in classes]
 
-    def _is_own(self, path: Path) -> bool:
+    def _is_drawn(self) -> bool:
+        """Whether all rasters of this very run are there."""
+        return all(self._is_own(output) for output in self.outputs)
+
+    def _is_own(self, output: MapOutput) -> bool:
         """Whether a raster is there that this run has written."""
+        path = self._raster(output)
         if not path.exists():
             return False
         with rasterio.open(path) as file:
