@@ -359,10 +359,13 @@ def kills(data: Path, scratch: Path) -> dict[str, Any]:
             time.sleep(0.02)
         # From the first moment of a window to the last of the drawing.
         time.sleep(random.uniform(0, length))
-        if process.poll() is not None:
-            continue  # It was through already: no kill.
-        os.killpg(process.pid, signal.SIGKILL)
+        # A process that is through and leaving is none that a kill could stop.
+        is_hit = process.poll() is None and (out / '.windows').exists()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if not is_hit:
+            continue
         parts = len(list((out / '.windows').glob('*.npy')))
         drawn = len(list(out.glob('*.tif')))
         assert start('_one_map', folder, out).wait() == 0
