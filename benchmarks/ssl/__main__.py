@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import report, store, tuning
-from .contenders import CONTENDERS, LAST, Contender
+from .contenders import CONTENDERS, LAST, SEEDS, Contender
 from .job import Job
 from .public import SETS
 from .public_run import run_public
@@ -28,7 +28,6 @@ from .work import BUDGETS, load, run
 
 #: Of one thread each: two of two threads wait for each other more than they work.
 PROCESSES = 2
-SEEDS = 5
 STEPS = 100
 #: A few of each group, for a look.
 QUICK = (
@@ -65,6 +64,7 @@ def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
         for name in names
         for one, folder in folders.items()
         if one not in SETS or CONTENDERS[name].group != 'supervised'
+        if seed < CONTENDERS[name].seeds
     ]
     return sorted(todo, key=lambda job: job.contender in LAST)
 

@@ -1,6 +1,6 @@
 """Who is compared: each contender's name, and what it is made of."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 #: Kinds of path, and the mixture of those that are curves or walks.
@@ -28,6 +28,9 @@ METHODS: dict[str, dict[str, Any]] = {
     'MAE': {},
 }
 
+#: Initialisations of a contender.
+SEEDS = 5
+
 type Group = Literal['ours', 'torchgeo', 'untrained', 'random', 'classic', 'supervised']
 
 
@@ -43,6 +46,8 @@ class Contender:
         kind: Kind of path of planar views.
         options: Further arguments of the task.
         longer: Factor on the optimiser steps.
+        seeds: Number of initialisations.
+        changes: Name of the contender of which an ablation changes one thing.
     """
 
     name: str
@@ -52,19 +57,39 @@ class Contender:
     kind: str = ''
     options: dict[str, Any] = field(default_factory=dict, hash=False)
     longer: int = 1
+    seeds: int = SEEDS
+    changes: str = ''
 
 
-def ours(
-    method: str, views: str, kind: str = '', remark: str = '', longer: int = 1, **options: Any
-) -> Contender:
-    """A method of this project on some views, with other options than *METHODS* says, if any."""
+def ours(method: str, views: str, kind: str = '') -> Contender:
+    """A method of this project on some views."""
     arguments = dict(SQUARES) if views == 'resampling' else PLANES | {'kind': kind}
     if method == 'DINO':
         arguments['local_views'] = 0
-    arguments |= options.pop('views_kwargs', {})
-    options = METHODS[method] | {'views': views, 'views_kwargs': arguments} | options
-    name = ', '.join(part for part in (method, views, kind, remark) if part)
-    return Contender(name, 'ours', method, views, kind, options, longer)
+    options = METHODS[method] | {'views': views, 'views_kwargs': arguments}
+    name = ', '.join(part for part in (method, views, kind) if part)
+    return Contender(name, 'ours', method, views, kind, options)
+
+
+def ablation(
+    changed: Contender,
+    remark: str,
+    *,
+    longer: int = 1,
+    seeds: int = 3,
+    views: dict[str, Any] | None = None,
+    **options: Any,
+) -> Contender:
+    """A contender with one thing changed; it explains a claim and is none, so fewer runs do."""
+    arguments = changed.options['views_kwargs'] | (views or {})
+    return replace(
+        changed,
+        name=f'{changed.name}, {remark}',
+        options=changed.options | options | {'views_kwargs': arguments},
+        longer=longer,
+        seeds=seeds,
+        changes=changed.name,
+    )
 
 
 #: Each method on the views that are compared most.
@@ -75,21 +100,27 @@ MAIN = [
 ]
 #: The kinds of path, for the method ahead on development data.
 BY_KIND = [ours('VICReg', 'planar', kind) for kind in KINDS if kind != 'mixed']
+_PLANAR, _RESAMPLING = ours('VICReg', 'planar', 'mixed'), ours('VICReg', 'resampling')
 #: What the result hangs on: one thing changed in each.
 ABLATIONS = [
-    ours('VICReg', 'planar', 'mixed', 'pixels', object_weight=0.0, pixel_weight=1.0),
-    ours('VICReg', 'planar', 'mixed', 'images', object_weight=0.0, image_weight=1.0),
-    ours('VICReg', 'planar', 'mixed', 'reconstruction too', reconstruction_weight=5.0),
-    ours('VICReg', 'planar', 'mixed', 'all dates', views_kwargs={'dates': (1.0, 1.0)}),
-    ours('VICReg', 'planar', 'mixed', 'paths of 32', views_kwargs={'num_paths': 3, 'length': 32}),
-    ours('VICReg', 'planar', 'mixed', 'paths of 8', views_kwargs={'num_paths': 12, 'length': 8}),
-    ours(
-        'DINO', 'planar', 'mixed', 'images and pixels',
-        object_weight=0.0, image_weight=1.0, pixel_weight=1.0,
+    ablation(_PLANAR, 'pixels', object_weight=0.0, pixel_weight=1.0),
+    ablation(_PLANAR, 'images', object_weight=0.0, image_weight=1.0),
+    ablation(_PLANAR, 'reconstruction too', reconstruction_weight=5.0),
+    ablation(_PLANAR, 'all dates', views={'dates': (1.0, 1.0)}),
+    ablation(_PLANAR, 'paths of 32', views={'num_paths': 3, 'length': 32}),
+    ablation(_PLANAR, 'paths of 8', views={'num_paths': 12, 'length': 8}),
+    ablation(
+        ours('DINO', 'planar', 'mixed'),
+        'images and pixels',
+        object_weight=0.0,
+        image_weight=1.0,
+        pixel_weight=1.0,
     ),
-    ours('VICReg', 'planar', 'mixed', 'four times the steps', 4),
-    ours('VICReg', 'resampling', '', 'four times the steps', 4),
-]  # fmt: skip
+    ablation(_PLANAR, 'four times the steps', longer=4),
+    ablation(_RESAMPLING, 'four times the steps', longer=4),
+    ablation(_PLANAR, 'sixteen times the steps', longer=16, seeds=1),
+    ablation(_RESAMPLING, 'sixteen times the steps', longer=16, seeds=1),
+]
 TORCHGEO = [
     Contender(f'TorchGeo {method}, {frames} frames', 'torchgeo', method, frames)
     for method in ('SimCLR', 'MoCo', 'BYOL', 'MAE')

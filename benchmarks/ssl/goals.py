@@ -79,6 +79,7 @@ def compare(
     budget: str,
     *,
     tuned: bool = False,
+    depth: str | None = None,
 ) -> Interval | None:
     """Mean difference over sites; None where either was not run.
 
@@ -89,11 +90,14 @@ def compare(
         sites: The sites.
         budget: Labels.
         tuned: Take the first one as it is when fine-tuned, not its frozen features.
+        depth: Take features of this depth of both, not those of the claims.
     """
     tables = []
     for site in sites:
         at = (site, budget, *TRAINED) if tuned else scored_as(ours, site, budget)
         places = at, scored_as(theirs, site, budget)
+        if depth is not None:
+            places = ((site, budget, HEADLINE[0], depth),) * 2
         if not (records.has(ours, places[0]) and records.has(theirs, places[1])):
             return None
         tables.append(records.difference(ours, places[0], theirs, places[1]))

@@ -1,4 +1,6 @@
+import argparse
 import json
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -6,11 +8,14 @@ import torch
 from sklearn.metrics import f1_score, jaccard_score
 
 from benchmarks.ssl import ours, store
+from benchmarks.ssl.__main__ import jobs
 from benchmarks.ssl.composites import season_composite
 from benchmarks.ssl.contenders import CONTENDERS
 from benchmarks.ssl.crops import DATES, FrameCrops, SeriesCrops, StackedCrops
+from benchmarks.ssl.goals import compare
 from benchmarks.ssl.pretraining import pretrain
 from benchmarks.ssl.probes import linear, probe, scores
+from benchmarks.ssl.public import SETS
 from benchmarks.ssl.records import Records
 from benchmarks.ssl.sites import Site, components
 from benchmarks.ssl.splits import Pixels, draw_fields, labelled_pixels
@@ -146,6 +151,31 @@ def test_differences_are_paired_by_seed_and_draw():
     np.testing.assert_allclose(
         records.difference('a', where, 'b', where), [[0.09, 0.195]], atol=1e-9
     )
+
+
+def test_differences_are_of_the_depth_that_was_asked_for():
+    def run(name, **f1):
+        scores = [
+            {'site': 's', 'budget': '1', 'probe': 'linear', 'depth': d, 'f1': [v], 'miou': [v]}
+            for d, v in f1.items()
+        ]
+        return {'contender': name, 'set': 's', 'seed': 0, 'scores': scores}
+
+    names = 'VICReg, planar, mixed', 'VICReg, resampling'
+    records = Records([run(names[0], joined=800, late=730), run(names[1], joined=805, late=700)])
+    assert compare(records, *names, ('s',), '1').mean == pytest.approx(-0.005)
+    assert compare(records, *names, ('s',), '1', depth='late').mean == pytest.approx(0.03)
+    assert compare(records, *names, ('elsewhere',), '1', depth='late') is None
+
+
+def test_all_initialisations_of_contenders_are_run_and_fewer_of_ablations(tmp_path):
+    arguments = argparse.Namespace(quick=False, only=None, data=tmp_path / 'none', scratch=tmp_path)
+    for one in SETS:
+        setattr(arguments, one, None)
+    todo = Counter(j.contender.name for j in jobs(arguments, defaultdict(float)))
+    assert todo['VICReg, planar, rows'] == 5
+    assert todo['VICReg, planar, mixed, pixels'] == 3
+    assert set(todo) == set(CONTENDERS)
 
 
 def test_a_record_that_a_kill_cut_off_is_run_again(tmp_path):

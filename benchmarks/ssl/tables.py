@@ -1,0 +1,174 @@
+"""Tables of what was found, in Markdown."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .contenders import (
+    ABLATIONS,
+    BY_KIND,
+    CLASSIC,
+    CONTENDERS,
+    FROZEN,
+    MAIN,
+    SUPERVISED,
+    TORCHGEO,
+    Contender,
+)
+from .goals import REAL, Finding, compare, scored_as
+from .records import TRAINED, Records, Where
+from .statistics import Interval, bootstrap
+
+#: Columns of the table of contenders: site and budget.
+COLUMNS = (
+    ('wc_be_a', '1'),
+    ('wc_be_b', '1'),
+    ('ieda_mt', '1'),
+    ('ieda_mt', '5'),
+    ('synthetic', '1 %'),
+    ('synthetic', '5 %'),
+)
+#: Columns of the tables of differences: name, sites and budget.
+PLACES = (
+    ('real stacks, 1', REAL, '1'),
+    ('synthetic, 1', ('synthetic',), '1'),
+    ('synthetic, 1 %', ('synthetic',), '1 %'),
+    ('synthetic, 5 %', ('synthetic',), '5 %'),
+)
+
+
+def number(found: Interval, *, sign: bool = False) -> str:
+    """A mean and its interval, in points."""
+    form = '+.1f' if sign else '.1f'
+    return f'{100 * found.mean:{form}} [{100 * found.low:{form}}, {100 * found.high:{form}}]'
+
+
+def rows(lines: Iterable[Iterable[str]], head: Iterable[str]) -> str:
+    """A table in Markdown."""
+    lines, names = list(lines), list(head)
+    if not lines:
+        return 'Not run.'
+    return '\n'.join(
+        '| ' + ' | '.join(line) + ' |' for line in [names, ['---'] * len(names), *lines]
+    )
+
+
+def claims(found: list[Finding]) -> str:
+    """The claims and what became of them."""
+    return rows(
+        (
+            [
+                f.claim,
+                f.place,
+                f.budget,
+                f.other,
+                f'{100 * f.goal:+.0f}' if f.goal else '> 0',
+                number(f.found, sign=True),
+                'yes' if f.met else 'no',
+            ]
+            for f in found
+        ),
+        ('claim', 'where', 'labels', 'held against', 'goal', 'found', 'met'),
+    )
+
+
+def contender_table(records: Records, metric: Any = 'f1') -> str:
+    """Each contender at each place, as the claims score it."""
+    lines = []
+    for name in CONTENDERS:
+        cells = []
+        for site, budget in COLUMNS:
+            where = scored_as(name, site, budget)
+            there = records.has(name, where)
+            cells.append(number(bootstrap([records.table(name, where, metric)])) if there else '')
+        if any(cells):
+            runs = [r for r in records.runs if r['contender'] == name]
+            size = next((f'{r["parameters"] / 1e3:.0f} k' for r in runs if 'parameters' in r), '')
+            lines.append([name, str(records.seeds(name)), size, *cells])
+    return rows(lines, ('contender', 'runs', 'encoder', *(f'{s}, {b}' for s, b in COLUMNS)))
+
+
+def detail(records: Records, contenders: Iterable[Contender], budget: dict[str, str]) -> str:
+    """Both probes at all depths."""
+    lines = []
+    depths = [(p, d) for p in ('knn', 'linear') for d in ('early', 'late', 'joined')]
+    for contender in contenders:
+        for site, labels in budget.items():
+            places: list[Where] = [(site, labels, *at) for at in depths]
+            if records.has(contender.name, places[1]):
+                cells = [
+                    f'{100 * records.table(contender.name, where).mean():.1f}'
+                    if records.has(contender.name, where)
+                    else ''
+                    for where in places
+                ]
+                lines.append([contender.name, f'{site}, {labels}', *cells])
+    return rows(lines, ('contender', 'where', *(f'{p}, {d}' for p, d in depths)))
+
+
+def differences(records: Records, pairs: Iterable[tuple[str, str]]) -> str:
+    """What the first of each pair has over the second, by the linear probe at two depths."""
+    lines = []
+    for first, second in pairs:
+        for depth in ('joined', 'late'):
+            found = [
+                compare(records, first, second, sites, budget, depth=depth)
+                for _, sites, budget in PLACES
+            ]
+            if any(found):
+                cells = ['' if one is None else number(one, sign=True) for one in found]
+                lines.append([first, second, depth, *cells])
+    return rows(lines, ('contender', 'less', 'depth', *(name for name, *_ in PLACES)))
+
+
+def elsewhere(records: Records) -> str:
+    """With half of the dates, and across sites."""
+    columns = [
+        ('wc_be_a, half the dates', '1'),
+        ('wc_be_b, half the dates', '1'),
+        ('wc_be_a to wc_be_b', '1'),
+        ('wc_be_a to wc_be_b', 'all'),
+        ('wc_be_b to wc_be_a', '1'),
+        ('wc_be_b to wc_be_a', 'all'),
+    ]
+    lines = []
+    for contender in [*MAIN, *TORCHGEO, *FROZEN, *CLASSIC]:
+        places = [scored_as(contender.name, *column) for column in columns]
+        if records.has(contender.name, places[0]):
+            tables = [records.table(contender.name, where) for where in places]
+            lines.append([contender.name, *(number(bootstrap([t])) for t in tables)])
+    return rows(lines, ('contender', *(f'{s}, {b}' for s, b in columns)))
+
+
+def fine_tuned(records: Records) -> str:
+    """Encoders trained with labels, from scratch and from a pretraining."""
+    columns = [(site, '1') for site in (*REAL, 'synthetic')] + [('synthetic', '5 %')]
+    lines = []
+    for contender in [*MAIN, *SUPERVISED]:
+        places: list[Where] = [(*column, *TRAINED) for column in columns]
+        if records.has(contender.name, places[-1]):
+            cells = [
+                number(bootstrap([records.table(contender.name, where)]))
+                if records.has(contender.name, where)
+                else ''
+                for where in places
+            ]
+            lines.append([contender.name, *cells])
+    return rows(lines, ('contender', *(f'{s}, {b}' for s, b in columns)))
+
+
+def means(records: Records) -> str:
+    """Means alone, of all but the kinds of path."""
+    lines = []
+    for name in CONTENDERS:
+        if CONTENDERS[name] in BY_KIND + ABLATIONS:
+            continue
+        places = [scored_as(name, *column) for column in COLUMNS]
+        cells = [
+            f'{100 * np.mean(records.table(name, where)):.1f}' if records.has(name, where) else ''
+            for where in places
+        ]
+        if any(cells):
+            lines.append([name, str(records.seeds(name)), *cells])
+    return rows(lines, ('contender', 'runs', *(f'{s}, {b}' for s, b in COLUMNS)))
