@@ -70,10 +70,12 @@ def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
 
 
 def rate(contender: Contender, rates: dict[str, float]) -> float | None:
-    """The learning rate of a contender: that of its method, whatever its views."""
+    """The learning rate of a contender: that of its method, whatever its views and steps."""
     if contender.group == 'ours':
         return rates[contender.method]
-    return rates[contender.name] if contender.group == 'torchgeo' else None
+    if contender.group == 'torchgeo':
+        return rates[contender.changes or contender.name]
+    return None
 
 
 def work(todo: list[Job], path: Path) -> None:

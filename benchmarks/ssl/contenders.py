@@ -10,6 +10,9 @@ KINDS = ('rows', 'columns', 'snake', 'hilbert', 'walk', 'guided', 'mixed')
 PLANES = {'num_paths': 6, 'length': 16}
 SQUARES = {'crop': 10}
 
+#: Factors on the optimiser steps, and what they add to a name.
+LENGTHS = {1: '', 4: ', four times the steps', 16: ', sixteen times the steps'}
+
 #: Superpixels are compared, as the package's own configurations do.
 OBJECTS = {'image_weight': 0.0, 'object_weight': 1.0}
 DINO = {
@@ -72,13 +75,7 @@ def ours(method: str, views: str, kind: str = '') -> Contender:
 
 
 def ablation(
-    changed: Contender,
-    remark: str,
-    *,
-    longer: int = 1,
-    seeds: int = 3,
-    views: dict[str, Any] | None = None,
-    **options: Any,
+    changed: Contender, remark: str, *, views: dict[str, Any] | None = None, **options: Any
 ) -> Contender:
     """A contender with one thing changed; it explains a claim and is none, so fewer runs do."""
     arguments = changed.options['views_kwargs'] | (views or {})
@@ -86,10 +83,20 @@ def ablation(
         changed,
         name=f'{changed.name}, {remark}',
         options=changed.options | options | {'views_kwargs': arguments},
-        longer=longer,
-        seeds=seeds,
+        seeds=3,
         changes=changed.name,
     )
+
+
+def lengthened(contender: Contender, times: int, seeds: int) -> Contender:
+    """A contender that is trained for so many times the steps, one of ``LENGTHS``."""
+    name = at_length(contender.name, times)
+    return replace(contender, name=name, longer=times, seeds=seeds, changes=contender.name)
+
+
+def at_length(name: str, times: int) -> str:
+    """Name of a contender of that name with so many times the steps."""
+    return name + LENGTHS[times]
 
 
 #: Each method on the views that are compared most.
@@ -100,15 +107,15 @@ MAIN = [
 ]
 #: The kinds of path, for the method ahead on development data.
 BY_KIND = [ours('VICReg', 'planar', kind) for kind in KINDS if kind != 'mixed']
-_PLANAR, _RESAMPLING = ours('VICReg', 'planar', 'mixed'), ours('VICReg', 'resampling')
+PLANAR, RESAMPLING = ours('VICReg', 'planar', 'mixed'), ours('VICReg', 'resampling')
 #: What the result hangs on: one thing changed in each.
 ABLATIONS = [
-    ablation(_PLANAR, 'pixels', object_weight=0.0, pixel_weight=1.0),
-    ablation(_PLANAR, 'images', object_weight=0.0, image_weight=1.0),
-    ablation(_PLANAR, 'reconstruction too', reconstruction_weight=5.0),
-    ablation(_PLANAR, 'all dates', views={'dates': (1.0, 1.0)}),
-    ablation(_PLANAR, 'paths of 32', views={'num_paths': 3, 'length': 32}),
-    ablation(_PLANAR, 'paths of 8', views={'num_paths': 12, 'length': 8}),
+    ablation(PLANAR, 'pixels', object_weight=0.0, pixel_weight=1.0),
+    ablation(PLANAR, 'images', object_weight=0.0, image_weight=1.0),
+    ablation(PLANAR, 'reconstruction too', reconstruction_weight=5.0),
+    ablation(PLANAR, 'all dates', views={'dates': (1.0, 1.0)}),
+    ablation(PLANAR, 'paths of 32', views={'num_paths': 3, 'length': 32}),
+    ablation(PLANAR, 'paths of 8', views={'num_paths': 12, 'length': 8}),
     ablation(
         ours('DINO', 'planar', 'mixed'),
         'images and pixels',
@@ -116,10 +123,6 @@ ABLATIONS = [
         image_weight=1.0,
         pixel_weight=1.0,
     ),
-    ablation(_PLANAR, 'four times the steps', longer=4),
-    ablation(_RESAMPLING, 'four times the steps', longer=4),
-    ablation(_PLANAR, 'sixteen times the steps', longer=16, seeds=1),
-    ablation(_RESAMPLING, 'sixteen times the steps', longer=16, seeds=1),
 ]
 TORCHGEO = [
     Contender(f'TorchGeo {method}, {frames} frames', 'torchgeo', method, frames)
@@ -139,8 +142,16 @@ SUPERVISED = [
     Contender(f'{name} from scratch', 'supervised', name)
     for name in ('planar_vit', 'utae', 'tempcnn', 'TorchGeo ConvLSTM')
 ]
+#: Whether more steps change what is found: the views that are compared, and TorchGeo's tasks.
+_STACKED = [c for c in TORCHGEO if c.views == 'stacked']
+LONGER = [
+    lengthened(contender, times, seeds)
+    for times, seeds in ((4, SEEDS), (16, 3))
+    for contender in (PLANAR, RESAMPLING, *_STACKED)
+]
 #: What comes when all others are through.
-LAST = BY_KIND + ABLATIONS + SUPERVISED[1:]
+LAST = LONGER + SUPERVISED[1:] + BY_KIND + ABLATIONS
 CONTENDERS = {
-    c.name: c for c in MAIN + TORCHGEO + FROZEN + CLASSIC + SUPERVISED + BY_KIND + ABLATIONS
+    c.name: c
+    for c in MAIN + TORCHGEO + FROZEN + CLASSIC + SUPERVISED + LONGER + BY_KIND + ABLATIONS
 }

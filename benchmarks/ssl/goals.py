@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .contenders import CONTENDERS
+from .contenders import CONTENDERS, at_length
 from .records import RAW, TRAINED, Records, Where
 from .statistics import Interval, bootstrap
 
@@ -12,6 +12,7 @@ HEADLINE = ('linear', 'joined')
 PLANAR, RESAMPLING = 'VICReg, planar, mixed', 'VICReg, resampling'
 SCRATCH, UNTRAINED = 'planar_vit from scratch', 'untrained PlanarViT'
 FINE_TUNED = 'fine-tuned, over training from scratch'
+BEST = "over TorchGeo's best"
 REAL = ('wc_be_a', 'wc_be_b', 'ieda_mt')
 #: Sites and budget of each line of the claims.
 PLACES = (
@@ -32,6 +33,7 @@ class Finding:
         place: Where.
         budget: Labels.
         other: Whom it is held against.
+        longer: Factor on the optimiser steps of both sides, where they are pretrained.
         goal: Difference that was asked for.
         found: Difference that was found.
     """
@@ -40,6 +42,7 @@ class Finding:
     place: str
     budget: str
     other: str
+    longer: int
     goal: float
     found: Interval
 
@@ -58,11 +61,13 @@ def scored_as(name: str, site: str, budget: str) -> Where:
     return site, budget, *how
 
 
-def strongest(records: Records, group: str, sites: tuple[str, ...], budget: str) -> str | None:
-    """The contender of a group with the highest mean, which flatters it."""
+def strongest(
+    records: Records, group: str, sites: tuple[str, ...], budget: str, longer: int = 1
+) -> str | None:
+    """The contender of a group, and of so many steps, with the highest mean: this flatters it."""
     found = {}
     for name in records.contenders:
-        if CONTENDERS[name].group != group:
+        if (CONTENDERS[name].group, CONTENDERS[name].longer) != (group, longer):
             continue
         places = [scored_as(name, site, budget) for site in sites]
         if all(records.has(name, where) for where in places):
@@ -104,23 +109,29 @@ def compare(
     return bootstrap(tables)
 
 
-def findings(records: Records) -> list[Finding]:
-    """All claims, at all places where both sides were run."""
+def findings(records: Records, longer: int = 1) -> list[Finding]:
+    """All claims, at all places where both sides were run.
+
+    Args:
+        records: All records.
+        longer: Factor on the optimiser steps of what is pretrained.
+    """
     found = []
+    planar = at_length(PLANAR, longer)
     for place, sites, budget in PLACES:
         rivals: list[tuple[str, str | None, float]] = [
             ('over training from scratch', SCRATCH, 0.03),
             (FINE_TUNED, SCRATCH, 0.03),
             ('over the untrained encoder', UNTRAINED, 0.03),
-            ('over resampling views', RESAMPLING, 0.01),
-            ("over TorchGeo's best", strongest(records, 'torchgeo', sites, budget), 0.05),
+            ('over resampling views', at_length(RESAMPLING, longer), 0.01),
+            (BEST, strongest(records, 'torchgeo', sites, budget, longer), 0.05),
             ('over the strongest classic', strongest(records, 'classic', sites, budget), 0.0),
         ]
         for claim, other, goal in rivals:
             if other is None:
                 continue
             tuned = claim == FINE_TUNED
-            interval = compare(records, PLANAR, other, sites, budget, tuned=tuned)
+            interval = compare(records, planar, other, sites, budget, tuned=tuned)
             if interval is not None:
-                found.append(Finding(claim, place, budget, other, goal, interval))
+                found.append(Finding(claim, place, budget, other, longer, goal, interval))
     return found

@@ -10,21 +10,33 @@ from .contenders import (
     BY_KIND,
     CONTENDERS,
     FROZEN,
+    LENGTHS,
+    LONGER,
     MAIN,
     METHODS,
     TORCHGEO,
+    at_length,
 )
 from .goals import HEADLINE, PLANAR, REAL, RESAMPLING, Finding, findings
 from .plots import plot_budgets, plot_contenders
 from .public import SETS
 from .records import Records
-from .tables import claims, contender_table, detail, differences, elsewhere, fine_tuned, means
+from .tables import (
+    claims,
+    claims_by_length,
+    contender_table,
+    detail,
+    differences,
+    elsewhere,
+    fine_tuned,
+    means,
+    steps,
+)
 
 README = Path(__file__).parents[2] / 'README.md'
 #: Contenders that differ in nothing but their views.
 TWINS = [(f'{method}, planar, mixed', f'{method}, resampling') for method in METHODS] + [
-    (f'{PLANAR}, {times} times the steps', f'{RESAMPLING}, {times} times the steps')
-    for times in ('four', 'sixteen')
+    (at_length(PLANAR, times), at_length(RESAMPLING, times)) for times in LENGTHS if times > 1
 ]
 MARKS = '<!-- made by benchmarks/ssl -->', '<!-- end -->'
 
@@ -35,7 +47,7 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
         print('Nothing has been run yet.')
         return
     records = Records(runs)
-    found = findings(records)
+    found = {times: findings(records, times) for times in LENGTHS}
     seconds = sum(run['total_seconds'] for run in runs)
     broken = [r for r in runs if not r.get('finite', True)]
     kinds = [CONTENDERS[PLANAR], CONTENDERS[RESAMPLING], *BY_KIND]
@@ -48,7 +60,12 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
         'paired). Frozen features are scored by '
         f'the {HEADLINE[0]} probe on {HEADLINE[1]} features where nothing else is said.',
         '## Claims',
-        claims(found),
+        *(
+            part
+            for times, one in found.items()
+            if one
+            for part in (f'{steps(records, times)}:', claims(one))
+        ),
         '## Contenders',
         contender_table(records),
         '![Contenders](contenders.png)',
@@ -56,13 +73,13 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
         '## The same in mean IoU',
         contender_table(records, 'miou'),
         '## Probes and depths, least labels',
-        detail(records, [*MAIN, *TORCHGEO, *FROZEN], least),
+        detail(records, [*MAIN, *TORCHGEO, *LONGER, *FROZEN], least),
         '## Planar views less resampled ones',
         differences(records, TWINS),
         '## Kinds of path less resampled views',
         differences(records, [(kind.name, RESAMPLING) for kind in BY_KIND]),
-        '## Ablations less what they change',
-        differences(records, [(one.name, one.changes) for one in ABLATIONS]),
+        '## Ablations, and more steps, less what they change',
+        differences(records, [(one.name, one.changes) for one in ABLATIONS + LONGER]),
         '## Kinds of path, least labels',
         detail(records, kinds, least),
         '## Ablations, least labels',
@@ -81,17 +98,20 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
     (folder / 'table.md').write_text('\n\n'.join(parts) + '\n')
     plot_contenders(records, folder / 'contenders.png')
     plot_budgets(records, folder / 'budgets.png')
-    print(claims(found))
+    print(claims_by_length(records, found))
     print(f'\nTables and plots: {folder}')
     if folder == Path(__file__).parent / 'results':
         _write_readme(records, found)
 
 
-def _write_readme(records: Records, found: list[Finding]) -> None:
+def _write_readme(records: Records, found: dict[int, list[Finding]]) -> None:
     """Put the claims and the short table between the marks in README.md."""
     text = README.read_text()
-    short = [f for f in found if f.place in ('real stacks', 'synthetic')]
-    content = claims(short) + '\n\n' + means(records)
+    short = {
+        times: [f for f in one if f.place in ('real stacks', 'synthetic')]
+        for times, one in found.items()
+    }
+    content = claims_by_length(records, short) + '\n\n' + means(records)
     begin, end = (re.escape(mark) for mark in MARKS)
     new, count = re.subn(
         f'{begin}.*{end}', lambda _: f'{MARKS[0]}\n\n{content}\n\n{MARKS[1]}', text, flags=re.DOTALL

@@ -11,12 +11,14 @@ from .contenders import (
     CLASSIC,
     CONTENDERS,
     FROZEN,
+    LONGER,
     MAIN,
     SUPERVISED,
     TORCHGEO,
     Contender,
+    at_length,
 )
-from .goals import REAL, Finding, compare, scored_as
+from .goals import PLANAR, REAL, Finding, compare, scored_as
 from .records import TRAINED, Records, Where
 from .statistics import Interval, bootstrap
 
@@ -63,7 +65,7 @@ def claims(found: list[Finding]) -> str:
                 f.place,
                 f.budget,
                 f.other,
-                f'{100 * f.goal:+.0f}' if f.goal else '> 0',
+                goal(f),
                 number(f.found, sign=True),
                 'yes' if f.met else 'no',
             ]
@@ -71,6 +73,31 @@ def claims(found: list[Finding]) -> str:
         ),
         ('claim', 'where', 'labels', 'held against', 'goal', 'found', 'met'),
     )
+
+
+def steps(records: Records, times: int) -> str:
+    """A factor on the steps, and how often the planar contender was run with it."""
+    runs = records.seeds(at_length(PLANAR, times))
+    return f'{times} x the steps, {runs} run' + 's' * (runs > 1)
+
+
+def goal(finding: Finding) -> str:
+    """What was asked for, in points."""
+    return f'{100 * finding.goal:+.0f}' if finding.goal else '> 0'
+
+
+def claims_by_length(records: Records, found: dict[int, list[Finding]]) -> str:
+    """The claims in short: a column for each number of steps, what is met in bold type."""
+    cells: dict[tuple[str, ...], dict[int, str]] = {}
+    for times, one in found.items():
+        for f in one:
+            text = number(f.found, sign=True)
+            key = f.claim, f.place, f.budget, goal(f)
+            cells.setdefault(key, {})[times] = f'**{text}**' if f.met else text
+    lengths = [times for times, one in found.items() if one]
+    names = [steps(records, times) for times in lengths]
+    head = ('claim', 'where', 'labels', 'goal', *names)
+    return rows(([*key, *(by.get(t, '') for t in lengths)] for key, by in cells.items()), head)
 
 
 def contender_table(records: Records, metric: Any = 'f1') -> str:
@@ -133,7 +160,7 @@ def elsewhere(records: Records) -> str:
         ('wc_be_b to wc_be_a', 'all'),
     ]
     lines = []
-    for contender in [*MAIN, *TORCHGEO, *FROZEN, *CLASSIC]:
+    for contender in [*MAIN, *TORCHGEO, *LONGER, *FROZEN, *CLASSIC]:
         places = [scored_as(contender.name, *column) for column in columns]
         if records.has(contender.name, places[0]):
             tables = [records.table(contender.name, where) for where in places]

@@ -19,6 +19,8 @@ SETS = ('mato_grosso', 'synthetic')
 def candidates(name: str) -> tuple[float, ...]:
     """Learning rates that are tried for a contender, none where it takes that of another."""
     contender = CONTENDERS[name]
+    if contender.longer > 1:
+        return ()
     if contender in MAIN and contender.kind == 'mixed':
         return OURS
     if contender.group == 'torchgeo':

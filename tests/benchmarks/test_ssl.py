@@ -10,9 +10,9 @@ from sklearn.metrics import f1_score, jaccard_score
 from benchmarks.ssl import ours, store
 from benchmarks.ssl.__main__ import jobs
 from benchmarks.ssl.composites import season_composite
-from benchmarks.ssl.contenders import CONTENDERS
+from benchmarks.ssl.contenders import CONTENDERS, at_length
 from benchmarks.ssl.crops import DATES, FrameCrops, SeriesCrops, StackedCrops
-from benchmarks.ssl.goals import compare
+from benchmarks.ssl.goals import compare, findings
 from benchmarks.ssl.pretraining import pretrain
 from benchmarks.ssl.probes import linear, probe, scores
 from benchmarks.ssl.public import SETS
@@ -175,6 +175,7 @@ def test_all_initialisations_of_contenders_are_run_and_fewer_of_ablations(tmp_pa
     todo = Counter(j.contender.name for j in jobs(arguments, defaultdict(float)))
     assert todo['VICReg, planar, rows'] == 5
     assert todo['VICReg, planar, mixed, pixels'] == 3
+    assert todo['TorchGeo MoCo, stacked frames, four times the steps'] == 5
     assert set(todo) == set(CONTENDERS)
 
 
@@ -245,3 +246,26 @@ def test_contenders_draw_the_views_that_they_are_named_after(site, name):
     if contender.views == 'planar':
         assert task.views.global_view.kind == contender.kind
     assert len(views) == (1 if contender.method == 'MAE' else 2)
+
+
+def test_claims_hold_contenders_of_equal_steps_against_each_other():
+    def run(name, f1):
+        score = {'site': 'synthetic', 'budget': '1', 'probe': 'linear', 'depth': 'joined'}
+        return {'contender': name, 'set': 'synthetic', 'seed': 0} | {
+            'scores': [score | {'f1': [f1], 'miou': [f1]}]
+        }
+
+    names = 'VICReg, planar, mixed', 'VICReg, resampling', 'TorchGeo MoCo, stacked frames'
+    records = Records(
+        [run(at_length(name, 4), 700 - 10 * i) for i, name in enumerate(names)]
+        + [run(name, 600) for name in names]
+        + [run('untrained PlanarViT', 500)]
+    )
+    found = {f.claim: f.found.mean for f in findings(records, 4)}
+    assert found == pytest.approx(
+        {
+            'over resampling views': 0.01,
+            "over TorchGeo's best": 0.02,
+            'over the untrained encoder': 0.2,
+        }
+    )
