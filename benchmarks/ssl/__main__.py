@@ -3,7 +3,8 @@
 Run from the root of the repository:
 
     uv run python -m benchmarks.ssl --quick         # a look, under 10 minutes
-    uv run python -m benchmarks.ssl --full          # everything; goes on where it was stopped
+    uv run python -m benchmarks.ssl --full          # all contenders; goes on where it was stopped
+    uv run python -m benchmarks.ssl --longer        # some of them with more steps
     uv run python -m benchmarks.ssl --tune          # learning rates, on development data alone
     uv run python -m benchmarks.ssl --report        # tables and plots of what is there
 
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from . import report, store, tuning
-from .contenders import CONTENDERS, LAST, SEEDS, Contender
+from .contenders import CONTENDERS, LAST, LONGER, SEEDS, Contender
 from .job import Job
 from .public import SETS
 from .public_run import run_public
@@ -45,7 +46,9 @@ def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
 
     Kinds of path, ablations and the slow models that are trained with labels come last.
     """
-    names = QUICK if arguments.quick else arguments.only or CONTENDERS
+    longer = [c.name for c in LONGER]
+    full = [name for name in CONTENDERS if name not in longer]
+    names = QUICK if arguments.quick else arguments.only or (longer if arguments.longer else full)
     folders = {s: arguments.data for s in BUDGETS if s == 'synthetic' or arguments.data.is_dir()}
     folders |= {s: folder for s in SETS if (folder := getattr(arguments, s))}
     seeds = 1 if arguments.quick else SEEDS
@@ -107,13 +110,15 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     mode = parser.add_mutually_exclusive_group(required=True)
-    for name in ('quick', 'full', 'tune', 'report'):
+    for name in ('quick', 'full', 'longer', 'tune', 'report'):
         mode.add_argument(f'--{name}', action='store_true')
     parser.add_argument('--data', type=Path, default=Path('../shared/data'))
     for name in SETS:
         parser.add_argument(f'--{name}', type=Path, metavar='DIR')
     parser.add_argument('--scratch', type=Path, default=Path('.benchmark/ssl'))
-    parser.add_argument('--only', nargs='+', choices=CONTENDERS, metavar='CONTENDER')
+    parser.add_argument(
+        '--only', nargs='+', choices=CONTENDERS, metavar='CONTENDER', help='run no others'
+    )
     arguments = parser.parse_args()
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     if arguments.tune:

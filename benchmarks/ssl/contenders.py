@@ -88,10 +88,10 @@ def ablation(
     )
 
 
-def lengthened(contender: Contender, times: int, seeds: int) -> Contender:
+def lengthened(contender: Contender, times: int) -> Contender:
     """A contender that is trained for so many times the steps, one of ``LENGTHS``."""
     name = at_length(contender.name, times)
-    return replace(contender, name=name, longer=times, seeds=seeds, changes=contender.name)
+    return replace(contender, name=name, longer=times, seeds=3, changes=contender.name)
 
 
 def at_length(name: str, times: int) -> str:
@@ -145,12 +145,12 @@ SUPERVISED = [
 #: Whether more steps change what is found: the views that are compared, and TorchGeo's tasks.
 _STACKED = [c for c in TORCHGEO if c.views == 'stacked']
 LONGER = [
-    lengthened(contender, times, seeds)
-    for times, seeds in ((4, SEEDS), (16, 3))
+    lengthened(contender, times)
+    for times in (4, 16)
     for contender in (PLANAR, RESAMPLING, *_STACKED)
 ]
 #: What comes when all others are through.
-LAST = LONGER + SUPERVISED[1:] + BY_KIND + ABLATIONS
+LAST = SUPERVISED[1:] + BY_KIND + ABLATIONS
 CONTENDERS = {
     c.name: c
     for c in MAIN + TORCHGEO + FROZEN + CLASSIC + SUPERVISED + LONGER + BY_KIND + ABLATIONS

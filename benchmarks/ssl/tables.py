@@ -172,7 +172,7 @@ def fine_tuned(records: Records) -> str:
     """Encoders trained with labels, from scratch and from a pretraining."""
     columns = [(site, '1') for site in (*REAL, 'synthetic')] + [('synthetic', '5 %')]
     lines = []
-    for contender in [*MAIN, *SUPERVISED]:
+    for contender in [*MAIN, *LONGER, *SUPERVISED]:
         places: list[Where] = [(*column, *TRAINED) for column in columns]
         if records.has(contender.name, places[-1]):
             cells = [
