@@ -7,8 +7,8 @@ import matplotlib
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
-from .contenders import ABLATIONS, BY_KIND, CONTENDERS
-from .goals import PLANAR, scored_as
+from .contenders import ABLATIONS, BY_KIND, CONTENDERS, LENGTHS, LONGER, at_length
+from .goals import PLANAR, RESAMPLING, UNTRAINED, scored_as
 from .records import Records
 from .statistics import bootstrap
 from .tables import COLUMNS
@@ -25,7 +25,7 @@ COLOURS = {
 
 def plot_contenders(records: Records, path: Path) -> None:
     """A dot with its interval for each contender and place."""
-    names = [n for n in reversed(CONTENDERS) if CONTENDERS[n] not in BY_KIND + ABLATIONS]
+    names = [n for n in reversed(CONTENDERS) if CONTENDERS[n] not in BY_KIND + ABLATIONS + LONGER]
     figure, axes = plt.subplots(
         1, len(COLUMNS), figsize=(3 * len(COLUMNS), 0.26 * len(names) + 1.2), sharey=True
     )
@@ -76,5 +76,49 @@ def plot_budgets(records: Records, path: Path) -> None:
     axes[0].set_ylabel('macro F1', fontsize=8)
     axes[0].legend(fontsize=6)
     figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def plot_steps(records: Records, path: Path) -> None:
+    """Macro F1 over the steps of pretraining, beside what takes none."""
+    curves = [
+        (PLANAR, 'joined', '-', '#1b6ca8', 'planar, joined'),
+        (RESAMPLING, 'joined', '-', '#7fb2d9', 'resampling, joined'),
+        (PLANAR, 'late', '--', '#1b6ca8', 'planar, late'),
+        (RESAMPLING, 'late', '--', '#7fb2d9', 'resampling, late'),
+        ('TorchGeo MoCo, stacked frames', 'joined', '-', COLOURS['torchgeo'], 'TorchGeo MoCo'),
+        ('TorchGeo MAE, stacked frames', 'joined', ':', COLOURS['torchgeo'], 'TorchGeo MAE'),
+    ]
+    levels = [
+        (UNTRAINED, COLOURS['untrained'], 'untrained, joined'),
+        ('logistic regression, elapsed bins', COLOURS['classic'], 'logistic regression'),
+    ]
+    figure, axes = plt.subplots(1, len(COLUMNS), figsize=(2.7 * len(COLUMNS), 3.4))
+    for axis, (site, budget) in zip(axes, COLUMNS, strict=True):
+        for name, depth, style, colour, label in curves:
+            where = site, budget, 'linear', depth
+            runs = {
+                times: records.table(at_length(name, times), where).mean()
+                for times in LENGTHS
+                if records.has(at_length(name, times), where)
+            }
+            axis.plot(
+                list(runs), list(runs.values()), style, color=colour, marker='o', ms=3, label=label
+            )
+        for name, colour, label in levels:
+            where = scored_as(name, site, budget)
+            if records.has(name, where):
+                axis.axhline(records.table(name, where).mean(), color=colour, lw=1, label=label)
+        axis.set_xscale('log')
+        axis.minorticks_off()
+        axis.set_xticks(list(LENGTHS), [str(times) for times in LENGTHS])
+        axis.set_title(f'{site}, labels: {budget}', fontsize=9)
+        axis.set_xlabel('times the steps', fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel('macro F1', fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc='lower center', ncols=8, fontsize=7)
+    figure.tight_layout(rect=(0, 0.06, 1, 1))
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -18,7 +18,7 @@ from .contenders import (
     at_length,
 )
 from .goals import HEADLINE, PLANAR, REAL, RESAMPLING, Finding, findings
-from .plots import plot_budgets, plot_contenders
+from .plots import plot_budgets, plot_contenders, plot_steps
 from .public import SETS
 from .records import Records
 from .tables import (
@@ -70,6 +70,7 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
         contender_table(records),
         '![Contenders](contenders.png)',
         '![Budgets](budgets.png)',
+        '![Steps](steps.png)',
         '## The same in mean IoU',
         contender_table(records, 'miou'),
         '## Probes and depths, least labels',
@@ -98,6 +99,7 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
     (folder / 'table.md').write_text('\n\n'.join(parts) + '\n')
     plot_contenders(records, folder / 'contenders.png')
     plot_budgets(records, folder / 'budgets.png')
+    plot_steps(records, folder / 'steps.png')
     print(claims_by_length(records, found))
     print(f'\nTables and plots: {folder}')
     if folder == Path(__file__).parent / 'results':

@@ -34,6 +34,8 @@ COLUMNS = (
 #: Columns of the tables of differences: name, sites and budget.
 PLACES = (
     ('real stacks, 1', REAL, '1'),
+    ('ieda_mt, 1', ('ieda_mt',), '1'),
+    ('ieda_mt, 5', ('ieda_mt',), '5'),
     ('synthetic, 1', ('synthetic',), '1'),
     ('synthetic, 1 %', ('synthetic',), '1 %'),
     ('synthetic, 5 %', ('synthetic',), '5 %'),
