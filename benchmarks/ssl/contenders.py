@@ -143,12 +143,13 @@ SUPERVISED = [
     for name in ('planar_vit', 'utae', 'tempcnn', 'TorchGeo ConvLSTM')
 ]
 #: Whether more steps change what is found: the views that are compared, and TorchGeo's tasks.
+_WALKS = next(c for c in BY_KIND if c.kind == 'walk')
 _STACKED = [c for c in TORCHGEO if c.views == 'stacked']
 LONGER = [
     lengthened(contender, times)
     for times in (4, 16)
     for contender in (PLANAR, RESAMPLING, *_STACKED)
-]
+] + [lengthened(_WALKS, 16)]
 #: What comes when all others are through.
 LAST = SUPERVISED[1:] + BY_KIND + ABLATIONS
 CONTENDERS = {

@@ -38,6 +38,12 @@ README = Path(__file__).parents[2] / 'README.md'
 TWINS = [(f'{method}, planar, mixed', f'{method}, resampling') for method in METHODS] + [
     (at_length(PLANAR, times), at_length(RESAMPLING, times)) for times in LENGTHS if times > 1
 ]
+#: Kinds of path, with the views without planes that took as many steps.
+KINDS_OF_PATH = [
+    (one.name, at_length(RESAMPLING, one.longer))
+    for one in BY_KIND + LONGER
+    if one.kind not in ('', 'mixed')
+]
 MARKS = '<!-- made by benchmarks/ssl -->', '<!-- end -->'
 
 
@@ -78,7 +84,7 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
         '## Planar views less resampled ones',
         differences(records, TWINS),
         '## Kinds of path less resampled views',
-        differences(records, [(kind.name, RESAMPLING) for kind in BY_KIND]),
+        differences(records, KINDS_OF_PATH),
         '## Ablations, and more steps, less what they change',
         differences(records, [(one.name, one.changes) for one in ABLATIONS + LONGER]),
         '## Kinds of path, least labels',

@@ -188,10 +188,10 @@ def fine_tuned(records: Records) -> str:
 
 
 def means(records: Records) -> str:
-    """Means alone, of all but the kinds of path."""
+    """Means alone, of all but kinds of path, ablations and longer runs."""
     lines = []
     for name in CONTENDERS:
-        if CONTENDERS[name] in BY_KIND + ABLATIONS:
+        if CONTENDERS[name] in BY_KIND + ABLATIONS + LONGER:
             continue
         places = [scored_as(name, *column) for column in COLUMNS]
         cells = [
