@@ -138,9 +138,15 @@ CLASSIC = [
     for model in ('random forest', 'logistic regression')
     for bins in ('season', 'elapsed')
 ]
+#: Ours as often as the encoder that it is held against; the others take minutes each.
 SUPERVISED = [
-    Contender(f'{name} from scratch', 'supervised', name)
-    for name in ('planar_vit', 'utae', 'tempcnn', 'TorchGeo ConvLSTM')
+    Contender(f'{name} from scratch', 'supervised', name, seeds=seeds)
+    for name, seeds in (
+        ('planar_vit', SEEDS),
+        ('utae', 3),
+        ('tempcnn', 3),
+        ('TorchGeo ConvLSTM', 3),
+    )
 ]
 #: Whether more steps change what is found: the views that are compared, and TorchGeo's tasks.
 _WALKS = next(c for c in BY_KIND if c.kind == 'walk')
