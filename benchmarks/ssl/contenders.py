@@ -50,7 +50,7 @@ class Contender:
         options: Further arguments of the task.
         longer: Factor on the optimiser steps.
         seeds: Number of initialisations.
-        changes: Name of the contender of which an ablation changes one thing.
+        changes: Name of the contender in which this one changes one thing, or the steps.
     """
 
     name: str
