@@ -5,6 +5,7 @@ Run from the root of the repository:
     uv run python -m benchmarks.ssl --quick         # a look, under 10 minutes
     uv run python -m benchmarks.ssl --full          # all contenders; goes on where it was stopped
     uv run python -m benchmarks.ssl --longer        # some of them with more steps
+    uv run python -m benchmarks.ssl --ablations     # planar views with one thing changed
     uv run python -m benchmarks.ssl --tune          # learning rates, on development data alone
     uv run python -m benchmarks.ssl --report        # tables and plots of what is there
 
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from . import report, store, tuning
-from .contenders import CONTENDERS, LAST, LONGER, SEEDS, Contender
+from .contenders import ABLATIONS, CONTENDERS, LAST, LONGER, SEEDS, Contender
 from .job import Job
 from .public import SETS
 from .public_run import run_public
@@ -39,20 +40,26 @@ QUICK = (
     'logistic regression, elapsed bins',
     'planar_vit from scratch',
 )
+#: Names of those that each way of running this takes.
+MODES = {
+    'quick': QUICK,
+    'full': [name for name, c in CONTENDERS.items() if c not in LONGER + ABLATIONS],
+    'longer': [c.name for c in LONGER],
+    'ablations': [c.name for c in ABLATIONS],
+}
 
 
 def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
     """All runs, seed by seed, so that a run that is stopped has something of everything.
 
-    Kinds of path, ablations and the slow models that are trained with labels come last.
+    Kinds of path and the slow models that are trained with labels come last.
     """
-    longer = [c.name for c in LONGER]
-    full = [name for name in CONTENDERS if name not in longer]
-    names = QUICK if arguments.quick else arguments.only or (longer if arguments.longer else full)
+    names = arguments.only or MODES[arguments.mode]
     folders = {s: arguments.data for s in BUDGETS if s == 'synthetic' or arguments.data.is_dir()}
     folders |= {s: folder for s in SETS if (folder := getattr(arguments, s))}
-    seeds = 1 if arguments.quick else SEEDS
-    steps = 30 if arguments.quick else STEPS
+    quick = arguments.mode == 'quick'
+    seeds = 1 if quick else SEEDS
+    steps = 30 if quick else STEPS
     todo = [
         Job(
             contender=CONTENDERS[name],
@@ -110,8 +117,8 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     mode = parser.add_mutually_exclusive_group(required=True)
-    for name in ('quick', 'full', 'longer', 'tune', 'report'):
-        mode.add_argument(f'--{name}', action='store_true')
+    for name in (*MODES, 'tune', 'report'):
+        mode.add_argument(f'--{name}', dest='mode', action='store_const', const=name)
     parser.add_argument('--data', type=Path, default=Path('../shared/data'))
     for name in SETS:
         parser.add_argument(f'--{name}', type=Path, metavar='DIR')
@@ -121,17 +128,18 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     arguments.scratch.mkdir(parents=True, exist_ok=True)
-    if arguments.tune:
+    if arguments.mode == 'tune':
         todo = tuning.jobs(arguments.data, arguments.scratch)
         path = store.RESULTS / 'tuning.jsonl'
         done = {(r['contender'], r['set'], r['lr']) for r in store.read(path)}
         work([j for j in todo if (j.contender.name, j.set, j.lr) not in done], path)
         print(tuning.table())
         return
-    path = (arguments.scratch if arguments.quick else store.RESULTS) / 'runs.jsonl'
-    if arguments.quick:
+    quick = arguments.mode == 'quick'
+    path = (arguments.scratch if quick else store.RESULTS) / 'runs.jsonl'
+    if quick:
         path.unlink(missing_ok=True)
-    if not arguments.report:
+    if arguments.mode != 'report':
         done = {(r['contender'], r['set'], r['seed']) for r in store.read(path)}
         work([j for j in jobs(arguments, tuning.rates()) if j.key not in done], path)
     report.write(store.read(path), path.parent)

@@ -88,10 +88,10 @@ def ablation(
     )
 
 
-def lengthened(contender: Contender, times: int) -> Contender:
+def lengthened(contender: Contender, times: int, *, seeds: int = 3) -> Contender:
     """A contender that is trained for so many times the steps, one of ``LENGTHS``."""
     name = at_length(contender.name, times)
-    return replace(contender, name=name, longer=times, seeds=3, changes=contender.name)
+    return replace(contender, name=name, longer=times, seeds=seeds, changes=contender.name)
 
 
 def at_length(name: str, times: int) -> str:
@@ -148,16 +148,18 @@ SUPERVISED = [
         ('TorchGeo ConvLSTM', 3),
     )
 ]
-#: Whether more steps change what is found: the views that are compared, and TorchGeo's tasks.
+#: Whether more steps change what is found: of the views that are compared, TorchGeo's tasks,
+#: another method, and walks alone.
 _WALKS = next(c for c in BY_KIND if c.kind == 'walk')
 _STACKED = [c for c in TORCHGEO if c.views == 'stacked']
+_DINO = [c for c in MAIN if c.method == 'DINO']
 LONGER = [
-    lengthened(contender, times)
-    for times in (4, 16)
-    for contender in (PLANAR, RESAMPLING, *_STACKED)
-] + [lengthened(_WALKS, 16)]
+    *(lengthened(c, times, seeds=SEEDS) for times in (4, 16) for c in (PLANAR, RESAMPLING)),
+    *(lengthened(c, times) for times in (4, 16) for c in _STACKED),
+    *(lengthened(c, 16) for c in (_WALKS, *_DINO)),
+]
 #: What comes when all others are through.
-LAST = SUPERVISED[1:] + BY_KIND + ABLATIONS
+LAST = SUPERVISED[1:] + BY_KIND
 CONTENDERS = {
     c.name: c
     for c in MAIN + TORCHGEO + FROZEN + CLASSIC + SUPERVISED + LONGER + BY_KIND + ABLATIONS

@@ -13,7 +13,6 @@ from .contenders import (
     LENGTHS,
     LONGER,
     MAIN,
-    METHODS,
     TORCHGEO,
     at_length,
 )
@@ -35,8 +34,10 @@ from .tables import (
 
 README = Path(__file__).parents[2] / 'README.md'
 #: Contenders that differ in nothing but their views.
-TWINS = [(f'{method}, planar, mixed', f'{method}, resampling') for method in METHODS] + [
-    (at_length(PLANAR, times), at_length(RESAMPLING, times)) for times in LENGTHS if times > 1
+TWINS = [
+    (one.name, one.name.replace('planar, mixed', 'resampling'))
+    for one in MAIN + LONGER
+    if one.kind == 'mixed'
 ]
 #: Kinds of path, with the views without planes that took as many steps.
 KINDS_OF_PATH = [
