@@ -13,6 +13,8 @@ HEADLINE = ('linear', 'joined')
 PLANAR, RESAMPLING = contenders.PLANAR.name, contenders.RESAMPLING.name
 SCRATCH, UNTRAINED = 'planar_vit from scratch', 'untrained PlanarViT'
 FINE_TUNED = 'fine-tuned, over training from scratch'
+#: Features after the path layers alone, which joined ones hold few of.
+LATE = 'late features, over resampling views'
 REAL = ('wc_be_a', 'wc_be_b', 'ieda_mt')
 #: Sites and budget of each line of the claims.
 PLACES = (
@@ -123,14 +125,15 @@ def findings(records: Records, longer: int = 1) -> list[Finding]:
             (FINE_TUNED, SCRATCH, 0.03),
             ('over the untrained encoder', UNTRAINED, 0.03),
             ('over resampling views', at_length(RESAMPLING, longer), 0.01),
+            (LATE, at_length(RESAMPLING, longer), 0.01),
             ("over TorchGeo's best", theirs, 0.05),
             ('over the strongest classic', strongest(records, 'classic', sites, budget), 0.0),
         ]
         for claim, other, goal in rivals:
             if other is None:
                 continue
-            tuned = claim == FINE_TUNED
-            interval = compare(records, planar, other, sites, budget, tuned=tuned)
+            tuned, depth = claim == FINE_TUNED, 'late' if claim == LATE else None
+            interval = compare(records, planar, other, sites, budget, tuned=tuned, depth=depth)
             if interval is not None:
                 found.append(Finding(claim, place, budget, other, goal, interval))
     return found

@@ -255,15 +255,16 @@ def test_contenders_draw_the_views_that_they_are_named_after(site, name):
 
 
 def test_claims_hold_contenders_of_equal_steps_against_each_other():
-    def run(name, f1):
-        score = {'site': 'synthetic', 'budget': '1', 'probe': 'linear', 'depth': 'joined'}
+    def run(name, f1, late=600):
+        score = {'site': 'synthetic', 'budget': '1', 'probe': 'linear'}
+        depths = {'joined': f1, 'late': late}
         return {'contender': name, 'set': 'synthetic', 'seed': 0} | {
-            'scores': [score | {'f1': [f1], 'miou': [f1]}]
+            'scores': [score | {'depth': d, 'f1': [v], 'miou': [v]} for d, v in depths.items()]
         }
 
     names = 'VICReg, planar, mixed', 'VICReg, resampling', 'TorchGeo MoCo, stacked frames'
     records = Records(
-        [run(at_length(name, 4), 700 - 10 * i) for i, name in enumerate(names)]
+        [run(at_length(name, 4), 700 - 10 * i, 650 - 30 * i) for i, name in enumerate(names)]
         + [run(name, 600) for name in names]
         + [run('untrained PlanarViT', 500)]
     )
@@ -271,6 +272,7 @@ def test_claims_hold_contenders_of_equal_steps_against_each_other():
     assert found == pytest.approx(
         {
             'over resampling views': 0.01,
+            'late features, over resampling views': 0.03,
             "over TorchGeo's best": 0.02,
             'over the untrained encoder': 0.2,
         }
