@@ -37,7 +37,14 @@ class Losses(Callback):
 def pretrain(
     task: LightningModule, samples: Dataset[dict[str, Tensor]], steps: int, *, by_epoch: bool
 ) -> dict[str, Any]:
-    """Train a task for so many steps; TorchGeo's schedules count epochs, then one step each."""
+    """Train a task for so many steps.
+
+    Args:
+        task: The task.
+        samples: Of all steps.
+        steps: Number of steps.
+        by_epoch: Let each step be an epoch, for schedules that count epochs.
+    """
     losses = Losses()
     trainer = Trainer(
         accelerator='cpu',
@@ -115,6 +122,7 @@ def frozen(
     assert job.lr is not None
     other, vit = theirs.build(contender.method, frames, bands, parameters, job.lr)
     data = theirs.samples(contender.method, frames, sites, number, job.seed)
-    info = pretrain(other, data, steps, by_epoch=True)
+    # BYOL's rate falls when ten epochs bring no lower loss: in epochs of one step noise does that.
+    info = pretrain(other, data, steps, by_epoch=contender.method != 'BYOL')
     info['parameters'] = sum(p.numel() for p in vit.parameters())
     return lambda site: theirs.features(vit, frames, site), info, None

@@ -57,6 +57,7 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
     found = {times: findings(records, times) for times in LENGTHS}
     seconds = sum(run['total_seconds'] for run in runs)
     broken = [r for r in runs if not r.get('finite', True)]
+    stopped = [r for r in runs if r.get('stopped')]
     kinds = [CONTENDERS[PLANAR], CONTENDERS[RESAMPLING], *BY_KIND]
     least = dict.fromkeys(REAL, '1') | {'synthetic': '1 %'}
     parts = [
@@ -66,6 +67,8 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
         'interval by a bootstrap over initialisations and draws of fields (differences are '
         'paired). Frozen features are scored by '
         f'the {HEADLINE[0]} probe on {HEADLINE[1]} features where nothing else is said.',
+        f'{len(stopped)} runs were stopped when they had collapsed, and are scored as they were:',
+        *(['\n'.join(map(_stop, stopped))] if stopped else []),
         '## Claims',
         *(
             part
@@ -111,6 +114,12 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
     print(f'\nTables and plots: {folder}')
     if folder == Path(__file__).parent / 'results':
         _write_readme(records, found)
+
+
+def _stop(run: dict[str, Any]) -> str:
+    """Say which run was stopped, and when."""
+    contender, site = run['contender'], run['set']
+    return f'- {contender}; {site}; initialisation {run["seed"]}; after {run["steps"]} steps'
 
 
 def _write_readme(records: Records, found: dict[int, list[Finding]]) -> None:

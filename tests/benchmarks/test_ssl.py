@@ -1,19 +1,21 @@
 import argparse
 import json
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import f1_score, jaccard_score
 
-from benchmarks.ssl import ours, store
+from benchmarks.ssl import ours, store, theirs
 from benchmarks.ssl.__main__ import jobs
 from benchmarks.ssl.composites import season_composite
 from benchmarks.ssl.contenders import CONTENDERS, at_length
 from benchmarks.ssl.crops import DATES, FrameCrops, SeriesCrops, StackedCrops
 from benchmarks.ssl.goals import compare, findings
-from benchmarks.ssl.pretraining import pretrain
+from benchmarks.ssl.job import Job
+from benchmarks.ssl.pretraining import frozen, pretrain
 from benchmarks.ssl.probes import linear, probe, scores
 from benchmarks.ssl.public import SETS
 from benchmarks.ssl.records import Records
@@ -232,6 +234,16 @@ def test_one_step_an_epoch_goes_on_to_new_samples(site):
     assert info['steps'] == 3
     assert info['finite']
     assert sorted(set(taken)) == list(range(24))
+
+
+def test_byol_of_torchgeo_keeps_its_rate(site, monkeypatch):
+    # Its rate falls when ten epochs bring no lower loss, which in epochs of one step is noise.
+    torch.set_num_threads(1)
+    tasks = []
+    monkeypatch.setattr(theirs, 'build', lambda *args: tasks.append(build(*args)) or tasks[-1])
+    contender = CONTENDERS['TorchGeo BYOL, stacked frames']
+    frozen(Job(contender, 'synthetic', 0, 60, 1e-3, Path(), Path()), [site], 3)
+    assert tasks[0][0].optimizers().param_groups[0]['lr'] == 1e-3
 
 
 def test_the_probe_finds_what_there_is(site):
