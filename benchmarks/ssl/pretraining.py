@@ -122,7 +122,6 @@ def frozen(
     assert job.lr is not None
     other, vit = theirs.build(contender.method, frames, bands, parameters, job.lr)
     data = theirs.samples(contender.method, frames, sites, number, job.seed)
-    # BYOL's rate falls when ten epochs bring no lower loss: in epochs of one step noise does that.
-    info = pretrain(other, data, steps, by_epoch=contender.method != 'BYOL')
+    info = pretrain(other, data, steps, by_epoch=contender.method in theirs.SCHEDULED)
     info['parameters'] = sum(p.numel() for p in vit.parameters())
     return lambda site: theirs.features(vit, frames, site), info, None

@@ -67,7 +67,7 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
         'interval by a bootstrap over initialisations and draws of fields (differences are '
         'paired). Frozen features are scored by '
         f'the {HEADLINE[0]} probe on {HEADLINE[1]} features where nothing else is said.',
-        f'{len(stopped)} runs were stopped when they had collapsed, and are scored as they were:',
+        f'{len(stopped)} runs were stopped when they had collapsed, and are scored as they were.',
         *(['\n'.join(map(_stop, stopped))] if stopped else []),
         '## Claims',
         *(

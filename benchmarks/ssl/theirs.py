@@ -28,6 +28,9 @@ HIDDEN, OUTPUT = 512, 128
 
 Frames = Literal['stacked', 'single']
 METHODS = ('SimCLR', 'MoCo', 'BYOL', 'MAE')
+#: Those whose rates rise and fall by a schedule of epochs. BYOL's falls when ten epochs bring no
+#: lower loss: were each step an epoch, noise would end its training.
+SCHEDULED = ('SimCLR', 'MoCo', 'MAE')
 
 
 class SmallBYOL(BYOL):
