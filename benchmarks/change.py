@@ -37,7 +37,7 @@ from torch.utils.data import DataLoader
 from torchgeo_sits.collate import pad_time
 from torchgeo_sits.datasets import RasterTimeSeries
 from torchgeo_sits.tasks import SITSChangeDetection
-from torchgeo_sits.tasks.windows import parse_spans, two_windows
+from torchgeo_sits.tasks.change import parse_spans, two_windows
 
 UNKNOWN = 255
 SEEDS = range(3)

@@ -28,15 +28,8 @@ from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor
 
 from torchgeo_sits.datamodules import SITSDataModule, SyntheticSITSDataModule
-from torchgeo_sits.explaining import (
-    Parts,
-    Place,
-    area,
-    dates_of,
-    occlusion,
-    pixels_of,
-    ranking_curves,
-)
+from torchgeo_sits.explaining import Parts, Place, area, dates_of, pixels_of, ranking_curves
+from torchgeo_sits.explaining import place as occlusion
 from torchgeo_sits.models import PlanarViT, semantic_map
 from torchgeo_sits.tasks import SITSClassification, SITSSegmentation
 

@@ -30,7 +30,7 @@ from torchgeo_sits.transforms import (
     spiral,
     to_planes,
 )
-from torchgeo_sits.transforms.pieces import Kind
+from torchgeo_sits.transforms.path_drawing import Kind
 
 ROUNDS = 25
 B, T, C, H, W = 8, 32, 10, 64, 64

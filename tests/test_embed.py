@@ -6,9 +6,9 @@ import rasterio
 import torch
 from lightning.pytorch import Trainer, seed_everything
 
+from torchgeo_sits.commands.embed import cut_series
 from torchgeo_sits.datamodules import SITSDataModule
 from torchgeo_sits.datasets import RasterTimeSeries
-from torchgeo_sits.embed import cut_series
 from torchgeo_sits.main import main
 from torchgeo_sits.models import load_encoder
 from torchgeo_sits.tasks import SITSDINO

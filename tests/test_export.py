@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
+from torchgeo_sits.commands.export import export
 from torchgeo_sits.datamodules import SITSDataModule
 from torchgeo_sits.exporting import export_model, load_model, load_pt2, read_card
-from torchgeo_sits.exporting.command import export
-from torchgeo_sits.exporting.onnx_file import run_onnx
-from torchgeo_sits.exporting.sizes import example
-from torchgeo_sits.exporting.tracing import trace
+from torchgeo_sits.exporting.export import run_onnx
+from torchgeo_sits.exporting.graph import example, trace
 from torchgeo_sits.models import CARD_KEY, build_encoder, encoder_card
 from torchgeo_sits.tasks import SITSChangeDetection, SITSClassification, SITSSegmentation
 
@@ -281,7 +280,7 @@ def test_where_it_cannot_be_written(tmp_path):
 
 def test_missing_packages_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        'torchgeo_sits.exporting.onnx_file.find_spec',
+        'torchgeo_sits.exporting.export.find_spec',
         lambda name: None if name == 'onnxscript' else name,
     )
     with pytest.raises(ModuleNotFoundError, match=r'onnxscript is not installed.*\[export\]'):

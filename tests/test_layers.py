@@ -9,29 +9,51 @@ PACKAGE = Path(__file__).resolve().parents[1] / 'torchgeo_sits'
 
 #: For each room, the rooms whose modules it may import.
 MAY_IMPORT = {
+    # The ground floor.
     'keys': set(),
-    'distinct_shapes': set(),
+    'grid': set(),
+    'footprints': set(),
     'stacking': set(),
     'collate': {'keys'},
-    'datasets': {'keys', 'collate', 'distinct_shapes'},
-    'samplers': {'keys', 'collate', 'distinct_shapes'},
+    # Data, views, models and scores know the ground floor, never each other.
+    'datasets': {'keys', 'grid', 'collate', 'footprints'},
+    'samplers': {'keys', 'grid', 'collate', 'footprints'},
     'transforms': {'keys', 'collate', 'stacking'},
     # The root gives its version to checkpoints.
     'models': {'keys', 'collate', 'stacking', '__init__'},
     'metrics': {'keys', 'collate'},
+    # What joins them.
     'datamodules': {'keys', 'collate', 'datasets', 'samplers', 'transforms'},
-    'mapping': {'datasets'},
-    'explaining': {'keys', 'datasets'},
-    'callbacks': {'__init__', 'keys', 'datasets', 'mapping', 'metrics', 'samplers', 'transforms'},
+    'mapping': {'grid', 'datasets'},
+    'explaining': {'keys', 'grid', 'datasets'},
+    'callbacks': {
+        '__init__',
+        'keys',
+        'grid',
+        'datasets',
+        'mapping',
+        'metrics',
+        'samplers',
+        'transforms',
+    },
     'tasks': {'keys', 'callbacks', 'mapping', 'metrics', 'models', 'transforms'},
+    'exporting': {'keys', 'models', 'tasks', 'transforms'},
     # Entry points.
     '__init__': {'datamodules', 'tasks', 'models'},
-    'exporting': {'keys', 'models', 'tasks', 'transforms'},
-    'main': {'__init__', 'convert', 'draw', 'embed', 'explain', 'exporting', 'models'},
-    'draw': {'transforms'},
-    'explain': {'keys', 'datasets', 'explaining', 'samplers', 'tasks'},
-    'convert': {'datasets'},
-    'embed': {'callbacks', 'datamodules', 'datasets', 'tasks'},
+    'commands': {
+        'keys',
+        'grid',
+        'callbacks',
+        'datamodules',
+        'datasets',
+        'explaining',
+        'exporting',
+        'models',
+        'samplers',
+        'tasks',
+        'transforms',
+    },
+    'main': {'__init__', 'commands', 'models'},
 }
 
 

@@ -4,9 +4,9 @@ Importing the package is cheap: nothing heavy is loaded before :func:`register` 
 submodule is asked for, so that ``torchgeo-sits --version`` answers at once.
 """
 
-__version__ = '0.1.0'
-
 __all__ = ['__version__', 'register']
+
+__version__ = '0.1.0'
 
 
 def register() -> None:
@@ -16,7 +16,7 @@ def register() -> None:
     TorchGeo's command line once their modules are imported, and
     :func:`torchgeo.models.get_model` sees the models once they are in its tables.
     """
-    from . import datamodules, tasks  # noqa: F401
+    pass
     from .models.api import register_models
 
     register_models()

@@ -104,26 +104,26 @@ def main(args: Sequence[str] | None = None) -> None:
         # Fifty lines of options above the one line that says what is wrong.
         ArgumentParser.print_usage = lambda *_: None  # type: ignore[method-assign]
         if args[0] == 'cube':  # needs no plug-ins, whose import takes seconds
-            from .convert import convert
+            from .commands.cube import convert
 
             convert(args[1:])
             return
         if args[0] == 'embed':
-            from .embed import embed
+            from .commands.embed import embed
 
             embed(args[1:])
             return
         _load_plugins()
         if args[0] == 'views':
-            from .draw import draw
+            from .commands.views import draw
 
             draw(args[1:])
         elif args[0] == 'explain':
-            from .explain import explain
+            from .commands.explain import explain
 
             explain(args)
         elif args[0] == 'export':
-            from .exporting.command import export
+            from .commands.export import export
 
             export(args[1:])
         else:

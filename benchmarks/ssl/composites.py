@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from torchgeo_sits.models.gap_filling import fill_gaps
+from torchgeo_sits.models.frame_order import fill_gaps
 
 from .sites import Site
 

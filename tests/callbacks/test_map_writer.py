@@ -16,12 +16,7 @@ from lightning.pytorch import Trainer, seed_everything
 from torchgeo_sits.callbacks import MapWriter
 from torchgeo_sits.datamodules import SITSDataModule, SyntheticSITSDataModule
 from torchgeo_sits.main import _with_maps
-from torchgeo_sits.tasks import (
-    SITSDINO,
-    SITSChangeDetection,
-    SITSClassification,
-    SITSSegmentation,
-)
+from torchgeo_sits.tasks import SITSDINO, SITSChangeDetection, SITSClassification, SITSSegmentation
 
 
 def data_of(folder, **options):

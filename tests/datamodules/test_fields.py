@@ -7,8 +7,7 @@ import torch
 from scipy import ndimage
 
 from torchgeo_sits.datamodules import SITSDataModule
-from torchgeo_sits.datamodules.field_choice import choose_fields, hold_out_fields
-from torchgeo_sits.datamodules.fields import connected_fields
+from torchgeo_sits.datamodules.fields import choose_fields, connected_fields, hold_out_fields
 
 from .one_band import write
 

@@ -7,11 +7,9 @@ from rasterio.crs import CRS
 from rasterio.transform import from_bounds
 from rasterio.warp import transform_bounds
 
-from torchgeo_sits.datasets.acquisitions import product_index
-from torchgeo_sits.datasets.catalogue import Product
+from torchgeo_sits.datasets.catalogue import Product, product_index
 from torchgeo_sits.datasets.filenames import parse_name
-from torchgeo_sits.datasets.footprints import to_pyproj
-from torchgeo_sits.datasets.scenes import Scene
+from torchgeo_sits.datasets.scenes import Scene, to_pyproj
 
 UTM31, UTM32 = CRS.from_epsg(32631), CRS.from_epsg(32632)
 

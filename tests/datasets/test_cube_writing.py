@@ -28,7 +28,7 @@ SIZE = 288
 @pytest.fixture
 def series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RasterTimeSeries:
     """Noise of four dates with clouds; its cube has 81 shards in three arrays."""
-    monkeypatch.setattr('torchgeo_sits.datasets.cube_layout.SHARD_SIDE', 32)
+    monkeypatch.setattr('torchgeo_sits.datasets.cubes.layout.SHARD_SIDE', 32)
     generator = np.random.default_rng(0)
     for day in range(1, 5):
         for folder, data in (

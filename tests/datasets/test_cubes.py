@@ -239,7 +239,7 @@ def test_warped_rasters(write: Write, tmp_path: Path) -> None:
 def test_long_series_have_several_chunks_of_dates(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('torchgeo_sits.datasets.cube_layout.CHUNK_TIMES', 4)
+    monkeypatch.setattr('torchgeo_sits.datasets.cubes.layout.CHUNK_TIMES', 4)
     for day in range(1, 11):
         write(f'in/a_202001{day:02d}.tif')
     series = RasterTimeSeries(tmp_path / 'in')
@@ -250,7 +250,7 @@ def test_long_series_have_several_chunks_of_dates(
 def test_blocks_of_files_are_read_once(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('torchgeo_sits.datasets.cube_layout.SHARD_SIDE', 32)
+    monkeypatch.setattr('torchgeo_sits.datasets.cubes.layout.SHARD_SIDE', 32)
     data = np.random.default_rng(0).integers(1, 9000, (2, 100, 90)).astype('uint16')
     write('in/a_20200101.tif', data)
     write('in/a_20200102.tif', data[:, ::-1])
@@ -347,7 +347,7 @@ def test_what_is_refused(write: Write, tmp_path: Path) -> None:
 def test_workers_after_their_parent_has_read(
     write: Write, tmp_path: Path, context: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('torchgeo_sits.datasets.cube_layout.SHARD_SIDE', 64)
+    monkeypatch.setattr('torchgeo_sits.datasets.cubes.layout.SHARD_SIDE', 64)
     truth = np.random.default_rng(0).integers(1, 9000, (5, 2, 160, 160)).astype('uint16')
     for day, data in enumerate(truth):
         write(f'in/a_2020010{day + 1}.tif', data)

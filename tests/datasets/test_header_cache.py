@@ -15,10 +15,10 @@ import shapely
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
-from torchgeo_sits.datasets import header_cache, header_reading
+from torchgeo_sits.datasets import header_cache
+from torchgeo_sits.datasets import header_cache as header_reading
 from torchgeo_sits.datasets.file_stamps import Stamp, stamps
-from torchgeo_sits.datasets.header_cache import HeaderCache
-from torchgeo_sits.datasets.header_reading import read_headers
+from torchgeo_sits.datasets.header_cache import HeaderCache, read_headers
 from torchgeo_sits.datasets.headers import Header, read_header
 from torchgeo_sits.datasets.scenes import scan
 

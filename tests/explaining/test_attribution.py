@@ -3,14 +3,8 @@
 import pytest
 import torch
 
-from torchgeo_sits.explaining import (
-    Place,
-    date_weights,
-    dates_of,
-    explain_place,
-    occlusion,
-    pixels_of,
-)
+from torchgeo_sits.explaining import Place, date_weights, dates_of, explain_place, pixels_of
+from torchgeo_sits.explaining import place as occlusion
 from torchgeo_sits.models import DeepSTaR, DenseHead, PlanarViT
 
 from .toys import DAY, additive_place, contributions

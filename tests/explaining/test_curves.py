@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchgeo_sits.explaining import Areas, area, dates_of, occlusion, ranking_curves
+from torchgeo_sits.explaining import Areas, area, dates_of, ranking_curves
+from torchgeo_sits.explaining import place as occlusion
 
 from .toys import additive_place
 

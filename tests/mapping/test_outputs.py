@@ -5,7 +5,7 @@ import pytest
 import rasterio
 from rasterio.crs import CRS
 
-from torchgeo_sits.datasets.grid import Grid
+from torchgeo_sits.grid import Grid
 from torchgeo_sits.mapping import (
     ChangeDate,
     ClassMap,

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from torchgeo.models import api as torchgeo_api
 
 from torchgeo_sits.models import ENCODERS, PlanarViT, SITSEncoder, build_encoder, register_models
-from torchgeo_sits.models.timm_backbone import register_timm_backbone
+from torchgeo_sits.models.backbones import register_timm_backbone
 from torchgeo_sits.stacking import evenly_spaced
 
 C, T = 3, 4

@@ -5,7 +5,7 @@ import timm
 import torch
 
 from torchgeo_sits.models import register_models
-from torchgeo_sits.models.cnn import build_cnn
+from torchgeo_sits.models.deep_star import build_cnn
 
 
 @pytest.mark.parametrize(

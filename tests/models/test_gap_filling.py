@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchgeo_sits.models.gap_filling import fill_gaps, regular_dates
+from torchgeo_sits.models.frame_order import fill_gaps, regular_dates
 
 
 def test_equals_numpy_interp_per_pixel_and_band():

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from torchgeo_sits.models import LTAE
-from torchgeo_sits.models.day_position import days_since_september
-from torchgeo_sits.models.pixel_norm import PixelBatchNorm
+from torchgeo_sits.models.dates import days_since_september
+from torchgeo_sits.models.masked import PixelBatchNorm
 from torchgeo_sits.models.temporal_attention import TemporalAttention
 
 

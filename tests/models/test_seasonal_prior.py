@@ -5,8 +5,8 @@ import math
 import torch
 
 from torchgeo_sits.models import build_encoder
-from torchgeo_sits.models.seasonal_prior import SeasonalPrior
-from torchgeo_sits.models.temporal_encoding import SECONDS_PER_YEAR
+from torchgeo_sits.models.dates import SECONDS_PER_YEAR
+from torchgeo_sits.models.time_stage import SeasonalPrior
 
 
 @torch.no_grad()

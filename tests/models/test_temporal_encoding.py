@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import torch
 
-from torchgeo_sits.models.temporal_encoding import (
+from torchgeo_sits.models.dates import (
     SECONDS_PER_YEAR,
     TemporalEncoding,
     season_phase,

@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 
 from torchgeo_sits.models import DenseHead, TSViT
-from torchgeo_sits.models.day_of_year import day_of_year
+from torchgeo_sits.models.dates import day_of_year
 
 
 def test_parameters_are_those_of_the_paper():

@@ -9,8 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from torchgeo_sits.models import UTAE, DenseHead
-from torchgeo_sits.models.utae import _pool, _to_level
-from torchgeo_sits.models.utae_blocks import reflect_to
+from torchgeo_sits.models.utae import _pool, _to_level, reflect_to
 
 
 def small(**kwargs) -> UTAE:

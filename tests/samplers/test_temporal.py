@@ -13,11 +13,7 @@ from torchgeo.datasets import GeoDataset, RasterDataset
 from torchgeo.samplers import GriddedPatchSampler, RandomPatchSampler
 
 from torchgeo_sits.datasets import RasterTimeSeries
-from torchgeo_sits.samplers import (
-    RandomDateCountSampler,
-    RandomSeriesPatchSampler,
-    SeasonSampler,
-)
+from torchgeo_sits.samplers import RandomDateCountSampler, RandomSeriesPatchSampler, SeasonSampler
 
 
 class Stack(RasterDataset):

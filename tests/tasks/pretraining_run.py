@@ -120,7 +120,7 @@ def drawn_by_sample() -> Iterator[None]:
         patch.setattr(SITSPretraining, 'make_views', make_views)
         patch.setattr(RandomPlaneMask, 'forward', plane_mask)
         patch.setattr('torchgeo_sits.tasks.dino.draw_token_mask', token_mask)
-        patch.setattr('torchgeo_sits.tasks.optimisation.AdamW', SGD)
+        patch.setattr('torchgeo_sits.tasks.pretraining.AdamW', SGD)
         yield
 
 

@@ -6,8 +6,8 @@ from torchgeo.tasks import ChangeDetection
 
 from torchgeo_sits.collate import pad_time
 from torchgeo_sits.tasks import SITSChangeDetection
-from torchgeo_sits.tasks.change_points import change_point_scores, first_frame_after
-from torchgeo_sits.tasks.windows import frame_at, parse_spans, two_windows
+from torchgeo_sits.tasks.change import frame_at, parse_spans, two_windows
+from torchgeo_sits.tasks.change_date import change_point_scores, first_frame_after
 
 from .labelled_data import DAY, LabelledData
 from .test_supervised import TINY, trainer

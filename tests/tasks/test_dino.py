@@ -11,7 +11,7 @@ from torchgeo_sits.callbacks import CollapseError, KNNProbe
 from torchgeo_sits.datamodules import SyntheticSITSDataModule
 from torchgeo_sits.models import PlaneFeatures, encoder_card, load_encoder
 from torchgeo_sits.tasks import SITSDINO
-from torchgeo_sits.tasks.token_masks import draw_token_mask
+from torchgeo_sits.tasks.dino import draw_token_mask
 
 from .two_views import IDS, LEVELS, TwoViews, weights_of
 

@@ -13,8 +13,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
 
-from torchgeo_sits.tasks.batch_size import effective_batch_size
-from torchgeo_sits.tasks.strategies import check_strategy
+from torchgeo_sits.tasks.pretraining import check_strategy, effective_batch_size
 
 from . import pretraining_run
 from .pretraining_run import ENCODER, VARIANTS, build, data, drawn_by_sample, train, trainer

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from torchgeo_sits.models import PlaneFeatures
-from torchgeo_sits.tasks.matching import match_pixels
-from torchgeo_sits.tasks.objects import match_objects
+from torchgeo_sits.tasks.comparison import match_objects, match_pixels
 
 
 def features(late, seen=None):

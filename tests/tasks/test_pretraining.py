@@ -19,9 +19,9 @@ from torchgeo_sits.tasks import (
     SITSSimCLR,
     SITSVICReg,
 )
-from torchgeo_sits.tasks.gathering import gather_batch, global_mean
+from torchgeo_sits.tasks.distributed import gather_batch, global_mean
 from torchgeo_sits.tasks.pretraining import SITSPretraining
-from torchgeo_sits.tasks.step_seed import StepSeed
+from torchgeo_sits.tasks.seeding import StepSeed
 
 from .pretraining_run import DINO, ENCODER, SMALL, VIEWS, data, trainer
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from torchgeo_sits.models import SeriesInputs, build_encoder
-from torchgeo_sits.tasks.views import encode_view, join_views
+from torchgeo_sits.tasks.view_batches import encode_view, join_views
 from torchgeo_sits.transforms import PlanarMultiView, ResamplingMultiView
 
 VIEWS = {

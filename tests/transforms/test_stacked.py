@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from torchgeo_sits import transforms
-from torchgeo_sits.models.timm_backbone import register_timm_backbone
+from torchgeo_sits.models.backbones import register_timm_backbone
 from torchgeo_sits.transforms import (
     Normalize,
     PlanarMultiView,

@@ -10,7 +10,7 @@ from torchgeo_sits.transforms import (
     SeriesSequential,
     coverage,
 )
-from torchgeo_sits.transforms.pieces import MIXED
+from torchgeo_sits.transforms.path_drawing import MIXED
 
 B, T, C, H, W = 4, 12, 3, 24, 40
 DAY = 86400

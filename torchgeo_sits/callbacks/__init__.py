@@ -3,8 +3,7 @@
 from .health import CollapseError, EmbeddingHealth
 from .knn import KNNProbe
 from .map_writer import MapWriter
-from .picture import ViewsPicture
-from .predictions import PredictionPicture
+from .pictures import PredictionPicture, ViewsPicture
 from .report import CheckpointReport
 
 __all__ = [

@@ -19,7 +19,7 @@ from torchgeo.datasets import GeoDataset
 
 from .. import __version__
 from ..datasets.file_stamps import stamps
-from ..datasets.grid import Grid, grid_of
+from ..grid import Grid, grid_of
 from ..keys import IMAGE, MASK_CLEAR, VALID
 from ..mapping import (
     Embedding,

@@ -1,21 +1,100 @@
 """Fields: groups of pixels that share a label, and that no split may divide."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import shapely
+import torch
+from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
 from shapely.geometry.base import BaseGeometry
+from torch import Tensor
 from torchgeo.datasets import IntersectionDataset
+from torchgeo.datasets.utils import Sample
 
-from ..keys import MASK
+from ..datasets.labels import Labels
+from ..keys import BOUNDS, MASK
 from ..samplers.footprints import join_footprints
-from .labels import Labels
 
-__all__ = ['FieldMap', 'connected_fields', 'find_fields']
+__all__ = [
+    'FieldMap',
+    'KeptFields',
+    'choose_fields',
+    'connected_fields',
+    'find_fields',
+    'hold_out_fields',
+]
+
+
+def hold_out_fields(
+    classes: NDArray[np.int64], fractions: Sequence[float], *, seed: int
+) -> NDArray[np.int64]:
+    """Assign whole fields to splits, each class in the same shares.
+
+    Each split with a share gets at least one field of a class, the first before the second
+    and so on, where the class has as many.
+
+    Args:
+        classes: Class of each field, ``(F,)``.
+        fractions: Share of each split, summing to 1; the first is training.
+        seed: Seed of the assignment.
+
+    Returns:
+        Number of the split of each field, ``(F,)``.
+    """
+    split = np.zeros(len(classes), np.int64)
+    for kind in np.unique(classes):
+        fields = np.flatnonzero(classes == kind)
+        order = _generator(seed, 0, kind).permutation(fields)
+        free = len(fields) - 1  # one at least is for training
+        for i, fraction in enumerate(fractions[1:], start=1):
+            later = sum(share > 0 for share in fractions[i + 1 :])
+            most = max(free - later, min(free, 1))
+            count = min(max(1, round(fraction * len(fields))), most) if fraction > 0 else 0
+            split[order[free - count : free]] = i
+            free -= count
+    return split
+
+
+def choose_fields(
+    classes: NDArray[np.int64],
+    among: NDArray[np.bool_],
+    *,
+    per_class: int | None = None,
+    fraction: float | None = None,
+    seed: int,
+) -> NDArray[np.bool_]:
+    """Choose some fields of each class, at random; more of them hold those that are fewer.
+
+    Args:
+        classes: Class of each field, ``(F,)``.
+        among: Fields to choose from, ``(F,)``.
+        per_class: Number of fields of each class; all where there are fewer.
+        fraction: Share of the fields of each class, and at least one.
+        seed: Seed of the choice.
+
+    Returns:
+        Which fields are chosen, ``(F,)``: all of *among* without a number or a share.
+    """
+    if per_class is None and fraction is None:
+        return among.copy()
+    chosen = np.zeros(len(classes), bool)
+    for kind in np.unique(classes[among]):
+        order = _generator(seed, 1, kind).permutation(np.flatnonzero(classes == kind))
+        order = order[among[order]]
+        wanted = per_class if per_class is not None else max(1, round((fraction or 0) * len(order)))
+        chosen[order[:wanted]] = True
+    return chosen
+
+
+def _generator(seed: int, stream: int, kind: int) -> Generator:
+    """A generator of its own for each use and class, so that none depends on another."""
+    # Keys are not negative, classes may be.
+    return np.random.default_rng(SeedSequence(seed, spawn_key=(stream, int(kind) % 2**32)))
+
 
 #: Pixels of labels that are read at a time.
 _CHUNK = 1 << 22
@@ -247,3 +326,48 @@ def _majority(found: NDArray[np.int32], mask: NDArray[np.int64], count: int) -> 
     counts = np.bincount(pairs, minlength=(count + 1) * len(kinds))
     majority: NDArray[np.int64] = kinds[counts.reshape(count + 1, -1)[1:].argmax(axis=1)]
     return majority
+
+
+class KeptFields:
+    """Take the labels of all pixels away that do not lie in some fields.
+
+    Args:
+        fields: The fields.
+        kept: Which of the F fields keep their labels, ``(F,)``.
+        unlabelled: Value in masks of what is not labelled.
+        before: A transform that comes first.
+    """
+
+    def __init__(
+        self,
+        fields: FieldMap,
+        kept: NDArray[np.bool_],
+        unlabelled: int,
+        before: Callable[[Sample], Sample] | None = None,
+    ) -> None:
+        self.fields = fields
+        self.kept = np.append(False, kept)
+        self.unlabelled = unlabelled
+        self.before = before
+
+    def numbers(self, sample: Sample) -> Tensor:
+        """Numbers of the fields ``(H, W)`` int64 of a sample, 0 where none is kept."""
+        xmin, xmax, _, ymin, ymax, _ = sample[BOUNDS][:6].tolist()
+        rows, columns = sample[MASK].shape[-2:]
+        found = self.fields.at((xmin, ymin, xmax, ymax), (rows, columns))
+        return torch.from_numpy(np.where(self.kept[found], found, 0).astype(np.int64))
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Restrict the labels.
+
+        Args:
+            sample: A sample with ``mask`` ``(H, W)`` or ``(T, H, W)`` and ``bounds``.
+
+        Returns:
+            The sample.
+        """
+        if self.before is not None:
+            sample = self.before(sample)
+        inside = self.numbers(sample) > 0
+        sample[MASK] = torch.where(inside, sample[MASK], self.unlabelled)
+        return sample

@@ -8,8 +8,8 @@ from torchgeo.datasets import IntersectionDataset
 
 from ..datasets import RasterTimeSeries, Sentinel1Beside, TimeSeries
 from ..transforms import NormalizeS1, s1_of
-from .parts import Parts
 from .patches import random_patches
+from .splits import Parts
 from .statistics import band_statistics, choose, given_statistics
 from .timeseries import SITSDataModule
 

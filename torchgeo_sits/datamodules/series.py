@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets.utils import Sample
 
+from ..datasets.plotting import plot_labels
 from ..transforms import Normalize, SeriesGeometry
-from .picture import plot_labels
 from .statistics import far_off, given_statistics
 
 __all__ = ['SeriesDataModule']

@@ -1,16 +1,15 @@
 """Data sets of dated rasters, as TorchGeo data sets."""
 
 from .combine import LabelledTimeSeries, TimeSeriesUnion, merge_series
-from .cube_verifying import verify_cube
-from .cube_writing import write_cube
+from .cubes.writing import verify_cube, write_cube
 from .filenames import RasterName, parse_name
 from .pastis import PASTIS
+from .raster_series import RasterTimeSeries
 from .scenes import RastersNotFoundError
 from .sentinel1 import Sentinel1Beside
 from .sentinel2 import Sentinel2TimeSeries
 from .series import TimeSeries
 from .synthetic import SyntheticSeries, write_synthetic_series
-from .timeseries import RasterTimeSeries
 from .zarr_series import ZarrTimeSeries
 
 __all__ = [

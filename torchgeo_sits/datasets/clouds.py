@@ -11,11 +11,10 @@ import shapely
 from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 
-from .footprint_tree import FootprintTree
-from .footprints import extents, to_pyproj
-from .grid import Grid
+from ..grid import Grid
+from .index import FootprintTree
 from .reading import RasterReader
-from .scenes import Scene, list_examples
+from .scenes import Scene, extents, list_examples, to_pyproj
 
 __all__ = ['CloudMasks']
 

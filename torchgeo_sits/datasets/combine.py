@@ -15,17 +15,9 @@ from torchgeo.datasets import (
 )
 from torchgeo.datasets.utils import GeoSlice, Sample
 
-from ..keys import (
-    ACQUISITION_TIMES,
-    BOUNDS,
-    IMAGE,
-    LENGTH,
-    MASK_CLEAR,
-    TRANSFORM,
-    VALID,
-)
-from .acquisitions import acquisition_keys
-from .grid import Grid
+from ..grid import Grid
+from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
+from .catalogue import acquisition_keys
 
 __all__ = [
     'LabelledTimeSeries',

@@ -1,21 +1,98 @@
 """Frames of a series: the files of an acquisition in one image, with its clouds."""
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
+from ..grid import Grid
 from .catalogue import Product
 from .clouds import CloudMasks
-from .grid import Grid
 from .reading import RasterReader
 from .scenes import Scene, list_examples
-from .threads import ReadingThreads
 
-__all__ = ['MosaicReader', 'Mosaics']
+__all__ = ['MosaicReader', 'Mosaics', 'ReadingThreads']
+
+
+class ReadingThreads:
+    """Calls a function many times, on several threads at once.
+
+    GDAL and the codecs of Zarr release the interpreter while they decode, so threads read at
+    once. A fork or a pickle starts without threads.
+    """
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        """Begin without threads, in this process."""
+        self._pid = os.getpid()
+        self._pool: ThreadPoolExecutor | None = None
+        self._size = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle and copy nothing: threads belong to their process."""
+        return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._start()
+
+    def close(self) -> None:
+        """Stop the threads; calling again starts what it needs."""
+        if self._pool is not None and self._pid == os.getpid():
+            self._pool.shutdown()
+        self._start()
+
+    def map(self, function: Callable[[int], None], count: int) -> None:
+        """Call *function* with 0 ... *count* - 1, on as many threads as this process may use.
+
+        Args:
+            function: Called once per number, from any thread. What it raises is raised here,
+                after all threads have ended.
+            count: How many calls.
+        """
+        if self._pid != os.getpid():
+            self._start()
+        threads = min(available_threads(), count)
+        if threads < 2:
+            for i in range(count):
+                function(i)
+            return
+        if self._pool is None or self._size < threads:
+            self._size = threads
+            self._pool = ThreadPoolExecutor(threads, thread_name_prefix='sits-reader')
+
+        def run(first: int) -> None:
+            for i in range(first, count, threads):
+                function(i)
+
+        # One task per thread: handing over each frame costs as much as reading a small one.
+        # The first share runs here, so that a window costs one handover less.
+        others = [self._pool.submit(run, first) for first in range(1, threads)]
+        try:
+            run(0)
+        finally:
+            errors = [task.exception() for task in others]
+        if error := next((error for error in errors if error is not None), None):
+            raise error
+
+
+def available_threads() -> int:
+    """Threads this process may read with: its share of the cores, four at most.
+
+    Returns:
+        The cores that this process may run on, over the number of workers of its DataLoader.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    worker = torch.utils.data.get_worker_info()
+    share = (cores or 1) // (worker.num_workers if worker else 1)
+    return min(4, max(1, share))
 
 
 class Mosaics(NamedTuple):

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+from torch import Tensor
 from torchgeo.datasets.utils import Sample
 
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID
 
-__all__ = ['plot_series']
+__all__ = ['plot_labels', 'plot_series']
 
 #: Names under which red, green and blue go, for the sensors whose files are recognised.
 TRUE_COLOUR = (
@@ -52,3 +56,88 @@ def plot_series(sample: Sample, bands: Sequence[str], *, columns: int = 8) -> Fi
         axis.imshow(frame.squeeze(), cmap='gray', vmin=0, vmax=1)
         axis.set_title(f'{datetime.fromtimestamp(time, UTC):%Y-%m-%d}', fontsize='small')
     return figure
+
+
+#: Most classes that a legend names.
+_MOST = 20
+
+
+def plot_labels(
+    sample: Sample,
+    bands: Sequence[str],
+    *,
+    class_names: Sequence[str] | None = None,
+    unlabelled: int = 0,
+) -> Figure:
+    """Draw the clearest frame of a sample, its labels, and predictions beside them.
+
+    Args:
+        sample: Sample with ``image`` ``(T, C, H, W)``, normalised or not, ``mask_clear``
+            ``(T, H, W)``, and where there are any ``mask`` and ``prediction``, ``(H, W)`` or
+            ``(T, H, W)`` with a map for each frame, of which the clearest frame's is shown.
+        bands: Names of the C channels; where they hold red, green and blue the picture is in
+            true colour, else of the first channel.
+        class_names: Names by value, for the legend.
+        unlabelled: Value that is no label, left white.
+
+    Returns:
+        The figure.
+    """
+    seen = sample[MASK_CLEAR].flatten(1).float().mean(1)
+    if VALID in sample:
+        seen = seen.masked_fill(~sample[VALID], -1.0)
+    frame = int(seen.argmax())
+    maps = {
+        title: _one_map(sample[key], frame, len(seen))
+        for key, title in ((MASK, 'labels'), ('prediction', 'prediction'))
+        if key in sample
+    }
+    figure, axes = plt.subplots(
+        1, 1 + len(maps), figsize=(3.2 * (1 + len(maps)), 3.6), squeeze=False, layout='constrained'
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    axes[0, 0].imshow(_picture(sample, bands, frame), cmap='gray', vmin=0, vmax=1)
+    axes[0, 0].set_title('clearest frame', fontsize='small')
+    shown = [values[values != unlabelled] for values in maps.values()]
+    found = np.unique(np.concatenate(shown)) if shown else np.zeros(0, np.int64)
+    # Classes keep their colours from one picture to the next where their number is known.
+    most = len(class_names) if class_names else int(found.max(initial=0)) + 1
+    cmap = colormaps['tab20' if most <= _MOST else 'turbo']
+    top = max(most - 1, 1) if most > _MOST else _MOST - 1
+    for axis, (title, values) in zip(axes[0, 1:], maps.items(), strict=True):
+        masked = np.ma.masked_equal(values, unlabelled)
+        axis.imshow(masked, cmap=cmap, vmin=0, vmax=top, interpolation='nearest')
+        axis.set_title(title, fontsize='small')
+    named = [
+        Patch(color=cmap(int(v) / top if most > _MOST else int(v)), label=_name(v, class_names))
+        for v in found[:_MOST]
+    ]
+    if named:
+        figure.legend(handles=named, loc='outside lower center', ncols=4, fontsize='x-small')
+    return figure
+
+
+def _one_map(values: Tensor, frame: int, frames: int) -> NDArray[np.int64]:
+    """The map ``(H, W)`` of a frame."""
+    if values.ndim == 3:
+        values = values[frame if len(values) == frames else 0]
+    array: NDArray[np.int64] = values.long().numpy()
+    return array
+
+
+def _picture(sample: Sample, bands: Sequence[str], frame: int) -> NDArray[np.float64]:
+    """A frame ``(H, W, 3)`` or ``(H, W)``, stretched between percentiles of what is clear."""
+    known = next((names for names in TRUE_COLOUR if set(names) <= set(bands)), bands[:1])
+    chosen = sample[IMAGE][frame, [list(bands).index(name) for name in known]]
+    shown = np.moveaxis(chosen.float().numpy(), 0, -1)
+    clear = sample[MASK_CLEAR][frame].numpy()
+    low, high = np.percentile(shown[clear], (2, 98)) if clear.any() else (0.0, 1.0)
+    stretched: NDArray[np.float64] = np.clip((shown - low) / max(float(high - low), 1e-12), 0, 1)
+    return stretched.squeeze(-1) if stretched.shape[-1] == 1 else stretched
+
+
+def _name(value: int, class_names: Sequence[str] | None) -> str:
+    """Name of a class, or its number."""
+    known = class_names is not None and 0 <= value < len(class_names)
+    return class_names[int(value)] if known and class_names is not None else str(int(value))

@@ -11,8 +11,8 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
+from ..grid import TOLERANCE, Grid
 from .file_stamps import file_signature, is_changed
-from .grid import TOLERANCE, Grid
 from .handles import Handle, HandlePool
 from .scenes import Scene
 

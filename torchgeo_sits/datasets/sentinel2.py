@@ -8,8 +8,8 @@ from pyproj import CRS
 from torchgeo.datasets.utils import Path, Sample
 
 from .filenames import parse_name
-from .files import list_rasters
-from .timeseries import RasterTimeSeries
+from .raster_series import RasterTimeSeries
+from .scenes import list_rasters
 
 __all__ = ['Sentinel2TimeSeries']
 

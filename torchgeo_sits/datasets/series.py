@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torchgeo.datasets.utils import GeoSlice, Sample
 
-from .acquisitions import acquisition_keys
+from ..grid import TOLERANCE, Grid
+from .catalogue import acquisition_keys
 from .combine import SeriesOperators
 from .filenames import utc
 from .frames import Frames
-from .grid import TOLERANCE, Grid
-from .index_lookup import IndexLookup
+from .index import IndexLookup
 from .plotting import plot_series
 
 __all__ = ['TimeSeries']

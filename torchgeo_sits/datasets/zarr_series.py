@@ -12,12 +12,18 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from torchgeo.datasets.utils import Path, Sample
 
-from .acquisitions import acquisition_intervals, acquisition_keys
-from .cube_files import channels_of, find_cubes, require_expected, require_same_grid
-from .cube_store import CubeStore, CubeWindow
+from ..grid import TOLERANCE, Grid
+from .catalogue import acquisition_intervals, acquisition_keys
+from .cubes.store import (
+    CubeStore,
+    CubeWindow,
+    channels_of,
+    find_cubes,
+    require_expected,
+    require_same_grid,
+)
 from .filenames import RasterName
 from .frames import Frames
-from .grid import TOLERANCE, Grid
 from .series import TimeSeries
 
 __all__ = ['ZarrTimeSeries']

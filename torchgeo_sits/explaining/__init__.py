@@ -1,14 +1,18 @@
 """Why a model predicts what it does at a place: dates and pixels that matter, and the proof."""
 
-from .attention import DateWeights, date_weights
-from .curves import Curves, area, ranking_curves
-from .dates_output import plot_dates, write_dates
-from .explanation import Areas, Explanation, explain_place
+from .explanation import (
+    Areas,
+    Curves,
+    DateWeights,
+    Explanation,
+    area,
+    date_weights,
+    explain_place,
+    ranking_curves,
+)
 from .location import Patch, locate, patch_around
-from .occlusion import occlusion
-from .parts import Game, Parts, dates_of, pixels_of
-from .place import Place
-from .raster import write_importance
+from .output import plot_dates, write_dates, write_importance
+from .place import Game, Parts, Place, dates_of, occlusion, pixels_of
 
 __all__ = [
     'Areas',

@@ -1,17 +1,116 @@
 """All that is said of a prediction at a place, and how well it holds."""
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .attention import DateWeights, date_weights
-from .curves import area, ranking_curves
-from .occlusion import occlusion
-from .parts import Parts, dates_of, pixels_of
-from .place import Place
+from .place import Game, Parts, Place, dates_of, occlusion, pixels_of
 
-__all__ = ['Areas', 'Explanation', 'explain_place']
+__all__ = [
+    'Areas',
+    'Curves',
+    'DateWeights',
+    'Explanation',
+    'area',
+    'date_weights',
+    'explain_place',
+    'ranking_curves',
+]
+
+
+class DateWeights(NamedTuple):
+    """Weights of the dates, which sum to 1.
+
+    Attributes:
+        place: ``(T,)``, at the pixel of the place.
+        patch: ``(T,)``, the mean over the pixels of the patch that were seen.
+    """
+
+    place: Tensor
+    patch: Tensor
+
+
+@torch.no_grad()
+def date_weights(encoder: nn.Module, place: Place) -> DateWeights | None:
+    """Attention of an encoder over the dates, the mean over its queries or heads.
+
+    These weights say what is averaged, not what decides: ``benchmarks/explanation.py`` finds
+    that dates with large weights are often not those that a prediction rests on. Use
+    :func:`~.place.occlusion` to rank dates.
+
+    Args:
+        encoder: The encoder, in evaluation mode.
+        place: The place.
+
+    Returns:
+        The weights; None for encoders that have none, such as
+        :class:`~torchgeo_sits.models.DeepSTaR`.
+    """
+    attend: Any = getattr(encoder, 'time_attention', None)
+    if attend is None:
+        return None
+    clear = place.clear
+    weights = attend(place.image[None], place.times[None], place.valid[None], clear[None])[0]
+    row, column = place.pixel
+    seen = clear.any(0)
+    return DateWeights(weights[:, row, column].float(), weights[:, seen].float().mean(1))
+
+
+class Curves(NamedTuple):
+    """Probability of the class while parts go, and while they come.
+
+    Attributes:
+        shares: ``(S,)``, share of the parts that are gone, or there, from 0 to 1.
+        deletion: ``(S,)``, while the most important parts are taken away first.
+        insertion: ``(S,)``, while the most important parts are put back first.
+    """
+
+    shares: Tensor
+    deletion: Tensor
+    insertion: Tensor
+
+
+def ranking_curves(game: Game, importance: Tensor, *, most: int = 16) -> Curves:
+    """Curves of a ranking of parts (RISE, Petsiuk et al. 2018, section 4.1).
+
+    See https://arxiv.org/abs/1806.07421. A ranking is good where the first curve falls soon and
+    the second rises soon: a small :func:`area` under the one, a large one under the other.
+
+    Args:
+        game: Gives the logarithm of the odds for choices of its U parts.
+        importance: ``(U,)``, larger for parts to be taken first.
+        most: Points of a curve at most, beside its start.
+
+    Returns:
+        The curves.
+
+    Raises:
+        ValueError: If there is not one importance per part.
+    """
+    if importance.shape != (len(game),):
+        raise ValueError(
+            f'expected one importance for each of {len(game)} parts, got {tuple(importance.shape)}'
+        )
+    u = len(game)
+    counts = torch.linspace(0, u, min(u, most) + 1).round().long().to(importance.device)
+    rank = importance.argsort(descending=True, stable=True).argsort()
+    first = rank < counts[:, None]
+    values = game(torch.cat([~first, first])).sigmoid()
+    deletion, insertion = values.chunk(2)
+    return Curves(counts / u, deletion, insertion)
+
+
+def area(shares: Tensor, values: Tensor) -> float:
+    """Area under a curve by the trapezoidal rule.
+
+    Args:
+        shares: ``(S,)``, ascending.
+        values: ``(S,)``.
+    """
+    return float(torch.trapezoid(values.double(), shares.double()))
+
 
 #: Random orders that a ranking is held against.
 _ORDERS = 3
@@ -72,7 +171,7 @@ class Explanation:
 def explain_place(place: Place, encoder: nn.Module) -> Explanation:
     """Explain what a model says of a place.
 
-    Both are ranked by :func:`~.occlusion.occlusion`, at a pass of the model for each date and each
+    Both are ranked by :func:`~.place.occlusion`, at a pass of the model for each date and each
     pixel. It fits all encoders, and in ``benchmarks/explanation.py`` it is far from random orders
     in every model, though not the best in each: gradients are better for the dates of
     :class:`~torchgeo_sits.models.DeepSTaR` on wc_be_b, where mere nearness to the place is better

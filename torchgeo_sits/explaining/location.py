@@ -5,7 +5,7 @@ from typing import NamedTuple
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from ..datasets.grid import Grid
+from ..grid import Grid
 
 __all__ = ['Patch', 'locate', 'patch_around']
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
 
-__all__ = ['Place']
+__all__ = ['Game', 'Parts', 'Place', 'dates_of', 'occlusion', 'pixels_of']
 
 #: Pixel dates that a model is given at a time.
 _CHUNK = 2**20
@@ -132,3 +132,96 @@ class Place:
     def _at_place(self, scores: Tensor) -> Tensor:
         """Scores ``(N, K)`` at the place."""
         return scores[..., self.pixel[0], self.pixel[1]] if scores.ndim == 4 else scores
+
+
+class Game(Protocol):
+    """Anything that has a value for each choice of its parts."""
+
+    def __len__(self) -> int:
+        """Number of parts U."""
+
+    def __call__(self, kept: Tensor) -> Tensor:
+        """Values ``(N,)`` of N choices ``(N, U)`` bool of parts that are kept."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Dates or pixels of a place, any of which can be left out.
+
+    What is left out counts as not clear: a date in all of the patch, a pixel at all dates.
+    Encoders promise that nothing else changes (:class:`~torchgeo_sits.models.SITSEncoder`).
+
+    Attributes:
+        place: The place.
+        kind: What the parts are.
+        chosen: ``(U,)`` int64: numbers of the dates, or of the pixels counted row by row.
+    """
+
+    place: Place
+    kind: Literal['dates', 'pixels']
+    chosen: Tensor
+
+    def __len__(self) -> int:
+        """Number of parts U."""
+        return len(self.chosen)
+
+    @torch.no_grad()
+    def __call__(self, kept: Tensor) -> Tensor:
+        """Logarithm of the odds of the class where only some parts are shown.
+
+        Args:
+            kept: ``(N, U)`` bool. What is no part is always shown.
+
+        Returns:
+            ``(N,)`` float32.
+        """
+        return torch.cat([self.place.log_odds(self._shown(part)) for part in kept.split(64)])
+
+    def _shown(self, kept: Tensor) -> Tensor:
+        """Clear masks ``(N, T, H, W)`` of choices ``(N, U)``."""
+        clear = self.place.clear
+        t, h, w = clear.shape
+        shape = (t, 1, 1) if self.kind == 'dates' else (1, h, w)
+        left = kept.new_ones(len(kept), t if self.kind == 'dates' else h * w)
+        left[:, self.chosen] = kept
+        return clear & left.unflatten(1, shape)
+
+
+def dates_of(place: Place) -> Parts:
+    """The dates on which the place was clear; anything of the patch, if it stands for all."""
+    seen = place.clear.flatten(1).any(1)
+    if place.dense:
+        seen = place.clear[:, place.pixel[0], place.pixel[1]]
+    return Parts(place, 'dates', seen.nonzero()[:, 0])
+
+
+def pixels_of(place: Place) -> Parts:
+    """The pixels that the answer depends on: those where its gradient is not zero.
+
+    Of :class:`~torchgeo_sits.models.PlanarViT` and
+    :class:`~torchgeo_sits.models.DeepSTaR`, whose maps are made of rows and columns, these are
+    the pixels in the row and in the column of the place.
+    """
+    reached = (place.gradient() != 0).any(0).any(0) & place.clear.any(0)
+    return Parts(place, 'pixels', reached.flatten().nonzero()[:, 0])
+
+
+def occlusion(game: Parts) -> Tensor:
+    r"""How much the answer falls when each part alone is not observed.
+
+    .. math:: I_u = f(U) - f(U \setminus \{u\}),
+
+    with the logarithm of the odds f where a set of parts is shown (Zeiler & Fergus 2014, section
+    4.2, https://arxiv.org/abs/1311.2901). There the part is painted grey; here it counts as not
+    clear, which is what an encoder of time series knows how to do without.
+
+    Args:
+        game: The U parts.
+
+    Returns:
+        ``(U,)``. Above 0 for what speaks for the class, below 0 for what speaks against it.
+    """
+    alone = torch.eye(len(game), dtype=torch.bool, device=game.chosen.device)
+    whole = torch.ones_like(alone[:1])
+    values = game(torch.cat([whole, ~alone]))
+    return values[0] - values[1:]

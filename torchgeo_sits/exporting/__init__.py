@@ -1,7 +1,6 @@
 """Trained models as files that need none of this package's code."""
 
-from .export import TOLERANCE, export_model, read_card
-from .pt2_file import load_pt2
-from .raw_series import RawSeriesModel, load_model
+from .export import TOLERANCE, export_model, load_pt2, read_card
+from .graph import RawSeriesModel, load_model
 
 __all__ = ['TOLERANCE', 'RawSeriesModel', 'export_model', 'load_model', 'load_pt2', 'read_card']

@@ -1,21 +1,162 @@
 """Export a trained model, and hold the file against the model before it is kept."""
 
+import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.export import ExportedProgram
 
-from ..models import EncoderCard, SITSEncoder
-from .onnx_file import check_packages, read_onnx_card, run_onnx, write_onnx
-from .pt2_file import load_pt2, write_pt2
-from .raw_series import load_model
-from .sizes import unseen_series
-from .tracing import trace
+from ..models import CARD_KEY, EncoderCard, SITSEncoder
+from .graph import SIZES, Series, load_model, trace, unseen_series
 
-__all__ = ['TOLERANCE', 'export_model', 'read_card']
+__all__ = [
+    'TOLERANCE',
+    'check_packages',
+    'export_model',
+    'load_pt2',
+    'read_card',
+    'read_onnx_card',
+    'run_onnx',
+    'write_onnx',
+    'write_pt2',
+]
+
+
+def check_packages() -> None:
+    """Raise ModuleNotFoundError where a package is missing that ONNX files need."""
+    packages = 'onnx', 'onnxscript', 'onnxruntime'
+    if missing := [name for name in packages if find_spec(name) is None]:
+        raise ModuleNotFoundError(
+            f'ONNX files need {", ".join(packages)}, of which {", ".join(missing)} '
+            f'{"is" if len(missing) == 1 else "are"} not installed: pip install '
+            "'torchgeo-sits[export]', or export to a .pt2 file, which needs none of them"
+        )
+
+
+def write_onnx(graph: ExportedProgram, path: Path, names: list[str], card: EncoderCard) -> None:
+    """Write a graph as one ONNX file, the card as JSON in its metadata under ``'sits'``.
+
+    Args:
+        graph: The graph.
+        path: Path of the file.
+        names: Names of the outputs.
+        card: The card.
+
+    Raises:
+        ValueError: If the graph has an operation that ONNX has not.
+    """
+    try:
+        program = torch.onnx.export(
+            graph, input_names=list(SIZES), output_names=names, dynamo=True, verbose=False
+        )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).splitlines()[0][:200]
+        raise ValueError(
+            f'this model cannot be written as ONNX ({reason}): export it to a .pt2 file instead'
+        ) from error
+    assert program is not None  # it is where a graph is given
+    model: Any = program.model
+    _name_sizes(model)
+    model.metadata_props[CARD_KEY] = json.dumps(card)
+    # One file, weights inside: two would be parted sooner or later.
+    program.save(path, external_data=False)
+
+
+def _name_sizes(model: Any) -> None:
+    """Give the open axes of inputs and outputs names that say what they are."""
+    names: dict[str, str] = {}
+    for value in model.graph.inputs:
+        for axis, name in SIZES[value.name].items():
+            names[str(value.shape[axis])] = name
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        for axis, size in enumerate(value.shape):
+            if str(size) in names:
+                value.shape[axis] = names[str(size)]
+
+
+def run_onnx(path: Path, series: Series) -> dict[str, Tensor]:
+    """Run an ONNX file on a series, on one thread of the processor: outputs by name."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+    inputs = {name: value.numpy() for name, value in series._asdict().items()}
+    names = [output.name for output in session.get_outputs()]
+    return {
+        name: torch.from_numpy(value)
+        for name, value in zip(names, session.run(names, inputs), strict=True)
+    }
+
+
+def read_onnx_card(path: Path) -> EncoderCard:
+    """The card of an ONNX file.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    check_packages()
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # of protobuf, whose classes have changed over the years
+        raise ValueError(f'{path} is no ONNX file: {error}') from error
+    for entry in model.metadata_props:
+        if entry.key == CARD_KEY:
+            card: EncoderCard = json.loads(entry.value)
+            return card
+    raise ValueError(
+        f'{path}: expected a card under {CARD_KEY!r} in the metadata, found '
+        f'{[entry.key for entry in model.metadata_props]}: the file was not written by '
+        'torchgeo-sits export'
+    )
+
+
+#: Name of the card among the extra files.
+_CARD: Final = 'sits.json'
+
+
+def write_pt2(graph: ExportedProgram, path: Path, card: EncoderCard) -> None:
+    """Write a graph, the card as JSON in the extra file ``sits.json``."""
+    torch.export.save(graph, path, extra_files={_CARD: json.dumps(card)})
+
+
+def load_pt2(path: str | Path) -> tuple[nn.Module, EncoderCard]:
+    """Load what ``torchgeo-sits export`` wrote, for series of any size.
+
+    ``torch.export.load(path).module()`` gives the same model with more checks: it refuses some
+    sizes that were taken for unlike others when the model was traced, but are not.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        The model, which takes image, acquisition_times, valid and mask_clear, and its card.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no such file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'no file at {path}: give the path of a .pt2 file')
+    extra: dict[str, str] = {_CARD: ''}
+    try:
+        graph = torch.export.load(path, extra_files=extra)
+    except Exception as error:  # of many kinds, as files can be broken in many ways
+        raise ValueError(f'{path} cannot be loaded as a .pt2 file: {error}') from error
+    if not extra[_CARD]:
+        raise ValueError(
+            f'{path}: expected the extra file {_CARD!r}, found none: the file was not written by '
+            'torchgeo-sits export'
+        )
+    return graph.module(check_guards=False), json.loads(extra[_CARD])
+
 
 #: Largest difference between a file and the model that it is of, relative to the largest value
 #: of an output where that is above 1.
@@ -31,7 +172,7 @@ def export_model(
     normalises by mean and standard deviation of the card itself), ``acquisition_times``
     ``(B, T)`` int64, ``valid`` ``(B, T)`` and ``mask_clear`` ``(B, T, H, W)`` bool, with B, T, H
     and W left open; see :mod:`torchgeo_sits.keys` for what they mean and
-    :class:`~.raw_series.RawSeriesModel` for what it gives. It works through a whole image at
+    :class:`~.graph.RawSeriesModel` for what it gives. It works through a whole image at
     once: give it windows that fit the memory.
 
     Args:

@@ -1,7 +1,6 @@
 """From the predictions for windows to maps: GeoTIFFs, polygons, and a run that can be stopped."""
 
-from .allocation import release_freed_arrays
-from .assembly import Blender, Layout, blocks
+from .files import VectorFormat, write_polygons
 from .outputs import (
     ChangeDate,
     ChangeMap,
@@ -11,10 +10,9 @@ from .outputs import (
     Probabilities,
     QuantisedEmbedding,
 )
-from .parts import PartStore
-from .run import MapRun, OnBlock
-from .vectors import VectorFormat, write_polygons
-from .windows import Windows
+from .run import MapRun, OnBlock, release_freed_arrays
+from .window_store import PartStore
+from .windows import Blender, Layout, Windows, blocks
 
 __all__ = [
     'Blender',

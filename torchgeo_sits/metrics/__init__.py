@@ -1,14 +1,14 @@
 """Measures that torchmetrics, smp and lightly lack."""
 
-from .change import ChangeScores, SemanticChangeScores, semantic_change_scores
-from .change_date import ChangeDateScores
-from .collapse import Sign, signs_of_collapse
+from .change import ChangeDateScores, ChangeScores, SemanticChangeScores, semantic_change_scores
 from .health import (
+    Sign,
     assignment_information,
     assignment_perplexity,
     effective_rank,
     mean_cosine,
     normalized_std,
+    signs_of_collapse,
 )
 from .pastis import PASTISScores, overall_score, pastis_scores
 

@@ -10,7 +10,6 @@ from .builders import (
     planar_vit_small,
     planar_vit_tiny,
 )
-from .change_heads import PairHead
 from .checkpoint import (
     CARD_KEY,
     CardDetails,
@@ -21,17 +20,16 @@ from .checkpoint import (
     load_weights,
 )
 from .convlstm import ConvLSTM
-from .date_decoder import DateDecoder
+from .dates import TemporalEncoding
 from .deep_star import DeepSTaR
 from .encoder import Depth, PlaneFeatures, SITSEncoder
 from .factorised import FactorisedEncoder, SeriesInputs
 from .frame_order import stable_order
-from .heads import DenseHead
+from .heads import DateDecoder, DenseHead, PairHead
 from .ltae import LTAE
 from .planar_vit import PlanarViT
 from .semantic_map import semantic_map
 from .tempcnn import TempCNN
-from .temporal_encoding import TemporalEncoding
 from .tsvit import TSViT
 from .unet3d import UNet3D
 from .utae import UTAE

@@ -21,8 +21,7 @@ def register_models() -> None:
     # Slow to import (seconds), so only here.
     from torchgeo.models import api as torchgeo_api
 
-    from .smp_encoder import register_smp_encoder
-    from .timm_backbone import register_timm_backbone
+    from .backbones import register_smp_encoder, register_timm_backbone
 
     for name, builder in ENCODERS.items():
         torchgeo_api._model.setdefault(name, builder)

@@ -8,9 +8,24 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-from .cells import count_cells
+__all__ = ['Depth', 'PlaneFeatures', 'SITSEncoder', 'count_cells', 'gap_to_cells', 'mean_seen']
 
-__all__ = ['Depth', 'PlaneFeatures', 'SITSEncoder', 'mean_seen']
+
+def count_cells(side: int, stride: int) -> int:
+    """Number of cells that cover a side, the last of them in part where it does not divide.
+
+    Args:
+        side: Pixels along the side.
+        stride: Pixels along the side of a cell.
+    """
+    # Not -(-side // stride): integers of ONNX are divided towards zero.
+    return (side + stride - 1) // stride
+
+
+def gap_to_cells(side: int, stride: int) -> int:
+    """Pixels that a side lacks to be of whole cells; arguments as of :func:`count_cells`."""
+    return count_cells(side, stride) * stride - side
+
 
 #: Where dense features are taken: before spatial context (*early*), after it (*late*), or
 #: both joined along the channels, early first (*joined*).

@@ -4,15 +4,187 @@ from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange, repeat
+from timm.layers import RotaryEmbeddingCat
+from timm.models.eva import EvaBlock
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from .cells import count_cells
-from .date_fusion import DateFusion
-from .encoder import Depth, PlaneFeatures, SITSEncoder, mean_seen
-from .frame_stage import FrameStage
-from .temporal_encoding import TemporalEncoding
+from .dates import TemporalEncoding
+from .encoder import Depth, PlaneFeatures, SITSEncoder, count_cells, gap_to_cells, mean_seen
+from .masked import map_chunks
 
-__all__ = ['FactorisedEncoder', 'SeriesInputs']
+__all__ = ['DateFusion', 'FactorisedEncoder', 'FrameStage', 'SeriesInputs']
+
+
+class DateFusion(nn.Module):
+    r"""Transformer over the dates of a place, whatever sensor they are of, and a pooling.
+
+    The multi-modal temporal fusion of SkySense (Guo et al., CVPR 2024,
+    https://arxiv.org/abs/2312.10115, section 3.1): the tokens of all sensors and dates at one
+    place, to which their dates are added, attend to each other. Where SkySense reads the
+    result off an extra token, K learned queries pool the dates here, as in L-TAE (Garnot &
+    Landrieu 2020, https://arxiv.org/abs/2007.00586): with :math:`x_t` the tokens after the
+    blocks and their norm, :math:`a_{tk} = \mathrm{softmax}_t(q_k \cdot x_t)`, and query k gives
+    the mean :math:`\sum_t a_{tk} x_t^k` of the k-th group of channels. The weights can then be
+    read, and pool other values of the same dates too.
+
+    Args:
+        dim: Width of the tokens.
+        depth: Number of blocks, whose cost is quadratic in the number of dates.
+        num_heads: Heads of a block and number K of queries; divides *dim*.
+        mlp_ratio: Hidden width of the blocks' MLP over *dim*.
+        chunk_size: Tokens held in memory at a time; more are checkpointed in slices.
+    """
+
+    def __init__(
+        self, *, dim: int, depth: int, num_heads: int, mlp_ratio: float, chunk_size: int
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.chunk_size = chunk_size
+        self.blocks = nn.ModuleList(
+            Block(dim, num_heads, mlp_ratio, qkv_bias=True) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(dim)
+        self.queries = nn.Linear(dim, num_heads, bias=False)
+        self.proj = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim))
+        self.nothing_seen = nn.Parameter(torch.zeros(dim))
+        nn.init.trunc_normal_(self.nothing_seen, std=0.02)
+
+    def forward(self, tokens: Tensor, known: Tensor) -> Tensor:
+        """Tokens of dates in the context of the other dates of their place.
+
+        Args:
+            tokens: ``(N, T, dim)`` of N places, dates and sensors added, finite everywhere.
+            known: ``(N, T)`` bool, False for dates to leave out.
+
+        Returns:
+            ``(N, T, dim)``.
+        """
+
+        def run(x: Tensor, seen: Tensor) -> Tensor:
+            # Where there is no date all take part: a softmax over nothing would be NaN.
+            seen = seen | ~seen.any(-1, keepdim=True)
+            for block in self.blocks:
+                x = block(x, attn_mask=seen[:, None, None])
+            return self.norm(x)
+
+        return map_chunks(
+            run, tokens, known, dim=0, chunk=max(1, self.chunk_size // tokens.shape[1])
+        )
+
+    def weights(self, x: Tensor, known: Tensor) -> Tensor:
+        """Weight of each date under each query.
+
+        Args:
+            x: ``(N, T, dim)``, what :meth:`forward` gave.
+            known: ``(N, T)`` bool.
+
+        Returns:
+            ``(N, T, K)`` float32, sums to 1 over the known dates; all zeros where there is none.
+        """
+        scores = self.queries(x).float()
+        # A finite floor: a row of minus infinity would make softmax NaN.
+        scores = scores.masked_fill(~known[..., None], torch.finfo(scores.dtype).min)
+        return scores.softmax(1) * known[..., None]
+
+    def pool(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Means of each query's channels under its weights, joined: ``(N, dim)``."""
+        groups = values.unflatten(-1, (self.num_heads, -1))
+        return (groups * weights[..., None].to(values.dtype)).sum(1).flatten(1)
+
+    def late(self, x: Tensor, weights: Tensor, known: Tensor) -> Tensor:
+        """Features of places: ``(N, dim)``; one learned token where there is no date."""
+        pooled = self.proj(self.pool(x, weights))
+        return torch.where(known.any(1, keepdim=True), pooled, self.nothing_seen.to(pooled.dtype))
+
+
+class FrameStage(nn.Module):
+    """Transformer over the patches of a frame, for frames that clouds cover in part.
+
+    A patch of ``p x p`` pixels with its clear mask becomes a token by a small MLP. Blocks of
+    timm then run over the clear patches of each frame, which no patch without a clear pixel
+    takes part in. Position is relative: it turns queries and keys (RoPE on both axes, Heo et
+    al., ECCV 2024, https://arxiv.org/abs/2403.13298, with their base of 100), so any size of
+    image will do, and moving what is seen by a patch moves its tokens.
+
+    Args:
+        in_channels: Number of bands C.
+        patch_size: Side p of a patch in pixels.
+        dim: Width of the tokens.
+        depth: Number of blocks.
+        num_heads: Heads of a block; ``dim / num_heads`` is a multiple of 4.
+        mlp_ratio: Hidden width of the blocks' MLP over *dim*.
+        chunk_size: Tokens held in memory at a time; more are checkpointed in slices.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        patch_size: int,
+        dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float,
+        chunk_size: int,
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.chunk_size = chunk_size
+        self.patches = nn.Sequential(
+            nn.Linear(patch_size**2 * (in_channels + 1), dim), nn.GELU(), nn.Linear(dim, dim)
+        )
+        self.positions = RotaryEmbeddingCat(dim // num_heads, temperature=100.0, in_pixels=False)
+        self.blocks = nn.ModuleList(
+            EvaBlock(dim, num_heads, mlp_ratio=mlp_ratio, num_prefix_tokens=0) for _ in range(depth)
+        )
+
+    def forward(
+        self, image: Tensor, clear: Tensor, mask_token: Tensor, hidden: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode frames.
+
+        Args:
+            image: ``(B, T, C, H, W)``, anything where not clear.
+            clear: ``(B, T, H, W)`` bool.
+            mask_token: ``(dim,)``, what stands for hidden tokens.
+            hidden: ``(B, h, w)`` bool, True for cells whose tokens are hidden, in each frame of
+                which anything else was seen; none by default.
+
+        Returns:
+            Tokens before the blocks and after them, ``(B, T, P, dim)`` each for the
+            ``P = ceil(H / p) * ceil(W / p)`` cells, and ``(B, T, P)`` bool, False where there
+            is nothing to see.
+        """
+        p = self.patch_size
+        height, width = image.shape[-2:]
+        gaps = (0, gap_to_cells(width, p), 0, gap_to_cells(height, p))
+        # where, not a product: NaN times zero is NaN.
+        image = F.pad(torch.where(clear[:, :, None], image, 0), gaps)
+        clear = F.pad(clear, gaps)
+        values = torch.cat([image, clear[:, :, None].to(image.dtype)], 2)
+        values = rearrange(values, 'b t c (h p) (w q) -> b t (h w) (p q c)', p=p, q=p)
+        known = rearrange(clear, 'b t (h p) (w q) -> b t (h w) (p q)', p=p, q=p).any(-1)
+        before = tokens = self.patches(values)
+        if hidden is not None:
+            cells = hidden.flatten(1)[:, None]
+            known = torch.where(cells, (known & ~cells).any(-1, keepdim=True), known)
+            tokens = torch.where(cells[..., None], mask_token.to(tokens.dtype), tokens)
+        size = [side // p for side in clear.shape[-2:]]
+        turns = self.positions.get_embed(size)
+
+        def run(frames: Tensor, seen: Tensor) -> Tensor:
+            # Where no patch is clear all take part: a softmax over nothing would be NaN.
+            seen = seen | ~seen.any(-1, keepdim=True)
+            for block in self.blocks:
+                frames = block(frames, rope=turns, attn_mask=seen[:, None, None])
+            return frames
+
+        chunk = max(1, self.chunk_size // known.shape[-1])
+        after = map_chunks(run, tokens.flatten(0, 1), known.flatten(0, 1), dim=0, chunk=chunk)
+        return before, after.view_as(tokens), known
 
 
 class SeriesInputs(NamedTuple):
@@ -36,9 +208,9 @@ class FactorisedEncoder(SITSEncoder):
     """Factorised encoder of Sentinel-2 and, if wanted, Sentinel-1, fused by date.
 
     After SkySense (Guo et al., CVPR 2024, https://arxiv.org/abs/2312.10115, section 3.1): each
-    frame goes through the spatial encoder of its sensor (:class:`~.frame_stage.FrameStage`),
+    frame goes through the spatial encoder of its sensor (:class:`~.factorised.FrameStage`),
     which knows no other frame; then, place by place, one transformer reads the tokens of all
-    dates of both sensors with their dates (:class:`~.date_fusion.DateFusion`). Sentinel-1 needs
+    dates of both sensors with their dates (:class:`~.factorised.DateFusion`). Sentinel-1 needs
     neither the dates of Sentinel-2 nor as many, and a place that one sensor has not seen is
     known from the other. Not SkySense's: the sizes; dates as harmonics of the year and elapsed
     years instead of a table of days; a learned vector per sensor; the pooling of dates;

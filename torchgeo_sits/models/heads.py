@@ -4,7 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle
 
-__all__ = ['DenseHead']
+from .dates import TemporalEncoding
+
+__all__ = ['DateDecoder', 'DenseHead', 'PairHead']
 
 
 class DenseHead(nn.Module):
@@ -51,3 +53,90 @@ class DenseHead(nn.Module):
         """
         scores = pixel_shuffle(self.scores(self.hidden(features)), self.stride)
         return scores[..., : size[0], : size[1]]
+
+
+class PairHead(nn.Module):
+    r"""Scores of change from the features of a place at two times.
+
+    A hidden layer sees :math:`[f_1, f_2 - f_1, |f_2 - f_1|]`: what was there, how it moved,
+    and how far. The absolute difference is that of FC-Siam-diff (Daudt et al. 2018,
+    https://arxiv.org/abs/1810.08462, section 3.2).
+
+    Args:
+        in_dim: Number of feature channels D of one time.
+        num_outputs: Number of scores K of a pixel.
+        stride: Pixels per cell of the feature maps, along either axis.
+        hidden_dim: Width of the hidden layer; 0 for none.
+    """
+
+    def __init__(self, in_dim: int, num_outputs: int, *, stride: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.head = DenseHead(3 * in_dim, num_outputs, stride=stride, hidden_dim=hidden_dim)
+
+    def forward(self, before: Tensor, after: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+        """Scores of the pixels.
+
+        Args:
+            before: ``(B, D, ceil(H / stride), ceil(W / stride))``.
+            after: The same of the later time.
+            size: H and W.
+
+        Returns:
+            ``(B, K, H, W)``.
+        """
+        moved = after - before
+        return self.head(torch.cat([before, moved, moved.abs()], 1), size)
+
+
+class DateDecoder(nn.Module):
+    """A multilayer perceptron from a pixel's feature and a date to the values of the bands.
+
+    The feature sums up a series, so one vector must answer for every date that is asked for,
+    as in a conditional implicit function.
+
+    Args:
+        dim: Number of features D of a pixel.
+        out_channels: Number of bands C.
+        hidden_dim: Width of the hidden layers.
+    """
+
+    def __init__(self, dim: int, out_channels: int, *, hidden_dim: int = 128) -> None:
+        super().__init__()
+        self.dates = TemporalEncoding(hidden_dim)
+        self.feature = nn.Linear(dim, hidden_dim)
+        # Where in a cell of several pixels the pixel lies.
+        self.inside = nn.Linear(2, hidden_dim, bias=False)
+        self.layers = nn.Sequential(
+            nn.LayerNorm(hidden_dim),
+            nn.GELU(),
+            nn.Linear(hidden_dim, hidden_dim),
+            nn.GELU(),
+            nn.Linear(hidden_dim, out_channels),
+        )
+
+    def encode_dates(self, acquisition_times: Tensor, valid: Tensor) -> Tensor:
+        """Encode the dates of series.
+
+        Args:
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames.
+
+        Returns:
+            ``(B, T, hidden_dim)``.
+        """
+        codes: Tensor = self.dates(acquisition_times, valid)
+        return codes
+
+    def forward(self, features: Tensor, dates: Tensor, inside: Tensor) -> Tensor:
+        """Decode the values of pixels at dates.
+
+        Args:
+            features: ``(P, D)``, of the pixels or the cells they lie in.
+            dates: ``(P, hidden_dim)``, from :meth:`encode_dates`.
+            inside: ``(P, 2)``, where in its cell each pixel lies, in [0, 1].
+
+        Returns:
+            ``(P, C)``.
+        """
+        values: Tensor = self.layers(self.feature(features) + dates + self.inside(inside - 0.5))
+        return values

@@ -6,9 +6,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from .chunks import map_chunks
-from .day_position import days_since_september
+from .dates import days_since_september
 from .encoder import Depth, SITSEncoder
+from .masked import map_chunks
 from .temporal_attention import TemporalAttention
 
 __all__ = ['LTAE']

@@ -1,21 +1,96 @@
 """PlanarViT: a transformer over planes of satellite image time series."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from einops import rearrange
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from .cells import gap_to_cells
-from .chunks import chunk_length, map_chunks
-from .encoder import Depth, PlaneFeatures, SITSEncoder, mean_seen
-from .lines import fold_back, hide_pixels
-from .path_stage import PathStage
-from .seasonal_prior import EncodedDates, SeasonalPrior
-from .temporal_encoding import TemporalEncoding
-from .time_stage import TimeStage
+from .dates import TemporalEncoding
+from .encoder import Depth, PlaneFeatures, SITSEncoder, gap_to_cells, mean_seen
+from .masked import chunk_length, map_chunks
+from .time_stage import EncodedDates, SeasonalPrior, TimeStage
 
-__all__ = ['PlanarViT']
+__all__ = ['PathStage', 'PlanarViT', 'fold_back', 'hide_pixels']
+
+
+def fold_back(tokens: Iterable[Tensor], image: Tensor, segment: int) -> Tensor:
+    """Give each pixel the mean of the tokens of its row and of its column.
+
+    Args:
+        tokens: Tokens of the rows ``(B, H, S, ...)`` and of the columns ``(B, W, S', ...)``.
+        image: ``(..., H, W)``, of which the size is taken.
+        segment: Pixels of a token; the last token of a line may have fewer.
+
+    Returns:
+        ``(B, H, W, ...)``.
+    """
+    h, w = image.shape[-2:]
+    rows, columns = tokens
+    if segment > 1:
+        rows, columns = (x.repeat_interleave(segment, 2) for x in (rows, columns))
+    return (rows[:, :, :w] + columns[:, :, :h].transpose(1, 2)) / 2
+
+
+def hide_pixels(tokens: Tensor, hidden: Tensor, mask_token: Tensor, segment: int) -> Tensor:
+    """Put the mask token in the place of tokens that see a hidden pixel.
+
+    Args:
+        tokens: ``(B, N, S, D)``, of lines of L pixels.
+        hidden: ``(B, N, L)`` bool.
+        mask_token: ``(D,)``.
+        segment: Pixels of a token; the last token of a line may have fewer.
+
+    Returns:
+        ``(B, N, S, D)``.
+    """
+    hidden = F.pad(hidden, (0, gap_to_cells(hidden.shape[-1], segment)))
+    hidden = hidden.unflatten(-1, (-1, segment)).any(-1)
+    return torch.where(hidden[..., None], mask_token.to(tokens.dtype), tokens)
+
+
+class PathStage(nn.Module):
+    r"""Transformer blocks along paths of any length.
+
+    Position enters as a fixed distance penalty :math:`-m_h |i - j|` on the attention scores
+    of head h with :math:`m_h = 2^{-8 h / H}` (ALiBi, Press et al. 2022, section 3,
+    https://arxiv.org/abs/2108.12409), symmetric instead of causal: it has no weights, holds
+    for any length, and a path read backwards gives the same features.
+
+    Args:
+        dim: Width of the tokens.
+        depth: Number of blocks.
+        num_heads: Heads H of each block; divides *dim*.
+        mlp_ratio: Hidden width of the blocks' MLP over *dim*.
+        drop_path: Rate of stochastic depth at the last block, growing linearly from 0.
+    """
+
+    slopes: Tensor
+
+    def __init__(
+        self, *, dim: int, depth: int, num_heads: int, mlp_ratio: float, drop_path: float
+    ) -> None:
+        super().__init__()
+        rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
+        self.blocks = nn.ModuleList(
+            Block(dim, num_heads, mlp_ratio, qkv_bias=True, drop_path=rate) for rate in rates
+        )
+        self.norm = nn.LayerNorm(dim)
+        slopes = 2.0 ** (-8 * torch.arange(1, num_heads + 1) / num_heads)
+        self.register_buffer('slopes', slopes, persistent=False)
+
+    def forward(self, paths: Tensor) -> Tensor:
+        """Tokens in the context of their path: ``(R, S, dim)`` to ``(R, S, dim)``."""
+        steps = torch.arange(paths.shape[1], device=paths.device)
+        # Four axes: the fused attention kernels take no mask of three.
+        bias = -self.slopes[None, :, None, None] * (steps[:, None] - steps).abs()
+        bias = bias.to(paths.dtype)
+        for block in self.blocks:
+            paths = block(paths, attn_mask=bias)
+        return self.norm(paths)
 
 
 class PlanarViT(SITSEncoder):
@@ -30,7 +105,7 @@ class PlanarViT(SITSEncoder):
 
     No weight depends on T, H, W, or the length or number of paths, so one weight file fits any
     plane and any image. Position along a path is relative and symmetric
-    (:class:`~.path_stage.PathStage`): a path read backwards gives the same features, and with
+    (:class:`~.planar_vit.PathStage`): a path read backwards gives the same features, and with
     segments of one pixel, so does a flipped or transposed map.
 
     Args:

@@ -6,11 +6,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from .chunks import map_chunks
 from .encoder import Depth, SITSEncoder
-from .gap_filling import fill_gaps, regular_dates
-from .map_where import map_where
-from .pixel_norm import PixelBatchNorm
+from .frame_order import fill_gaps, regular_dates
+from .masked import PixelBatchNorm, map_chunks, map_where
 
 __all__ = ['TempCNN']
 
@@ -21,7 +19,7 @@ class TempCNN(SITSEncoder):
     Pelletier et al. 2019, https://doi.org/10.3390/rs11050523, with the architecture that the
     paper settles on: three convolutions over time of 64 units and 5 dates, one dense layer of
     256 units, each with batch norm, ReLU and dropout, and no pooling. As in the paper, gaps are
-    filled by linear interpolation first (:func:`~.gap_filling.fill_gaps`).
+    filled by linear interpolation first (:func:`~.frame_order.fill_gaps`).
 
     The dense layer needs one number of dates. They lie at equal distances from the first to the
     last valid frame of a series, which is what makes any T fit; the network does not see how

@@ -4,8 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from .map_where import map_where
-from .pixel_norm import PixelBatchNorm
+from .masked import PixelBatchNorm, map_where
 
 __all__ = ['TemporalAttention']
 

@@ -1,12 +1,63 @@
 """The time stage of PlanarViT: the dates of one token, pooled by learned queries."""
 
+from typing import NamedTuple
+
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from .seasonal_prior import EncodedDates
+from .dates import season_phase
 
-__all__ = ['TimeStage']
+__all__ = ['EncodedDates', 'SeasonalPrior', 'TimeStage']
+
+
+class EncodedDates(NamedTuple):
+    """What the time stage knows of the dates of a series.
+
+    Attributes:
+        code: ``(B, T, dim)``, added to the hidden vector of each date.
+        prior: ``(B, T, K)``, added to the scores of the K queries.
+    """
+
+    code: Tensor
+    prior: Tensor
+
+
+class SeasonalPrior(nn.Module):
+    r"""Scores of dates for queries that are spread over the year, and for free ones.
+
+    Seasonal query k begins as a window about its time of year :math:`\phi_k = 2\pi k / S`,
+    with the score :math:`\kappa \cos(2 \pi t - \phi_k)` of a von Mises kernel; free queries
+    begin without preference. Pooling by softmax over clear dates then resamples an irregular
+    series to the same S times of the year, whatever its dates: two views on other dates start
+    comparable, and an untrained encoder already keeps the order of the seasons. Attention
+    from reference times to observed ones is that of mTAN (Shukla & Marlin, ICLR 2021,
+    https://arxiv.org/abs/2101.10318); places and widths are learned from there.
+
+    Args:
+        seasonal: Number S of seasonal queries.
+        free: Number of free queries.
+        kappa: Concentration of the windows at the start; 4 is a standard deviation of a
+            month, about.
+    """
+
+    def __init__(self, seasonal: int, free: int, *, kappa: float = 4.0) -> None:
+        super().__init__()
+        anchors = 2 * torch.pi * torch.arange(seasonal) / max(1, seasonal)
+        weight = kappa * torch.stack([anchors.cos(), anchors.sin()], dim=1)
+        self.weight = nn.Parameter(torch.cat([weight, torch.zeros(free, 2)]))
+
+    def forward(self, acquisition_times: Tensor) -> Tensor:
+        """Score dates.
+
+        Args:
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+
+        Returns:
+            ``(B, T, S + free)``.
+        """
+        angle = 2 * torch.pi * season_phase(acquisition_times)
+        return torch.stack([angle.cos(), angle.sin()], dim=-1) @ self.weight.T
 
 
 class TimeStage(nn.Module):
@@ -16,7 +67,7 @@ class TimeStage(nn.Module):
     vector ``h_t = GELU(LayerNorm(W x_t + date_t))``; K learned queries weigh the dates,
     ``a_kt = softmax_t(q_k . h_t + prior_kt)`` over clear dates, and their K means
     ``sum_t a_kt h_t`` are joined and projected; the prior is that of
-    :class:`~.seasonal_prior.SeasonalPrior`. Keys and values are linear in ``h_t``, so the key
+    :class:`~.time_stage.SeasonalPrior`. Keys and values are linear in ``h_t``, so the key
     projection is folded into the query and the value projection is applied after pooling: a
     date costs one embedding and K dot products, and the whole is linear in T. Learned queries
     instead of one per date follow L-TAE (Garnot & Landrieu 2020, https://arxiv.org/abs/2007.00586).

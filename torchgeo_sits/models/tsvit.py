@@ -8,10 +8,9 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .cells import count_cells, gap_to_cells
-from .chunks import map_chunks
-from .day_of_year import DAYS_OF_YEAR, day_of_year
-from .encoder import Depth, SITSEncoder
+from .dates import DAYS_OF_YEAR, day_of_year
+from .encoder import Depth, SITSEncoder, count_cells, gap_to_cells
+from .masked import map_chunks
 
 __all__ = ['TSViT']
 

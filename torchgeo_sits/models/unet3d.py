@@ -5,10 +5,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .cells import gap_to_cells
-from .encoder import Depth, SITSEncoder
+from .encoder import Depth, SITSEncoder, gap_to_cells
 from .frame_order import chronological, mark_unclear, take_frames
-from .map_where import map_where
+from .masked import map_where
 
 __all__ = ['UNet3D']
 

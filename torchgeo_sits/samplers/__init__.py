@@ -1,14 +1,11 @@
 """Samplers of places and times, which compose with TorchGeo's by ``@``."""
 
 from .acquisitions import AcquisitionSampler
-from .block_windows import BlockWindow
 from .blocks import BlockPatchSampler
-from .epochs import EpochSampler
-from .foreign import SeededSampler
-from .listed import ListedSampler
+from .epochs import EpochSampler, ListedSampler, SeededSampler
 from .shards import ShardedSampler
 from .spatial import GriddedSeriesPatchSampler, RandomSeriesPatchSampler, SeriesPatchSampler
-from .spatiotemporal import SkippingSampler
+from .spatiotemporal import BlockWindow, SkippingSampler
 from .temporal import RandomDateCountSampler, SeasonSampler
 
 __all__ = [

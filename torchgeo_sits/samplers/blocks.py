@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 from torch import distributed
 
-from .block_windows import BlockWindow
 from .epochs import epoch_generator
 from .spatial import RandomSeriesPatchSampler
+from .spatiotemporal import BlockWindow
 
 __all__ = ['BlockPatchSampler']
 

@@ -1,17 +1,20 @@
 """Epochs that a seed and a number determine, and that go on where they were left."""
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator, SeedSequence
+from torch.utils.data import DistributedSampler
 from torchgeo.datasets.utils import GeoSlice
-from torchgeo.samplers import GeoSampler
+from torchgeo.samplers import GeoSampler, SpatioTemporalSampler, TemporalSampler
 
-__all__ = ['EpochSampler', 'draw_seed', 'epoch_generator']
+__all__ = ['EpochSampler', 'ListedSampler', 'SeededSampler', 'draw_seed', 'epoch_generator']
 
 
 @dataclass
@@ -187,3 +190,112 @@ def epoch_generator(seed: int, epoch: int, *, stream: int) -> Generator:
         A new generator.
     """
     return np.random.default_rng(SeedSequence(seed, spawn_key=(stream, epoch)))
+
+
+class SeededSampler(EpochSampler):
+    """Any sampler of TorchGeo's, with its generators begun anew for each epoch.
+
+    TorchGeo's generators move on from one iteration to the next, so that an epoch cannot be
+    repeated. Its samplers keep them as ``generator``; those of products have one each.
+
+    Args:
+        sampler: A sampler of TorchGeo's, or a product that it made. Its seeds are drawn from
+            copies of its generators, which are left as they are until it is iterated.
+    """
+
+    def __init__(self, sampler: GeoSampler) -> None:
+        self.sampler = sampler
+        parts = [sampler]
+        if isinstance(sampler, SpatioTemporalSampler):
+            parts = [sampler.spatial_sampler, sampler.temporal_sampler]
+        self._parts: list[tuple[Any, int]] = []
+        self._seeds = []
+        for part in parts:
+            generator = getattr(part, 'generator', None)
+            seeds = []
+            if isinstance(part, EpochSampler):
+                seeds = part.seeds
+            elif isinstance(generator, Generator):
+                seeds = [draw_seed(deepcopy(generator))]
+            self._seeds += seeds
+            self._parts.append((part, len(seeds)))
+
+    def begin(self, number: int) -> GeoSampler:
+        """Set the generators for an epoch.
+
+        Args:
+            number: Number of the epoch, from 0.
+
+        Returns:
+            The sampler itself, about to draw the epoch.
+        """
+        left = self.seeds
+        for part, count in self._parts:
+            seeds, left = left[:count], left[count:]
+            if isinstance(part, EpochSampler):
+                part.seeds = seeds
+                part.set_epoch(number)
+            elif seeds:
+                # TorchGeo counts some windows by drawing them, once, in the middle of an epoch.
+                len(part)
+                stream = int(isinstance(part, TemporalSampler))
+                part.generator = epoch_generator(seeds[0], number, stream=stream)
+        return self.sampler
+
+    def iter_epoch(self, number: int) -> Iterator[GeoSlice]:
+        """Draw the windows of an epoch.
+
+        Args:
+            number: Number of the epoch, from 0.
+
+        Yields:
+            The windows.
+        """
+        yield from self.begin(number)
+
+    def epoch_length(self, number: int) -> int:
+        """Length of the sampler.
+
+        Args:
+            number: Number of the epoch, from 0.
+
+        Returns:
+            The number of windows.
+        """
+        return len(self.sampler)
+
+
+class ListedSampler(GeoSampler, DistributedSampler[GeoSlice]):
+    """The windows of a list, one after the other.
+
+    A :class:`torch.utils.data.DistributedSampler` by name only: Lightning leaves it as it is, so
+    that each process of a distributed run gets the list that it was given.
+
+    Args:
+        make: Gives the windows; called once, when the sampler is first asked for any.
+    """
+
+    def __init__(self, make: Callable[[], Sequence[GeoSlice]]) -> None:
+        # Not that of DistributedSampler, which shares out the numbers of a data set.
+        self._make = make
+
+    @cached_property
+    def windows(self) -> Sequence[GeoSlice]:
+        """The windows."""
+        return self._make()
+
+    def __iter__(self) -> Iterator[GeoSlice]:
+        """Go through the list.
+
+        Yields:
+            The windows.
+        """
+        yield from self.windows
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return len(self.windows)
+
+    def __bool__(self) -> bool:
+        """True: data modules refuse a sampler that is none, and an empty list is one."""
+        return True

@@ -9,8 +9,7 @@ from torch.utils.data import DistributedSampler
 from torchgeo.datasets.utils import GeoSlice
 from torchgeo.samplers import GeoSampler
 
-from .epochs import EpochSampler
-from .foreign import SeededSampler
+from .epochs import EpochSampler, SeededSampler
 
 __all__ = ['ShardedSampler']
 

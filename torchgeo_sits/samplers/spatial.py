@@ -15,12 +15,10 @@ from torchgeo.samplers import SpatialSampler, TemporalSampler
 
 from .epochs import EpochSampler, draw_seed, epoch_generator
 from .footprints import join_footprints
-from .regions import Regions, find_regions
+from .regions import Regions, find_regions, weighted_pixels
 from .spatiotemporal import SkippingSampler
-from .weights import weighted_pixels
 
 __all__ = ['GriddedSeriesPatchSampler', 'RandomSeriesPatchSampler', 'SeriesPatchSampler']
-
 
 Place = tuple[slice, slice]
 Integers = NDArray[np.int64]

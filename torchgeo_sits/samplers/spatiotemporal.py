@@ -1,24 +1,76 @@
 """Product of a spatial and a temporal sampler that skips places without acquisitions."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import batched
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from torchgeo.samplers import SpatioTemporalSampler, TemporalSampler
 
 from .acquisitions import AcquisitionSampler, Location, Window
-from .block_windows import keep_block
-from .epochs import EpochSampler
+from .epochs import EpochSampler, SeededSampler
 from .footprints import Footprints
-from .foreign import SeededSampler
+
+__all__ = ['BlockWindow', 'SkippingSampler', 'keep_block']
+
+
+class BlockWindow(tuple[slice, slice]):
+    """A window, ``(x, y)`` or ``(x, y, t)``, that is to be cut from a larger one.
+
+    To any data set it is the plain tuple. Series of this package read the larger window once
+    and keep it, as it is stored, until the last of its patches was cut.
+
+    Attributes:
+        block: The larger window, ``(x, y)``.
+        last: Whether no further patch of this block will be asked for.
+        kept: How many such blocks are to be kept at a time.
+    """
+
+    block: tuple[slice, slice]
+    last: bool
+    kept: int
+
+    @classmethod
+    def cut(
+        cls, window: Iterable[slice], block: tuple[slice, slice], *, last: bool, kept: int
+    ) -> 'BlockWindow':
+        """Make a window.
+
+        Args:
+            window: ``(x, y)`` or ``(x, y, t)``.
+            block: The larger window that holds it.
+            last: Whether it is the last one of *block*.
+            kept: How many blocks are to be kept at a time.
+
+        Returns:
+            The window.
+        """
+        made = cls(window)
+        made.block, made.last, made.kept = block, last, kept
+        return made
+
+
+def keep_block(place: tuple[slice, slice], windows: Iterable[Any]) -> Iterator[Any]:
+    """Windows in time at a place that may be one of a block's.
+
+    Args:
+        place: The place, of which *windows* were made.
+        windows: ``(x, y, t)``.
+
+    Yields:
+        The windows; those at a :class:`BlockWindow` know the block, too.
+    """
+    if not isinstance(place, BlockWindow):
+        yield from windows
+        return
+    for window in windows:
+        yield BlockWindow.cut(window, place.block, last=place.last, kept=place.kept)
+
 
 if TYPE_CHECKING:
     from .spatial import RandomSeriesPatchSampler, SeriesPatchSampler
-
-__all__ = ['SkippingSampler']
 
 
 class SkippingSampler(EpochSampler, SpatioTemporalSampler):

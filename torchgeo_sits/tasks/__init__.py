@@ -5,10 +5,10 @@ from .change import SITSChangeDetection
 from .classification import SITSClassification
 from .dino import SITSDINO
 from .embedding import SITSEmbedding
+from .loading import load_task
 from .mae import SITSMAE
 from .segmentation import SITSSegmentation
 from .simclr import SITSSimCLR
-from .trained import load_task
 from .vicreg import SITSVICReg
 
 __all__ = [

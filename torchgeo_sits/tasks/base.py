@@ -1,9 +1,13 @@
 """What all tasks of this package share: the data's bands, schedules, clipping, the card."""
 
+import warnings
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback
+from lightly.utils.scheduler import cosine_warmup_schedule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
@@ -12,11 +16,125 @@ from torchgeo.tasks import BaseTask
 
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
 from ..models import CARD_KEY, CardDetails, EncoderCard, SITSEncoder, encoder_card
-from .class_names import class_names
-from .pretrained import adopt_data
-from .schedules import rise_and_fall
 
-__all__ = ['SITSTask', 'series_inputs']
+__all__ = [
+    'SITSTask',
+    'adopt_data',
+    'class_names',
+    'encoder_hparams',
+    'rise_and_fall',
+    'series_inputs',
+]
+
+
+def class_names(task: LightningModule) -> list[str]:
+    """Names of the classes, from 0, as the task or its checkpoint knows them.
+
+    Args:
+        task: A task with the hyperparameters ``labels`` and ``num_classes``.
+
+    Returns:
+        The names; ``class i`` where there are none.
+    """
+    number = 2 if task.hparams['task'] == 'binary' else task.hparams['num_classes']
+    names = task.hparams['labels']
+    if names is None or len(names) != number:
+        return [f'class {i}' for i in range(number)]
+    return [str(name) for name in names]
+
+
+def adopt_data(card: EncoderCard, datamodule: Any, path: str | Path) -> None:
+    """Hold the bands of the data against those of a checkpoint, and normalise as it did.
+
+    Args:
+        card: The checkpoint's card.
+        datamodule: The data module, or None: nothing is known of the data then.
+        path: Path of the checkpoint, for messages.
+
+    Raises:
+        ValueError: If the data has other bands: more or fewer, or the same in another order.
+    """
+    bands, wanted = getattr(datamodule, 'bands', None), card['bands']
+    if bands is None:
+        return
+    if len(bands) != card['in_channels'] or (bands != wanted and not set(bands).isdisjoint(wanted)):
+        known = f' {wanted}' if wanted else ''
+        choice = (
+            f'--data.bands "{wanted}"'
+            if wanted and set(wanted) <= set(bands)
+            else 'data of the same bands, or a checkpoint of these'
+        )
+        raise ValueError(
+            f'{path}: the checkpoint was trained on {card["in_channels"]} bands{known}, the data '
+            f'has {len(bands)}: {bands}. Use {choice}'
+        )
+    if wanted and bands != wanted:
+        warnings.warn(
+            f'{path} was trained on the bands {wanted}, the data has {bands}: its weights are '
+            'used in this order',
+            UserWarning,
+            stacklevel=2,
+        )
+    if card['mean'] and hasattr(datamodule, 'normalise_as'):
+        datamodule.normalise_as(card['mean'], card['std'])
+
+
+def encoder_hparams(
+    card: EncoderCard, given: Mapping[str, Any], path: str | Path
+) -> dict[str, Any]:
+    """Hyperparameters that say what the encoder of a checkpoint is.
+
+    Args:
+        card: The checkpoint's card.
+        given: Hyperparameters of the task, of which ``model``, ``in_channels`` and
+            ``model_kwargs`` may contradict it.
+        path: Path of the checkpoint, for messages.
+
+    Returns:
+        ``model``, ``in_channels`` and ``model_kwargs``.
+
+    Raises:
+        ValueError: If one was given that is not the checkpoint's.
+    """
+    found = {
+        'model': card['model'],
+        'in_channels': card['in_channels'],
+        'model_kwargs': card['model_kwargs'],
+    }
+    for name, value in found.items():
+        asked = given[name]
+        # Arguments that were not given may be what they are.
+        own = {key: value.get(key) for key in asked} if isinstance(value, dict) and asked else value
+        if asked and asked != own:
+            raise ValueError(
+                f'{path}: the checkpoint holds {card["model"]} with {name}={own!r}, but '
+                f'{name}={asked!r} was asked for: leave {name} out'
+            )
+    return found
+
+
+def rise_and_fall(*, steps: int, warmup_share: float, last: float) -> Callable[[int], float]:
+    """A linear rise of the learning rate, then a cosine fall.
+
+    Not lightly's scheduler: it keeps the number of steps in its state, and a run that is
+    resumed for more of them would stay at the last learning rate.
+
+    Args:
+        steps: Optimiser steps of the whole run.
+        warmup_share: Share of the steps over which the learning rate rises.
+        last: Learning rate at the last step over the largest.
+
+    Returns:
+        The learning rate over the largest, by the number of steps taken, for
+        :class:`~torch.optim.lr_scheduler.LambdaLR`.
+    """
+    warmup = round(warmup_share * steps)
+
+    def share(step: int) -> float:
+        step = min(step, steps)
+        return float(cosine_warmup_schedule(step, steps, 1.0, last, warmup, 0.0))
+
+    return share
 
 
 def series_inputs(batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:

@@ -8,8 +8,8 @@ from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead
 from torch import Tensor, nn
 
 from .distillation import SITSDistillation
-from .terms import Terms, no_loss
-from .views import encode_view, join_views, next_view
+from .pretraining import Terms, no_loss
+from .view_batches import encode_view, join_views, next_view
 
 __all__ = ['SITSBYOL']
 

@@ -11,12 +11,31 @@ from lightly.utils.scheduler import linear_warmup_schedule
 from torch import Tensor, nn
 
 from .distillation import SITSDistillation
-from .gathering import TokenCenter, gather_batch, mean_row
-from .terms import Terms
-from .token_masks import draw_token_mask
-from .views import encode_view, join_views, next_view
+from .distributed import TokenCenter, gather_batch, mean_row
+from .pretraining import Terms
+from .view_batches import encode_view, join_views, next_view
 
-__all__ = ['SITSDINO']
+__all__ = ['SITSDINO', 'draw_token_mask']
+
+
+def draw_token_mask(seen: Tensor, ratio: float) -> Tensor:
+    """Draw tokens to hide, among those that were seen.
+
+    Args:
+        seen: ``(B, N, S)`` bool.
+        ratio: Share of the seen tokens of a sample to hide; one at least is, and one in a
+            batch that saw nothing, since processes must agree on what they exchange.
+
+    Returns:
+        ``(B, N, S)`` bool.
+    """
+    flat = seen.flatten(1)
+    number = (ratio * flat.sum(1, keepdim=True)).clamp(min=1)
+    noise = torch.rand(flat.shape, device=seen.device).masked_fill(~flat, 2.0)
+    rank = noise.argsort(1).argsort(1)
+    mask = flat & (rank < number)
+    mask[0, 0] |= ~mask.any()
+    return mask.view_as(seen)
 
 
 class SITSDINO(SITSDistillation):

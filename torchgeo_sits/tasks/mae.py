@@ -2,8 +2,7 @@
 
 from typing import Any, ClassVar
 
-from .pretraining import SITSPretraining
-from .terms import Terms
+from .pretraining import SITSPretraining, Terms
 
 __all__ = ['SITSMAE']
 

@@ -1,34 +1,183 @@
 """What the tasks of self-supervised pretraining share: views, terms of the loss, schedules."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Literal
+from inspect import signature
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from lightning.pytorch import Callback
+from lightly.utils.scheduler import cosine_schedule
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
 
 from ..callbacks import CheckpointReport, EmbeddingHealth, ViewsPicture
 from ..keys import IMAGE
 from ..models import PlaneFeatures, SITSEncoder, build_encoder, load_weights
 from ..transforms import (
+    PlanarMultiView,
     RandomCloudGaps,
     RandomDateJitter,
     RandomGainOffset,
+    ResamplingMultiView,
     SeriesSequential,
 )
-from .embedding_map import EmbeddingMapMixin
-from .levels import LEVELS, Level, draw_objects, level_pairs
-from .optimisation import SITSScheduledTask
+from .base import SITSTask
+from .comparison import LEVELS, Level, draw_objects, level_pairs
+from .embedding import EmbeddingMapMixin
 from .reconstruction import MaskedReconstruction
-from .seeded import SeededMixin
-from .strategies import check_strategy
-from .terms import Terms
-from .view_choice import build_views
-from .views import check_cells
+from .seeding import SeededMixin
+from .view_batches import check_cells
 
-__all__ = ['SITSPretraining']
+__all__ = [
+    'SITSPretraining',
+    'SITSScheduledTask',
+    'Terms',
+    'build_views',
+    'check_strategy',
+    'effective_batch_size',
+    'no_loss',
+]
+
+
+def effective_batch_size(trainer: Trainer) -> int:
+    """Samples per optimiser step: of all processes and accumulated batches.
+
+    Args:
+        trainer: The trainer of the run.
+
+    Returns:
+        The number; of one batch of 16 where nothing tells it.
+    """
+    datamodule: Any = getattr(trainer, 'datamodule', None)
+    own = getattr(datamodule, 'batch_size', None)
+    if own is None:
+        own = getattr(trainer.train_dataloader, 'batch_size', None)
+    return (own or 16) * trainer.world_size * trainer.accumulate_grad_batches
+
+
+class SITSScheduledTask(SITSTask):
+    """A task whose learning rate follows the batch size, and its weight decay a cosine.
+
+    Reads the hyperparameters of :class:`SITSTask`, of which ``lr`` may be None, and
+    ``weight_decay`` and ``end_weight_decay``.
+    """
+
+    #: Learning rate that suits a batch of 16.
+    reference_lr: ClassVar[float] = 5e-4
+
+    @abstractmethod
+    def trained(self) -> Iterable[nn.Module]:
+        """The modules that the optimiser trains."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Largest learning rate: the one asked for, or one for the batch size in use.
+
+        Adam's learning rate follows the root of the batch size (Malladi et al., NeurIPS 2022,
+        https://arxiv.org/abs/2205.10287).
+        """
+        if self.hparams['lr'] is not None:
+            return float(self.hparams['lr'])
+        return self.reference_lr * min(4.0, (effective_batch_size(self.trainer) / 16) ** 0.5)
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Step with this step's weight decay."""
+        step, steps = self.global_step, self.total_steps
+        start, end = self.hparams['weight_decay'], self.hparams['end_weight_decay']
+        for group in optimizer.param_groups:
+            if group['decays']:
+                # A plain number: older lightly gives NumPy's, which checkpoints may not hold.
+                group['weight_decay'] = float(cosine_schedule(step, steps, start, end))
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, with a linear rise and a cosine fall of the learning rate per step."""
+        groups = []
+        for module in self.trained():
+            # Any decay above 0 does to tell the groups apart; the schedule sets its value.
+            for group in param_groups_weight_decay(module, weight_decay=1.0):
+                groups.append({**group, 'decays': group['weight_decay'] > 0, 'weight_decay': 0.0})
+        optimizer = AdamW(groups, lr=self.learning_rate)
+        return self.scheduled(optimizer)
+
+
+def check_strategy(trainer: Trainer) -> None:
+    """Refuse strategies that shard a model.
+
+    Args:
+        trainer: The trainer of the run.
+
+    Raises:
+        ValueError: If its strategy shards the model.
+    """
+    if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
+        raise ValueError(
+            f'{type(trainer.strategy).__name__} shards the weights, of which teachers, health '
+            "and checkpoints here need the whole: use strategy='ddp'. The encoders are small "
+            'enough for one device'
+        )
+
+
+class Terms(NamedTuple):
+    """What a method makes of the views of a batch.
+
+    Attributes:
+        losses: Terms of the loss by name; the hyperparameter ``<name>_weight`` weighs each.
+        health: What the watch over the run looks at: ``embedding`` ``(B, D)``, and
+            ``projection`` ``(B, D')`` or ``assignment`` ``(B, K)`` where there are any.
+    """
+
+    losses: dict[str, Tensor]
+    health: dict[str, Tensor]
+
+
+def no_loss(*tensors: Tensor) -> Tensor:
+    """A loss of 0 with gradients of 0, for a term that a batch has nothing for."""
+    return torch.stack([tensor.sum() for tensor in tensors]).sum() * 0.0
+
+
+_KINDS = {'planar': PlanarMultiView, 'resampling': ResamplingMultiView}
+
+
+def build_views(
+    kind: str, augment: nn.Module, default: Mapping[str, Any], asked: Mapping[str, Any] | None
+) -> PlanarMultiView | ResamplingMultiView:
+    """Build the views that a task draws.
+
+    Args:
+        kind: ``'planar'`` or ``'resampling'``.
+        augment: Augmentation of each view.
+        default: Arguments that suit the task.
+        asked: Arguments that were asked for, above these.
+
+    Returns:
+        The views.
+
+    Raises:
+        ValueError: If there is no such kind, or an argument does not fit it.
+    """
+    if kind not in _KINDS:
+        raise ValueError(f"expected views to be 'planar' or 'resampling', got {kind!r}")
+    views = _KINDS[kind]
+    try:
+        return views(augment=augment, **{**default, **(asked or {})})
+    except TypeError as error:
+        names = [name for name in signature(views).parameters if name != 'augment']
+        raise ValueError(
+            f'views_kwargs={asked} do not fit {views.__name__}: {error}. It takes {names}'
+        ) from error
 
 
 class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):

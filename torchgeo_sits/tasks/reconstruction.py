@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from ..keys import ACQUISITION_TIMES, MASK_CLEAR, VALID
 from ..models import DateDecoder, SITSEncoder
 from ..transforms import PLANES, MaskKind, RandomPlaneMask
-from .gathering import global_mean
-from .views import as_planes, check_cells, encode_view
+from .distributed import global_mean
+from .view_batches import as_planes, check_cells, encode_view
 
 __all__ = ['MaskedReconstruction']
 

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from ..keys import IMAGE, MASK
 from ..mapping import ClassMap, MapOutput, Probabilities
 from ..models import DenseHead, SITSEncoder
-from .base import series_inputs
-from .class_names import class_names
+from .base import class_names, series_inputs
 from .supervised import SITSSupervised
 
 __all__ = ['SITSSegmentation']

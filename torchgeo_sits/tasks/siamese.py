@@ -6,10 +6,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from .levels import Level
-from .pretraining import SITSPretraining
-from .terms import Terms, no_loss
-from .views import encode_view, join_views, split_views
+from .comparison import Level
+from .pretraining import SITSPretraining, Terms, no_loss
+from .view_batches import encode_view, join_views, split_views
 
 __all__ = ['SITSSiamese']
 

@@ -14,10 +14,8 @@ from torch.optim import AdamW
 from ..callbacks import CheckpointReport, PredictionPicture
 from ..keys import IMAGE
 from ..models import Depth, SITSEncoder, build_encoder, load_encoder
-from .base import SITSTask
-from .label_metrics import LabelledMixin
-from .labelled import labelled_scores
-from .pretrained import encoder_hparams
+from .base import SITSTask, encoder_hparams
+from .label_metrics import LabelledMixin, labelled_scores
 
 __all__ = ['SITSSupervised']
 

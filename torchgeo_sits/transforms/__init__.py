@@ -2,21 +2,12 @@
 
 from .base import SeriesAugmentation, SeriesSequential
 from .clouds import RandomCloudGaps
+from .date_augmentations import RandomDateDrop, RandomDateJitter
 from .figure import plot_views
-from .further import PLANES_S1, NormalizeS1, s1_of
 from .geometry import SeriesGeometry
 from .guided import guided_walks
 from .masking import MaskKind, RandomPlaneMask
-from .paths import (
-    column_snake,
-    columns,
-    hilbert,
-    random_walks,
-    rows,
-    snake,
-    spiral,
-    windows,
-)
+from .paths import column_snake, columns, hilbert, random_walks, rows, snake, spiral, windows
 from .planar import (
     PATHS,
     PLANES,
@@ -27,12 +18,12 @@ from .planar import (
     masks_to_planes,
     to_planes,
 )
+from .planar_views import PlanarMultiView, RandomPlanarView
 from .radiometric import Normalize, RandomGainOffset
-from .resampling import ResamplingMultiView
+from .resampled_views import ResamplingMultiView
+from .sentinel1 import PLANES_S1, NormalizeS1, s1_of
 from .stacked import StackedSeries
 from .superpixels import count_superpixels, superpixels
-from .temporal import RandomDateDrop, RandomDateJitter
-from .views import PlanarMultiView, RandomPlanarView
 
 __all__ = [
     'PATHS',

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..keys import IMAGE, MASK_CLEAR, VALID
 from .dates import observed
-from .draws import uniform
+from .random import uniform
 
 __all__ = ['SeriesAugmentation', 'SeriesSequential']
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ..keys import IMAGE, MASK_CLEAR, VALID
 from .base import SeriesAugmentation
-from .draws import uniform
+from .random import uniform
 
 __all__ = ['RandomCloudGaps']
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
-from .draws import uniform
+from .random import uniform
 
 __all__ = ['Dates', 'check_dates', 'draw_dates', 'observed', 'take_dates']
 

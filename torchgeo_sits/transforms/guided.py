@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from .draws import integers, uniform
+from .random import integers, uniform
 
 __all__ = ['guided_walks', 'step_logits', 'walk_along']
 

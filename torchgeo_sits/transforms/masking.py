@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..keys import MASK_CLEAR
-from .draws import integers, uniform
 from .planar import PATHS, SIZE
+from .random import integers, uniform
 
 __all__ = ['MaskKind', 'RandomPlaneMask']
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .draws import integers
+from .random import integers
 
 __all__ = [
     'column_snake',

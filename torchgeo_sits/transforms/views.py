@@ -1,115 +1,85 @@
-"""Planar views: random planes of random dates, the input of self-supervised methods."""
+"""What views share, be they of planes or of images: pixels on some dates, drawn and replayed."""
 
-import math
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..keys import IMAGE, MASK_CLEAR, S1_KEYS
-from .dates import Dates
-from .further import PLANES_S1
-from .multi_view import MultiView, View
-from .pieces import Kind, Region, check_kind, draw_paths
-from .planar import PLANES
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR
+from .dates import Dates, check_dates, draw_dates, observed, take_dates
+from .path_drawing import Region
+from .planar import PATHS, SIZE, masks_to_planes, to_planes
+from .sentinel1 import s1_of, with_s1
 
-__all__ = ['PlanarMultiView', 'RandomPlanarView']
+__all__ = ['MultiView', 'View']
 
 
-class RandomPlanarView(View):
-    """Draw planes along random paths, with a random subset of the dates.
+class View(nn.Module, ABC):
+    """Some pixels of a batch on some of its dates, augmented.
 
-    A view is a dictionary:
-
-    =====================  ====================  =========================================
-    key                    shape                 meaning
-    =====================  ====================  =========================================
-    ``planes``             ``(B, N, C, T', L)``  dtype of the image, 0 in padding
-    ``acquisition_times``  ``(B, T')``           int64 seconds, 0 in padding
-    ``valid``              ``(B, T')``           bool, False in padding
-    ``mask_clear``         ``(B, N, T', L)``     bool, False in padding
-    ``paths``              ``(B, N, L)``         int64, index map of the planes
-    ``size``               ``(H, W)``            two integers, grid of the paths
-    =====================  ====================  =========================================
-
-    ``T'`` depends on *dates* and T only, never on the draw. Where the batch has a Sentinel-1
-    series, ``planes_s1`` ``(B, N, C1, T1', L)`` lie along the same paths, on dates of their own
-    drawn in the same way, with ``acquisition_times_s1``, ``valid_s1`` and ``mask_clear_s1``.
+    A Sentinel-1 series of the batch is cut along the same paths, on dates of its own, drawn in
+    the same way. Augmentations are made for the optical series and leave it as it is.
 
     Drawing lies in :meth:`generate_parameters`, and the last parameters stay in ``_params``:
     ``view(batch, view._params)`` gives the same view again, bit for bit.
+
+    Args:
+        dates: Least and most dates per view, as two counts (int) or two fractions (float).
+        augment: Augmentation of a batch. It is given the pixels as an image
+            ``(B, T', C, N, L)``, the other keys alike, and must keep shapes.
+
+    Raises:
+        ValueError: If *dates* are out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        kind: Kind = 'mixed',
-        num_paths: int = 8,
-        length: int = 32,
-        dates: Dates = (0.4, 0.6),
-        region: int | None = None,
-        augment: nn.Module | None = None,
-    ) -> None:
-        """Initialise a new RandomPlanarView instance.
+    def __init__(self, *, dates: Dates, augment: nn.Module | None) -> None:
+        super().__init__()
+        check_dates(dates)
+        self.dates = dates
+        self.augment = augment
+        self._params: dict[str, Any] = {}
 
-        Args:
-            kind: Kind of path; 'mixed' draws one per sample.
-            num_paths: Paths per view, N.
-            length: Pixels per path, L.
-            dates: Least and most dates per view, as two counts (int) or two fractions (float)
-                of the dates on which a sample has a clear pixel in its region.
-            region: Side of the random square that the paths of a sample run in, in pixels.
-                By default it has at least *length* and about twice as many pixels as the
-                paths together.
-            augment: Augmentation of a batch, such as
-                :class:`~torchgeo_sits.transforms.RandomGainOffset`. It is given the optical
-                planes as an image ``(B, T', C, N, L)``, the other keys alike, and must keep
-                shapes.
-
-        Raises:
-            ValueError: If a number is out of range.
-        """
-        super().__init__(dates=dates, augment=augment)
-        check_kind(kind)
-        for name, value in (('num_paths', num_paths), ('length', length), ('region', region)):
-            if value is None and name == 'region':
-                continue
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'expected {name} of at least 1, a whole number, got {value!r}')
-        self.kind = kind
-        self.num_paths = num_paths
-        self.length = length
-        self.region = region or max(length, math.ceil(math.sqrt(2 * num_paths * length)))
-
+    @abstractmethod
     def generate_parameters(
+        self, batch: dict[str, Any], *, generator: torch.Generator | None = None
+    ) -> dict[str, Any]:
+        """Draw ``paths`` ``(B, N, L)`` int64, and dates as :meth:`draw_dates` does."""
+
+    def draw_dates(
         self,
         batch: dict[str, Any],
         *,
-        generator: torch.Generator | None = None,
+        views: int = 1,
         region: Region | None = None,
-        dates: dict[str, Tensor] | None = None,
-    ) -> dict[str, Any]:
-        """Draw paths and dates.
+        generator: torch.Generator | None = None,
+    ) -> list[dict[str, Tensor]]:
+        """Draw the dates of several views, which share as few as possible.
 
         Args:
-            batch: ``image`` ``(B, T, C, H, W)``, and ``valid`` and ``mask_clear`` if any.
+            batch: A batch of the contract.
+            views: Number of views.
+            region: Where dates must have a clear pixel; anywhere by default.
             generator: Source of randomness; torch's default without one.
-            region: Where the paths run; drawn by default.
-            dates: From :meth:`draw_dates`; drawn by default.
 
         Returns:
-            ``paths`` ``(B, N, L)`` int64, ``frames`` ``(B, T')`` int64, ``keep`` ``(B, T')``
-            bool, and ``frames_s1`` and ``keep_s1`` where there is a Sentinel-1 series.
+            For each view ``frames`` ``(B, T')`` int64 and ``keep`` ``(B, T')`` bool, and
+            ``frames_s1`` and ``keep_s1`` where the batch has a Sentinel-1 series.
         """
-        if region is None:
-            region = Region(batch, self.region, generator=generator)
-        paths = draw_paths(
-            self.kind, self.num_paths, self.length, region=region, generator=generator
-        )
-        if dates is None:
-            (dates,) = self.draw_dates(batch, region=region, generator=generator)
-        return {'paths': paths, **dates}
+        drawn: list[dict[str, Tensor]] = [{} for _ in range(views)]
+        for end, series in (('', batch), ('_s1', s1_of(batch))):
+            if series is None:
+                continue
+            clear = None
+            if region is not None:
+                clear = masks_to_planes(observed(series)[1], region.block).transpose(1, 2)
+            frames, keep = draw_dates(
+                series, self.dates, views=views, clear=clear, generator=generator
+            )
+            for v, params in enumerate(drawn):
+                params |= {f'frames{end}': frames[v], f'keep{end}': keep[v]}
+        return drawn
 
     def apply_transform(
         self,
@@ -118,107 +88,136 @@ class RandomPlanarView(View):
         *,
         generator: torch.Generator | None = None,
     ) -> dict[str, Any]:
-        """Cut the planes that *params* describe, and augment them.
+        """Cut the pixels and dates that *params* describe, and augment them.
 
-        Arguments are those of :meth:`View.apply_transform`.
+        Args:
+            batch: ``image`` ``(B, T, C, H, W)``, ``acquisition_times`` ``(B, T)``, and
+                ``valid`` and ``mask_clear`` if any; the same of Sentinel-1 if any.
+            params: From :meth:`generate_parameters`; 'augment' holds those of the
+                augmentation, where they are given.
+            generator: Source of randomness for an augmentation without parameters.
+
+        Returns:
+            The view, its pixels as an image ``(B, T', C, N, L)``.
+        """
+        paths = params['paths']
+        view = take_dates(self.cut(batch, paths), params['frames'], params['keep'])
+        if self.augment is not None:
+            view = self.augment(view, params.get('augment'), generator=generator)
+        view |= {PATHS: paths, SIZE: tuple(batch[IMAGE].shape[-2:])}
+        if (series := s1_of(batch)) is None:
+            return view
+        cut = self.cut(series, paths)
+        return with_s1(view, take_dates(cut, params['frames_s1'], params['keep_s1']))
+
+    def cut(self, series: dict[str, Any], paths: Tensor) -> dict[str, Any]:
+        """The pixels of a series along *paths*, as an image ``(B, T, C, N, L)``."""
+        return {
+            IMAGE: to_planes(series[IMAGE], paths).permute(0, 3, 2, 1, 4),
+            ACQUISITION_TIMES: series[ACQUISITION_TIMES],
+            MASK_CLEAR: masks_to_planes(observed(series)[1], paths).transpose(1, 2),
+        }
+
+    def forward(
+        self,
+        batch: dict[str, Any],
+        params: Mapping[str, Any] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Any]:
+        """Draw a view of a batch, or cut again the one that *params* describe.
+
+        Args:
+            batch: A batch of the contract, on any device.
+            params: Parameters to replay; drawn by default.
+            generator: Source of randomness; torch's default without one.
 
         Returns:
             The view.
         """
-        view = super().apply_transform(batch, params, generator=generator)
-        for image, planes in ((IMAGE, PLANES), (S1_KEYS[IMAGE], PLANES_S1)):
-            if image in view:
-                view[planes] = view.pop(image).permute(0, 3, 2, 1, 4)
-        for mask in (MASK_CLEAR, S1_KEYS[MASK_CLEAR]):
-            if mask in view:
-                view[mask] = view[mask].transpose(1, 2)
+        if params is None:
+            params = self.generate_parameters(batch, generator=generator)
+        view = self.apply_transform(batch, params, generator=generator)
+        self._params = dict(params)
+        if self.augment is not None:
+            self._params['augment'] = self.augment._params
         return view
 
 
-class PlanarMultiView(MultiView[RandomPlanarView]):
-    """Draw several planar views of each sample: few large ones, then several small ones.
+class MultiView[V: View](nn.Module, ABC):
+    """Several views of each sample: few global ones, then several local ones.
 
-    This is multi-crop [1]_ with planes instead of crops. All views of a sample run in one
-    random region, so that they share pixels; the global views take turns at the dates of a
-    sample, so that they share as few dates as possible (and none up to fractions of
-    ``1 / global_views``), and so do the local views among themselves.
+    Args:
+        global_view: What draws a global view.
+        local_view: What draws a local view.
+        global_views: Number of global views, first in the list.
+        local_views: Number of local views, 0 for none.
 
-    The global views come first in the list, in the order in which
-    :class:`lightly.loss.DINOLoss` wants those of teacher and student.
-
-    References:
-        .. [1] M. Caron et al., "Unsupervised learning of visual features by contrasting
-           cluster assignments", NeurIPS 2020, section 3.2 (multi-crop); used by DINO, ICCV
-           2021, section 3.1.
+    Raises:
+        ValueError: If there is no global view, or a number is below 0.
     """
 
+    global_view: V
+    local_view: V
+
     def __init__(
-        self,
-        *,
-        global_views: int = 2,
-        local_views: int = 4,
-        kind: Kind = 'mixed',
-        num_paths: int = 8,
-        length: int = 32,
-        dates: Dates = (0.4, 0.5),
-        local_num_paths: int = 4,
-        local_length: int = 16,
-        local_dates: Dates = (0.2, 0.3),
-        region: int | None = None,
-        augment: nn.Module | None = None,
+        self, global_view: V, local_view: V, *, global_views: int, local_views: int
     ) -> None:
-        """Initialise a new PlanarMultiView instance.
+        super().__init__()
+        if global_views < 1 or local_views < 0:
+            raise ValueError(
+                'expected global_views >= 1 and local_views >= 0, got '
+                f'{global_views} and {local_views}'
+            )
+        self.global_views = global_views
+        self.local_views = local_views
+        self.global_view = global_view
+        self.local_view = local_view
+        self._params: list[dict[str, Any]] = []
 
-        Args:
-            global_views: Number of global views; two for SimCLR and BYOL, too.
-            local_views: Number of local views, 0 for none.
-            kind: Kind of path; 'mixed' draws one per view and sample.
-            num_paths: Paths per global view.
-            length: Pixels per path of a global view.
-            dates: Least and most dates of a global view, as for :class:`RandomPlanarView`.
-            local_num_paths: Paths per local view.
-            local_length: Pixels per path of a local view.
-            local_dates: Least and most dates of a local view.
-            region: Side of the square that all views of a sample run in, in pixels; by
-                default as for a global view.
-            augment: Augmentation of each view, drawn anew for each.
-
-        Raises:
-            ValueError: If a number is out of range.
-        """
-        planar = RandomPlanarView(
-            kind=kind,
-            num_paths=num_paths,
-            length=length,
-            dates=dates,
-            region=region,
-            augment=augment,
-        )
-        local = RandomPlanarView(
-            kind=kind,
-            num_paths=local_num_paths,
-            length=local_length,
-            dates=local_dates,
-            region=planar.region,
-            augment=augment,
-        )
-        super().__init__(planar, local, global_views=global_views, local_views=local_views)
-
+    @abstractmethod
     def generate_parameters(
         self, batch: dict[str, Any], *, generator: torch.Generator | None = None
     ) -> list[dict[str, Any]]:
-        """Draw the paths and dates of all views, in their order.
+        """Draw the parameters of all views, in their order.
 
         Args:
             batch: A batch of the contract.
             generator: Source of randomness; torch's default without one.
 
         Returns:
-            Parameters of :class:`RandomPlanarView`, one dictionary per view.
+            One dictionary per view.
         """
-        region = Region(batch, self.global_view.region, generator=generator)
-        return [
-            view.generate_parameters(batch, generator=generator, region=region, dates=dates)
-            for view, number in self.groups
-            for dates in view.draw_dates(batch, views=number, region=region, generator=generator)
-        ]
+
+    @property
+    def groups(self) -> list[tuple[V, int]]:
+        """Each kind of view with the number of them; kinds without any are left out."""
+        groups = [(self.global_view, self.global_views), (self.local_view, self.local_views)]
+        return [(view, number) for view, number in groups if number]
+
+    def forward(
+        self,
+        batch: dict[str, Any],
+        params: Sequence[dict[str, Any]] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> list[dict[str, Any]]:
+        """Draw the views of a batch, or cut again those that *params* describe.
+
+        Args:
+            batch: A batch of the contract, on any device.
+            params: Parameters to replay; drawn by default.
+            generator: Source of randomness; torch's default without one.
+
+        Returns:
+            The views, the global ones first.
+        """
+        if params is None:
+            params = self.generate_parameters(batch, generator=generator)
+        views, used = [], []
+        modules = [view for view, number in self.groups for _ in range(number)]
+        for view, values in zip(modules, params, strict=True):
+            views.append(view(batch, values, generator=generator))
+            used.append(view._params)
+        self._params = used
+        return views

@@ -6,8 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .phenology import CLASSES, CROPS
-from .spectra import SURFACES
+from .phenology import CLASSES, CROPS, SURFACES
 
 __all__ = ['EVENTS', 'Event', 'apply_events', 'draw_events']
 

@@ -8,10 +8,8 @@ from numpy.typing import NDArray
 
 from .events import Event, apply_events, draw_events
 from .landscape import Landscape, draw_landscape, smooth_noise
-from .phenology import CLASSES, Growth, cover_fractions, draw_growth
-from .sensor import observe
-from .spectra import ENDMEMBERS, SURFACES, mix
-from .weather import add_weather
+from .phenology import CLASSES, ENDMEMBERS, SURFACES, Growth, cover_fractions, draw_growth, mix
+from .weather import add_weather, observe
 
 __all__ = ['Scene', 'draw_scene']
 

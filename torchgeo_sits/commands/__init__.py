@@ -1,0 +1,1 @@
+"""The jobs of ``torchgeo-sits`` beside training: one module, one command."""

@@ -1,0 +1,146 @@
+"""The command ``torchgeo-sits cube``: convert a folder of dated rasters to a cube."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from rich.console import Console
+from rich.progress import Progress
+
+from .. import datasets
+from ..datasets import RasterTimeSeries, verify_cube, write_cube
+from ..datasets.cubes.writing import Progress as OnShard
+
+__all__ = ['convert']
+
+DESCRIPTION = """\
+Convert dated rasters to a cube: a Zarr store in which all dates of a place lie side by side, so
+that patches are read several times as fast. xarray opens it too.
+
+A conversion that was stopped in any way goes on where it was when the same command is given
+again. The rasters are only read.
+
+examples:
+  torchgeo-sits cube images series.zarr
+  torchgeo-sits cube images series.zarr --cloud_paths scl --clear_values '[2,4,5,6,7]' --verify
+  torchgeo-sits cube SAFE_2021 SAFE_2022 series.zarr --dataset_class Sentinel2TimeSeries
+
+then, in Python:
+  series = torchgeo_sits.datasets.ZarrTimeSeries('series.zarr')
+"""
+
+#: Arguments of a series that say nothing about the cube, or that are given in another way.
+_NOT_ASKED = {'paths', 'crs', 'transforms', 'cache', 'min_clear'}
+
+
+def convert(args: Sequence[str]) -> None:
+    """Convert a series to a cube, or go on with it, and compare the two on request.
+
+    Args:
+        args: The folders, the cube, and options; see ``torchgeo-sits cube --help``.
+
+    Raises:
+        ValueError: If the cube cannot be written under this name, or differs from the source.
+        OSError: If a file cannot be read or written.
+    """
+    # Each block is decoded once: what GDAL would keep of them, a twentieth of the memory, is
+    # not asked for again.
+    os.environ.setdefault('GDAL_CACHEMAX', '256')
+    parser, series_class, names = _parser(args)
+    options = parser.parse_args(list(args))
+    series = series_class(
+        options.src, options.crs, **{name: getattr(options, name) for name in names}
+    )
+    path = os.path.normpath(options.dst)
+    command = f'torchgeo-sits cube {shlex.join(args)}'
+    try:
+        with _progress(f'writing {path}') as on_shard:
+            written = write_cube(series, path, command=command, progress=on_shard)
+        done = f"'{path}' is complete"
+        done += f': {written} shards written' if written else ', there was nothing left to write'
+        print(f'{done}. Open it with ZarrTimeSeries({path!r})')
+        if options.verify:
+            with _progress(f'comparing {path}') as on_shard:
+                shards = verify_cube(series, path, progress=on_shard)
+            print(f"All {shards} shards of '{path}' are equal to the source, bit for bit")
+    except KeyboardInterrupt:
+        print(
+            f"\ntorchgeo-sits: stopped. '{path}' keeps what was written: the same command goes on "
+            f'from there: {command}',
+            file=sys.stderr,
+        )
+        sys.exit(130)  # what shells say of an interrupt
+
+
+def _parser(
+    args: Sequence[str],
+) -> tuple[ArgumentParser, type[RasterTimeSeries], list[str]]:
+    """The parser for a kind of series, that kind, and its options."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument('--dataset_class', default='RasterTimeSeries')
+    name = first.parse_known_args(args)[0].dataset_class
+    series_class = _series_class(name)
+    parser = ArgumentParser(
+        prog='torchgeo-sits cube',
+        description=DESCRIPTION,
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument('src', nargs='+', metavar='SRC', help='folders of dated rasters, or files')
+    parser.add_argument('dst', metavar='DST', help='the cube: a new name, or one begun before')
+    parser.add_argument(
+        '--verify',
+        action='store_true',
+        help='read everything again and compare the cube with the rasters bit for bit',
+    )
+    parser.add_argument(
+        '--dataset_class',
+        default='RasterTimeSeries',
+        help='kind of series, such as Sentinel2TimeSeries; its own options are shown with it',
+    )
+    parser.add_argument(
+        '--crs',
+        type=str,
+        default=None,
+        help="coordinate reference system to warp to, such as EPSG:32631; the first file's by "
+        'default',
+    )
+    names = parser.add_class_arguments(series_class, skip=_NOT_ASKED)
+    return parser, series_class, names
+
+
+def _series_class(name: str) -> type[RasterTimeSeries]:
+    """A kind of series by its name here, or by its dotted path."""
+    module, _, attribute = name.rpartition('.')
+    try:
+        found: Any = getattr(import_module(module) if module else datasets, attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f'--dataset_class {name} is not found ({error}): expected RasterTimeSeries, '
+            'Sentinel2TimeSeries, or the dotted path of a class of your own'
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, RasterTimeSeries)):
+        raise ValueError(f'--dataset_class {name} is not a kind of RasterTimeSeries')
+    return found
+
+
+class _HelpFormatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """That of jsonargparse, which keeps the lines of the description."""
+
+
+@contextmanager
+def _progress(task: str) -> Iterator[OnShard]:
+    """A bar on the terminal, and nothing elsewhere."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        number = bar.add_task(task, total=None)
+
+        def on_shard(done: int, shards: int) -> None:
+            bar.update(number, completed=done, total=shards)
+
+        yield on_shard

@@ -1,0 +1,101 @@
+"""The command ``torchgeo-sits embed``: a map of the features of each pixel."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+from lightning.pytorch import Trainer
+from shapely import box
+
+from ..callbacks import MapWriter
+from ..datamodules import SITSDataModule
+from ..datasets import TimeSeries
+from ..tasks import SITSEmbedding
+
+__all__ = ['cut_series', 'embed']
+
+DESCRIPTION = """\
+Embed each pixel of a folder of dated rasters with the encoder of a checkpoint: a GeoTIFF with a
+band for each feature, for k-NN maps, clustering, or a classifier of your own.
+
+A run that was stopped goes on where it was when the same command is given again.
+"""
+
+#: What is not asked for: there are no labels, and windows take the place of patches.
+_NOT_ASKED = {
+    'paths', 'mask_paths', 'patch_size', 'batch_size', 'length', 'num_dates', 'by_block',
+    'supervised', 'target', 'num_classes', 'classes', 'unlabelled', 'mask_per_frame',
+    'field_paths', 'fields_per_class', 'label_fraction', 'min_field_pixels', 'split',
+    'val_fraction', 'test_fraction', 'seed', 'mean', 'std',
+}  # fmt: skip
+
+
+def embed(args: Sequence[str]) -> None:
+    """Write a map of embeddings.
+
+    Args:
+        args: The checkpoint, the folders, and options; see ``torchgeo-sits embed --help``.
+
+    Raises:
+        ValueError: If the checkpoint is of other bands, or there is no image of that year there.
+        OSError: If a file cannot be read or written.
+    """
+    parser = ArgumentParser(prog='torchgeo-sits embed', description=DESCRIPTION)
+    parser.add_argument('checkpoint', help='checkpoint of any task')
+    parser.add_argument('paths', nargs='+', help='folders of dated rasters, or files')
+    parser.add_argument('--year', type=int, default=None, help='images of this year only')
+    parser.add_argument(
+        '--bounds',
+        type=tuple[float, float, float, float],
+        default=None,
+        help='west, south, east and north edge of the region, in the CRS of the data',
+    )
+    parser.add_class_arguments(MapWriter, 'map', skip={'vectors'})
+    names = parser.add_class_arguments(SITSDataModule, skip=_NOT_ASKED)
+    options = parser.parse_args(list(args))
+    data = SITSDataModule(options.paths, **{name: getattr(options, name) for name in names})
+    cut_series(data.parts.series, year=options.year, bounds=options.bounds)
+    trainer = Trainer(logger=False, callbacks=[MapWriter(**options.map.as_dict())])
+    trainer.predict(SITSEmbedding(Path(options.checkpoint)), datamodule=data)
+
+
+def cut_series(
+    series: TimeSeries,
+    *,
+    year: int | None = None,
+    bounds: tuple[float, float, float, float] | None = None,
+) -> None:
+    """Leave a series the images of a year and a region.
+
+    Args:
+        series: The series.
+        year: A year; None leaves all.
+        bounds: West, south, east and north edge, in the CRS of the series; moved outwards to
+            whole pixels. None leaves all.
+
+    Raises:
+        ValueError: If no image is left.
+    """
+    index = series.index
+    west, south, east, north = (float(v) for v in index.total_bounds)
+    years = sorted(set(index.index.left.year))
+    if year is not None:
+        index = index[index.index.left.year == year]
+    if bounds is not None:
+        xres, yres = series.res
+        left, bottom, right, top = bounds
+        region = box(
+            west + (left - west) // xres * xres,
+            north + (bottom - north) // yres * yres,
+            west - (west - right) // xres * xres,
+            north - (north - top) // yres * yres,
+        )
+        index = index.assign(geometry=index.geometry.intersection(region))
+        index = index[index.geometry.area > 0]
+    if not len(index):
+        raise ValueError(
+            f'no image of year={year} in bounds={bounds}: the data is of the years {years}, '
+            f'between {west} and {east} from west to east and {south} and {north} from south to '
+            'north'
+        )
+    series.index = index

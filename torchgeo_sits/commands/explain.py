@@ -1,0 +1,237 @@
+"""The command ``torchgeo-sits explain``: which dates and pixels a prediction rests on."""
+
+import json
+import math
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchgeo
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.cli import LightningCLI
+from matplotlib import pyplot as plt
+from torchgeo.datamodules import BaseDataModule
+from torchgeo.datasets import GeoDataset
+from torchgeo.tasks import BaseTask
+
+from ..explaining import (
+    Patch,
+    Place,
+    explain_place,
+    locate,
+    patch_around,
+    plot_dates,
+    write_dates,
+    write_importance,
+)
+from ..grid import Grid, grid_of
+from ..keys import IMAGE
+from ..samplers import ListedSampler
+from ..tasks import SITSClassification, SITSSegmentation
+from ..tasks.base import class_names
+
+__all__ = ['explain']
+
+
+def explain(args: Sequence[str]) -> None:
+    """Explain what a checkpoint predicts at a place.
+
+    Args:
+        args: ``explain`` and its options; see ``torchgeo-sits explain --help``.
+    """
+    # Through sys.argv: LightningCLI warns when it is handed the arguments.
+    sys.argv[1:] = _joined(args)
+    _ExplainCLI(
+        model_class=BaseTask,
+        datamodule_class=BaseDataModule,
+        trainer_class=_Explainer,
+        seed_everything_default=0,
+        parser_kwargs={'version': torchgeo.__version__},
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_callback=None,
+    )
+
+
+def _joined(args: Sequence[str]) -> list[str]:
+    """Arguments in which western longitudes are no options: ``--at -3,50`` as ``--at=-3,50``."""
+    rest = iter(args)
+    return [f'--at={next(rest, "")}' if arg == '--at' else arg for arg in rest]
+
+
+class _ExplainCLI(LightningCLI):
+    """Lightning's command line, which takes what it needs from the checkpoint."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The only command, and its arguments that are no options."""
+        return {'explain': {'model', 'datamodule'}}
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer that logs nothing."""
+        return super().instantiate_trainer(**kwargs, logger=False)
+
+
+class _Explainer(Trainer):
+    """A trainer that predicts a patch, and says why."""
+
+    callbacks: list[Callback]
+
+    def explain(
+        self,
+        model: BaseTask,
+        datamodule: BaseDataModule,
+        ckpt_path: str,
+        at: str | None = None,
+        output: str = 'explanation',
+    ) -> None:
+        """Explain what is predicted at a place.
+
+        Args:
+            model: The task.
+            datamodule: The data.
+            ckpt_path: Checkpoint of a segmentation or classification.
+            at: Longitude and latitude of the place in degrees (``--at 4.35,50.85``), or x and y
+                in the coordinate reference system of the data where these are larger than degrees
+                can be. The middle of the data by default. Of fields the one around it is taken.
+            output: Folder for dates.png, dates.csv, pixels.tif and explanation.json.
+
+        Raises:
+            ValueError: If task, data or place do not fit.
+        """
+        if not isinstance(model, SITSSegmentation | SITSClassification):
+            raise ValueError(
+                'expected SITSSegmentation or SITSClassification, whose classes can be explained, '
+                f'got {type(model).__name__}: choose conf/segmentation.yaml or '
+                'conf/classification.yaml and a checkpoint of it'
+            )
+        reader = _PlaceReader(at)
+        self.callbacks.append(reader)
+        with warnings.catch_warnings():
+            # No checkpoint is written here, wherever it would go.
+            warnings.filterwarnings('ignore', 'The dirpath has changed from')
+            self.predict(model, datamodule, ckpt_path=ckpt_path, return_predictions=False)
+        model.to(self.strategy.root_device).eval()
+        batch = {
+            key: value.to(model.device) if isinstance(value, torch.Tensor) else value
+            for key, value in reader.batch.items()
+        }
+        model.requires_grad_(False)
+        _write(Path(output), model, datamodule, batch, reader.patch, Path(ckpt_path).name)
+
+
+class _PlaceReader(Callback):
+    """Let the data module read the patch around a place and nothing else, and keep it."""
+
+    patch: Patch
+    batch: dict[str, Any]
+
+    def __init__(self, at: str | None) -> None:
+        self.at = at
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Choose the patch.
+
+        Raises:
+            ValueError: If the data lies nowhere, or not at the place.
+        """
+        datamodule: Any = getattr(trainer, 'datamodule', None)
+        dataset = getattr(datamodule, 'predict_dataset', None)
+        if not isinstance(dataset, GeoDataset):
+            raise ValueError(
+                f'expected data with places, such as SITSDataModule, got '
+                f'{type(datamodule).__name__}: its samples lie nowhere'
+            )
+        data = grid_of(dataset)
+        if self.at is None:
+            west, south, east, north = data.bounds
+            point = (west + east) / 2, (south + north) / 2
+        else:
+            point = locate(self.at, data.crs)
+        self.patch = patch_around(data, point, datamodule.patch_size)
+        if getattr(datamodule, 'target', None) == 'field':
+            self.patch = _field_patch(datamodule.predict_sampler, data, point)
+        west, south, east, north = self.patch.grid.bounds
+        window = slice(west, east, data.xres), slice(south, north, data.yres)
+        datamodule.predict_sampler = ListedSampler(lambda: [window])
+        datamodule.predict_batch_size = 1
+        datamodule.num_workers = 0
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the patch, as it was normalised."""
+        with torch.inference_mode(False):  # gradients are taken of it
+            self.batch = {k: v.clone() if hasattr(v, 'clone') else v for k, v in batch.items()}
+
+
+def _field_patch(windows: Any, data: Grid, point: tuple[float, float]) -> Patch:
+    """The window of the field whose middle is nearest to a point."""
+
+    def distance(window: Any) -> float:
+        return math.dist([(part.start + part.stop) / 2 for part in window[:2]], point)
+
+    x, y = min(windows, key=distance)[:2]
+    width, height = round((x.stop - x.start) / data.xres), round((y.stop - y.start) / data.yres)
+    grid = Grid(x.start, y.stop, data.xres, data.yres, width, height, data.crs)
+    return Patch(grid, (height // 2, width // 2))
+
+
+def _write(
+    folder: Path, task: Any, datamodule: Any, batch: dict[str, Any], patch: Patch, checkpoint: str
+) -> None:
+    """Explain a place, write all files, and say what was found."""
+    place = Place.of(task, batch, patch.pixel)
+    found = explain_place(place, task.encoder)
+    folder.mkdir(parents=True, exist_ok=True)
+    row, column = patch.pixel
+    probability = float(place.log_odds(place.clear[None]).sigmoid())
+    named = class_names(task)[place.explained]
+    x, y = patch.grid.transform @ (column + 0.5, row + 0.5)
+
+    mean, std = (value.to(batch[IMAGE])[:, None] for value in datamodule.statistics)
+    values = (batch[IMAGE][0, :, :, row, column].T * std + mean).double().cpu().numpy()
+    observed = dict(zip(datamodule.bands, values, strict=True))
+    times, clear = place.times.tolist(), place.clear[:, row, column].cpu().numpy()
+    importance = found.dates.double().cpu().numpy()
+    attention = {}
+    if found.weights is not None:
+        attention = {
+            'attention': found.weights.place.double().cpu().numpy(),
+            'attention_patch_mean': found.weights.patch.double().cpu().numpy(),
+        }
+    columns = {'importance': importance, **attention}
+    write_dates(folder / 'dates.csv', times, clear, columns, observed)
+    title = f'{named}, probability {probability:.2f}, at x={x:.10g} y={y:.10g}'
+    labels = dict(zip(('at the place', 'mean of the patch'), attention.values(), strict=False))
+    figure = plot_dates(times, clear, observed, importance, labels, title=title)
+    figure.savefig(folder / 'dates.png', dpi=130)
+    plt.close(figure)
+    tags = {'CLASS': named, 'PLACE': f'{x:.10g},{y:.10g}', 'CHECKPOINT': checkpoint}
+    write_importance(folder / 'pixels.tif', found.pixels, patch.grid, tags)
+    said = {
+        'class': named,
+        'probability': probability,
+        'place': {'x': x, 'y': y, 'crs': patch.grid.crs.to_string(), 'pixel': [row, column]},
+        'checkpoint': checkpoint,
+        'dates': asdict(found.date_areas),
+        'pixels': asdict(found.pixel_areas),
+    }
+    (folder / 'explanation.json').write_text(json.dumps(said, indent=2) + '\n')
+    print(f'{title[0].upper()}{title[1:]}')
+    for kind, areas in (('dates', found.date_areas), ('pixels', found.pixel_areas)):
+        print(
+            f'  {kind}: deletion {areas.deletion:.2f}, insertion {areas.insertion:.2f}; '
+            f'in random order {areas.random_deletion:.2f} and {areas.random_insertion:.2f}'
+        )
+    print(f'Explanation: {folder}/dates.png, dates.csv, pixels.tif, explanation.json')

@@ -1,0 +1,1 @@
+"""Zarr cubes: how a series lies in them, how they are read, and how they are written."""

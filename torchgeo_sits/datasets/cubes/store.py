@@ -1,0 +1,399 @@
+"""Cubes on disk: opening, and reading windows of them."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+from rasterio.crs import CRS as RasterCRS
+from torchgeo.datasets.utils import Path
+
+from ...grid import TOLERANCE, Grid, pixel_size
+from ...keys import IMAGE, MASK_CLEAR
+from ..file_stamps import file_signature
+from ..scenes import RastersNotFoundError
+from .layout import ATTRIBUTE, FORMAT, MASK_OBSERVED, shard_file, zarr_options
+
+__all__ = [
+    'CubeStore',
+    'CubeWindow',
+    'channels_of',
+    'cube_record',
+    'find_cubes',
+    'require_expected',
+    'require_same_grid',
+]
+
+
+class CubeWindow(NamedTuple):
+    """Some acquisitions of a window of a cube.
+
+    Attributes:
+        values: ``(T, C, H, W)`` as stored, 0 where nothing was observed.
+        clear: ``(T, H, W)`` bool.
+        observed: ``(T, H, W)`` bool; None where it was not asked for.
+    """
+
+    values: NDArray[Any]
+    clear: NDArray[np.bool_]
+    observed: NDArray[np.bool_] | None
+
+
+def cube_record(path: str) -> dict[str, Any]:
+    """What the root of a cube says about how it was made.
+
+    Args:
+        path: The cube.
+
+    Returns:
+        ``format``, ``complete``, ``command``, ``arrays``, ``source``.
+
+    Raises:
+        OSError: If there is no such cube, or its metadata cannot be read.
+        ValueError: If it is another kind of store, or of a version that is not known.
+    """
+    try:
+        group = zarr.open_group(path, mode='r')
+        record = group.attrs.asdict().get(ATTRIBUTE)
+    except Exception as error:  # whatever Zarr and JSON raise
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                f"'{path}' does not exist: give a cube that `torchgeo-sits cube` wrote, or a "
+                'folder of some'
+            ) from error
+        raise OSError(
+            f"'{os.path.join(path, 'zarr.json')}' cannot be read as the root of a Zarr store "
+            f'({error}): give a cube that `torchgeo-sits cube` wrote'
+        ) from error
+    if not isinstance(record, dict):
+        raise ValueError(
+            f"'{path}' is a Zarr store, but no cube of torchgeo-sits: its root has no attribute "
+            f'{ATTRIBUTE!r}. Write one with `torchgeo-sits cube`'
+        )
+    if record.get('format') != FORMAT:
+        raise ValueError(
+            f"'{path}' is a cube of format {record.get('format')!r}, this version of "
+            f'torchgeo-sits reads format {FORMAT}: convert it again, or use another version'
+        )
+    return record
+
+
+class CubeStore:
+    """A complete cube, of which windows are read.
+
+    Holds no file open, so that it is safe under fork and in any number; a pickle takes nothing
+    that belongs to this process.
+
+    Args:
+        path: The cube.
+
+    Attributes:
+        path: The cube.
+        grid: Its pixels.
+        crs: Their coordinate reference system.
+        bands: Names of the bands.
+        times: Seconds since 1970 UTC, ``(T,)``, ascending.
+        spans: First second of each acquisition and first after it, ``(T, 2)``.
+        footprints: Where each may have pixels, as WKT, T of them.
+        dtype: Type of the stored pixels.
+        scale: Factor on them.
+        chunk: Rows and columns of a chunk.
+
+    Raises:
+        OSError: If it does not exist, is not complete, or its metadata cannot be read.
+        ValueError: If it is another kind of store.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._signature = file_signature(os.path.join(path, 'zarr.json'))
+        record = cube_record(path)
+        if not record['complete']:
+            raise OSError(
+                f"'{path}' is not complete, its conversion was stopped. Finish it with the same "
+                f'command: {record["command"]}'
+            )
+        self._arrays: dict[str, zarr.Array[Any]] | None = None
+        self._names: list[str] = record['arrays']
+        try:
+            with zarr_options():
+                group = zarr.open_group(path, mode='r')
+                names = ('band', 'footprint', 'time', 'time_bounds')
+                read: list[NDArray[Any]] = [self._whole(group[name]) for name in names]
+            bands, footprints, self.times, self.spans = read
+            attributes: dict[str, Any] = group.attrs.asdict()
+            image = self._open()[IMAGE]
+            attributes_of_image: dict[str, Any] = image.attrs.asdict()
+            self.crs = CRS.from_user_input(
+                attributes.get('proj:code') or attributes.get('proj:wkt2')
+            )
+            xres, _, left, _, yres, top = attributes['spatial:transform']
+            height, width = attributes['spatial:shape']
+        except Exception as error:  # whatever Zarr and its codecs raise
+            raise OSError(
+                f"the metadata of the cube '{path}' cannot be read ({type(error).__name__}: "
+                f'{error}): remove it and convert it again with {record["command"]}'
+            ) from error
+        self.grid = Grid(left, top, xres, -yres, width, height, RasterCRS.from_user_input(self.crs))
+        self.bands = tuple(str(band) for band in bands)
+        self.footprints = [str(footprint) for footprint in footprints]
+        self.dtype: np.dtype[Any] = image.dtype
+        self.scale = float(attributes_of_image.get('scale_factor', 1.0))
+        self.chunk = image.chunks[-2], image.chunks[-1]
+        self.command = record['command']
+
+    @staticmethod
+    def _whole(array: Any) -> NDArray[Any]:
+        """All values of a coordinate."""
+        return np.asarray(array[...])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle and copy without the open arrays."""
+        return self.__dict__ | {'_arrays': None}
+
+    def _open(self) -> dict[str, 'zarr.Array[Any]']:
+        """The arrays of pixels and masks, opened at first use."""
+        if self._arrays is None:
+            with zarr_options():
+                group = zarr.open_group(self.path, mode='r')
+                arrays = [group[name] for name in self._names]
+            self._arrays = {
+                name: array
+                for name, array in zip(self._names, arrays, strict=True)
+                if isinstance(array, zarr.Array)
+            }
+        return self._arrays
+
+    def read(
+        self,
+        frames: NDArray[np.intp],
+        channels: Sequence[int],
+        row: int,
+        column: int,
+        height: int,
+        width: int,
+        *,
+        observed: bool = False,
+    ) -> CubeWindow:
+        """Read some acquisitions of a window.
+
+        Args:
+            frames: Numbers of the acquisitions, ascending, at least one.
+            channels: Numbers of the bands wanted, in their order.
+            row: First row; it may lie outside the cube.
+            column: First column; it may too.
+            height: Number of rows.
+            width: Number of columns.
+            observed: Read what was observed too.
+
+        Returns:
+            The frames; beyond the cube nothing was observed.
+
+        Raises:
+            OSError: If a shard is missing or broken, or the cube is no longer the one that was
+                opened; the message names it.
+        """
+        top, left = max(row, 0), max(column, 0)
+        bottom = min(row + height, self.grid.height)
+        right = min(column + width, self.grid.width)
+        arrays = self._open()
+        masks = [MASK_CLEAR]
+        if observed and MASK_OBSERVED in arrays:
+            masks.append(MASK_OBSERVED)
+        first, last = int(frames[0]), int(frames[-1])
+        times = slice(first, last + 1)
+        some = None if last - first + 1 == len(frames) else frames - first
+        low, high = min(channels), max(channels) + 1
+        picked = None if list(channels) == list(range(low, high)) else np.array(channels) - low
+        found: list[NDArray[Any]] = []
+        for name in (IMAGE, *masks):
+            bands = (slice(low, high),) if name == IMAGE else ()
+            shape = (len(frames), *((len(channels),) if bands else ()), height, width)
+            if bottom <= top or right <= left:
+                found.append(np.zeros(shape, self.dtype if bands else bool))
+                continue
+            window = slice(top, bottom), slice(left, right)
+            data = self._get(arrays[name], (times, *bands, *window))
+            if bands and picked is not None:
+                data = data[:, picked]
+            if some is not None:
+                data = data[some]
+            if data.shape != shape:
+                padded = np.zeros(shape, data.dtype)
+                padded[..., top - row : bottom - row, left - column : right - column] = data
+                data = padded
+            found.append(data)
+        if file_signature(os.path.join(self.path, 'zarr.json')) != self._signature:
+            raise OSError(
+                f"'{self.path}' is not the cube that it was when the series was opened: it was "
+                'replaced or removed meanwhile. Open the series again.'
+            )
+        return CubeWindow(found[0], found[1], found[-1] if observed else None)
+
+    def _get(self, array: 'zarr.Array[Any]', selection: tuple[slice, ...]) -> NDArray[Any]:
+        """Part of an array, or an error that names the file that is to blame."""
+        try:
+            return np.asarray(array[selection])
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever the codecs and the file system raise
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise OSError(
+                f"'{self._broken_shard(array, *selection[-2:])}' of the cube '{self.path}' is "
+                f'missing or broken ({reason}). Delete this file, if it is there, and fill the '
+                f'gap from the source with the command that made the cube: {self.command}'
+            ) from error
+
+    def _broken_shard(self, array: 'zarr.Array[Any]', rows: slice, columns: slice) -> str:
+        """The first file in a window that cannot be read."""
+        shards = array.shards
+        assert shards is not None  # cubes have them
+        height, width = shards[-2:]
+        files = []
+        for row in range(rows.start // height * height, rows.stop, height):
+            for column in range(columns.start // width * width, columns.stop, width):
+                files.append(shard_file(self.path, array, row, column))
+                inside = (
+                    slice(max(row, rows.start), min(row + height, rows.stop)),
+                    slice(max(column, columns.start), min(column + width, columns.stop)),
+                )
+                try:
+                    array[(..., *inside)]
+                except Exception:
+                    return files[-1]
+        return files[0]
+
+
+def find_cubes(paths: Path | Iterable[Path]) -> list[str]:
+    """List the Zarr stores among paths and in the folders among them.
+
+    Args:
+        paths: Stores, or folders that hold some at any depth.
+
+    Returns:
+        Paths of the stores, each once, sorted.
+
+    Raises:
+        RastersNotFoundError: If a path does not exist or none holds a store.
+    """
+    roots = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    found: set[str] = set()
+    for root in [os.fspath(root) for root in roots]:
+        if not os.path.isdir(root):
+            raise RastersNotFoundError(
+                f"'{root}' does not exist: give a cube that `torchgeo-sits cube` wrote, or a "
+                'folder of some, as `paths`'
+            )
+        for folder, inner, files in os.walk(root):
+            if 'zarr.json' in files:
+                found.add(folder)
+                inner.clear()  # the arrays of a store have one too
+    if not found:
+        raise RastersNotFoundError(
+            f'no cubes in {", ".join(repr(os.fspath(root)) for root in roots)}: write one with '
+            '`torchgeo-sits cube`'
+        )
+    return sorted(found)
+
+
+def require_same_grid(cube: CubeStore, first: CubeStore) -> None:
+    """Refuse cubes whose pixels do not lie side by side with those of another.
+
+    Args:
+        cube: A cube.
+        first: The first one of the data set.
+
+    Raises:
+        ValueError: If CRS, pixel size, alignment or scale differ.
+    """
+    if cube.grid.crs != first.grid.crs:
+        raise ValueError(
+            f"'{cube.path}' is in another CRS than '{first.path}', and cubes are not warped: "
+            f'convert again with --crs {_short(first.crs)}'
+        )
+    offset = first.grid.offset_in(cube.grid.transform)
+    if offset is None:
+        raise ValueError(
+            f"'{cube.path}' has pixels of {cube.grid.xres} x {cube.grid.yres}, '{first.path}' of "
+            f'{first.grid.xres} x {first.grid.yres}: convert again with --res {first.grid.xres}'
+        )
+    shift = max(abs(value - round(value)) for value in offset)
+    if shift > 10 * TOLERANCE:
+        raise ValueError(
+            f"the pixels of '{cube.path}' lie {shift:.2f} of a pixel beside those of "
+            f"'{first.path}': open them as two data sets and join these with |"
+        )
+    if cube.scale != first.scale:
+        raise ValueError(
+            f"'{cube.path}' has scale {cube.scale}, '{first.path}' {first.scale}: convert one of "
+            'them again, so that both have the same'
+        )
+
+
+def require_expected(
+    cube: CubeStore, crs: CRS | str | None, res: float | tuple[float, float] | None
+) -> None:
+    """Refuse a cube in another CRS or of another pixel size than asked for.
+
+    Args:
+        cube: The cube.
+        crs: The coordinate reference system, None for any.
+        res: The size of a pixel, None for any.
+
+    Raises:
+        ValueError: If they differ, or *crs* is none.
+    """
+    if crs is not None:
+        try:
+            wanted = CRS.from_user_input(crs)
+        except CRSError as error:
+            raise ValueError(
+                f"crs={crs!r} is no coordinate reference system, such as 'EPSG:32631': {error}"
+            ) from error
+        if wanted != cube.crs:
+            raise ValueError(
+                f"'{cube.path}' is in {_short(cube.crs)}, and cubes are not warped to "
+                f'{_short(wanted)}: convert again with --crs {_short(wanted)}'
+            )
+    if res is not None:
+        own = cube.grid.xres, cube.grid.yres
+        asked = pixel_size(res)
+        if max(abs(a / b - 1) for a, b in zip(asked, own, strict=True)) > 1e-9:
+            raise ValueError(
+                f"'{cube.path}' has pixels of {own[0]} x {own[1]}, and cubes are not resampled "
+                f'to {asked[0]} x {asked[1]}: convert again with --res {asked[0]}'
+            )
+
+
+def channels_of(cube: CubeStore, bands: Sequence[str]) -> list[int]:
+    """Numbers of bands in a cube.
+
+    Args:
+        cube: The cube.
+        bands: Their names.
+
+    Returns:
+        Their numbers, from 0.
+
+    Raises:
+        ValueError: If a band is unknown, or there are none.
+    """
+    unknown = [band for band in bands if band not in cube.bands]
+    if unknown:
+        raise ValueError(
+            f"unknown bands {unknown}: '{cube.path}' holds {cube.bands}. Give some of these "
+            'names, in the order in which the channels are wanted.'
+        )
+    if not bands:
+        raise ValueError('bands is empty: name at least one, or leave it None for all')
+    return [cube.bands.index(band) for band in bands]
+
+
+def _short(crs: CRS) -> str:
+    """A CRS as the command line takes it, where it has a code."""
+    authority = crs.to_authority(min_confidence=100)
+    return ':'.join(authority) if authority else str(crs.name)

@@ -1,0 +1,190 @@
+"""Dates of a place as a table and as a picture."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..grid import Grid
+
+__all__ = ['plot_dates', 'write_dates', 'write_importance']
+
+
+def write_importance(path: Path, importance: Tensor, grid: Grid, tags: Mapping[str, str]) -> None:
+    """Write a map that lies on the pixels of the data.
+
+    Args:
+        path: File to write.
+        importance: ``(H, W)`` float, NaN for no data.
+        grid: Extent, pixels and coordinate reference system.
+        tags: What is said of it.
+
+    Raises:
+        ValueError: If the map has another size than the grid.
+    """
+    if importance.shape != (grid.height, grid.width):
+        raise ValueError(
+            f'expected a map of {grid.height} x {grid.width} pixels, got {tuple(importance.shape)}'
+        )
+    with rasterio.open(
+        path,
+        'w',
+        driver='GTiff',
+        width=grid.width,
+        height=grid.height,
+        count=1,
+        dtype='float32',
+        nodata=float('nan'),
+        crs=grid.crs,
+        transform=grid.transform,
+        compress='deflate',
+    ) as file:
+        file.write(importance.float().cpu().numpy(), 1)
+        file.set_band_description(1, 'importance')
+        file.update_tags(**tags)
+
+
+type Values = NDArray[np.float64]
+
+#: Names of near infrared and red, of the sensors whose files are recognised.
+_NIR_RED = (('B08', 'B04'), ('B8', 'B4'), ('SR_B5', 'SR_B4'), ('nir', 'red'))
+#: Bands drawn where there is no NDVI.
+_MOST_BANDS = 3
+
+
+def write_dates(
+    path: Path,
+    times: Sequence[int],
+    clear: NDArray[np.bool_],
+    columns: Mapping[str, Values],
+    observed: Mapping[str, Values],
+) -> None:
+    """Write a row per date.
+
+    Args:
+        path: File to write.
+        times: Seconds since 1970-01-01 UTC of T dates.
+        clear: ``(T,)``, whether the place was clear.
+        columns: Weights ``(T,)`` by their names; NaN is left empty.
+        observed: What was observed ``(T,)``, by band; left empty where not clear.
+    """
+    with path.open('w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(['date', 'clear', *columns, *observed])
+        for t, time in enumerate(times):
+            weights = [_cell(values[t]) for values in columns.values()]
+            seen = [_cell(values[t]) if clear[t] else '' for values in observed.values()]
+            writer.writerow([_day(time).date(), int(clear[t]), *weights, *seen])
+
+
+def plot_dates(
+    times: Sequence[int],
+    clear: NDArray[np.bool_],
+    observed: Mapping[str, Values],
+    importance: Values,
+    attention: Mapping[str, Values],
+    *,
+    title: str,
+) -> Figure:
+    """Draw what was observed at a place, and below it how much each date counts.
+
+    Clouded dates are grey marks on the axis of the observations, and grey lines below it.
+
+    Args:
+        times: Seconds since 1970-01-01 UTC of T dates.
+        clear: ``(T,)``, whether the place was clear.
+        observed: What was observed ``(T,)``, by band.
+        importance: ``(T,)``, what the answer loses without each date; NaN for those left out.
+        attention: Weights ``(T,)`` by what they are of; may be empty.
+        title: Title of the picture.
+
+    Returns:
+        The figure.
+    """
+    days = np.array([_day(time) for time in times])
+    figure, axes = plt.subplots(
+        2 + bool(attention),
+        1,
+        figsize=(10, 5.5 + 1.8 * bool(attention)),
+        sharex=True,
+        layout='constrained',
+    )
+    figure.suptitle(title, fontsize=11)
+    top, middle, *bottom = axes
+    drawn = _index(observed)
+    for name, values in drawn.items():
+        top.plot(days[clear], values[clear], '-o', markersize=3.5, linewidth=1, label=name)
+    top.plot(
+        days[~clear],
+        np.full(int((~clear).sum()), 0.03),
+        'x',
+        transform=top.get_xaxis_transform(),  # days across, share of the height up
+        color='0.55',
+        markersize=4,
+        label='clouded, or no data',
+    )
+    top.set_ylabel('observed, clear dates')
+    _legend(top)
+    width = _bar_width(days)
+    shown = np.isfinite(importance)
+    colours = np.where(importance[shown] >= 0, '#1f77b4', '#d62728')
+    middle.bar(days[shown], importance[shown], width=width, color=colours)
+    middle.axhline(0, color='0.3', linewidth=0.8)
+    middle.set_ylabel('importance:\nlog-odds lost without it')
+    for axis, (name, values) in zip(bottom * len(attention), attention.items(), strict=False):
+        if name == next(iter(attention)):
+            axis.bar(days, values, width=width, color='#ff7f0e', label=name)
+        else:
+            axis.plot(days, values, '.', color='0.15', markersize=4, label=name)
+        axis.set_ylabel('attention')
+        _legend(axis)
+    for axis in axes:
+        _shade(axis, days[~clear])
+        axis.margins(x=0.01)
+        axis.spines[['top', 'right']].set_visible(False)
+    return figure
+
+
+def _index(observed: Mapping[str, Values]) -> dict[str, Values]:
+    """The NDVI where bands for it are there, else the first bands."""
+    for nir, red in _NIR_RED:
+        if nir in observed and red in observed:
+            total = observed[nir] + observed[red]
+            safe = np.where(np.abs(total) > 1e-9, total, np.nan)
+            return {'NDVI': (observed[nir] - observed[red]) / safe}
+    return dict(list(observed.items())[:_MOST_BANDS])
+
+
+def _shade(axis: Axes, days: NDArray[np.object_]) -> None:
+    """Thin grey lines at the clouded dates."""
+    for day in days:
+        axis.axvline(day, color='0.9', linewidth=0.8, zorder=0)
+
+
+def _legend(axis: Axes) -> None:
+    """A legend above the axes, where it hides nothing."""
+    axis.legend(loc='lower right', bbox_to_anchor=(1, 1), fontsize=8, ncols=4, frameon=False)
+
+
+def _bar_width(days: NDArray[np.object_]) -> float:
+    """Width of a bar in days: it leaves a gap to the nearest other."""
+    gaps = np.diff(sorted({day.timestamp() for day in days})) / 86_400
+    return float(0.8 * np.quantile(gaps, 0.1)) if len(gaps) else 1.0
+
+
+def _cell(value: float) -> str:
+    """A number of the table."""
+    return f'{value:.6g}' if np.isfinite(value) else ''
+
+
+def _day(time: int) -> datetime:
+    """Time of an acquisition."""
+    return datetime.fromtimestamp(time, UTC)

@@ -1,0 +1,187 @@
+"""A trained model that takes series as they are read, and names what it gives."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
+from ..models import EncoderCard, SITSEncoder, load_encoder
+from ..tasks import load_task
+from ..tasks.supervised import SITSSupervised
+from ..transforms import Normalize
+
+__all__ = ['SIZES', 'RawSeriesModel', 'Series', 'example', 'load_model', 'trace', 'unseen_series']
+
+
+class Series(NamedTuple):
+    """What an exported model takes, by the names that it gives its inputs.
+
+    Attributes:
+        image: ``(B, T, C, H, W)`` float32.
+        acquisition_times: ``(B, T)`` int64.
+        valid: ``(B, T)`` bool.
+        mask_clear: ``(B, T, H, W)`` bool.
+    """
+
+    image: Tensor
+    acquisition_times: Tensor
+    valid: Tensor
+    mask_clear: Tensor
+
+
+def example(channels: int, size: tuple[int, int, int, int], *, seed: int = 0) -> Series:
+    """A series of noise with clouds, and with padding where there are two samples or more.
+
+    Args:
+        channels: Number of bands C.
+        size: B, T, H and W.
+        seed: Seed of values, dates and clouds.
+    """
+    b, t, h, w = size
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(b, t, channels, h, w, generator=generator)
+    times = torch.randint(1_500_000_000, 1_600_000_000, (b, t), generator=generator).sort(1).values
+    valid = torch.ones(b, t, dtype=torch.bool)
+    valid[1:, (t + 1) // 2 :] = False
+    clear = torch.rand(b, t, h, w, generator=generator) > 0.3
+    clear[:, :, 0, 0] = False  # a pixel that no frame saw
+    return Series(image, times * valid, valid, clear)
+
+
+def unseen_series(card: EncoderCard, cell: int) -> Iterator[Series]:
+    """Series of other sizes than a model was traced with, in the unit of its training data.
+
+    Args:
+        card: The model's card.
+        cell: Pixels along the side of a cell of the model's features.
+    """
+    for seed, (b, t, h, w) in enumerate([(1, 1, 1, 2), (3, 7, 6, 9), (1, 12, 23, 8)], start=1):
+        series = example(card['in_channels'], (b, t, cell + h, cell + w), seed=seed)
+        if card['mean']:
+            mean, std = (torch.tensor(v)[:, None, None] for v in (card['mean'], card['std']))
+            series = series._replace(image=series.image * std + mean)
+        yield series
+
+
+#: What the axes of the inputs that are left open are called.
+SIZES = {
+    IMAGE: {0: 'batch', 1: 'frames', 3: 'height', 4: 'width'},
+    ACQUISITION_TIMES: {0: 'batch', 1: 'frames'},
+    VALID: {0: 'batch', 1: 'frames'},
+    MASK_CLEAR: {0: 'batch', 1: 'frames', 2: 'height', 3: 'width'},
+}
+
+
+def trace(model: nn.Module, *, name: str, channels: int, cell: int) -> ExportedProgram:
+    """Trace a model, with the number of samples and frames, height and width left open.
+
+    Args:
+        model: The model, see :class:`~.graph.RawSeriesModel`.
+        name: Name of its encoder, for the message.
+        channels: Number of bands C.
+        cell: Pixels along the side of a cell of the model's features.
+
+    Returns:
+        The graph.
+
+    Raises:
+        ValueError: If the model fixes a size.
+    """
+    # No size may be 1, nor the number of cells of any level of a model: those are traced as
+    # numbers, not as sizes.
+    series = example(channels, (2, 5, 2 * cell + 17, 3 * cell + 18))
+    try:
+        with torch.no_grad():
+            return torch.export.export(
+                model,
+                tuple(series),
+                dynamic_shapes={
+                    name: dict.fromkeys(axes, Dim.DYNAMIC) for name, axes in SIZES.items()
+                },
+                strict=False,
+            )
+    except Exception as error:
+        # Of many kinds: what torch.export cannot trace, it says in its own words.
+        first = (str(error).splitlines() or [''])[0][:80]
+        raise ValueError(
+            f'{name} cannot be exported: its graph would hold for one size or number of frames '
+            f'only, or has none ({type(error).__name__}: {first}). Use the checkpoint itself, or '
+            'train an encoder that can be, such as planar_vit_tiny'
+        ) from error
+
+
+class RawSeriesModel(nn.Module):
+    """Normalisation, encoder and head in one, for series in the unit of the training data.
+
+    A task with labels gives what its ``predict_step`` does: ``probabilities`` or, for dates of
+    change, ``probability`` and ``date``. An encoder alone gives ``embed`` ``(B, D)`` and the
+    dense features ``early`` and ``late`` ``(B, D', H / stride, W / stride)``.
+
+    Args:
+        model: The encoder, or the task.
+        card: Its card, whose ``mean`` and ``std`` are used. Where it knows none, series must
+            come as the model was trained.
+    """
+
+    def __init__(self, model: SITSEncoder | SITSSupervised, card: EncoderCard) -> None:
+        super().__init__()
+        self.model = model
+        self.normalize: nn.Module = (
+            Normalize(card['mean'], card['std']) if card['mean'] else nn.Identity()
+        )
+        self.eval()
+
+    def forward(
+        self, image: Tensor, acquisition_times: Tensor, valid: Tensor, mask_clear: Tensor
+    ) -> dict[str, Tensor]:
+        """Predict.
+
+        Args:
+            image: ``(B, T, C, H, W)`` float32, values as they are read; anything where
+                *mask_clear* or *valid* is False.
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames.
+            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen.
+
+        Returns:
+            Outputs by name, see the class.
+        """
+        batch = {
+            IMAGE: image,
+            ACQUISITION_TIMES: acquisition_times,
+            VALID: valid,
+            MASK_CLEAR: mask_clear,
+        }
+        batch = self.normalize(batch)
+        if isinstance(self.model, SITSEncoder):
+            said = self.model.encode_image(batch[IMAGE], acquisition_times, valid, mask_clear)
+            early, late = (rearrange(x, 'b h w d -> b d h w') for x in (said.early, said.late))
+            return {'embed': said.embed, 'early': early, 'late': late}
+        found: Any = self.model.predict_step(batch, 0)
+        return found if isinstance(found, dict) else {'probabilities': found}
+
+
+def load_model(path: str | Path) -> tuple[RawSeriesModel, EncoderCard]:
+    """The model of a checkpoint, to be exported.
+
+    Args:
+        path: Path of a checkpoint of a task with labels, or of a pretraining, whose encoder it
+            is then.
+
+    Returns:
+        The model, in evaluation mode, and its card.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no checkpoint of this package.
+    """
+    encoder, card = load_encoder(path)
+    model: SITSEncoder | SITSSupervised = encoder
+    if card['encoder'] == SITSSupervised.encoder_name:
+        model, card = load_task(path)
+    return RawSeriesModel(model, card), card
