@@ -9,6 +9,7 @@ import torch
 
 from torchgeo_sits.commands.export import export
 from torchgeo_sits.datamodules import SITSDataModule
+from torchgeo_sits.errors import SITSError
 from torchgeo_sits.exporting import export_model, load_model, load_pt2, read_card
 from torchgeo_sits.exporting.export import run_onnx
 from torchgeo_sits.exporting.graph import example, trace
@@ -283,7 +284,7 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
         'torchgeo_sits.exporting.export.find_spec',
         lambda name: None if name == 'onnxscript' else name,
     )
-    with pytest.raises(ModuleNotFoundError, match=r'onnxscript is not installed.*\[export\]'):
+    with pytest.raises(SITSError, match=r'onnxscript is not installed.*\[export\]'):
         export_model(tmp_path / 'x.ckpt', tmp_path / 'model.onnx')
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .errors import SITSError
 from .keys import FRAME_KEYS, IMAGE, LENGTH, MASK, VALID
 
 __all__ = ['pad_time']
@@ -30,17 +31,17 @@ def pad_time(samples: Iterable[dict[str, Any]]) -> dict[str, Any]:
         ``length`` ``(B,)`` int64.
 
     Raises:
-        ValueError: If *samples* is empty, or a key is missing from some samples, or shapes
+        SITSError: If *samples* is empty, or a key is missing from some samples, or shapes
             differ otherwise than in time.
     """
     samples = list(samples)
     if not samples:
-        raise ValueError('pad_time got no samples: expected at least one')
+        raise SITSError('pad_time got no samples: expected at least one')
     keys = list(samples[0])
     for i, sample in enumerate(samples):
         if set(sample) != set(keys):
             odd = sorted(set(sample) ^ set(keys))
-            raise ValueError(f'samples 0 and {i} of a batch differ in their keys: {odd}')
+            raise SITSError(f'samples 0 and {i} of a batch differ in their keys: {odd}')
 
     batch: dict[str, Any] = {}
     for key in keys:
@@ -83,7 +84,7 @@ def _stack(key: str, values: Sequence[Tensor]) -> Tensor:
     """Stack, and name key and shapes where they do not fit."""
     shapes = {tuple(value.shape) for value in values}
     if len(shapes) > 1:
-        raise ValueError(
+        raise SITSError(
             f"'{key}' has different shapes in one batch, apart from time: {sorted(shapes)}. "
             'Sample windows of one size, or use batch_size=1.'
         )

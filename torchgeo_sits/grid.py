@@ -6,6 +6,8 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine, from_origin
 from torchgeo.datasets import GeoDataset
 
+from .errors import SITSError
+
 __all__ = ['TOLERANCE', 'Grid', 'grid_of', 'pixel_size']
 
 #: Share of a pixel by which two grids may differ and still count as the same one.
@@ -80,11 +82,11 @@ def pixel_size(res: float | tuple[float, float]) -> tuple[float, float]:
         Width and height.
 
     Raises:
-        ValueError: If they are not positive.
+        SITSError: If they are not positive.
     """
     xres, yres = (res, res) if isinstance(res, int | float) else res
     if xres <= 0 or yres <= 0:
-        raise ValueError(f'res must be positive, got {res}')
+        raise SITSError(f'res must be positive, got {res}')
     return float(xres), float(yres)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from . import __version__, register
+from .errors import SITSError
 
 __all__ = ['main']
 
@@ -236,8 +237,8 @@ def _show_warning(
 def _readable_errors(args: Sequence[str]) -> Iterator[None]:
     """End with one message, not with a traceback, when this package refuses something.
 
-    Only errors that code of this package or TorchGeo's data sets raised on purpose are cut
-    short; TORCHGEO_SITS_TRACEBACK=1 shows the traceback of those too.
+    Only refusals, and files that cannot be read or written, are cut short;
+    TORCHGEO_SITS_TRACEBACK=1 shows the traceback of those too.
     """
     try:
         yield
@@ -254,37 +255,17 @@ def _readable_errors(args: Sequence[str]) -> Iterator[None]:
 def _refusal(error: BaseException | None) -> str | None:
     """Message of *error*, or of what caused it, if it was raised on purpose.
 
-    The command line wraps what the constructor of a task or data module raises.
+    The command line wraps what the constructor of a task or data module raises, and PyTorch
+    raises what a worker of a data loader raised with the worker's traceback as its text.
     """
     while error is not None:
-        if message := _refusal_of_worker(str(error)):
-            return message
-        frames = traceback.extract_tb(error.__traceback__)
-        # Not what a library raises from compiled code that a line of ours called.
-        if frames and _is_refusal(frames[-1].filename, frames[-1].line or ''):
-            return str(error)
+        if isinstance(error, SITSError | OSError):
+            text = str(error)
+            if text.startswith('Caught '):
+                text = text.rstrip().splitlines()[-1].partition(': ')[2]
+            return text
         error = error.__cause__
     return None
-
-
-def _refusal_of_worker(text: str) -> str | None:
-    """Message of an error that a worker of a data loader raised on purpose.
-
-    PyTorch raises it again with the traceback of the worker as its text.
-    """
-    lines = text.rstrip().splitlines()
-    files = [i for i, line in enumerate(lines) if line.startswith('  File "')]
-    if not text.startswith('Caught ') or not files or files[-1] + 1 >= len(lines):
-        return None
-    if not _is_refusal(lines[files[-1]].split('"')[1], lines[files[-1] + 1].strip()):
-        return None
-    return lines[-1].partition(': ')[2]
-
-
-def _is_refusal(filename: str, line: str) -> bool:
-    """Whether *line* of *filename* is a ``raise`` of this package or of TorchGeo's data sets."""
-    ours = (str(Path(__file__).parent), os.path.join('torchgeo', 'datasets', ''))
-    return line.startswith('raise ') and any(part in filename for part in ours)
 
 
 def _unread_checkpoint(error: Exception, args: Sequence[str]) -> str | None:

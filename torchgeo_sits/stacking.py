@@ -9,6 +9,8 @@ import calendar
 import torch
 from torch import Tensor
 
+from .errors import SITSError
+
 __all__ = ['evenly_spaced', 'unstack']
 
 
@@ -38,11 +40,11 @@ def unstack(x: Tensor, acquisition_times: Tensor, num_bands: int) -> tuple[Tenso
         image ``(B, T, C, H, W)``, acquisition_times ``(B, T)`` and valid ``(B, T)``.
 
     Raises:
-        ValueError: If *x* has another number of axes, or its channels are not T times C.
+        SITSError: If *x* has another number of axes, or its channels are not T times C.
     """
     t, c = len(acquisition_times), num_bands
     if x.ndim != 4 or x.shape[1] != t * c:
-        raise ValueError(
+        raise SITSError(
             f'expected (B, {t * c}, H, W), {t} dates of {c} bands, got {tuple(x.shape)}'
         )
     times = acquisition_times.expand(len(x), -1)

@@ -10,6 +10,7 @@ from rasterio.transform import from_origin
 
 from torchgeo_sits.datamodules import SITSDataModule
 from torchgeo_sits.datasets import Sentinel2TimeSeries
+from torchgeo_sits.errors import SITSError
 from torchgeo_sits.keys import FRAME_KEYS
 
 
@@ -375,7 +376,7 @@ def test_rasters_that_are_no_labels_are_named(series_folder, labels, tmp_path):
         module(series_folder, mask_paths=str(tmp_path / 'text.tif'))
     far = rasterio.transform.from_origin(900000, 5000000, 10, 10)
     far = write_labels(tmp_path / 'far.tif', labels, np.ones((1, 32, 40)), transform=far)
-    with pytest.raises(RuntimeError, match=r'far\.tif.*lie nowhere on the images.*900000'):
+    with pytest.raises(SITSError, match=r'far\.tif.*lie nowhere on the images.*900000'):
         module(series_folder, mask_paths=far)
 
 

@@ -21,6 +21,7 @@ import zarr
 from rasterio.transform import from_origin
 
 from torchgeo_sits.datasets import RasterTimeSeries, ZarrTimeSeries, verify_cube, write_cube
+from torchgeo_sits.errors import SITSError
 
 SIZE = 288
 
@@ -202,7 +203,7 @@ def test_two_conversions_at_once(series: RasterTimeSeries, tmp_path: Path) -> No
 
     def again(done: int, total: int) -> None:
         if done == 3:
-            with pytest.raises(RuntimeError, match=r'another process is writing.*c\.zarr'):
+            with pytest.raises(SITSError, match=r'another process is writing.*c\.zarr'):
                 write_cube(series, path)
 
     write_cube(series, path, progress=again)

@@ -14,6 +14,7 @@ from torchgeo.samplers import (
     SequentialTimestampSampler,
 )
 
+from torchgeo_sits.errors import SITSError
 from torchgeo_sits.samplers import (
     GriddedSeriesPatchSampler,
     RandomDateCountSampler,
@@ -219,13 +220,13 @@ def test_places_without_acquisitions_are_skipped_and_replaced():
             == 4
         )
     # TorchGeo's own product cannot skip, and is told why.
-    with pytest.raises(LookupError, match='torchgeo_sits before the @'):
+    with pytest.raises(SITSError, match='torchgeo_sits before the @'):
         list(RandomPatchSampler(data, size=2, length=40, generator=0) @ temporal)
     june = pd.Interval(pd.Timestamp('2020-06-01'), pd.Timestamp('2020-07-01'))
     nowhere = RandomSeriesPatchSampler(data, size=5, length=4, roi=here) @ RandomDateCountSampler(
         data, count=1, toi=june
     )
-    with pytest.raises(LookupError, match='widen toi or roi'):
+    with pytest.raises(SITSError, match='widen toi or roi'):
         list(nowhere)
 
 

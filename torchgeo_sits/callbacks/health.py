@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..errors import SITSError
 from ..metrics import (
     assignment_information,
     assignment_perplexity,
@@ -19,7 +20,7 @@ from ..metrics import (
 __all__ = ['CollapseError', 'EmbeddingHealth']
 
 
-class CollapseError(RuntimeError):
+class CollapseError(SITSError, RuntimeError):
     """A run has collapsed, or its loss is no longer finite."""
 
 

@@ -19,6 +19,7 @@ from torchgeo.datasets import GeoDataset
 
 from .. import __version__
 from ..datasets.file_stamps import stamps
+from ..errors import SITSError
 from ..grid import Grid, grid_of
 from ..keys import IMAGE, MASK_CLEAR, VALID
 from ..mapping import (
@@ -68,7 +69,7 @@ class MapWriter(Callback):
             quantise: Write embeddings in a byte each instead of four.
 
         Raises:
-            ValueError: If windows overlap by more than half.
+            SITSError: If windows overlap by more than half.
         """
         Windows(window, window, window, overlap)
         self.folder = Path(folder)
@@ -87,14 +88,14 @@ class MapWriter(Callback):
         """Let the data module read the windows that are left, one by one.
 
         Raises:
-            ValueError: If task or data give no map.
+            SITSError: If task or data give no map.
         """
         if stage != 'predict':
             return
         datamodule: Any = getattr(trainer, 'datamodule', None)
         dataset = getattr(datamodule, 'predict_dataset', None)
         if not isinstance(datamodule, GeoDataModule) or not isinstance(dataset, GeoDataset):
-            raise ValueError(
+            raise SITSError(
                 f'maps need data with places, such as SITSDataModule, got '
                 f'{type(datamodule).__name__}: its samples lie nowhere'
             )

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from .. import datasets
 from ..datasets import RasterTimeSeries, verify_cube, write_cube
 from ..datasets.cubes.writing import Progress as OnShard
+from ..errors import SITSError
 
 __all__ = ['convert']
 
@@ -46,7 +47,7 @@ def convert(args: Sequence[str]) -> None:
         args: The folders, the cube, and options; see ``torchgeo-sits cube --help``.
 
     Raises:
-        ValueError: If the cube cannot be written under this name, or differs from the source.
+        SITSError: If the cube cannot be written under this name, or differs from the source.
         OSError: If a file cannot be read or written.
     """
     # Each block is decoded once: what GDAL would keep of them, a twentieth of the memory, is
@@ -120,12 +121,12 @@ def _series_class(name: str) -> type[RasterTimeSeries]:
     try:
         found: Any = getattr(import_module(module) if module else datasets, attribute)
     except (ImportError, AttributeError) as error:
-        raise ValueError(
+        raise SITSError(
             f'--dataset_class {name} is not found ({error}): expected RasterTimeSeries, '
             'Sentinel2TimeSeries, or the dotted path of a class of your own'
         ) from error
     if not (isinstance(found, type) and issubclass(found, RasterTimeSeries)):
-        raise ValueError(f'--dataset_class {name} is not a kind of RasterTimeSeries')
+        raise SITSError(f'--dataset_class {name} is not a kind of RasterTimeSeries')
     return found
 
 

@@ -10,6 +10,7 @@ from shapely import box
 from ..callbacks import MapWriter
 from ..datamodules import SITSDataModule
 from ..datasets import TimeSeries
+from ..errors import SITSError
 from ..tasks import SITSEmbedding
 
 __all__ = ['cut_series', 'embed']
@@ -37,7 +38,7 @@ def embed(args: Sequence[str]) -> None:
         args: The checkpoint, the folders, and options; see ``torchgeo-sits embed --help``.
 
     Raises:
-        ValueError: If the checkpoint is of other bands, or there is no image of that year there.
+        SITSError: If the checkpoint is of other bands, or there is no image of that year there.
         OSError: If a file cannot be read or written.
     """
     parser = ArgumentParser(prog='torchgeo-sits embed', description=DESCRIPTION)
@@ -74,7 +75,7 @@ def cut_series(
             whole pixels. None leaves all.
 
     Raises:
-        ValueError: If no image is left.
+        SITSError: If no image is left.
     """
     index = series.index
     west, south, east, north = (float(v) for v in index.total_bounds)
@@ -93,7 +94,7 @@ def cut_series(
         index = index.assign(geometry=index.geometry.intersection(region))
         index = index[index.geometry.area > 0]
     if not len(index):
-        raise ValueError(
+        raise SITSError(
             f'no image of year={year} in bounds={bounds}: the data is of the years {years}, '
             f'between {west} and {east} from west to east and {south} and {north} from south to '
             'north'

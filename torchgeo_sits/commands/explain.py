@@ -18,6 +18,7 @@ from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import GeoDataset
 from torchgeo.tasks import BaseTask
 
+from ..errors import SITSError
 from ..explaining import (
     Patch,
     Place,
@@ -101,10 +102,10 @@ class _Explainer(Trainer):
             output: Folder for dates.png, dates.csv, pixels.tif and explanation.json.
 
         Raises:
-            ValueError: If task, data or place do not fit.
+            SITSError: If task, data or place do not fit.
         """
         if not isinstance(model, SITSSegmentation | SITSClassification):
-            raise ValueError(
+            raise SITSError(
                 'expected SITSSegmentation or SITSClassification, whose classes can be explained, '
                 f'got {type(model).__name__}: choose conf/segmentation.yaml or '
                 'conf/classification.yaml and a checkpoint of it'
@@ -137,12 +138,12 @@ class _PlaceReader(Callback):
         """Choose the patch.
 
         Raises:
-            ValueError: If the data lies nowhere, or not at the place.
+            SITSError: If the data lies nowhere, or not at the place.
         """
         datamodule: Any = getattr(trainer, 'datamodule', None)
         dataset = getattr(datamodule, 'predict_dataset', None)
         if not isinstance(dataset, GeoDataset):
-            raise ValueError(
+            raise SITSError(
                 f'expected data with places, such as SITSDataModule, got '
                 f'{type(datamodule).__name__}: its samples lie nowhere'
             )

@@ -33,7 +33,7 @@ def export(args: Sequence[str]) -> None:
         args: The checkpoint, the file, and options; see ``torchgeo-sits export --help``.
 
     Raises:
-        ValueError: If the checkpoint cannot be read or exported.
+        SITSError: If the checkpoint cannot be read or exported.
         OSError: If a file cannot be read or written.
     """
     parser = ArgumentParser(

@@ -8,6 +8,7 @@ from lightning.pytorch.cli import LightningCLI
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.tasks import BaseTask
 
+from ..errors import SITSError
 from ..transforms import plot_views
 
 __all__ = ['draw']
@@ -20,7 +21,7 @@ def draw(args: Sequence[str]) -> None:
         args: ``--output FILE``, ``--sample N``, and the arguments of ``fit``.
 
     Raises:
-        ValueError: If the model of the configuration has no views.
+        SITSError: If the model of the configuration has no views.
     """
     parser = argparse.ArgumentParser('torchgeo-sits views', add_help=False)
     parser.add_argument('--output', default='views.png')
@@ -37,7 +38,7 @@ def draw(args: Sequence[str]) -> None:
         args=list(rest),
     )
     if not hasattr(cli.model, 'make_views'):
-        raise ValueError(f'{type(cli.model).__name__} has no views to draw: choose an SSL task')
+        raise SITSError(f'{type(cli.model).__name__} has no views to draw: choose an SSL task')
     cli.datamodule.prepare_data()
     cli.datamodule.setup('fit')
     batch = next(iter(cli.datamodule.train_dataloader()))

@@ -13,6 +13,7 @@ from torchgeo.datasets import GeoDataset, IntersectionDataset
 from torchgeo.datasets.utils import Sample
 from torchgeo.samplers import GeoSampler, SpatialSampler, TemporalSampler
 
+from ..errors import SITSError
 from ..keys import BOUNDS, LABEL, MASK, MASK_CLEAR
 from ..samplers import EpochSampler, RandomDateCountSampler, SkippingSampler
 from ..samplers.epochs import draw_seed, epoch_generator
@@ -216,7 +217,7 @@ def field_stage(
         Both, or None where nothing is held out for the stage.
 
     Raises:
-        ValueError: If no field is left for the stage.
+        SITSError: If no field is left for the stage.
     """
     assert parts.fields is not None  # they are looked for where they are the target
     assert parts.labels is not None  # there are no fields without
@@ -230,7 +231,7 @@ def field_stage(
     if part is None:
         return None
     if not kept.any():
-        raise ValueError(
+        raise SITSError(
             f'no field is left for {stage}: hold out another share (val_fraction, test_fraction), '
             "or hold out whole fields of each class (split='fields')"
         )

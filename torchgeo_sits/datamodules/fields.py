@@ -16,6 +16,7 @@ from torchgeo.datasets import IntersectionDataset
 from torchgeo.datasets.utils import Sample
 
 from ..datasets.labels import Labels
+from ..errors import SITSError
 from ..keys import BOUNDS, MASK
 from ..samplers.footprints import join_footprints
 
@@ -211,7 +212,7 @@ def find_fields(
         The fields.
 
     Raises:
-        ValueError: If there is none.
+        SITSError: If there is none.
     """
     areas, classes, count = [], [np.zeros(0, np.int64)], 0
     shapes = np.asarray(labelled.datasets[0].index.geometry)
@@ -242,7 +243,7 @@ def find_fields(
         source = f'mask_paths={labels.paths!r}'
         if numbers is not None:
             source += f' and field_paths={numbers.paths!r}'
-        raise ValueError(
+        raise SITSError(
             f'{source} hold no labelled field of at least min_field_pixels={least} pixels on the '
             'images: give rasters of the same place, or a smaller min_field_pixels'
         )

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchgeo.datasets import IntersectionDataset
 
 from ..datasets import RasterTimeSeries, Sentinel1Beside, TimeSeries
+from ..errors import SITSError
 from ..transforms import NormalizeS1, s1_of
 from .patches import random_patches
 from .splits import Parts
@@ -52,11 +53,11 @@ class SITSFusionDataModule(SITSDataModule):
             **kwargs: Arguments of :class:`SITSDataModule`.
 
         Raises:
-            ValueError: If an argument is out of its range.
+            SITSError: If an argument is out of its range.
         """
         super().__init__(*args, **kwargs)
         if (s1_mean is None) != (s1_std is None):
-            raise ValueError('Give both s1_mean and s1_std, or neither')
+            raise SITSError('Give both s1_mean and s1_std, or neither')
         self.s1_paths = s1_paths
         self.s1_bands = s1_bands
         self.s1_nodata = s1_nodata
@@ -68,7 +69,7 @@ class SITSFusionDataModule(SITSDataModule):
         """Mean and standard deviation of each Sentinel-1 band ``(C1,)``, found once.
 
         Raises:
-            ValueError: If given statistics do not fit the bands, or there is no clear pixel.
+            SITSError: If given statistics do not fit the bands, or there is no clear pixel.
         """
         if self._statistics_s1 is None:
             if self._given_s1 is None:
@@ -88,11 +89,11 @@ class SITSFusionDataModule(SITSDataModule):
         """Take the statistics of a checkpoint; one without Sentinel-1 leaves them as they are.
 
         Raises:
-            ValueError: If the checkpoint was trained on other bands.
+            SITSError: If the checkpoint was trained on other bands.
         """
         if 's1_bands' in state_dict:
             if state_dict['s1_bands'] != (bands := list(self._beside.series.bands)):
-                raise ValueError(
+                raise SITSError(
                     'The checkpoint was trained on the Sentinel-1 bands '
                     f'{state_dict["s1_bands"]}, the data has {bands}: choose `s1_bands` to match'
                 )

@@ -12,6 +12,7 @@ from torchgeo.datamodules import NonGeoDataModule
 
 from ..collate import pad_time
 from ..datasets import PASTIS
+from ..errors import SITSError
 from ..samplers import ShardedSampler
 from ..transforms import Normalize
 from .loader import ResumableLoader
@@ -35,10 +36,10 @@ def check_pastis_options(given: Mapping[str, Any]) -> None:
         given: All arguments, by their names.
 
     Raises:
-        ValueError: If an argument cannot work.
+        SITSError: If an argument cannot work.
     """
     if given['fold'] not in range(1, 6):
-        raise ValueError(f'fold={given["fold"]}: expected one of the official runs, from 1 to 5')
+        raise SITSError(f'fold={given["fold"]}: expected one of the official runs, from 1 to 5')
     choices = {
         'modality': PASTIS.modalities,
         'target': ('pixel', 'field'),
@@ -46,7 +47,7 @@ def check_pastis_options(given: Mapping[str, Any]) -> None:
     }
     for name, known in choices.items():
         if given[name] not in known:
-            raise ValueError(f'unknown {name} {given[name]!r}: expected one of {known}')
+            raise SITSError(f'unknown {name} {given[name]!r}: expected one of {known}')
     for name, least in (
         ('crop', 1),
         ('batch_size', 1),
@@ -54,22 +55,22 @@ def check_pastis_options(given: Mapping[str, Any]) -> None:
         ('fields_per_class', 1),
     ):
         if given[name] is not None and given[name] < least:
-            raise ValueError(f'{name}={given[name]}: expected {least} at least')
+            raise SITSError(f'{name}={given[name]}: expected {least} at least')
     fraction = given['label_fraction']
     if fraction is not None and not 0 < fraction <= 1:
-        raise ValueError(f'label_fraction={fraction}: expected a share above 0, at most 1')
+        raise SITSError(f'label_fraction={fraction}: expected a share above 0, at most 1')
     if given['fields_per_class'] is not None and given['label_unit'] == 'patch':
-        raise ValueError(
+        raise SITSError(
             f'fields_per_class counts parcels, got {given["fields_per_class"]} with '
             "label_unit='patch': leave one of them out"
         )
     if fraction is not None and given['fields_per_class'] is not None:
-        raise ValueError(
+        raise SITSError(
             f'fields_per_class={given["fields_per_class"]} and label_fraction={fraction} both say '
             'how much is labelled: give one of them'
         )
     if (given['mean'] is None) != (given['std'] is None):
-        raise ValueError('give both mean and std, or neither')
+        raise SITSError('give both mean and std, or neither')
 
 
 Split = Literal['train', 'val', 'test']
@@ -147,7 +148,7 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
             checksum: Check the MD5 of what is downloaded.
 
         Raises:
-            ValueError: If an argument is out of its range or does not go with another.
+            SITSError: If an argument is out of its range or does not go with another.
         """
         check_pastis_options(locals())
         super().__init__(
@@ -196,7 +197,7 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
 
         Raises:
             FileNotFoundError: If the published statistics are missing.
-            ValueError: If they are not as published.
+            SITSError: If they are not as published.
         """
         return self._common or self._measure()
 
@@ -212,10 +213,10 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
         """Take the statistics of a checkpoint.
 
         Raises:
-            ValueError: If the checkpoint was trained on other bands, or on other folds.
+            SITSError: If the checkpoint was trained on other bands, or on other folds.
         """
         if state_dict['fold'] != self.fold:
-            raise ValueError(
+            raise SITSError(
                 f'The checkpoint is of fold={state_dict["fold"]}, the data of fold={self.fold}, '
                 'which tests on patches that the checkpoint was trained on or chosen by: use '
                 f'fold={state_dict["fold"]}'

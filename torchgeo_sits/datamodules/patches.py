@@ -12,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
 
+from ..errors import SITSError
 from ..samplers import (
     BlockPatchSampler,
     GriddedSeriesPatchSampler,
@@ -48,7 +49,7 @@ class FieldPatchSampler(RandomSeriesPatchSampler):
         **kwargs: As for :class:`~torchgeo_sits.samplers.RandomSeriesPatchSampler`.
 
     Raises:
-        ValueError: If no such field lies where patches can.
+        SITSError: If no such field lies where patches can.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class FieldPatchSampler(RandomSeriesPatchSampler):
             numbers.append(found[row, column])
         number = np.concatenate(numbers)
         if not len(number):
-            raise ValueError(
+            raise SITSError(
                 f'none of the {int(kept.sum())} fields for training lies where patches of '
                 f'{self.size} pixels (height, width) can: choose a smaller patch_size'
             )

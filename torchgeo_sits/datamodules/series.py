@@ -14,6 +14,7 @@ from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets.utils import Sample
 
 from ..datasets.plotting import plot_labels
+from ..errors import SITSError
 from ..transforms import Normalize, SeriesGeometry
 from .statistics import far_off, given_statistics
 
@@ -61,7 +62,7 @@ class SeriesDataModule(BaseDataModule):
         """Mean and standard deviation of each band ``(C,)``, found once.
 
         Raises:
-            ValueError: If given statistics do not fit the bands.
+            SITSError: If given statistics do not fit the bands.
         """
         if self._statistics is None:
             if self._given is None:
@@ -101,10 +102,10 @@ class SeriesDataModule(BaseDataModule):
         """Take the statistics of a checkpoint.
 
         Raises:
-            ValueError: If the checkpoint was trained on other bands.
+            SITSError: If the checkpoint was trained on other bands.
         """
         if state_dict['bands'] != self.bands:
-            raise ValueError(
+            raise SITSError(
                 f'The checkpoint was trained on the bands {state_dict["bands"]}, the data has '
                 f'{self.bands}: choose `bands` to match'
             )
@@ -120,7 +121,7 @@ class SeriesDataModule(BaseDataModule):
             std: Standard deviation of each band.
 
         Raises:
-            ValueError: If there are more or fewer values than bands.
+            SITSError: If there are more or fewer values than bands.
         """
         wanted = given_statistics(mean, std, self.bands)
         if self._given is not None:

@@ -16,6 +16,7 @@ from torchgeo.datasets import GeoDataset, IntersectionDataset, roi_split, time_s
 
 from ..datasets import TimeSeries
 from ..datasets.labels import DatedLabels, Labels, MapsToFrames
+from ..errors import SITSError
 from ..samplers.footprints import join_footprints
 from .fields import FieldMap, KeptFields, choose_fields, find_fields, hold_out_fields
 
@@ -77,12 +78,12 @@ def split_time(datasets: Sequence[GeoDataset], fractions: Sequence[float]) -> li
         For each data set its splits, None where a fraction is 0.
 
     Raises:
-        ValueError: If there are fewer dates than splits.
+        SITSError: If there are fewer dates than splits.
     """
     dates = datasets[0].index.index.left.unique().sort_values()
     wanted = [i for i, fraction in enumerate(fractions) if fraction > 0]
     if len(dates) < len(wanted):
-        raise ValueError(
+        raise SITSError(
             f'{len(dates)} dates cannot be split by time into {len(wanted)}: hold nothing out '
             "(val_fraction=0, test_fraction=0), or use split='space'"
         )
@@ -127,10 +128,10 @@ def split_blocks(
         One geometry per split; their interiors are disjoint and they cover all footprints.
 
     Raises:
-        ValueError: If no footprint has as many blocks as there are splits.
+        SITSError: If no footprint has as many blocks as there are splits.
     """
     if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
-        raise ValueError(f'fractions must be positive and sum to 1, got {list(fractions)}')
+        raise SITSError(f'fractions must be positive and sum to 1, got {list(fractions)}')
     generator = np.random.default_rng(seed)
     parts: list[list[Polygon]] = [[] for _ in fractions]
     wanted = sum(fraction > 0 for fraction in fractions)
@@ -152,7 +153,7 @@ def split_blocks(
         parts[0].append(footprint.difference(held_out))
     if not divided:
         sizes = [tuple(round(float(v), 3) for v in _size(footprint)) for footprint in footprints]
-        raise ValueError(
+        raise SITSError(
             f'No area is large enough to hold out a block of {block} (height, width) in CRS '
             f'units: the areas measure {sizes[:5]}. Choose a smaller patch_size, split by '
             "time (split='time'), or hold nothing out (val_fraction=0)."
@@ -291,7 +292,7 @@ def split_parts(
         The splits.
 
     Raises:
-        ValueError: If there are too few blocks, dates or fields to hold out.
+        SITSError: If there are too few blocks, dates or fields to hold out.
     """
     if labels is None:
         return Parts(series, series)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import SITSError
 from ..keys import IMAGE, MASK_CLEAR
 
 __all__ = ['band_statistics', 'choose', 'far_off', 'given_statistics']
@@ -29,7 +30,7 @@ def band_statistics(samples: Iterable[dict[str, Any]]) -> tuple[Tensor, Tensor]:
         that dividing by it is harmless.
 
     Raises:
-        ValueError: If there is not one clear pixel, or values are beyond all sensors.
+        SITSError: If there is not one clear pixel, or values are beyond all sensors.
     """
     count = 0
     shift = total = square = torch.zeros(())
@@ -44,7 +45,7 @@ def band_statistics(samples: Iterable[dict[str, Any]]) -> tuple[Tensor, Tensor]:
         total = total + pixels.sum(dim=0)
         square = square + pixels.square().sum(dim=0)
     if not count:
-        raise ValueError(
+        raise SITSError(
             'no clear pixel was found to normalise by: all pixels of the rasters are no data '
             '(nodata, NaN or inf), or none is clear. Check the files, `nodata`, and '
             '`clear_values` where there are `cloud_paths`'
@@ -54,7 +55,7 @@ def band_statistics(samples: Iterable[dict[str, Any]]) -> tuple[Tensor, Tensor]:
     std = torch.where(std > 1e-6 * (mean + shift).abs().clamp(min=1e-12), std, 1.0)
     mean = mean + shift
     if (odd := (mean.abs() > LARGEST) | (std > LARGEST)).any():
-        raise ValueError(
+        raise SITSError(
             f'values of the bands number {(odd.nonzero().flatten() + 1).tolist()} are as large as '
             f'{max(mean.abs().max(), std.max()):.1e}: they mean no data, which the files do not '
             'say. Give that value as `nodata`'
@@ -76,10 +77,10 @@ def given_statistics(
         Mean and standard deviation, ``(C,)`` float32.
 
     Raises:
-        ValueError: If there are more or fewer values than bands.
+        SITSError: If there are more or fewer values than bands.
     """
     if len(mean) != len(bands) or len(std) != len(bands):
-        raise ValueError(
+        raise SITSError(
             f'mean and std have {len(mean)} and {len(std)} values, the series '
             f'has {len(bands)} bands: {list(bands)}'
         )

@@ -14,6 +14,7 @@ from torchgeo.samplers import GeoSampler
 
 from ..datasets import RasterTimeSeries, TimeSeries
 from ..datasets.labels import LabelValues, open_labels, pad_labels
+from ..errors import SITSError
 from ..samplers import ShardedSampler
 from .field_samples import field_stage
 from .loader import ResumableLoader
@@ -44,19 +45,19 @@ def series_options(
         All arguments that the kind takes.
 
     Raises:
-        ValueError: If it does not take one that was given.
+        SITSError: If it does not take one that was given.
     """
     taken = signature(dataset_class).parameters
     for name, value in options.items():
         # A cube was given these when it was converted.
         if name not in taken and value != chosen_by.parameters[name].default:
-            raise ValueError(
+            raise SITSError(
                 f'{name} is no argument of {dataset_class.__name__}: leave it out, or give it to '
                 '`torchgeo-sits cube` for a cube that is read'
             )
     free = [name for name in taken if name not in options]
     if unknown := sorted(set(extra) - set(free)):
-        raise ValueError(
+        raise SITSError(
             f'dataset_kwargs holds {unknown}, expected some of {free}, which '
             f'{dataset_class.__name__} takes beside the arguments of the data module'
         )
@@ -70,16 +71,16 @@ def check_options(given: Mapping[str, Any]) -> None:
         given: All arguments, by their names.
 
     Raises:
-        ValueError: If an argument cannot work.
+        SITSError: If an argument cannot work.
     """
     val_fraction, test_fraction = given['val_fraction'], given['test_fraction']
     if val_fraction < 0 or test_fraction < 0 or val_fraction + test_fraction >= 1:
-        raise ValueError(
+        raise SITSError(
             'val_fraction and test_fraction must be at least 0 and leave something for '
             f'training, got {val_fraction} and {test_fraction}'
         )
     if (given['mean'] is None) != (given['std'] is None):
-        raise ValueError('Give both mean and std, or neither')
+        raise SITSError('Give both mean and std, or neither')
     for name in (
         'patch_size',
         'batch_size',
@@ -90,23 +91,23 @@ def check_options(given: Mapping[str, Any]) -> None:
         'min_field_pixels',
     ):
         if (value := given[name]) is not None and value < 1:
-            raise ValueError(f'{name} must be at least 1, got {value}')
+            raise SITSError(f'{name} must be at least 1, got {value}')
     if given['num_workers'] < 0:
-        raise ValueError(f'num_workers must be at least 0, got {given["num_workers"]}')
+        raise SITSError(f'num_workers must be at least 0, got {given["num_workers"]}')
     fraction = given['label_fraction']
     if fraction is not None and not 0 < fraction <= 1:
-        raise ValueError(f'label_fraction must be a share above 0, at most 1, got {fraction}')
+        raise SITSError(f'label_fraction must be a share above 0, at most 1, got {fraction}')
     if fraction is not None and given['fields_per_class'] is not None:
-        raise ValueError(
+        raise SITSError(
             f'fields_per_class={given["fields_per_class"]} and label_fraction={fraction} both say '
             'how many fields are labelled: give one of them'
         )
     if given['classes'] is not None and given['num_classes'] is not None:
-        raise ValueError(
+        raise SITSError(
             f'num_classes={given["num_classes"]} follows from classes: leave num_classes out'
         )
     if given['target'] == 'field' and given['by_block']:
-        raise ValueError("by_block=True draws patches: leave it out with target='field'")
+        raise SITSError("by_block=True draws patches: leave it out with target='field'")
     if given['mask_paths'] is None:
         _check_without_labels(given)
 
@@ -122,10 +123,10 @@ def _check_without_labels(given: Mapping[str, Any]) -> None:
         ('label_fraction', None),
     ):
         if given[name] != without:
-            raise ValueError(f'{name}={given[name]!r} needs labels: give mask_paths')
+            raise SITSError(f'{name}={given[name]!r} needs labels: give mask_paths')
     if given['split'] == 'fields' or given['target'] == 'field':
         name = 'split' if given['split'] == 'fields' else 'target'
-        raise ValueError(f'{name}={given[name]!r} needs labels: give mask_paths')
+        raise SITSError(f'{name}={given[name]!r} needs labels: give mask_paths')
     split, val, test = (given[name] for name in ('split', 'val_fraction', 'test_fraction'))
     if (split, val, test) != ('space', 0.25, 0.0):
         warnings.warn(
@@ -257,7 +258,7 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
                 and ``snow_is_clear`` of Sentinel-2.
 
         Raises:
-            ValueError: If an argument is out of its range.
+            SITSError: If an argument is out of its range.
         """
         check_options(locals())
         options: dict[str, Any] = {
@@ -342,10 +343,10 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
             stage: Either 'fit', 'validate', 'test', or 'predict'.
 
         Raises:
-            ValueError: If an epoch of training has no full batch.
+            SITSError: If an epoch of training has no full batch.
         """
         if stage == 'fit' and self.length is not None and self.length < self.batch_size:
-            raise ValueError(
+            raise SITSError(
                 f'length={self.length} patches in an epoch do not fill a batch of '
                 f'batch_size={self.batch_size}: give a larger length or a smaller batch_size'
             )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.crs import CRS as RasterCRS
 
+from ..errors import SITSError
 from .filenames import ANCILLARY_BANDS, RasterName
 from .scenes import Scene, extents, list_examples
 
@@ -70,7 +71,7 @@ def catalogue(
         The products in the order of time and name, all bands found, and the bands to read.
 
     Raises:
-        ValueError: If files differ in number or names of bands, a band is unknown, or a
+        SITSError: If files differ in number or names of bands, a band is unknown, or a
             product lacks one.
     """
     separate = [s for s in scenes if s.name.band is not None and len(s.indexes) == 1]
@@ -80,7 +81,7 @@ def catalogue(
             bands_of_products = {s.path for s in separate}
             others = [s for s in scenes if s.path not in bands_of_products and not _is_ancillary(s)]
             if others:
-                raise ValueError(
+                raise SITSError(
                     f"'{spectral[0].path}' holds the band {spectral[0].name.band} of a product, "
                     f"but '{others[0].path}' holds {len(others[0].indexes)} bands without one "
                     'band in its name: keep one layout per dataset, and masks in cloud_paths'
@@ -100,12 +101,12 @@ def catalogue(
     wanted = tuple(bands) if bands is not None else default_bands(all_bands)
     unknown = [band for band in wanted if band not in found]
     if unknown:
-        raise ValueError(
+        raise SITSError(
             f'unknown bands {unknown}: the files hold {tuple(found)}. Give some of these names, '
             'in the order in which the channels are wanted.'
         )
     if not wanted:
-        raise ValueError('bands is empty: name at least one, or leave it None for all')
+        raise SITSError('bands is empty: name at least one, or leave it None for all')
     complete = _with_all_bands(products, wanted, unreadable)
     complete.sort(key=lambda product: (product.name.time, product.scenes[0].path))
     return complete, all_bands, wanted
@@ -133,7 +134,7 @@ def _products_of_files(
     first = scenes[0]
     for scene in scenes:
         if len(scene.indexes) != len(first.indexes):
-            raise ValueError(
+            raise SITSError(
                 f"rasters differ in their number of bands: '{first.path}' has "
                 f"{len(first.indexes)}, '{scene.path}' has {len(scene.indexes)}. Keep images of "
                 'one kind in a folder (masks of clouds go to cloud_paths, labels to a dataset '
@@ -146,7 +147,7 @@ def _products_of_files(
     for scene in scenes:
         own = tuple(band_name(name) for name in scene.descriptions) or bands
         if set(own) != set(bands):
-            raise ValueError(
+            raise SITSError(
                 f"rasters differ in their bands: '{described.path if described else first.path}' "
                 f"has {bands}, '{scene.path}' has {own}. Keep images of one kind in a folder."
             )
@@ -195,7 +196,7 @@ def _with_all_bands(
         kept = tuple(scene for scene in product.scenes if scene.path in used)
         complete.append(Product(product.name, kept, product.sources))
     if lacking and (unreadable == 'raise' or not complete):
-        raise ValueError(
+        raise SITSError(
             f'{len(lacking)} of {len(products)} products lack a band: {list_examples(lacking)}. '
             'Fetch the missing files, give only bands that all have in `bands`, or leave these '
             "products out with unreadable='skip'."

@@ -11,6 +11,7 @@ import shapely
 from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 
+from ..errors import SITSError
 from ..grid import Grid
 from .index import FootprintTree
 from .reading import RasterReader
@@ -32,7 +33,7 @@ class CloudMasks:
         cache: Keep files open between reads.
 
     Raises:
-        ValueError: If no mask has the date of an image, or none lies where one does.
+        SITSError: If no mask has the date of an image, or none lies where one does.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class CloudMasks:
         acquisitions = sorted(set(times))
         lacking = [time for time in acquisitions if not self._of(time)]
         if len(lacking) == len(acquisitions):
-            raise ValueError(
+            raise SITSError(
                 f"none of {len(scenes)} cloud masks, such as '{scenes[0].path}', has the "
                 f'{group_by} of an image, such as {acquisitions[0]}: check the dates in the names '
                 'of cloud_paths'
@@ -73,7 +74,7 @@ class CloudMasks:
                 stacklevel=3,
             )
         if not _overlap(self._footprints.drop_duplicates().to_crs(images.crs), images.geometry):
-            raise ValueError(
+            raise SITSError(
                 f"none of {len(scenes)} cloud masks, such as '{scenes[0].path}', lies where the "
                 f"images do, such as '{images.filepath.iloc[0]}': give the masks of these images "
                 'as cloud_paths'

@@ -15,6 +15,7 @@ from torchgeo.datasets import (
 )
 from torchgeo.datasets.utils import GeoSlice, Sample
 
+from ..errors import SITSError
 from ..grid import Grid
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
 from .catalogue import acquisition_keys
@@ -77,7 +78,7 @@ class LabelledTimeSeries(IntersectionDataset):
         transforms: Called with each sample, image and mask together.
 
     Raises:
-        RuntimeError: If the two have no place in common.
+        SITSError: If the two have no place in common.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class LabelledTimeSeries(IntersectionDataset):
             ours, theirs = (
                 [round(float(v), 1) for v in part.index.total_bounds] for part in (series, labels)
             )
-            raise RuntimeError(
+            raise SITSError(
                 f'the labels {getattr(labels, "paths", "")!r} lie nowhere on the images: in the '
                 f"images' CRS the labels span {theirs} and the images {ours} (west, south, east, "
                 'north). Give labels of the same place'
@@ -179,16 +180,16 @@ def merge_series(samples: Sequence[Sample], *, group_by: Literal['day', 'time'] 
         the first. Keys other than those of frames are those of the first sample.
 
     Raises:
-        ValueError: If there is no sample, or frames differ in bands or size.
+        SITSError: If there is no sample, or frames differ in bands or size.
     """
     if not samples:
-        raise ValueError('merge_series got no samples: expected at least one')
+        raise SITSError('merge_series got no samples: expected at least one')
     merged = dict(samples[0])
     if len(samples) == 1:
         return merged
     shapes = [tuple(sample[IMAGE].shape[1:]) for sample in samples]
     if len(set(shapes)) > 1:
-        raise ValueError(
+        raise SITSError(
             f'series with frames (C, H, W) of {shapes} cannot be merged: read the same bands '
             'from both, at one resolution'
         )

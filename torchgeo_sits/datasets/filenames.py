@@ -10,6 +10,8 @@ from pathlib import PurePath
 import pandas as pd
 from torchgeo.datasets.utils import disambiguate_timestamp
 
+from ..errors import SITSError
+
 __all__ = ['ANCILLARY_BANDS', 'KNOWN_NAMES', 'RasterName', 'parse_name', 'utc']
 
 #: Shown to users whose files carry no date that :func:`parse_name` finds.
@@ -127,7 +129,7 @@ def parse_name(
         What was found, or None where there is no date in the name.
 
     Raises:
-        ValueError: If a date that *filename_regex* found does not fit *date_format*.
+        SITSError: If a date that *filename_regex* found does not fit *date_format*.
     """
     name = PurePath(path).name
     if filename_regex is not None:
@@ -154,7 +156,7 @@ def _own_span(digits: str, form: str) -> tuple[pd.Timestamp, pd.Timestamp]:
     """First and last instant of a date in one of :data:`_DATES`: ten times as fast as pandas."""
     time = datetime.strptime(digits, form)
     if time.year != int(digits[:4]):  # strptime takes day 366 of a common year for 1 January
-        raise ValueError(f'{digits} is no date')
+        raise SITSError(f'{digits} is no date')
     first = pd.Timestamp(time)
     return first, first + (_LAST_OF_SECOND if form.endswith('%S') else _LAST_OF_DAY)
 
@@ -183,7 +185,7 @@ def _parse_with(regex: str, date_format: str, name: str) -> RasterName | None:
     try:
         match = re.match(regex, name, re.VERBOSE)
     except re.error as error:
-        raise ValueError(f'filename_regex={regex!r} is no regular expression: {error}') from error
+        raise SITSError(f'filename_regex={regex!r} is no regular expression: {error}') from error
     if match is None:
         return None
     groups = match.groupdict()
@@ -195,7 +197,7 @@ def _parse_with(regex: str, date_format: str, name: str) -> RasterName | None:
     try:
         time, stop = _span(dates[0], date_format)[0], _span(dates[1], date_format)[1]
     except ValueError as error:
-        raise ValueError(
+        raise SITSError(
             f"filename_regex found '{dates[0]}' in '{name}', which does not fit "
             f"date_format='{date_format}': give the format of the dates in your names"
         ) from error

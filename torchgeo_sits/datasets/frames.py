@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchgeo.datasets.utils import Sample
 
+from ..errors import SITSError
 from ..grid import Grid
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
 
@@ -90,11 +91,11 @@ class Frames:
             The frames.
 
         Raises:
-            ValueError: If the window leaves this one.
+            SITSError: If the window leaves this one.
         """
         rows, columns = slice(row, row + height), slice(column, column + width)
         if row < 0 or column < 0 or rows.stop > self.grid.height or columns.stop > self.grid.width:
-            raise ValueError(
+            raise SITSError(
                 f'a window of {height} x {width} pixels at row {row}, column {column} leaves the '
                 f'{self.grid.height} x {self.grid.width} pixels that were read'
             )

@@ -216,7 +216,7 @@ def read_headers(files: Sequence[str]) -> list[Header | RasterioError]:
         The header of each, or the error that opening it raised.
 
     Raises:
-        ValueError: If a raster has no CRS.
+        SITSError: If a raster has no CRS.
     """
     if len(files) < _WORTH_KEEPING:
         return _read(files)

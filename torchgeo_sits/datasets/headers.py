@@ -8,6 +8,8 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 from rasterio.transform import Affine
 
+from ..errors import SITSError
+
 __all__ = ['Bounds', 'Header', 'read_header']
 
 Bounds = tuple[float, float, float, float]
@@ -55,11 +57,11 @@ def read_header(path: str) -> Header:
 
     Raises:
         RasterioError: If it does not open.
-        ValueError: If it has no CRS.
+        SITSError: If it has no CRS.
     """
     with open_raster(path, sharing=False) as source:
         if source.crs is None:
-            raise ValueError(
+            raise SITSError(
                 f"'{path}' has no coordinate reference system: write it into the file, for "
                 'instance with `rio edit-info --crs`'
             )

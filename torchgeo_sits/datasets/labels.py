@@ -24,6 +24,7 @@ from torchgeo.datasets import RasterDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
 from ..collate import pad_time
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, MASK, VALID
 from . import TimeSeries
 from .filenames import parse_name
@@ -53,7 +54,7 @@ class LabelValues:
             they are.
 
     Raises:
-        ValueError: If *classes* is empty.
+        SITSError: If *classes* is empty.
     """
 
     unlabelled: int = 0
@@ -61,7 +62,7 @@ class LabelValues:
 
     def __post_init__(self) -> None:
         if self.classes is not None and not self.classes:
-            raise ValueError(
+            raise SITSError(
                 'classes={} names no class: give values of the label rasters and their names, '
                 "such as {1110: 'winter wheat', 1200: 'maize'}, or leave classes out"
             )
@@ -157,7 +158,7 @@ class Labels(RasterDataset):
     Raises:
         DatasetNotFoundError: If a path does not exist or holds no rasters.
         OSError: If a file cannot be opened.
-        ValueError: If a file has several bands.
+        SITSError: If a file has several bands.
     """
 
     is_image = False
@@ -197,7 +198,7 @@ class Labels(RasterDataset):
                     f'them out of {option}'
                 ) from error
             if count != 1:
-                raise ValueError(
+                raise SITSError(
                     f"the labels '{path}' have {count} bands, expected 1: give rasters of "
                     f'labels, one number per pixel, as {option}'
                 )
@@ -209,7 +210,7 @@ class Labels(RasterDataset):
         """All values in the rasters but no data, in one pass over them.
 
         Raises:
-            ValueError: If a label is no whole number.
+            SITSError: If a label is no whole number.
         """
         found = values_in(self.source_files)
         self._check_whole(torch.from_numpy(found))
@@ -225,7 +226,7 @@ class Labels(RasterDataset):
             The sample, with ``mask`` ``(H, W)`` int64.
 
         Raises:
-            ValueError: If a label is no whole number, negative, or not below ``num_classes``.
+            SITSError: If a label is no whole number, negative, or not below ``num_classes``.
         """
         sample = super().__getitem__(index)
         values = sample[MASK]
@@ -257,7 +258,7 @@ class Labels(RasterDataset):
         """Refuse labels that are no whole numbers."""
         odd = values[values != values.round()]
         if len(odd):
-            raise ValueError(
+            raise SITSError(
                 f'{self.option}={self.paths!r} holds the label {odd[0].item()}: labels are whole '
                 'numbers, so give classes, not measurements'
             )
@@ -273,7 +274,7 @@ class Labels(RasterDataset):
             classes = '' if self.num_classes is None else f' below num_classes={self.num_classes}'
             unlabelled = self.values.unlabelled
             zero = ' (not labelled)' if unlabelled == 0 else f', or {unlabelled} (not labelled)'
-            raise ValueError(
+            raise SITSError(
                 f'{self.option}={self.paths!r} holds the label {odd.item():.0f} near '
                 f'{[round(v, 1) for v in sample[BOUNDS][:6].tolist()]}, but labels are '
                 f'numbers from 0{zero}{classes}: '
@@ -294,7 +295,7 @@ class DatedLabels(Labels):
         starts: Seconds since 1970-01-01 UTC from which each of the D maps holds, ``(D,)``.
 
     Raises:
-        ValueError: If the name of a file holds no date.
+        SITSError: If the name of a file holds no date.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -303,7 +304,7 @@ class DatedLabels(Labels):
         for path in self.source_files:
             name = parse_name(path)
             if name is None:
-                raise ValueError(
+                raise SITSError(
                     f"mask_per_frame=True needs a date in each name, '{path}' has none: name the "
                     'labels like labels_20200901.tif, by the day from which they hold'
                 )

@@ -18,6 +18,7 @@ from torchgeo.datasets import DatasetNotFoundError
 from torchgeo.datasets.utils import Path as PathLike
 from torchgeo.datasets.utils import Sample
 
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, LENGTH, MASK, MASK_CLEAR, VALID
 from .plotting import plot_series
 
@@ -38,16 +39,16 @@ def read_patches(path: Path) -> gpd.GeoDataFrame:
         and ``Fold`` are whole numbers.
 
     Raises:
-        ValueError: If the file is no GeoJSON of patches.
+        SITSError: If the file is no GeoJSON of patches.
     """
     try:
         patches = gpd.read_file(path)
     except (DataSourceError, ValueError) as error:
-        raise ValueError(
+        raise SITSError(
             f"'{path}' cannot be read as GeoJSON ({error}): download it again"
         ) from error
     if missing := [name for name in _COLUMNS if name not in patches]:
-        raise ValueError(
+        raise SITSError(
             f"'{path}' lacks the columns {missing}, it has {list(patches.columns)}: expected the "
             'metadata.geojson of PASTIS or PASTIS-R'
         )
@@ -55,7 +56,7 @@ def read_patches(path: Path) -> gpd.GeoDataFrame:
         try:
             patches[name] = patches[name].astype(np.int64)
         except (TypeError, ValueError) as error:
-            raise ValueError(
+            raise SITSError(
                 f"'{path}': the column {name!r} holds what is no whole number ({error}): download "
                 'it again'
             ) from error
@@ -76,7 +77,7 @@ def published_dates(value: Any, *, column: str, patch: int, path: Path) -> NDArr
         Seconds since 1970-01-01 UTC ``(T,)``, at midnight, in the order of the frames.
 
     Raises:
-        ValueError: If it is neither, or a date is none.
+        SITSError: If it is neither, or a date is none.
     """
     try:
         table = json.loads(value) if isinstance(value, str) else value
@@ -87,7 +88,7 @@ def published_dates(value: Any, *, column: str, patch: int, path: Path) -> NDArr
             for _, date in numbered
         ]
     except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(
+        raise SITSError(
             f"'{path}': {column!r} of patch {patch} does not name a date (YYYYMMDD) for each "
             f'frame, it is {str(value)[:80]!r} ({error}): download it again'
         ) from error
@@ -110,7 +111,7 @@ def published_statistics(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it does not hold statistics of each fold.
+        SITSError: If it does not hold statistics of each fold.
     """
     try:
         table = json.loads(path.read_text())
@@ -124,7 +125,7 @@ def published_statistics(
             'download it again, or give mean and std'
         ) from error
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise ValueError(
+        raise SITSError(
             f"'{path}' does not hold mean and std of {max(channels) + 1} bands for each of the "
             f'folds {list(folds)} ({type(error).__name__}: {error}): download it again, or give '
             'mean and std'
@@ -194,21 +195,21 @@ class PASTIS(TorchGeoPASTIS):
         Raises:
             DatasetNotFoundError: If nothing is found, and *download* is False.
             FileNotFoundError: If files of the patches are missing.
-            ValueError: If an argument is out of its range, or the metadata is not as published.
+            SITSError: If an argument is out of its range, or the metadata is not as published.
         """
         folds = tuple(folds)
         if not folds or set(folds) - set(range(1, 6)):
-            raise ValueError(f'folds={folds}: expected official folds, numbers from 1 to 5')
+            raise SITSError(f'folds={folds}: expected official folds, numbers from 1 to 5')
         for name in (modality, *further):
             if name not in self.modalities:
-                raise ValueError(f'unknown modality {name!r}: expected one of {self.modalities}')
+                raise SITSError(f'unknown modality {name!r}: expected one of {self.modalities}')
         if len({modality, *further}) <= len(further):
-            raise ValueError(
+            raise SITSError(
                 f'further={tuple(further)} names a modality twice, or that of modality={modality!r}'
             )
         every = self.bands_of(modality)
         if bands is not None and (odd := [band for band in bands if band not in every]):
-            raise ValueError(f'{modality!r} has no bands {odd}: expected some of {every}')
+            raise SITSError(f'{modality!r} has no bands {odd}: expected some of {every}')
         self.modality: Modality = modality
         self.further = tuple(further)
         self.annotations = tuple(annotations)
@@ -241,7 +242,7 @@ class PASTIS(TorchGeoPASTIS):
             clouds marked.
 
         Raises:
-            ValueError: If arrays do not fit each other or the metadata.
+            SITSError: If arrays do not fit each other or the metadata.
         """
         return self.read(index)
 
@@ -256,7 +257,7 @@ class PASTIS(TorchGeoPASTIS):
             The sample, see :meth:`__getitem__`.
 
         Raises:
-            ValueError: If arrays do not fit each other or the metadata.
+            SITSError: If arrays do not fit each other or the metadata.
         """
         window = window or (slice(None), slice(None))
         labels = self.labels(index)
@@ -289,7 +290,7 @@ class PASTIS(TorchGeoPASTIS):
 
         Raises:
             FileNotFoundError: If the file is missing.
-            ValueError: If it is not as published.
+            SITSError: If it is not as published.
         """
         path = self.folder / f'NORM_{self.modality.upper()}_patch.json'
         return published_statistics(path, self.folds, self.band_indices)
@@ -324,7 +325,7 @@ class PASTIS(TorchGeoPASTIS):
         # Mapped, so that a window reads its own pages only.
         array = _load(path, mmap_mode='r')
         if array.shape != (expected := (len(times), len(every), *shape)):
-            raise ValueError(
+            raise SITSError(
                 f"'{path}' has the shape {array.shape}, expected {expected}: {len(times)} dates "
                 f"in '{self.folder / 'metadata.geojson'}', {len(every)} bands, and the size of "
                 'its target. Download both again'
@@ -354,12 +355,12 @@ class PASTIS(TorchGeoPASTIS):
             # Garnot's loader takes the first layer of three.
             array = array[0] if array.ndim == 3 else array
         if array.ndim != 2 or (shape is not None and array.shape != shape):
-            raise ValueError(
+            raise SITSError(
                 f"'{path}' holds a map of the shape {array.shape}, expected {shape or '(H, W)'}, "
                 'the size of its target: download it again'
             )
         if kind == 'semantic' and (array.min() < 0 or array.max() > self.void):
-            raise ValueError(
+            raise SITSError(
                 f"'{path}' holds classes from {array.min()} to {array.max()}, expected 0 to "
                 f'{self.void}: download it again'
             )
@@ -371,7 +372,7 @@ class PASTIS(TorchGeoPASTIS):
         patches = read_patches(path)
         patches = patches[patches['Fold'].isin(self.folds)].reset_index(drop=True)
         if missing := sorted(set(self.folds) - set(patches['Fold'])):
-            raise ValueError(f"'{path}' has no patch in the folds {missing}: download it again")
+            raise SITSError(f"'{path}' has no patch in the folds {missing}: download it again")
         #: Number, fold and outline (EPSG:2154) of each patch, and what else the file holds.
         self.patches = patches
         self.idxs: list[int] = patches['ID_PATCH'].tolist()
@@ -383,7 +384,7 @@ class PASTIS(TorchGeoPASTIS):
         for modality in (self.modality, *self.further):
             column = f'dates-{modality.upper()}'
             if column not in patches:
-                raise ValueError(
+                raise SITSError(
                     f"'{path}' has no {column!r}: PASTIS has Sentinel-2 only, {modality!r} needs "
                     'PASTIS-R'
                 )

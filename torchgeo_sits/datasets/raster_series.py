@@ -11,6 +11,7 @@ from pyproj import CRS
 from torchgeo.datasets import RasterDataset
 from torchgeo.datasets.utils import Path, Sample
 
+from ..errors import SITSError
 from ..grid import Grid, pixel_size
 from .catalogue import catalogue, group_products, product_index
 from .clouds import CloudMasks
@@ -99,23 +100,23 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
 
         Raises:
             DatasetNotFoundError: If a folder is missing or holds no rasters.
-            ValueError: If names hold no date, files differ in their bands, a band is unknown,
+            SITSError: If names hold no date, files differ in their bands, a band is unknown,
                 no mask fits, or an option is out of range.
             OSError: If a file cannot be opened and *unreadable* is ``'raise'``.
         """
         if group_by not in ('day', 'time'):
-            raise ValueError(f"group_by must be 'day' or 'time', got {group_by!r}")
+            raise SITSError(f"group_by must be 'day' or 'time', got {group_by!r}")
         if unreadable not in ('raise', 'skip'):
-            raise ValueError(f"unreadable must be 'raise' or 'skip', got {unreadable!r}")
+            raise SITSError(f"unreadable must be 'raise' or 'skip', got {unreadable!r}")
         if not 0 <= min_clear <= 1:
-            raise ValueError(f'min_clear must be a share from 0 to 1, got {min_clear}')
+            raise SITSError(f'min_clear must be a share from 0 to 1, got {min_clear}')
         if cloud_paths is not None and not clear_values:
-            raise ValueError(
+            raise SITSError(
                 'cloud_paths needs clear_values: the values in these masks that mean clear, '
                 f'for instance (2, 4, 5, 6, 7) in Sentinel-2 SCL; got {clear_values!r}'
             )
         if clear_values and cloud_paths is None:
-            raise ValueError(
+            raise SITSError(
                 f'clear_values={list(clear_values)} needs cloud_paths: the folder of the masks '
                 'that hold these values'
             )
@@ -164,7 +165,7 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
     def _scan(self, files: Sequence[str]) -> list[Scene]:
         """Names and headers of *files*."""
         if not files:
-            raise ValueError(
+            raise SITSError(
                 f'cloud_paths holds all rasters of paths={self.paths!r}: give the '
                 'folder of the images as paths'
             )

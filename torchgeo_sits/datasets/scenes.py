@@ -18,6 +18,7 @@ from rasterio.warp import calculate_default_transform, transform_bounds
 from torchgeo.datasets import DatasetNotFoundError
 from torchgeo.datasets.utils import Path, find_files
 
+from ..errors import SITSError
 from ..grid import TOLERANCE, Grid
 from .filenames import KNOWN_NAMES, RasterName, parse_name
 from .header_cache import read_headers
@@ -87,7 +88,7 @@ def scan(
         One scene per file with a date in its name. Others are left out with one warning.
 
     Raises:
-        ValueError: If no name holds a date, or a raster has no CRS.
+        SITSError: If no name holds a date, or a raster has no CRS.
         OSError: If a file does not open and *unreadable* is ``'raise'``.
     """
     names = {
@@ -97,13 +98,13 @@ def scan(
     dated = [(path, name) for path, name in names.items() if name is not None]
     dateless = [path for path, name in names.items() if name is None]
     if not dated and filename_regex is not None:
-        raise ValueError(
+        raise SITSError(
             f'filename_regex={filename_regex!r} finds no date in the names of {len(files)} '
             f"rasters, such as '{PurePath(files[0]).name}': it must match from the start of the "
             "name and have a group 'date' (?P<date>...), or 'start' and 'stop'"
         )
     if not dated:
-        raise ValueError(
+        raise SITSError(
             f'no date found in the names of {len(files)} rasters, such as '
             f"'{files[0]}'. Names like these are understood: {KNOWN_NAMES}. For others give "
             "filename_regex with a group 'date', and date_format."
@@ -219,12 +220,12 @@ def common_crs(scenes: Sequence[Scene], crs: CRS | None) -> RasterCRS:
         The CRS.
 
     Raises:
-        ValueError: If *crs* is none.
+        SITSError: If *crs* is none.
     """
     try:
         target = scenes[0].crs if crs is None else RasterCRS.from_user_input(crs)
     except (CRSError, ValueError) as error:
-        raise ValueError(
+        raise SITSError(
             f"crs={crs!r} is no coordinate reference system, such as 'EPSG:32631': {error}"
         ) from error
     others = [scene.path for scene in scenes if scene.crs != target]

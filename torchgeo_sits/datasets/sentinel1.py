@@ -4,6 +4,7 @@ import pandas as pd
 import torch
 from torchgeo.datasets.utils import Sample
 
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, MASK_CLEAR, S1_KEYS, VALID
 from .series import TimeSeries
 
@@ -38,12 +39,12 @@ class Sentinel1Beside:
             A new dictionary with the keys of Sentinel-1 too.
 
         Raises:
-            ValueError: If the two are not of one resolution.
+            SITSError: If the two are not of one resolution.
             OSError: If a file cannot be read.
         """
         left, right, xres, bottom, top, yres, start, stop, step = sample[BOUNDS].tolist()
         if self.series.res != (xres, yres):
-            raise ValueError(
+            raise SITSError(
                 f'the Sentinel-1 series has pixels of {self.series.res}, the images of '
                 f'{(xres, yres)}: open it with crs and res of the images'
             )

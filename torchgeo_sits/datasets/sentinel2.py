@@ -7,6 +7,7 @@ from typing import Literal
 from pyproj import CRS
 from torchgeo.datasets.utils import Path, Sample
 
+from ..errors import SITSError
 from .filenames import parse_name
 from .raster_series import RasterTimeSeries
 from .scenes import list_rasters
@@ -112,13 +113,13 @@ class Sentinel2TimeSeries(RasterTimeSeries):
 
         Raises:
             DatasetNotFoundError: If a folder is missing or holds no rasters.
-            ValueError: As :class:`RasterTimeSeries`, and if *scale* is not positive.
+            SITSError: As :class:`RasterTimeSeries`, and if *scale* is not positive.
             OSError: If a file cannot be opened and *unreadable* is ``'raise'``.
         """
         if scale <= 0:
-            raise ValueError(f'scale must be positive, got {scale}')
+            raise SITSError(f'scale must be positive, got {scale}')
         if isinstance(offset, str) and offset != 'baseline':
-            raise ValueError(f"offset must be a number of DN or 'baseline', got {offset!r}")
+            raise SITSError(f"offset must be a number of DN or 'baseline', got {offset!r}")
         self.scale = scale
         self.offset = offset
         if cloud_paths is None:
@@ -167,7 +168,7 @@ class Sentinel2TimeSeries(RasterTimeSeries):
     def _default_names(self, count: int) -> tuple[str, ...]:
         """The usual order of so many bands."""
         if count not in _BY_COUNT:
-            raise ValueError(
+            raise SITSError(
                 f'rasters have {count} bands without descriptions, and only {sorted(_BY_COUNT)} '
                 'bands have a usual order in Sentinel-2: write the names of the bands into the '
                 'files, or use RasterTimeSeries, which numbers them'

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torchgeo.datasets.utils import GeoSlice, Sample
 
+from ..errors import SITSError, SITSIndexError
 from ..grid import TOLERANCE, Grid
 from .catalogue import acquisition_keys
 from .combine import SeriesOperators
@@ -119,7 +120,7 @@ class TimeSeries(SeriesOperators):
 
         Raises:
             IndexError: If there is no acquisition in the window.
-            ValueError: If the window is smaller than half a pixel.
+            SITSError: If the window is smaller than half a pixel.
             OSError: If a file cannot be read.
         """
         lookup = self._by_place
@@ -127,7 +128,7 @@ class TimeSeries(SeriesOperators):
         start, stop = utc(t.start), utc(t.stop)
         width, height = round((x.stop - x.start) / x.step), round((y.stop - y.start) / y.step)
         if width < 1 or height < 1:
-            raise ValueError(f'the window x={x}, y={y} is less than a pixel of {x.step} x {y.step}')
+            raise SITSError(f'the window x={x}, y={y} is less than a pixel of {x.step} x {y.step}')
         grid = Grid(x.start, y.stop, x.step, y.step, width, height, lookup.crs)
         span = (start.timestamp(), stop.timestamp(), float(t.step or 1))
         rows = lookup.rows(grid, start, stop)
@@ -135,7 +136,7 @@ class TimeSeries(SeriesOperators):
         if frames is None:
             frames = self._read(rows, grid, t.step or 1)
         if frames is None:
-            raise IndexError(
+            raise SITSIndexError(
                 f'no acquisition in the window x={x}, y={y}, t={t}: the data set spans '
                 f'{self.bounds}'
             )
@@ -192,7 +193,7 @@ class TimeSeries(SeriesOperators):
 
         Raises:
             IndexError: If there is no acquisition in the window.
-            ValueError: If the window is smaller than half a pixel.
+            SITSError: If the window is smaller than half a pixel.
             OSError: If a file cannot be read and is not to be skipped.
         """
         sample = self.frames(index).to_sample()

@@ -13,6 +13,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import from_origin
 
+from ..errors import SITSError
 from .simulation import BANDS, CLASSES, EVENTS, Scene, draw_scene
 
 __all__ = ['VERSION', 'SyntheticSeries', 'write_synthetic_series']
@@ -112,7 +113,7 @@ def write_synthetic_series(
         The paths of the series.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        SITSError: If an argument is out of its range.
         FileExistsError: If *root* holds anything but a series of the same arguments.
     """
     arguments = {
@@ -154,25 +155,25 @@ def _check(
     changed: float,
     difficulty: float,
 ) -> None:
-    """Raise ValueError where an argument is out of its range."""
+    """Raise SITSError where an argument is out of its range."""
     most = (days - 1) // _REVISIT + 1
     if min(size) < 16:
-        raise ValueError(f'size must be at least (16, 16) pixels, got {size}')
+        raise SITSError(f'size must be at least (16, 16) pixels, got {size}')
     if not 1 <= num_dates <= most:
-        raise ValueError(
+        raise SITSError(
             f'num_dates must lie between 1 and {most}, the revisits every {_REVISIT} days within '
             f'{days} days, got {num_dates}: ask for fewer dates or more days'
         )
     if not re.fullmatch(r'\d{4}-\d{2}-\d{2}', start) or not '1970' < start < '2140':
-        raise ValueError(f"start must be a day 'YYYY-MM-DD' from 1970 to 2139, got {start!r}")
+        raise SITSError(f"start must be a day 'YYYY-MM-DD' from 1970 to 2139, got {start!r}")
     if not 25 <= parcel_pixels <= size[0] * size[1] / 4:
-        raise ValueError(
+        raise SITSError(
             f'parcel_pixels must lie between 25 and a quarter of the image, got {parcel_pixels}'
         )
     if not 0 <= changed <= 0.5:
-        raise ValueError(f'changed must lie between 0 and 0.5, got {changed}')
+        raise SITSError(f'changed must lie between 0 and 0.5, got {changed}')
     if difficulty < 0:
-        raise ValueError(f'difficulty must not be negative, got {difficulty}')
+        raise SITSError(f'difficulty must not be negative, got {difficulty}')
 
 
 def _reusable(series: SyntheticSeries, arguments: dict[str, Any]) -> bool:

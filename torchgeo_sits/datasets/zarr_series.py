@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from torchgeo.datasets.utils import Path, Sample
 
+from ..errors import SITSError
 from ..grid import TOLERANCE, Grid
 from .catalogue import acquisition_intervals, acquisition_keys
 from .cubes.store import (
@@ -70,14 +71,14 @@ class ZarrTimeSeries(TimeSeries):
 
         Raises:
             DatasetNotFoundError: If there is no cube.
-            ValueError: If cubes differ in grid or scale, are not what is expected, a band is
+            SITSError: If cubes differ in grid or scale, are not what is expected, a band is
                 unknown, or an option is out of range.
             OSError: If a cube is not complete or cannot be read.
         """
         if group_by not in ('day', 'time'):
-            raise ValueError(f"group_by must be 'day' or 'time', got {group_by!r}")
+            raise SITSError(f"group_by must be 'day' or 'time', got {group_by!r}")
         if not 0 <= min_clear <= 1:
-            raise ValueError(f'min_clear must be a share from 0 to 1, got {min_clear}')
+            raise SITSError(f'min_clear must be a share from 0 to 1, got {min_clear}')
         self.paths = paths
         self.transforms = transforms
         self.group_by = group_by
@@ -191,7 +192,7 @@ class ZarrTimeSeries(TimeSeries):
         """A window moved onto the pixels, by half of one at most, and its column and row."""
         if grid.crs is not self._crs:
             if grid.crs != self._crs:
-                raise ValueError(
+                raise SITSError(
                     f"'{self._cubes[0].path}' is in {self._crs.to_string()[:60]} and cannot be "
                     f'read in {grid.crs.to_string()[:60]}, as another data set joined to it may '
                     'ask: convert again with --crs, or put the cube first'
@@ -199,7 +200,7 @@ class ZarrTimeSeries(TimeSeries):
             self._crs = grid.crs
         offset = grid.offset_in(self._transform)
         if offset is None:
-            raise ValueError(
+            raise SITSError(
                 f"'{self._cubes[0].path}' has pixels of {self._cubes[0].grid.xres} x "
                 f'{self._cubes[0].grid.yres} and cannot be read with {grid.xres} x {grid.yres}: '
                 'convert again with --res'

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from .place import Game, Parts, Place, dates_of, occlusion, pixels_of
 
 __all__ = [
@@ -87,10 +88,10 @@ def ranking_curves(game: Game, importance: Tensor, *, most: int = 16) -> Curves:
         The curves.
 
     Raises:
-        ValueError: If there is not one importance per part.
+        SITSError: If there is not one importance per part.
     """
     if importance.shape != (len(game),):
-        raise ValueError(
+        raise SITSError(
             f'expected one importance for each of {len(game)} parts, got {tuple(importance.shape)}'
         )
     u = len(game)

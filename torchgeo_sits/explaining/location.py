@@ -5,6 +5,7 @@ from typing import NamedTuple
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
+from ..errors import SITSError
 from ..grid import Grid
 
 __all__ = ['Patch', 'locate', 'patch_around']
@@ -34,12 +35,12 @@ def locate(text: str, crs: CRS) -> tuple[float, float]:
         x and y in *crs*.
 
     Raises:
-        ValueError: If *text* is no pair of numbers.
+        SITSError: If *text* is no pair of numbers.
     """
     try:
         x, y = map(float, text.split(','))
     except ValueError as error:
-        raise ValueError(
+        raise SITSError(
             f'expected --at LON,LAT in degrees, such as --at=4.35,50.85, or X,Y in {crs}, got '
             f'{text!r}'
         ) from error
@@ -61,12 +62,12 @@ def patch_around(data: Grid, point: tuple[float, float], size: int) -> Patch:
         The patch, on the pixels of the data.
 
     Raises:
-        ValueError: If the point is not in the data.
+        SITSError: If the point is not in the data.
     """
     west, south, east, north = data.bounds
     x, y = point
     if not (west <= x < east and south < y <= north):
-        raise ValueError(
+        raise SITSError(
             f'expected a place in the data, x from {west:.10g} to {east:.10g} and y from '
             f'{south:.10g} to {north:.10g} in {data.crs}, got x={x:.10g} and y={y:.10g}: give '
             '--at as longitude,latitude, or as x,y of the data'

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import SITSError
 from ..grid import Grid
 
 __all__ = ['plot_dates', 'write_dates', 'write_importance']
@@ -28,10 +29,10 @@ def write_importance(path: Path, importance: Tensor, grid: Grid, tags: Mapping[s
         tags: What is said of it.
 
     Raises:
-        ValueError: If the map has another size than the grid.
+        SITSError: If the map has another size than the grid.
     """
     if importance.shape != (grid.height, grid.width):
-        raise ValueError(
+        raise SITSError(
             f'expected a map of {grid.height} x {grid.width} pixels, got {tuple(importance.shape)}'
         )
     with rasterio.open(

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
 
 __all__ = ['Game', 'Parts', 'Place', 'dates_of', 'occlusion', 'pixels_of']
@@ -47,14 +48,14 @@ class Place:
         """Ask the model once: what it answers for, and which class it predicts.
 
         Raises:
-            ValueError: If the place was never clear: nothing is predicted from it.
+            SITSError: If the place was never clear: nothing is predicted from it.
         """
         with torch.no_grad():
             scores = self._scores(self.image[None], self.clear[None])
         object.__setattr__(self, 'dense', scores.ndim == 4)
         row, column = self.pixel
         if not (self.clear[:, row, column] if self.dense else self.clear).any():
-            raise ValueError(
+            raise SITSError(
                 f'expected a place that is clear at one date at least, got none of '
                 f'{len(self.times)} at row {row} and column {column} of the patch: choose another'
             )

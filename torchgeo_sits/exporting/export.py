@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from ..errors import SITSError
 from ..models import CARD_KEY, EncoderCard, SITSEncoder
 from .graph import SIZES, Series, load_model, trace, unseen_series
 
@@ -31,7 +32,7 @@ def check_packages() -> None:
     """Raise ModuleNotFoundError where a package is missing that ONNX files need."""
     packages = 'onnx', 'onnxscript', 'onnxruntime'
     if missing := [name for name in packages if find_spec(name) is None]:
-        raise ModuleNotFoundError(
+        raise SITSError(
             f'ONNX files need {", ".join(packages)}, of which {", ".join(missing)} '
             f'{"is" if len(missing) == 1 else "are"} not installed: pip install '
             "'torchgeo-sits[export]', or export to a .pt2 file, which needs none of them"
@@ -48,7 +49,7 @@ def write_onnx(graph: ExportedProgram, path: Path, names: list[str], card: Encod
         card: The card.
 
     Raises:
-        ValueError: If the graph has an operation that ONNX has not.
+        SITSError: If the graph has an operation that ONNX has not.
     """
     try:
         program = torch.onnx.export(
@@ -56,7 +57,7 @@ def write_onnx(graph: ExportedProgram, path: Path, names: list[str], card: Encod
         )
     except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).splitlines()[0][:200]
-        raise ValueError(
+        raise SITSError(
             f'this model cannot be written as ONNX ({reason}): export it to a .pt2 file instead'
         ) from error
     assert program is not None  # it is where a graph is given
@@ -98,7 +99,7 @@ def read_onnx_card(path: Path) -> EncoderCard:
     """The card of an ONNX file.
 
     Raises:
-        ValueError: If there is none.
+        SITSError: If there is none.
     """
     check_packages()
     import onnx
@@ -106,12 +107,12 @@ def read_onnx_card(path: Path) -> EncoderCard:
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # of protobuf, whose classes have changed over the years
-        raise ValueError(f'{path} is no ONNX file: {error}') from error
+        raise SITSError(f'{path} is no ONNX file: {error}') from error
     for entry in model.metadata_props:
         if entry.key == CARD_KEY:
             card: EncoderCard = json.loads(entry.value)
             return card
-    raise ValueError(
+    raise SITSError(
         f'{path}: expected a card under {CARD_KEY!r} in the metadata, found '
         f'{[entry.key for entry in model.metadata_props]}: the file was not written by '
         'torchgeo-sits export'
@@ -141,7 +142,7 @@ def load_pt2(path: str | Path) -> tuple[nn.Module, EncoderCard]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no such file.
+        SITSError: If it is no such file.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'no file at {path}: give the path of a .pt2 file')
@@ -149,9 +150,9 @@ def load_pt2(path: str | Path) -> tuple[nn.Module, EncoderCard]:
     try:
         graph = torch.export.load(path, extra_files=extra)
     except Exception as error:  # of many kinds, as files can be broken in many ways
-        raise ValueError(f'{path} cannot be loaded as a .pt2 file: {error}') from error
+        raise SITSError(f'{path} cannot be loaded as a .pt2 file: {error}') from error
     if not extra[_CARD]:
-        raise ValueError(
+        raise SITSError(
             f'{path}: expected the extra file {_CARD!r}, found none: the file was not written by '
             'torchgeo-sits export'
         )
@@ -187,12 +188,12 @@ def export_model(
     Raises:
         FileNotFoundError: If there is no such checkpoint.
         ModuleNotFoundError: If packages for ONNX are missing.
-        ValueError: If the checkpoint cannot be read, the name ends otherwise, or the model
+        SITSError: If the checkpoint cannot be read, the name ends otherwise, or the model
             cannot be exported.
     """
     path = Path(path)
     if path.suffix not in ('.onnx', '.pt2'):
-        raise ValueError(f"expected a file name that ends with .onnx or .pt2, got '{path}'")
+        raise SITSError(f"expected a file name that ends with .onnx or .pt2, got '{path}'")
     if path.suffix == '.onnx':
         check_packages()
     if not path.parent.is_dir():
@@ -218,7 +219,7 @@ def export_model(
                 found = [loaded(*each) for each in series]
         difference = max(map(_difference, found, wanted))
         if not difference <= TOLERANCE:  # NaN is not
-            raise ValueError(
+            raise SITSError(
                 f'the exported {card["model"]} differs from the model by {difference:.1g}, at '
                 f'most {TOLERANCE:g} was expected: nothing was written. Please report it with '
                 f'the versions of torch ({torch.__version__}) and, for ONNX, onnxscript'
@@ -243,7 +244,7 @@ def read_card(path: str | Path) -> EncoderCard:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file has no card.
+        SITSError: If the file has no card.
     """
     path = Path(path)
     if not path.is_file():

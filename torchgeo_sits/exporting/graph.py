@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
 from ..models import EncoderCard, SITSEncoder, load_encoder
 from ..tasks import load_task
@@ -90,7 +91,7 @@ def trace(model: nn.Module, *, name: str, channels: int, cell: int) -> ExportedP
         The graph.
 
     Raises:
-        ValueError: If the model fixes a size.
+        SITSError: If the model fixes a size.
     """
     # No size may be 1, nor the number of cells of any level of a model: those are traced as
     # numbers, not as sizes.
@@ -108,7 +109,7 @@ def trace(model: nn.Module, *, name: str, channels: int, cell: int) -> ExportedP
     except Exception as error:
         # Of many kinds: what torch.export cannot trace, it says in its own words.
         first = (str(error).splitlines() or [''])[0][:80]
-        raise ValueError(
+        raise SITSError(
             f'{name} cannot be exported: its graph would hold for one size or number of frames '
             f'only, or has none ({type(error).__name__}: {first}). Use the checkpoint itself, or '
             'train an encoder that can be, such as planar_vit_tiny'
@@ -178,7 +179,7 @@ def load_model(path: str | Path) -> tuple[RawSeriesModel, EncoderCard]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint of this package.
+        SITSError: If the file is no checkpoint of this package.
     """
     encoder, card = load_encoder(path)
     model: SITSEncoder | SITSSupervised = encoder

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
+from ..errors import SITSError
+
 __all__ = [
     'ChangeDate',
     'ChangeMap',
@@ -86,7 +88,7 @@ class ClassMap(MapOutput):
         classes: Names of the classes, from 0.
 
     Raises:
-        ValueError: If there are more classes than a byte tells apart.
+        SITSError: If there are more classes than a byte tells apart.
     """
 
     dtype: ClassVar[str] = 'uint8'
@@ -96,7 +98,7 @@ class ClassMap(MapOutput):
     def __init__(self, name: str, key: str, classes: Sequence[str]) -> None:
         super().__init__(name, key)
         if len(classes) > _NO_CLASS:
-            raise ValueError(f'maps hold up to {_NO_CLASS} classes, got {len(classes)}')
+            raise SITSError(f'maps hold up to {_NO_CLASS} classes, got {len(classes)}')
         self.classes = list(classes)
 
     def bands(self, channels: int) -> list[str]:
@@ -223,7 +225,7 @@ class QuantisedEmbedding(Embedding):
     def _levels(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lowest value and step of each feature ``(D,)``."""
         if self._span is None:
-            raise ValueError(
+            raise SITSError(
                 f'{self.name}: nothing was observed in the whole area, so that no feature has a '
                 'range: see whether the images and cloud masks are those you mean'
             )

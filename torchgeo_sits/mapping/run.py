@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from ..errors import SITSError
 from ..grid import Grid
 from .files import BLOCK, VectorFormat, draft, finish, write_polygons
 from .outputs import ClassMap, MapOutput, QuantisedEmbedding
@@ -93,7 +94,7 @@ class MapRun:
             Numbers of the windows that are left to compute, ascending.
 
         Raises:
-            ValueError: If the folder holds other maps, or windows of another run.
+            SITSError: If the folder holds other maps, or windows of another run.
             OSError: If the folder cannot be written to.
         """
         if self._is_drawn():
@@ -102,7 +103,7 @@ class MapRun:
         other = [p for o, p in rasters.items() if p.exists() and not self._is_own(o)]
         other += [p for o, p in self._polygons() if p.exists() and not self._is_own(o)]
         if other:
-            raise ValueError(
+            raise SITSError(
                 f'{other[0]} is there already, of another run: choose another folder with '
                 '--map.folder, or move it away'
             )

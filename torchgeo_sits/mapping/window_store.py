@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SITSError
+
 __all__ = ['PartStore']
 
 
@@ -33,7 +35,7 @@ class PartStore:
             manifest: What the values hang on, in plain values.
 
         Raises:
-            ValueError: If the folder holds windows of another run.
+            SITSError: If the folder holds windows of another run.
             OSError: If the folder cannot be written to.
         """
         manifest = json.loads(json.dumps(manifest))
@@ -46,7 +48,7 @@ class PartStore:
         begun = self.read_note('manifest')
         if begun != manifest:
             other = sorted(k for k in {*begun, *manifest} if begun.get(k) != manifest.get(k))
-            raise ValueError(
+            raise SITSError(
                 f'{self.folder} holds windows of a map that was begun with another '
                 f'{", another ".join(other)}: give the options of that run to finish it, '
                 'choose another folder, or delete this one'

@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SITSError
+
 __all__ = ['Blender', 'Layout', 'Windows', 'blocks']
 
 #: Encoders that pool would have to pad other sides.
@@ -44,15 +46,15 @@ class Windows:
         """Check the numbers.
 
         Raises:
-            ValueError: If a side is not positive, or windows overlap by more than half.
+            SITSError: If a side is not positive, or windows overlap by more than half.
         """
         if min(self.height, self.width, self.size) < 1:
-            raise ValueError(
+            raise SITSError(
                 f'expected a raster and windows of at least 1 pixel, got {self.height} x '
                 f'{self.width} and windows of {self.size}'
             )
         if not 0 <= self.overlap <= self.size // 2:
-            raise ValueError(
+            raise SITSError(
                 f'expected an overlap from 0 to half of the window, {self.size // 2}, got '
                 f'{self.overlap}'
             )

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from ..errors import SITSError
+
 __all__ = ['PASTISScores', 'overall_score', 'pastis_scores']
 
 #: Classes of PASTIS, background (0) and void (the last) included.
@@ -80,12 +82,12 @@ def overall_score(
         The scores, see :func:`pastis_scores`.
 
     Raises:
-        ValueError: If there is none, or their shapes differ.
+        SITSError: If there is none, or their shapes differ.
     """
     matrices = [torch.as_tensor(matrix) for matrix in confusion_matrices]
     shapes = {tuple(matrix.shape) for matrix in matrices}
     if len(shapes) != 1:
-        raise ValueError(
+        raise SITSError(
             f'expected confusion matrices of one shape (K, K), one per fold, got {sorted(shapes)}'
         )
     return pastis_scores(torch.stack(matrices).sum(0), ignore_index=ignore_index)

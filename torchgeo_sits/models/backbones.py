@@ -10,6 +10,7 @@ from segmentation_models_pytorch.encoders._base import EncoderMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import SITSError
 from ..stacking import evenly_spaced, unstack
 from .builders import build_encoder
 from .encoder import SITSEncoder
@@ -59,7 +60,7 @@ class StackedFrames(nn.Module):
             image ``(B, T, C, H, W)``, acquisition_times ``(B, T)`` and valid ``(B, T)``.
 
         Raises:
-            ValueError: If the channels are not T times C.
+            SITSError: If the channels are not T times C.
         """
         return unstack(x, self.acquisition_times, self.encoder.in_channels)
 
@@ -92,17 +93,17 @@ def stack_frames(
         The backbone.
 
     Raises:
-        ValueError: If *in_chans* is no multiple of *num_bands*, or T dates are not given.
+        SITSError: If *in_chans* is no multiple of *num_bands*, or T dates are not given.
     """
     if in_chans < 1 or in_chans % num_bands:
-        raise ValueError(
+        raise SITSError(
             f'expected in_chans to be a multiple of num_bands={num_bands} (frames stacked as '
             f'channels), got {in_chans}: pass num_bands, or register a backbone with it'
         )
     frames = in_chans // num_bands
     times = evenly_spaced(frames) if acquisition_times is None else acquisition_times
     if len(times) != frames:
-        raise ValueError(
+        raise SITSError(
             f'expected {frames} acquisition_times for in_chans={in_chans} and '
             f'num_bands={num_bands}, got {len(times)}'
         )
@@ -144,7 +145,7 @@ def register_timm_backbone(
         **kwargs: Any,
     ) -> StackedFrames:
         if pretrained:
-            raise ValueError(f'there are no published weights of {name} yet: pass pretrained=False')
+            raise SITSError(f'there are no published weights of {name} yet: pass pretrained=False')
         # What timm adds for models that it downloads.
         for key in ('pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir'):
             kwargs.pop(key, None)
@@ -186,7 +187,7 @@ class StackedFramesEncoder(nn.Module, EncoderMixin):
     ) -> None:
         super().__init__()
         if output_stride != 32:
-            raise ValueError(
+            raise SITSError(
                 f'expected output_stride=32, got {output_stride}: the encoder has no strided '
                 'convolutions to dilate; choose a decoder such as unet or fpn'
             )

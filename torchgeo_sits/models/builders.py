@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from ..errors import SITSError
 from .convlstm import ConvLSTM
 from .deep_star import DeepSTaR
 from .encoder import SITSEncoder
@@ -108,13 +109,13 @@ def build_encoder(name: str, in_channels: int, **kwargs: Any) -> SITSEncoder:
         The encoder, with random weights.
 
     Raises:
-        ValueError: If there is no encoder of this name, or it takes other arguments.
+        SITSError: If there is no encoder of this name, or it takes other arguments.
     """
     if name in ENCODERS:
         try:
             return ENCODERS[name](in_channels=in_channels, **kwargs)
         except TypeError as error:
-            raise ValueError(f'{name} cannot be built with {kwargs}: {error}') from error
+            raise SITSError(f'{name} cannot be built with {kwargs}: {error}') from error
     from torchgeo.models import get_model, list_models
 
     if name in list_models():
@@ -123,8 +124,8 @@ def build_encoder(name: str, in_channels: int, **kwargs: Any) -> SITSEncoder:
         try:
             model = get_model(name, in_channels=in_channels, **kwargs)
         except TypeError as error:
-            raise ValueError(f'{refusal}, or takes other arguments ({error}): {choice}') from error
+            raise SITSError(f'{refusal}, or takes other arguments ({error}): {choice}') from error
         if isinstance(model, SITSEncoder):
             return model
-        raise ValueError(f'{refusal}, got {type(model).__name__}: {choice}')
-    raise ValueError(f'expected the name of an encoder, one of {sorted(ENCODERS)}, got {name!r}')
+        raise SITSError(f'{refusal}, got {type(model).__name__}: {choice}')
+    raise SITSError(f'expected the name of an encoder, one of {sorted(ENCODERS)}, got {name!r}')

@@ -8,6 +8,7 @@ from typing import Any, Final, TypedDict, Unpack
 import torch
 from torch import Tensor
 
+from ..errors import SITSError
 from .builders import build_encoder
 from .encoder import SITSEncoder
 
@@ -109,7 +110,7 @@ def encoder_card(
         The card, of plain values only.
 
     Raises:
-        ValueError: If *bands*, *mean* or *std* are given but not one per channel.
+        SITSError: If *bands*, *mean* or *std* are given but not one per channel.
     """
     from .. import __version__
 
@@ -127,7 +128,7 @@ def encoder_card(
     sizes = {'bands': len(card['bands']), 'mean': len(card['mean']), 'std': len(card['std'])}
     for name, size in sizes.items():
         if size not in (0, encoder.in_channels):
-            raise ValueError(
+            raise SITSError(
                 f'expected {name} of {encoder.in_channels} values, one per channel of the '
                 f'encoder, got {size}'
             )
@@ -145,7 +146,7 @@ def load_encoder(path: str | Path) -> tuple[SITSEncoder, EncoderCard]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a whole checkpoint of this package, or its weights do
+        SITSError: If the file is not a whole checkpoint of this package, or its weights do
             not fit the model that its card names.
     """
     weights, card = _read(path)
@@ -166,13 +167,13 @@ def load_weights(encoder: SITSEncoder, path: str | Path) -> EncoderCard:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a whole checkpoint of this package, or its encoder
+        SITSError: If the file is not a whole checkpoint of this package, or its encoder
             has another architecture or number of bands.
     """
     weights, card = _read(path)
     if card['in_channels'] != encoder.in_channels:
         names = f' ({", ".join(card["bands"])})' if card['bands'] else ''
-        raise ValueError(
+        raise SITSError(
             f'{path}: the checkpoint was trained on {card["in_channels"]} bands{names}, the '
             f'encoder takes {encoder.in_channels}: select the same bands in the data'
         )
@@ -189,30 +190,30 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], EncoderCard]:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         # Also raised for a text file; torch's own message names the class it refused.
-        raise ValueError(
+        raise SITSError(
             f'{path}: not readable as plain tensors and values ({_line(error)}). '
             'It is no checkpoint, or holds Python objects, which may run code when loaded: save '
             'it again with plain hyperparameters'
         ) from error
     except (RuntimeError, EOFError, OSError, LookupError, ValueError) as error:
-        raise ValueError(
+        raise SITSError(
             f'{path}: damaged, cut short, or no checkpoint at all ({_line(error)}). Use another '
             'checkpoint of the run, or train again'
         ) from error
     if not isinstance(content, dict) or not {CARD_KEY, 'state_dict'} <= content.keys():
         found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(
+        raise SITSError(
             f'{path}: not a checkpoint of torchgeo_sits: expected the keys {CARD_KEY!r} and '
             f"'state_dict', found {_some(found) if isinstance(found, list) else found}"
         )
     card = content[CARD_KEY]
     if missing := sorted(EncoderCard.__required_keys__ - set(card)):
-        raise ValueError(f'{path}: the card {CARD_KEY!r} of the checkpoint lacks {missing}')
+        raise SITSError(f'{path}: the card {CARD_KEY!r} of the checkpoint lacks {missing}')
     prefix = f'{card["encoder"]}.'
     state = content['state_dict']
     weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     if not weights:
-        raise ValueError(
+        raise SITSError(
             f'{path}: no weights under {prefix!r} in the checkpoint, found {_some(sorted(state))}'
         )
     return weights, card
@@ -232,7 +233,7 @@ def _load(encoder: SITSEncoder, weights: dict[str, Tensor], path: str | Path) ->
     }
     if any(misfits.values()):
         text = '; '.join(f'{name}: {_some(keys)}' for name, keys in misfits.items() if keys)
-        raise ValueError(
+        raise SITSError(
             f'{path}: the weights are those of another model than this '
             f'{type(encoder).__name__}. {text}. Build the model that the checkpoint names, or '
             'leave it to load_encoder'

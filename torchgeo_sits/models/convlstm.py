@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from .encoder import Depth, SITSEncoder
 from .frame_order import chronological, mark_unclear, take_frames
 
@@ -31,7 +32,7 @@ class ConvLSTM(SITSEncoder):
         kernel_size: Side of the convolutions' windows, odd, in pixels.
 
     Raises:
-        ValueError: If a size is below 1 or *kernel_size* is even.
+        SITSError: If a size is below 1 or *kernel_size* is even.
     """
 
     def __init__(
@@ -46,9 +47,9 @@ class ConvLSTM(SITSEncoder):
         super().__init__(in_channels=in_channels, embed_dim=hidden_dim)
         self.config = arguments
         if num_layers < 1:
-            raise ValueError(f'expected num_layers of at least 1, got {num_layers}')
+            raise SITSError(f'expected num_layers of at least 1, got {num_layers}')
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f'expected an odd kernel_size, got {kernel_size}: maps would shrink')
+            raise SITSError(f'expected an odd kernel_size, got {kernel_size}: maps would shrink')
         # Slow to import (seconds), so only here.
         from torchgeo.models import ConvLSTM as Network
 

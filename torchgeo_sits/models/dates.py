@@ -5,6 +5,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from ..errors import SITSError
+
 __all__ = [
     'DAYS_OF_YEAR',
     'SECONDS_PER_YEAR',
@@ -96,7 +98,7 @@ class TemporalEncoding(nn.Module):
         octaves: Number of periods of the elapsed time (2, 4, ... years), 0 to leave it out.
 
     Raises:
-        ValueError: If *dim* is below 1 or *harmonics* or *octaves* below 0.
+        SITSError: If *dim* is below 1 or *harmonics* or *octaves* below 0.
     """
 
     frequencies: Tensor
@@ -104,7 +106,7 @@ class TemporalEncoding(nn.Module):
     def __init__(self, dim: int, *, harmonics: int = 4, octaves: int = 5) -> None:
         super().__init__()
         if dim < 1 or harmonics < 0 or octaves < 0:
-            raise ValueError(
+            raise SITSError(
                 'expected dim >= 1, harmonics >= 0 and octaves >= 0, got '
                 f'dim={dim}, harmonics={harmonics}, octaves={octaves}'
             )

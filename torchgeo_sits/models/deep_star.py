@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import SITSError
 from .encoder import Depth, PlaneFeatures, SITSEncoder, gap_to_cells, mean_seen
 from .frame_order import fill_gaps, regular_dates
 from .masked import map_chunks
@@ -29,23 +30,23 @@ def build_cnn(backbone: str, in_channels: int, max_stride: int) -> tuple[nn.Modu
         twice that, to a list of this one map ``(B, D, ...)``; D; and the stride.
 
     Raises:
-        ValueError: If timm has no such model, it has no map of so small a stride, or it does
+        SITSError: If timm has no such model, it has no map of so small a stride, or it does
             not take images of these sizes.
     """
     if not timm.is_model(backbone):
         near = get_close_matches(backbone, timm.list_models(), n=3)
         hint = f'did you mean one of {near}?' if near else 'timm.list_models() lists them'
-        raise ValueError(f'expected backbone to be a model of timm, got {backbone!r}: {hint}')
+        raise SITSError(f'expected backbone to be a model of timm, got {backbone!r}: {hint}')
     options: dict[str, Any] = {'pretrained': False, 'in_chans': in_channels, 'features_only': True}
     advice = 'choose a CNN for images of any size, such as resnet18'
     try:
         whole: Any = timm.create_model(backbone, **options)
         strides = whole.feature_info.reduction()
     except (RuntimeError, AttributeError, TypeError, AssertionError, ValueError) as error:
-        raise ValueError(f'timm gives no feature maps of {backbone} ({error}): {advice}') from error
+        raise SITSError(f'timm gives no feature maps of {backbone} ({error}): {advice}') from error
     levels = [level for level, stride in enumerate(strides) if stride <= max_stride]
     if not levels:
-        raise ValueError(
+        raise SITSError(
             f'expected max_stride of at least {min(strides)}, got {max_stride}: {backbone} has '
             f'feature maps of the strides {strides}'
         )
@@ -55,11 +56,11 @@ def build_cnn(backbone: str, in_channels: int, max_stride: int) -> tuple[nn.Modu
         with torch.no_grad():
             found = network.eval()(torch.zeros(1, in_channels, 2 * stride, stride))[0]
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise ValueError(
+        raise SITSError(
             f'{backbone} takes no images of {2 * stride} x {stride} ({error}): {advice}'
         ) from error
     if found.ndim != 4 or found.shape[1] != dim or 0 in found.shape:
-        raise ValueError(
+        raise SITSError(
             f'expected feature maps (B, {dim}, H, W) of {backbone}, got {tuple(found.shape)}: '
             f'{advice}'
         )
@@ -100,7 +101,7 @@ class DeepSTaR(SITSEncoder):
             trained.
 
     Raises:
-        ValueError: If a size is out of its range, timm has no such CNN, or it takes no planes.
+        SITSError: If a size is out of its range, timm has no such CNN, or it takes no planes.
     """
 
     def __init__(
@@ -115,11 +116,11 @@ class DeepSTaR(SITSEncoder):
         arguments = {k: v for k, v in locals().items() if k not in ('self', '__class__')}
         for name in ('in_channels', 'num_steps', 'max_stride', 'chunk_size'):
             if arguments[name] < 1:
-                raise ValueError(f'expected {name} of at least 1, got {arguments[name]}')
+                raise SITSError(f'expected {name} of at least 1, got {arguments[name]}')
         network, dim, stride = build_cnn(backbone, in_channels, max_stride)
         # Twice: with one cell for a lone pixel, batch norm would have nothing to train with.
         if num_steps % stride or num_steps < 2 * stride:
-            raise ValueError(
+            raise SITSError(
                 f'expected num_steps to be a multiple of {stride}, the stride of {backbone} at '
                 f'max_stride={max_stride}, and at least {2 * stride}, got {num_steps}'
             )
@@ -211,7 +212,7 @@ class DeepSTaR(SITSEncoder):
             seen at any date, and that of a single plane is the embedding of the plane.
 
         Raises:
-            ValueError: If a tensor has another shape than expected.
+            SITSError: If a tensor has another shape than expected.
         """
         image = rearrange(planes, 'b n c t l -> b t c n l')
         clear = None if mask_clear is None else rearrange(mask_clear, 'b n t l -> b t n l')
@@ -220,7 +221,7 @@ class DeepSTaR(SITSEncoder):
         if token_mask is not None:
             expected = (known.shape[0], known.shape[1], known.shape[3])
             if token_mask.shape != expected:
-                raise ValueError(f'expected token_mask {expected}, got {tuple(token_mask.shape)}')
+                raise SITSError(f'expected token_mask {expected}, got {tuple(token_mask.shape)}')
             known = known & ~token_mask[:, :, None]
         seen = known.any(2)
         late = self._encode(planes, known, acquisition_times, valid, pool=True)

@@ -8,6 +8,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
+from ..errors import SITSError
+
 __all__ = ['Depth', 'PlaneFeatures', 'SITSEncoder', 'count_cells', 'gap_to_cells', 'mean_seen']
 
 
@@ -92,7 +94,7 @@ class SITSEncoder(nn.Module, ABC):
             ('stride', stride),
         ):
             if value < 1:
-                raise ValueError(f'expected {name} of at least 1, got {value}')
+                raise SITSError(f'expected {name} of at least 1, got {value}')
         self.in_channels = in_channels
         self.embed_dim = embed_dim
         self.early_dim = early_dim
@@ -230,7 +232,7 @@ class SITSEncoder(nn.Module, ABC):
             where no cell is hidden.
 
         Raises:
-            ValueError: If a tensor has another shape than expected.
+            SITSError: If a tensor has another shape than expected.
         """
         clear = self.check_series(image, acquisition_times, valid, mask_clear)
         if token_mask is not None:
@@ -279,7 +281,7 @@ class SITSEncoder(nn.Module, ABC):
         """Number of channels that :meth:`features` gives at *depth*.
 
         Raises:
-            ValueError: If *depth* is not one of early, late, joined.
+            SITSError: If *depth* is not one of early, late, joined.
         """
         dims = {
             'early': self.early_dim,
@@ -287,7 +289,7 @@ class SITSEncoder(nn.Module, ABC):
             'joined': self.early_dim + self.embed_dim,
         }
         if depth not in dims:
-            raise ValueError(f'expected depth to be one of {sorted(dims)}, got {depth!r}')
+            raise SITSError(f'expected depth to be one of {sorted(dims)}, got {depth!r}')
         return dims[depth]
 
     def check_series(
@@ -312,39 +314,37 @@ class SITSEncoder(nn.Module, ABC):
             ``(B, T, H, W)`` bool: clear pixels of valid frames.
 
         Raises:
-            ValueError: If a tensor has another shape or dtype than the batch contract asks.
+            SITSError: If a tensor has another shape or dtype than the batch contract asks.
         """
         number = getattr(self, channels)
         if image.ndim != 5 or image.shape[2] != number or 0 in image.shape:
-            raise ValueError(
+            raise SITSError(
                 f'expected image (B, T, C, H, W) with C={number} and no empty axis, got '
                 f'{tuple(image.shape)}: build the encoder with the {channels} of the data'
             )
         b, t, _, h, w = image.shape
         if acquisition_times.shape != (b, t) or acquisition_times.is_floating_point():
-            raise ValueError(
+            raise SITSError(
                 f'expected acquisition_times {(b, t)} int64 (seconds since 1970), got '
                 f'{tuple(acquisition_times.shape)} {acquisition_times.dtype}'
             )
         if valid.shape != (b, t) or valid.dtype != torch.bool:
-            raise ValueError(
-                f'expected valid {(b, t)} bool, got {tuple(valid.shape)} {valid.dtype}'
-            )
+            raise SITSError(f'expected valid {(b, t)} bool, got {tuple(valid.shape)} {valid.dtype}')
         clear = valid[:, :, None, None].expand(b, t, h, w)
         if mask_clear is None:
             return clear
         if mask_clear.shape != (b, t, h, w) or mask_clear.dtype != torch.bool:
-            raise ValueError(
+            raise SITSError(
                 f'expected mask_clear {(b, t, h, w)} bool, got '
                 f'{tuple(mask_clear.shape)} {mask_clear.dtype}'
             )
         return clear & mask_clear
 
     def _check_token_mask(self, token_mask: Tensor, image: Tensor) -> None:
-        """Raise ValueError unless *token_mask* has one entry per cell of *image*."""
+        """Raise SITSError unless *token_mask* has one entry per cell of *image*."""
         cells = (len(image), *(count_cells(side, self.stride) for side in image.shape[-2:]))
         if token_mask.shape != cells or token_mask.dtype != torch.bool:
-            raise ValueError(
+            raise SITSError(
                 f'expected token_mask {cells} bool, one per cell of {self.stride} x {self.stride} '
                 f'pixels, got {tuple(token_mask.shape)} {token_mask.dtype}'
             )

@@ -10,6 +10,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import SITSError
 from .dates import TemporalEncoding
 from .encoder import Depth, PlaneFeatures, SITSEncoder, count_cells, gap_to_cells, mean_seen
 from .masked import map_chunks
@@ -237,7 +238,7 @@ class FactorisedEncoder(SITSEncoder):
         chunk_size: Tokens held in memory at a time.
 
     Raises:
-        ValueError: If a size is out of its range or *num_heads* does not fit *dim*.
+        SITSError: If a size is out of its range or *num_heads* does not fit *dim*.
     """
 
     def __init__(
@@ -266,9 +267,9 @@ class FactorisedEncoder(SITSEncoder):
             ('chunk_size', 1),
         ):
             if arguments[name] < least:
-                raise ValueError(f'expected {name} of at least {least}, got {arguments[name]}')
+                raise SITSError(f'expected {name} of at least {least}, got {arguments[name]}')
         if dim % (4 * num_heads):
-            raise ValueError(
+            raise SITSError(
                 f'expected dim to be a multiple of 4 * num_heads, got {dim} and {num_heads}'
             )
         self.s1_channels = s1_channels
@@ -399,7 +400,7 @@ class FactorisedEncoder(SITSEncoder):
             Features with ``S = ceil(L / patch_size)`` tokens per path.
 
         Raises:
-            ValueError: If a tensor has another shape than expected.
+            SITSError: If a tensor has another shape than expected.
         """
         n = planes.shape[1]
         series = self._paths(SeriesInputs(planes, acquisition_times, valid, mask_clear))
@@ -468,13 +469,13 @@ class FactorisedEncoder(SITSEncoder):
     def _check_s1(self, s1: SeriesInputs, image: Tensor) -> Tensor:
         """Check the Sentinel-1 series and give its pixels that count, ``(B, T1, H, W)`` bool."""
         if not self.s1_channels:
-            raise ValueError('got s1, but the encoder was built without s1_channels')
+            raise SITSError('got s1, but the encoder was built without s1_channels')
         try:
             clear = self.check_series(*s1, channels='s1_channels')
         except ValueError as error:
-            raise ValueError(f's1: {error}') from error
+            raise SITSError(f's1: {error}') from error
         if (clear.shape[0], clear.shape[-2:]) != (image.shape[0], image.shape[-2:]):
-            raise ValueError(
+            raise SITSError(
                 f'expected s1 of the samples and on the grid of the optical image, '
                 f'{tuple(image.shape)}, got {tuple(s1.image.shape)}'
             )

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ..errors import SITSError
+
 __all__ = [
     'chronological',
     'fill_gaps',
@@ -91,10 +93,10 @@ def regular_dates(acquisition_times: Tensor, valid: Tensor, number: int) -> Tens
         ``(B, S)`` int64, seconds since 1970-01-01 UTC; 0 for series without a valid frame.
 
     Raises:
-        ValueError: If *number* is below 1.
+        SITSError: If *number* is below 1.
     """
     if number < 1:
-        raise ValueError(f'expected a number of dates of at least 1, got {number}')
+        raise SITSError(f'expected a number of dates of at least 1, got {number}')
     limit = torch.iinfo(torch.int64)
     first = acquisition_times.masked_fill(~valid, limit.max).amin(-1, keepdim=True)
     last = acquisition_times.masked_fill(~valid, limit.min).amax(-1, keepdim=True)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle
 
+from ..errors import SITSError
 from .dates import TemporalEncoding
 
 __all__ = ['DateDecoder', 'DenseHead', 'PairHead']
@@ -23,7 +24,7 @@ class DenseHead(nn.Module):
         hidden_dim: Width of a hidden layer before, 0 for none.
 
     Raises:
-        ValueError: If a size is below 1.
+        SITSError: If a size is below 1.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class DenseHead(nn.Module):
     ) -> None:
         super().__init__()
         if min(in_dim, num_outputs, stride) < 1 or hidden_dim < 0:
-            raise ValueError(
+            raise SITSError(
                 'expected in_dim, num_outputs and stride of at least 1 and hidden_dim of at least '
                 f'0, got {in_dim}, {num_outputs}, {stride} and {hidden_dim}'
             )

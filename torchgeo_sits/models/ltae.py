@@ -6,6 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from .dates import days_since_september
 from .encoder import Depth, SITSEncoder
 from .masked import map_chunks
@@ -37,7 +38,7 @@ class LTAE(SITSEncoder):
             gradients are recorded.
 
     Raises:
-        ValueError: If a size is below 1 or *num_heads* does not divide *pixel_dim* and *dim*.
+        SITSError: If a size is below 1 or *num_heads* does not divide *pixel_dim* and *dim*.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class LTAE(SITSEncoder):
         super().__init__(in_channels=in_channels, embed_dim=embed_dim, early_dim=dim)
         self.config = arguments
         if min(pixel_dim, chunk_size) < 1:
-            raise ValueError(
+            raise SITSError(
                 f'expected pixel_dim and chunk_size of at least 1, got {pixel_dim} and {chunk_size}'
             )
         self.chunk_size = chunk_size

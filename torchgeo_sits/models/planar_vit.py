@@ -9,6 +9,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import SITSError
 from .dates import TemporalEncoding
 from .encoder import Depth, PlaneFeatures, SITSEncoder, gap_to_cells, mean_seen
 from .masked import chunk_length, map_chunks
@@ -132,7 +133,7 @@ class PlanarViT(SITSEncoder):
             Without gradients slices fit the processor's cache.
 
     Raises:
-        ValueError: If a size is below 1 or heads do not divide a width.
+        SITSError: If a size is below 1 or heads do not divide a width.
     """
 
     def __init__(
@@ -159,13 +160,13 @@ class PlanarViT(SITSEncoder):
         above = 'segment', 'time_dim', 'num_queries', 'num_heads', 'time_heads', 'chunk_size'
         for name, least in {**dict.fromkeys(above, 1), 'seasonal_queries': 0}.items():
             if arguments[name] < least:
-                raise ValueError(f'expected {name} of at least {least}, got {arguments[name]}')
+                raise SITSError(f'expected {name} of at least {least}, got {arguments[name]}')
         seasonal = seasonal_queries if harmonics else 0  # where seasons are off, so are these
         queries = seasonal + num_queries
         super().__init__(in_channels=in_channels, embed_dim=embed_dim, early_dim=queries * time_dim)
         self.config = arguments
         if embed_dim % num_heads or time_dim % time_heads:
-            raise ValueError(
+            raise SITSError(
                 'expected num_heads to divide embed_dim and time_heads to divide time_dim, got '
                 f'{num_heads} and {embed_dim}, {time_heads} and {time_dim}'
             )
@@ -291,7 +292,7 @@ class PlanarViT(SITSEncoder):
             late feature of the tokens seen at any date.
 
         Raises:
-            ValueError: If a tensor has another shape than expected.
+            SITSError: If a tensor has another shape than expected.
         """
         image = rearrange(planes, 'b n c t l -> b t c n l')
         clear = None if mask_clear is None else rearrange(mask_clear, 'b n t l -> b t n l')
@@ -302,7 +303,7 @@ class PlanarViT(SITSEncoder):
         tokens, early = self._split(pooled)
         if token_mask is not None:
             if token_mask.shape != tokens.shape[:-1]:
-                raise ValueError(
+                raise SITSError(
                     f'expected token_mask {tuple(tokens.shape[:-1])}, got {tuple(token_mask.shape)}'
                 )
             tokens = torch.where(token_mask[..., None], self.mask_token.to(tokens.dtype), tokens)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from .encoder import SITSEncoder
 
 __all__ = ['semantic_map']
@@ -46,10 +47,10 @@ def semantic_map(
         frame, zeros in padding frames.
 
     Raises:
-        ValueError: If *head* is not a linear layer on the late features of *encoder*.
+        SITSError: If *head* is not a linear layer on the late features of *encoder*.
     """
     if not isinstance(head, nn.Linear) or head.in_features != encoder.embed_dim:
-        raise ValueError(
+        raise SITSError(
             f'expected a head nn.Linear on the {encoder.embed_dim} late features of the encoder, '
             f'got {head}: for SITSClassification set hidden_dim=0 and depth=late'
         )

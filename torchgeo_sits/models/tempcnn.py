@@ -6,6 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from .encoder import Depth, SITSEncoder
 from .frame_order import fill_gaps, regular_dates
 from .masked import PixelBatchNorm, map_chunks, map_where
@@ -40,7 +41,7 @@ class TempCNN(SITSEncoder):
         chunk_size: Pixel dates held in memory at a time, while the batch norm is not trained.
 
     Raises:
-        ValueError: If a size is below 1 or *kernel_size* is even.
+        SITSError: If a size is below 1 or *kernel_size* is even.
     """
 
     def __init__(
@@ -60,9 +61,9 @@ class TempCNN(SITSEncoder):
         self.config = arguments
         for name in ('num_dates', 'hidden_dim', 'depth', 'chunk_size'):
             if arguments[name] < 1:
-                raise ValueError(f'expected {name} of at least 1, got {arguments[name]}')
+                raise SITSError(f'expected {name} of at least 1, got {arguments[name]}')
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f'expected an odd kernel_size, got {kernel_size}: series would shrink')
+            raise SITSError(f'expected an odd kernel_size, got {kernel_size}: series would shrink')
         self.num_dates = num_dates
         self.chunk_size = chunk_size
         layers: list[nn.Module] = []

@@ -4,6 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from .masked import PixelBatchNorm, map_where
 
 __all__ = ['TemporalAttention']
@@ -37,7 +38,7 @@ class TemporalAttention(nn.Module):
         attention_dropout: Rate of dropout of the weights.
 
     Raises:
-        ValueError: If a size is below 1 or *num_heads* does not divide *in_dim* and *dim*.
+        SITSError: If a size is below 1 or *num_heads* does not divide *in_dim* and *dim*.
     """
 
     #: Base of the periods, in days.
@@ -58,12 +59,12 @@ class TemporalAttention(nn.Module):
     ) -> None:
         super().__init__()
         if min(in_dim, out_dim, dim, num_heads, key_dim) < 1:
-            raise ValueError(
+            raise SITSError(
                 'expected in_dim, out_dim, dim, num_heads and key_dim of at least 1, got '
                 f'{in_dim}, {out_dim}, {dim}, {num_heads} and {key_dim}'
             )
         if in_dim % num_heads or dim % num_heads:
-            raise ValueError(
+            raise SITSError(
                 f'expected num_heads={num_heads} to divide in_dim and dim, got {in_dim} and {dim}'
             )
         self.num_heads = num_heads

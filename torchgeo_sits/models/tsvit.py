@@ -8,6 +8,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import SITSError
 from .dates import DAYS_OF_YEAR, day_of_year
 from .encoder import Depth, SITSEncoder, count_cells, gap_to_cells
 from .masked import map_chunks
@@ -44,7 +45,7 @@ class TSViT(SITSEncoder):
         chunk_size: Tokens, dates included, held in memory at a time.
 
     Raises:
-        ValueError: If a size is below 1 or *num_heads* does not divide *dim*.
+        SITSError: If a size is below 1 or *num_heads* does not divide *dim*.
     """
 
     def __init__(
@@ -64,9 +65,9 @@ class TSViT(SITSEncoder):
         arguments = {k: v for k, v in locals().items() if k not in ('self', '__class__')}
         for name in ('num_tokens', 'patch_size', 'num_heads', 'grid_size', 'chunk_size'):
             if arguments[name] < 1:
-                raise ValueError(f'expected {name} of at least 1, got {arguments[name]}')
+                raise SITSError(f'expected {name} of at least 1, got {arguments[name]}')
         if dim % num_heads:
-            raise ValueError(f'expected num_heads to divide dim, got {num_heads} and {dim}')
+            raise SITSError(f'expected num_heads to divide dim, got {num_heads} and {dim}')
         super().__init__(
             in_channels=in_channels, embed_dim=num_tokens * patch_size**2, stride=patch_size
         )

@@ -37,7 +37,7 @@ class UNet3D(SITSEncoder):
             at its three levels, and gives D = 2 *width* features.
 
     Raises:
-        ValueError: If a size is below 1.
+        SITSError: If a size is below 1.
     """
 
     def __init__(self, in_channels: int = 10, *, width: int = 8) -> None:

@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import SITSError
 from .dates import days_since_september
 from .encoder import Depth, SITSEncoder, count_cells
 from .masked import list_where, map_chunks, unlist_where
@@ -140,7 +141,7 @@ class UTAE(SITSEncoder):
         dropout: Rate of dropout after the attention.
 
     Raises:
-        ValueError: If the widths do not fit each other, the heads or the groups.
+        SITSError: If the widths do not fit each other, the heads or the groups.
     """
 
     #: Pixels of frames that run through a level at a time without gradients.
@@ -160,12 +161,12 @@ class UTAE(SITSEncoder):
     ) -> None:
         wide, deep = list(encoder_widths), list(decoder_widths)
         if not wide or len(wide) != len(deep) or wide[-1] != deep[-1] or min(wide + deep) < 1:
-            raise ValueError(
+            raise SITSError(
                 'expected as many encoder_widths as decoder_widths, of at least 1 and the same at '
                 f'the end, got {wide} and {deep}'
             )
         if any(width % num_heads or width % groups for width in wide):
-            raise ValueError(
+            raise SITSError(
                 f'expected num_heads={num_heads} and groups={groups} to divide encoder_widths, '
                 f'got {wide}'
             )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import TemporalSampler
 
+from ..errors import SITSError
 from .epochs import EpochSampler
 from .footprints import Footprints
 
@@ -48,7 +49,7 @@ class AcquisitionSampler(EpochSampler, TemporalSampler):
             acquisition; as given to :class:`~torchgeo_sits.datasets.RasterTimeSeries`.
 
     Raises:
-        ValueError: If *group_by* is unknown or nothing was acquired in *toi*.
+        SITSError: If *group_by* is unknown or nothing was acquired in *toi*.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class AcquisitionSampler(EpochSampler, TemporalSampler):
         group_by: Literal['day', 'time'] = 'day',
     ) -> None:
         if group_by not in ('day', 'time'):
-            raise ValueError(f"group_by must be 'day' or 'time', got {group_by!r}")
+            raise SITSError(f"group_by must be 'day' or 'time', got {group_by!r}")
         super().__init__(dataset)
         self.group_by = group_by
         times, ends = _utc(self.index.index.left), _utc(self.index.index.right)
@@ -69,7 +70,7 @@ class AcquisitionSampler(EpochSampler, TemporalSampler):
             inside = (times >= left) & (times < right)
             if not inside.any():
                 first, last = pd.to_datetime([times.min(), times.max()])
-                raise ValueError(
+                raise SITSError(
                     f'no acquisition in toi={toi}: those of the data set lie between '
                     f'{first} and {last} UTC'
                 )

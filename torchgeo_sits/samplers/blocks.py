@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 from torch import distributed
 
+from ..errors import SITSError
 from .epochs import epoch_generator
 from .spatial import RandomSeriesPatchSampler
 from .spatiotemporal import BlockWindow
@@ -61,7 +62,7 @@ class BlockPatchSampler(RandomSeriesPatchSampler):
         generator: A seed, a generator to draw a seed from, or None for a new seed.
 
     Raises:
-        ValueError: If an argument is out of its range or no patch lies in *roi*.
+        SITSError: If an argument is out of its range or no patch lies in *roi*.
         TypeError: If *dataset* does not say how its files are blocked.
     """
 
@@ -81,13 +82,13 @@ class BlockPatchSampler(RandomSeriesPatchSampler):
     ) -> None:
         for name in ('per_block', 'open_blocks', 'batch_size', 'num_replicas'):
             if (value := locals()[name]) is not None and value < 1:
-                raise ValueError(f'{name} must be at least 1, got {value}')
+                raise SITSError(f'{name} must be at least 1, got {value}')
         if open_blocks < 2:
-            raise ValueError(
+            raise SITSError(
                 f'open_blocks must be at least 2, so that neighbours can differ, got {open_blocks}'
             )
         if num_workers < 0:
-            raise ValueError(f'num_workers must be at least 0, got {num_workers}')
+            raise SITSError(f'num_workers must be at least 0, got {num_workers}')
         block: _BlockGrid | None = getattr(dataset, 'block_grid', None)
         if block is None:
             raise TypeError(

@@ -14,6 +14,8 @@ from torch.utils.data import DistributedSampler
 from torchgeo.datasets.utils import GeoSlice
 from torchgeo.samplers import GeoSampler, SpatioTemporalSampler, TemporalSampler
 
+from ..errors import SITSError
+
 __all__ = ['EpochSampler', 'ListedSampler', 'SeededSampler', 'draw_seed', 'epoch_generator']
 
 
@@ -51,7 +53,7 @@ class EpochSampler(GeoSampler):
     @seeds.setter
     def seeds(self, seeds: list[int]) -> None:
         if len(seeds) != len(self._seeds):
-            raise ValueError(
+            raise SITSError(
                 f'{type(self).__name__} takes {len(self._seeds)} seeds, got {len(seeds)}: load the '
                 'state of a sampler that was made alike'
             )
@@ -127,7 +129,7 @@ class EpochSampler(GeoSampler):
             state_dict: What :meth:`state_dict` gave.
 
         Raises:
-            ValueError: If the state is that of another kind of sampler.
+            SITSError: If the state is that of another kind of sampler.
         """
         self.seeds = state_dict['seeds']
         self._next = state_dict['epoch'], state_dict['position']
@@ -166,12 +168,12 @@ def draw_seed(generator: int | Generator | None) -> int:
         The seed.
 
     Raises:
-        ValueError: If the seed is negative.
+        SITSError: If the seed is negative.
     """
     if isinstance(generator, Generator):
         return int(generator.integers(2**63))
     if generator is not None and generator < 0:
-        raise ValueError(f'generator must be a seed of at least 0, got {generator}')
+        raise SITSError(f'generator must be a seed of at least 0, got {generator}')
     entropy = SeedSequence(generator).entropy
     assert isinstance(entropy, int)
     return entropy

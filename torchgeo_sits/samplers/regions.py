@@ -16,6 +16,8 @@ from rasterio.vrt import WarpedVRT
 from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset
 
+from ..errors import SITSError
+
 __all__ = ['Region', 'Regions', 'find_regions', 'weighted_pixels']
 
 Integers = NDArray[np.int64]
@@ -231,7 +233,7 @@ def find_regions(
         The regions, from left to right; those in which no patch is acceptable are left out.
 
     Raises:
-        ValueError: If no patch can be placed anywhere.
+        SITSError: If no patch can be placed anywhere.
     """
     step = np.array(res)
     parts = _polygons(np.array([footprint]))[0]
@@ -260,7 +262,7 @@ def find_regions(
     regions = regions.select(regions.usable)
     if not len(regions):
         where = 'the data' if roi is None else 'roi'
-        raise ValueError(
+        raise SITSError(
             f'no patch of {size[0]} x {size[1]} pixels lies in {where}: expected a smaller size'
             + ('' if roi is None else ' or a larger roi in the CRS of the data set')
         )
@@ -310,7 +312,7 @@ def weighted_pixels(
         Rows and columns in the region, both ``(N,)``.
 
     Raises:
-        ValueError: If the mask of a data set has another size than the region.
+        SITSError: If the mask of a data set has another size than the region.
     """
     rows, columns = region.shape
     if isinstance(weights, GeoDataset):
@@ -347,7 +349,7 @@ def _from_dataset(region: Region, labels: GeoDataset) -> NDArray[np.bool_]:
         return np.zeros(region.shape, bool)
     marked = (mask != 0).reshape(-1, *mask.shape[-2:]).any(axis=0)
     if marked.shape != region.shape:
-        raise ValueError(
+        raise SITSError(
             f'weights gives masks of {marked.shape[0]} x {marked.shape[1]} pixels for a region '
             f'of {rows} x {columns}: give the label data set res={region.res}'
         )

@@ -9,6 +9,7 @@ from torch.utils.data import DistributedSampler
 from torchgeo.datasets.utils import GeoSlice
 from torchgeo.samplers import GeoSampler
 
+from ..errors import SITSError
 from .epochs import EpochSampler, SeededSampler
 
 __all__ = ['ShardedSampler']
@@ -34,7 +35,7 @@ class ShardedSampler(EpochSampler, DistributedSampler[GeoSlice]):
         rank: Number of this process (default: that of ``torch.distributed``).
 
     Raises:
-        ValueError: If only one of *num_replicas* and *rank* is given, or *rank* is not below
+        SITSError: If only one of *num_replicas* and *rank* is given, or *rank* is not below
             *num_replicas*.
     """
 
@@ -48,11 +49,11 @@ class ShardedSampler(EpochSampler, DistributedSampler[GeoSlice]):
     ) -> None:
         # Not DistributedSampler's own, which shares out the numbers of a data set with a length.
         if (num_replicas is None) != (rank is None):
-            raise ValueError(
+            raise SITSError(
                 f'give both num_replicas and rank, or neither, got {num_replicas} and {rank}'
             )
         if num_replicas is not None and rank is not None and not 0 <= rank < num_replicas:
-            raise ValueError(
+            raise SITSError(
                 f'rank must be at least 0 and below num_replicas={num_replicas}, got {rank}'
             )
         self.sampler = sampler if isinstance(sampler, EpochSampler) else SeededSampler(sampler)

@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import SpatialSampler, TemporalSampler
 
+from ..errors import SITSError
 from .epochs import EpochSampler, draw_seed, epoch_generator
 from .footprints import join_footprints
 from .regions import Regions, find_regions, weighted_pixels
@@ -40,7 +41,7 @@ class SeriesPatchSampler(EpochSampler, SpatialSampler):
             it, so that regions that do not overlap give patches that do not.
 
     Raises:
-        ValueError: If *size* is not positive, or no patch lies in *roi*.
+        SITSError: If *size* is not positive, or no patch lies in *roi*.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class RandomSeriesPatchSampler(SeriesPatchSampler):
         generator: A seed, a generator to draw a seed from, or None for a new seed.
 
     Raises:
-        ValueError: If an argument is out of its range, no patch lies in *roi*, or *weights*
+        SITSError: If an argument is out of its range, no patch lies in *roi*, or *weights*
             has no pixel in it.
     """
 
@@ -124,9 +125,9 @@ class RandomSeriesPatchSampler(SeriesPatchSampler):
         generator: int | Generator | None = None,
     ) -> None:
         if length is not None and length < 1:
-            raise ValueError(f'length must be at least 1 patch, got {length}')
+            raise SITSError(f'length must be at least 1 patch, got {length}')
         if not 0 <= uniform <= 1:
-            raise ValueError(f'uniform must be a share from 0 to 1, got {uniform}')
+            raise SITSError(f'uniform must be a share from 0 to 1, got {uniform}')
         super().__init__(dataset, size=size, roi=roi)
         area = int(self.regions.shape.prod(axis=1).sum())
         self._length = length or math.ceil(area / math.prod(self.size))
@@ -185,7 +186,7 @@ class RandomSeriesPatchSampler(SeriesPatchSampler):
         barren = 0
         while len(pending):
             if barren > 1000:
-                raise RuntimeError(
+                raise SITSError(
                     'no acceptable patch in 1000 rounds of draws: weights marks only pixels that '
                     'no patch inside the data and roi can hold; expected a smaller size'
                 )
@@ -240,7 +241,7 @@ class GriddedSeriesPatchSampler(SeriesPatchSampler):
         roi: Region of interest in the CRS of the data set.
 
     Raises:
-        ValueError: If *size* or *stride* is not positive, *stride* exceeds *size*, or no patch
+        SITSError: If *size* or *stride* is not positive, *stride* exceeds *size*, or no patch
             lies in *roi*.
     """
 
@@ -257,7 +258,7 @@ class GriddedSeriesPatchSampler(SeriesPatchSampler):
         self.stride = _pair('stride', size if stride is None else stride)
         super().__init__(dataset, size=size, roi=roi)
         if self.stride[0] > self.size[0] or self.stride[1] > self.size[1]:
-            raise ValueError(
+            raise SITSError(
                 f'stride {self.stride} exceeds size {self.size}: pixels would be left out'
             )
 
@@ -315,7 +316,7 @@ def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
     """Height and width of an argument, checked."""
     pair = (value, value) if isinstance(value, int) else tuple(value)
     if len(pair) != 2 or min(pair) < 1:
-        raise ValueError(f'{name} must be one or two positive numbers of pixels, got {value!r}')
+        raise SITSError(f'{name} must be one or two positive numbers of pixels, got {value!r}')
     return pair[0], pair[1]
 
 
@@ -335,7 +336,7 @@ def _count_covering(
         covering.append(count)
     joined = np.concatenate(pixels, axis=1)
     if joined.shape[1] == 0:
-        raise ValueError(
+        raise SITSError(
             'weights has no pixel other than 0 and nodata where patches can lie: expected a '
             'raster of labels or changes that overlaps the data'
         )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torchgeo.samplers import SpatioTemporalSampler, TemporalSampler
 
+from ..errors import SITSError
 from .acquisitions import AcquisitionSampler, Location, Window
 from .epochs import EpochSampler, SeededSampler
 from .footprints import Footprints
@@ -143,7 +144,7 @@ class SkippingSampler(EpochSampler, SpatioTemporalSampler):
             ``[x, y, t]`` slices, each with at least one acquisition.
 
         Raises:
-            LookupError: If random places were drawn for a whole epoch and nothing was
+            SITSError: If random places were drawn for a whole epoch and nothing was
                 acquired at any of them.
         """
         self.skipped = 0
@@ -189,7 +190,7 @@ class SkippingSampler(EpochSampler, SpatioTemporalSampler):
             if found == wanted:
                 return
             if barren == wanted:
-                raise LookupError(
+                raise SITSError(
                     f'no acquisition at any of {wanted} random places: the times of '
                     f'{type(self.temporal_sampler).__name__} and the places of '
                     f'{type(self.spatial_sampler).__name__} do not meet; widen toi or roi'

@@ -10,6 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torchgeo.datasets import GeoDataset
 
+from ..errors import SITSError
 from .acquisitions import ANYWHERE, AcquisitionSampler, Location, Window, Windows
 from .epochs import draw_seed, epoch_generator
 
@@ -22,7 +23,7 @@ class RandomDateCountSampler(AcquisitionSampler):
     The windows hold *count* consecutive acquisitions of the location, or every *stride*-th,
     as ``t.step``. Where there are fewer, the stride shrinks, and then all there are is taken.
     Where there are none, our spatial samplers skip the location; TorchGeo's stop with a
-    LookupError that says so.
+    SITSError that says so.
 
     Args:
         dataset: Data set to sample from.
@@ -36,7 +37,7 @@ class RandomDateCountSampler(AcquisitionSampler):
         generator: A seed, a generator to draw a seed from, or None for a new seed.
 
     Raises:
-        ValueError: If an argument is out of its range, or nothing was acquired in *toi*.
+        SITSError: If an argument is out of its range, or nothing was acquired in *toi*.
     """
 
     strategy = 'random'
@@ -53,11 +54,11 @@ class RandomDateCountSampler(AcquisitionSampler):
         generator: int | Generator | None = None,
     ) -> None:
         if count < 1:
-            raise ValueError(f'count must be at least 1 acquisition, got {count}')
+            raise SITSError(f'count must be at least 1 acquisition, got {count}')
         if stride != 'max' and (not isinstance(stride, int) or stride < 1):
-            raise ValueError(f"stride must be at least 1 or 'max', got {stride!r}")
+            raise SITSError(f"stride must be at least 1 or 'max', got {stride!r}")
         if length < 1:
-            raise ValueError(f'length must be at least 1 window, got {length}')
+            raise SITSError(f'length must be at least 1 window, got {length}')
         super().__init__(dataset, toi=toi, group_by=group_by)
         self.count = count
         self.stride = stride
@@ -108,12 +109,12 @@ class RandomDateCountSampler(AcquisitionSampler):
             ``[x, y, start:stop:stride]``.
 
         Raises:
-            LookupError: If nothing was acquired at *location*.
+            SITSError: If nothing was acquired at *location*.
         """
         acquisitions = self.acquisitions(location)
         if len(acquisitions) == 0:
             # A bare return would surface as "generator raised StopIteration" in TorchGeo's @.
-            raise LookupError(
+            raise SITSError(
                 f'no acquisition at x={location[0]}, y={location[1]}: put a spatial sampler of '
                 'torchgeo_sits before the @, which skips such places, or widen toi'
             )
@@ -149,7 +150,7 @@ class SeasonSampler(AcquisitionSampler):
         group_by: What makes one acquisition, see :class:`AcquisitionSampler`.
 
     Raises:
-        ValueError: If a day is not one of every year, *min_count* is less than 1, or nothing
+        SITSError: If a day is not one of every year, *min_count* is less than 1, or nothing
             was acquired in *toi*.
     """
 
@@ -173,11 +174,11 @@ class SeasonSampler(AcquisitionSampler):
                 # 2001 was no leap year: 02-29 does not exist in every year.
                 pd.Timestamp(f'2001-{day}')
             except ValueError:
-                raise ValueError(
+                raise SITSError(
                     f"{name} must be a day of every year as 'MM-DD', got {day!r}"
                 ) from None
         if min_count < 1:
-            raise ValueError(f'min_count must be at least 1 acquisition, got {min_count}')
+            raise SITSError(f'min_count must be at least 1 acquisition, got {min_count}')
         super().__init__(dataset, toi=toi, group_by=group_by)
         self.start = start
         self.stop = stop

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
 
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
 from ..models import CARD_KEY, CardDetails, EncoderCard, SITSEncoder, encoder_card
 
@@ -52,7 +53,7 @@ def adopt_data(card: EncoderCard, datamodule: Any, path: str | Path) -> None:
         path: Path of the checkpoint, for messages.
 
     Raises:
-        ValueError: If the data has other bands: more or fewer, or the same in another order.
+        SITSError: If the data has other bands: more or fewer, or the same in another order.
     """
     bands, wanted = getattr(datamodule, 'bands', None), card['bands']
     if bands is None:
@@ -64,7 +65,7 @@ def adopt_data(card: EncoderCard, datamodule: Any, path: str | Path) -> None:
             if wanted and set(wanted) <= set(bands)
             else 'data of the same bands, or a checkpoint of these'
         )
-        raise ValueError(
+        raise SITSError(
             f'{path}: the checkpoint was trained on {card["in_channels"]} bands{known}, the data '
             f'has {len(bands)}: {bands}. Use {choice}'
         )
@@ -94,7 +95,7 @@ def encoder_hparams(
         ``model``, ``in_channels`` and ``model_kwargs``.
 
     Raises:
-        ValueError: If one was given that is not the checkpoint's.
+        SITSError: If one was given that is not the checkpoint's.
     """
     found = {
         'model': card['model'],
@@ -106,7 +107,7 @@ def encoder_hparams(
         # Arguments that were not given may be what they are.
         own = {key: value.get(key) for key in asked} if isinstance(value, dict) and asked else value
         if asked and asked != own:
-            raise ValueError(
+            raise SITSError(
                 f'{path}: the checkpoint holds {card["model"]} with {name}={own!r}, but '
                 f'{name}={asked!r} was asked for: leave {name} out'
             )
@@ -172,7 +173,7 @@ class SITSTask(BaseTask):
             datamodule: The data module, or None where nothing is known of the data.
 
         Raises:
-            ValueError: If nothing tells the number of bands, or it is not that of the data, or
+            SITSError: If nothing tells the number of bands, or it is not that of the data, or
                 *weights* are of other bands.
         """
         if self._card is not None:
@@ -183,12 +184,12 @@ class SITSTask(BaseTask):
             self.hparams['in_channels'] = found
         wanted = self.hparams['in_channels']
         if wanted is None:
-            raise ValueError(
+            raise SITSError(
                 'The number of bands is unknown: give `in_channels`, or a data module that '
                 'has it (SITSDataModule).'
             )
         if found not in (None, wanted):
-            raise ValueError(
+            raise SITSError(
                 f'the model takes in_channels={wanted}, but the data has {found} bands: '
                 f'{getattr(datamodule, "bands", "")}. Choose `bands` to match, or leave '
                 'in_channels out'
@@ -199,11 +200,11 @@ class SITSTask(BaseTask):
         """Number of optimiser steps of the whole run.
 
         Raises:
-            ValueError: If the run has no end: the schedules need one.
+            SITSError: If the run has no end: the schedules need one.
         """
         steps = self.trainer.estimated_stepping_batches
         if steps == float('inf'):
-            raise ValueError('The schedules need an end: set trainer.max_epochs or max_steps')
+            raise SITSError('The schedules need an end: set trainer.max_epochs or max_steps')
         return int(steps)
 
     @property

@@ -7,6 +7,7 @@ from lightly.loss import NegativeCosineSimilarity
 from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from .distillation import SITSDistillation
 from .pretraining import Terms, no_loss
 from .view_batches import encode_view, join_views, next_view
@@ -38,14 +39,14 @@ class SITSBYOL(SITSDistillation):
                 :class:`~torchgeo_sits.tasks.distillation.SITSDistillation`.
 
         Raises:
-            ValueError: If an argument is out of its range, or does not go with another.
+            SITSError: If an argument is out of its range, or does not go with another.
         """
         super().__init__(**kwargs)
 
     def check_views(self, whole: int, local: int) -> None:
-        """Raise ValueError unless there are views of one shape to compare."""
+        """Raise SITSError unless there are views of one shape to compare."""
         if whole < 2 or local:
-            raise ValueError(
+            raise SITSError(
                 'SITSBYOL compares global views: expected views_kwargs with global_views of at '
                 f'least 2 and local_views=0, got {whole} and {local}'
             )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchmetrics import Metric
 
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID
 from ..mapping import ChangeDate, ChangeMap, ClassMap, MapOutput, Probabilities
 from ..metrics import ChangeDateScores, ChangeScores, SemanticChangeScores
@@ -31,12 +32,12 @@ def seconds(date: str) -> int:
         date: ``YYYY-MM-DD``.
 
     Raises:
-        ValueError: If it is none.
+        SITSError: If it is none.
     """
     try:
         return int(datetime.strptime(date, '%Y-%m-%d').replace(tzinfo=UTC).timestamp())
     except (TypeError, ValueError) as error:
-        raise ValueError(f'expected a date YYYY-MM-DD, got {date!r}') from error
+        raise SITSError(f'expected a date YYYY-MM-DD, got {date!r}') from error
 
 
 def parse_spans(windows: Sequence[Sequence[str]]) -> tuple[Span, Span]:
@@ -46,17 +47,17 @@ def parse_spans(windows: Sequence[Sequence[str]]) -> tuple[Span, Span]:
         windows: Two pairs of days ``YYYY-MM-DD``, first day and the day after the last.
 
     Raises:
-        ValueError: If there are not two, or one is empty.
+        SITSError: If there are not two, or one is empty.
     """
     if len(windows) != 2 or any(len(window) != 2 for window in windows):
-        raise ValueError(
+        raise SITSError(
             'expected two windows of two dates each, [[START, END], [START, END]], got '
             f'{[list(window) for window in windows]}'
         )
     spans = [(seconds(start), seconds(end)) for start, end in windows]
     for (start, end), window in zip(spans, windows, strict=True):
         if start >= end:
-            raise ValueError(f'expected a window that ends after it starts, got {list(window)}')
+            raise SITSError(f'expected a window that ends after it starts, got {list(window)}')
     return spans[0], spans[1]
 
 
@@ -158,12 +159,12 @@ class SITSChangeDetection(SITSSupervised):
             **kwargs: Arguments of the base class, :class:`SITSSupervised`.
 
         Raises:
-            ValueError: If an argument does not go with *mode*.
+            SITSError: If an argument does not go with *mode*.
         """
         if mode != 'pair' and windows is not None:
-            raise ValueError(f"windows are for mode='pair', got mode={mode!r}: leave them out")
+            raise SITSError(f"windows are for mode='pair', got mode={mode!r}: leave them out")
         if mode == 'date' and task != 'binary':
-            raise ValueError("mode='date' tells one change from none: set task to 'binary'")
+            raise SITSError("mode='date' tells one change from none: set task to 'binary'")
         self._spans = None if windows is None else parse_spans(windows)
         super().__init__(task=task, loss=loss, hidden_dim=hidden_dim, **kwargs)
 
@@ -207,14 +208,14 @@ class SITSChangeDetection(SITSSupervised):
         """Labels of a batch, as :meth:`scores` gives scores.
 
         Raises:
-            ValueError: If the mask has no frames where they are needed.
+            SITSError: If the mask has no frames where they are needed.
         """
         mask: Tensor = batch[MASK]
         ignored = self.hparams['ignore_index']
         mode = self.hparams['mode']
         per_frame = mask.ndim == 4 and mask.shape[:2] == batch[VALID].shape
         if ignored == 0 and not per_frame:
-            raise ValueError(
+            raise SITSError(
                 'in a mask of change 0 says that nothing changed, but the data says that 0 is not '
                 'labelled: set data.unlabelled to another value (255 for classes, -1 for dates)'
             )
@@ -222,14 +223,14 @@ class SITSChangeDetection(SITSSupervised):
             date = mask.long() * _SECONDS_PER_DAY
             return first_frame_after(date, batch[ACQUISITION_TIMES], _seen(batch))
         if mode == 'series' and not per_frame:
-            raise ValueError(
+            raise SITSError(
                 f"mode='series' needs a map of labels for each frame, (B, T, H, W), got a mask of "
                 f'{tuple(mask.shape)}: set mask_per_frame=true of SITSDataModule and give dated '
                 "label rasters, or use mode='pair'"
             )
         if mode == 'pair' and per_frame:
             if self.hparams['task'] != 'binary':
-                raise ValueError("labels for each frame tell change or none: set task to 'binary'")
+                raise SITSError("labels for each frame tell change or none: set task to 'binary'")
             maps = [_last_map(part) for part in two_windows(batch, self._spans)]
             unknown = torch.zeros_like(maps[0], dtype=torch.bool)
             if ignored is not None:
@@ -345,11 +346,11 @@ class SITSChangeDetection(SITSSupervised):
         """Maps of change and its probability, or of its date.
 
         Raises:
-            ValueError: If there is a map for each date.
+            SITSError: If there is a map for each date.
         """
         mode, key = self.hparams['mode'], 'probabilities'
         if mode == 'series':
-            raise ValueError(
+            raise SITSError(
                 "mode='series' gives a map for each date of a window, and windows differ in their "
                 'dates: use change_between in Python, or train with mode pair or date'
             )
@@ -383,10 +384,10 @@ class SITSChangeDetection(SITSSupervised):
             ``(B, H, W)`` bool.
 
         Raises:
-            ValueError: If the task gives no maps of a series.
+            SITSError: If the task gives no maps of a series.
         """
         if self.hparams['mode'] != 'series':
-            raise ValueError(f"expected mode='series', got {self.hparams['mode']!r}")
+            raise SITSError(f"expected mode='series', got {self.hparams['mode']!r}")
         maps = self.prediction(self(batch), batch)
         rows = torch.arange(len(maps), device=maps.device)
         one, other = (

@@ -7,6 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
+from ..errors import SITSError
 from ..keys import LABEL
 from ..mapping import MapOutput
 from ..models import SITSEncoder
@@ -35,11 +36,11 @@ class SITSClassification(SITSSupervised):
             **kwargs: Arguments of the base class, :class:`SITSSupervised`.
 
         Raises:
-            ValueError: If planes are asked for with other than late features.
+            SITSError: If planes are asked for with other than late features.
         """
         super().__init__(**kwargs)
         if aggregate != 'embed' and self.hparams['depth'] != 'late':
-            raise ValueError(
+            raise SITSError(
                 f"aggregate={aggregate!r} is of the encoder's late features of planes, got "
                 f"depth={self.hparams['depth']!r}: set depth to 'late'"
             )
@@ -119,10 +120,10 @@ class SITSClassification(SITSSupervised):
         """Labels ``(B,)`` of the series.
 
         Raises:
-            ValueError: If the batch has none.
+            SITSError: If the batch has none.
         """
         if LABEL not in batch:
-            raise ValueError(
+            raise SITSError(
                 f'expected {LABEL!r} (B,) in the batch, one label for each series, got the keys '
                 f"{sorted(batch)}: for fields set target='field' of SITSDataModule; for a map "
                 'of classes use SITSSegmentation'
@@ -134,9 +135,9 @@ class SITSClassification(SITSSupervised):
         """None: this is one class for a series.
 
         Raises:
-            ValueError: In any case.
+            SITSError: In any case.
         """
-        raise ValueError(
+        raise SITSError(
             'SITSClassification gives one class for a whole series, not for each pixel, so there '
             'is no map of it: use SITSSegmentation, whose encoder may start from the same weights'
         )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import SITSError
 from ..keys import IMAGE
 from ..models import PlaneFeatures
 from ..transforms import PATHS, SIZE, count_superpixels, superpixels
@@ -52,13 +53,13 @@ def token_pixels(features: PlaneFeatures, view: dict[str, Any]) -> tuple[Tensor,
             in tokens that saw no clear pixel.
 
     Raises:
-        ValueError: If the tokens are not segments of the paths.
+        SITSError: If the tokens are not segments of the paths.
     """
     paths = view[PATHS]
     batch, lines, length = paths.shape
     tokens = features.late.shape[2]
     if features.late.shape[:2] != (batch, lines):
-        raise ValueError(
+        raise SITSError(
             f'expected one row of tokens for each of {lines} paths, got '
             f'{tuple(features.late.shape[:3])}: pixel_weight and object_weight need an encoder '
             'that keeps paths apart; set both to 0'
@@ -95,7 +96,7 @@ def match_pixels(
         The pairs.
 
     Raises:
-        ValueError: If the tokens are not segments of the paths.
+        SITSError: If the tokens are not segments of the paths.
     """
     index, real = token_pixels(ours, view)
     there, known = token_pixels(theirs, other)
@@ -158,7 +159,7 @@ def match_objects(
         The pairs, one for each object.
 
     Raises:
-        ValueError: If the tokens are not segments of the paths.
+        SITSError: If the tokens are not segments of the paths.
     """
     (first, a), (second, b) = (
         _pooled(features, at, objects, number) for features, at in ((ours, view), (theirs, other))

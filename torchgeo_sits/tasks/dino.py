@@ -10,6 +10,7 @@ from lightly.models.modules.heads import DINOProjectionHead
 from lightly.utils.scheduler import linear_warmup_schedule
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from .distillation import SITSDistillation
 from .distributed import TokenCenter, gather_batch, mean_row
 from .pretraining import Terms
@@ -95,31 +96,31 @@ class SITSDINO(SITSDistillation):
                 :class:`~torchgeo_sits.tasks.distillation.SITSDistillation`.
 
         Raises:
-            ValueError: If an argument is out of its range, or does not go with another.
+            SITSError: If an argument is out of its range, or does not go with another.
         """
         if not 0 <= warmup_teacher_temp_share <= 1:
-            raise ValueError(
+            raise SITSError(
                 f'warmup_teacher_temp_share must be in [0, 1], got {warmup_teacher_temp_share}'
             )
         if not 0 < ibot_ratio < 1:
-            raise ValueError(f'ibot_ratio must lie between 0 and 1, got {ibot_ratio}')
+            raise SITSError(f'ibot_ratio must lie between 0 and 1, got {ibot_ratio}')
         if centering not in ('mean', 'sinkhorn'):
-            raise ValueError(f"expected centering to be 'mean' or 'sinkhorn', got {centering!r}")
+            raise SITSError(f"expected centering to be 'mean' or 'sinkhorn', got {centering!r}")
         if min(student_temp, teacher_temp, warmup_teacher_temp) <= 0:
-            raise ValueError(
+            raise SITSError(
                 f'expected temperatures above 0, got student_temp={student_temp}, '
                 f'teacher_temp={teacher_temp}, warmup_teacher_temp={warmup_teacher_temp}'
             )
         super().__init__(**kwargs)
 
     def check_views(self, whole: int, local: int) -> None:
-        """Raise ValueError unless there are two views to compare."""
+        """Raise SITSError unless there are two views to compare."""
         if whole + local < 2:
-            raise ValueError(
+            raise SITSError(
                 'SITSDINO compares views: views_kwargs must leave two at least, got one'
             )
         if whole < 2 and self.levels not in ([], ['image']):
-            raise ValueError(
+            raise SITSError(
                 'objects and pixels are compared between global views: expected views_kwargs '
                 f'with global_views of at least 2, got {whole}, or pixel_weight=0 and '
                 'object_weight=0'

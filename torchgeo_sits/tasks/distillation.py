@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from ..errors import SITSError
 from ..models import SITSEncoder, build_encoder
 from .pretraining import SITSPretraining
 
@@ -37,10 +38,10 @@ class SITSDistillation(SITSPretraining):
             **kwargs: Arguments of the base class, :class:`SITSPretraining`.
 
         Raises:
-            ValueError: If an argument is out of its range, or does not go with another.
+            SITSError: If an argument is out of its range, or does not go with another.
         """
         if momentum is not None and not 0 <= momentum <= 1:
-            raise ValueError(f'momentum must be in [0, 1], got {momentum}')
+            raise SITSError(f'momentum must be in [0, 1], got {momentum}')
         super().__init__(**kwargs)
 
     @abstractmethod

@@ -58,7 +58,7 @@ class SITSEmbedding(EmbeddingMapMixin, LightningModule):
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a whole checkpoint of this package.
+        SITSError: If the file is not a whole checkpoint of this package.
     """
 
     def __init__(self, weights: str | Path) -> None:
@@ -75,7 +75,7 @@ class SITSEmbedding(EmbeddingMapMixin, LightningModule):
         """Hold the bands of the data against those of the checkpoint, and normalise as it did.
 
         Raises:
-            ValueError: If the data has other bands.
+            SITSError: If the data has other bands.
         """
         datamodule: Any = getattr(self.trainer, 'datamodule', None)
         adopt_data(self._card, datamodule, self.weights)

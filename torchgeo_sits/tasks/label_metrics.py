@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torchgeo.tasks.mixins import ClassificationMixin
 from torchmetrics import Metric, SumMetric
 
+from ..errors import SITSError
+
 __all__ = ['LabelledMixin', 'labelled_scores']
 
 
@@ -30,12 +32,12 @@ def labelled_scores(
         ``(P, K)`` and ``(P,)`` of the P labelled places.
 
     Raises:
-        ValueError: If shapes do not fit, or a label is no class.
+        SITSError: If shapes do not fit, or a label is no class.
     """
     if target.ndim == scores.ndim and target.shape[1] == 1:
         target = target[:, 0]
     if target.shape != (expected := scores.shape[:1] + scores.shape[2:]):
-        raise ValueError(
+        raise SITSError(
             f'expected labels {tuple(expected)} for the scores {tuple(scores.shape)}, got '
             f'{tuple(target.shape)}: labels need the size of the images, and those of a series '
             'a frame axis only where each frame has a map of its own'
@@ -47,7 +49,7 @@ def labelled_scores(
     odd = labels[(labels < 0) | (labels >= num_classes)]
     if len(odd):
         ignored = '' if ignore_index is None else f', or {ignore_index} where not labelled'
-        raise ValueError(
+        raise SITSError(
             f'the labels hold {sorted(odd.unique().tolist())[:5]}, expected classes from 0 to '
             f'{num_classes - 1}{ignored}: set num_classes or ignore_index, or renumber the '
             'labels (`classes` of SITSDataModule)'

@@ -5,6 +5,7 @@ from typing import Final
 
 import torch
 
+from ..errors import SITSError
 from ..models import EncoderCard, load_encoder
 from .change import SITSChangeDetection
 from .classification import SITSClassification
@@ -29,7 +30,7 @@ def load_task(path: str | Path) -> tuple[SITSSupervised, EncoderCard]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a whole checkpoint of such a task.
+        SITSError: If the file is not a whole checkpoint of such a task.
     """
     _, card = load_encoder(path)  # says what is wrong with a file that is none
     content = torch.load(path, map_location='cpu', weights_only=True)
@@ -37,7 +38,7 @@ def load_task(path: str | Path) -> tuple[SITSSupervised, EncoderCard]:
     where = content.get('hyper_parameters', {}).get('_class_path', '')
     name = card.get('task', where.rpartition('.')[-1])
     if name not in _TASKS:
-        raise ValueError(
+        raise SITSError(
             f'{path}: the checkpoint is of {name or "a task that it does not name"}, expected one '
             f'of {sorted(_TASKS)}: load it with load_from_checkpoint of its own class'
         )

@@ -36,7 +36,7 @@ class SITSMAE(SITSPretraining):
                 :class:`~torchgeo_sits.tasks.pretraining.SITSPretraining`.
 
         Raises:
-            ValueError: If an argument is out of its range, or does not go with another.
+            SITSError: If an argument is out of its range, or does not go with another.
         """
         super().__init__(
             image_weight=0.0,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from ..callbacks import CheckpointReport, EmbeddingHealth, ViewsPicture
+from ..errors import SITSError
 from ..keys import IMAGE
 from ..models import PlaneFeatures, SITSEncoder, build_encoder, load_weights
 from ..transforms import (
@@ -120,10 +121,10 @@ def check_strategy(trainer: Trainer) -> None:
         trainer: The trainer of the run.
 
     Raises:
-        ValueError: If its strategy shards the model.
+        SITSError: If its strategy shards the model.
     """
     if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
-        raise ValueError(
+        raise SITSError(
             f'{type(trainer.strategy).__name__} shards the weights, of which teachers, health '
             "and checkpoints here need the whole: use strategy='ddp'. The encoders are small "
             'enough for one device'
@@ -166,16 +167,16 @@ def build_views(
         The views.
 
     Raises:
-        ValueError: If there is no such kind, or an argument does not fit it.
+        SITSError: If there is no such kind, or an argument does not fit it.
     """
     if kind not in _KINDS:
-        raise ValueError(f"expected views to be 'planar' or 'resampling', got {kind!r}")
+        raise SITSError(f"expected views to be 'planar' or 'resampling', got {kind!r}")
     views = _KINDS[kind]
     try:
         return views(augment=augment, **{**default, **(asked or {})})
     except TypeError as error:
         names = [name for name in signature(views).parameters if name != 'augment']
-        raise ValueError(
+        raise SITSError(
             f'views_kwargs={asked} do not fit {views.__name__}: {error}. It takes {names}'
         ) from error
 
@@ -261,7 +262,7 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
             clip_grad: Largest norm of the gradient, unless the trainer clips; 0 never clips.
 
         Raises:
-            ValueError: If an argument is out of its range, or does not go with another.
+            SITSError: If an argument is out of its range, or does not go with another.
         """
         self.weights = weights
         # Not as hyperparameters: of those the command line keeps what was asked for, and not
@@ -273,11 +274,11 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
             'reconstruction': reconstruction_weight,
         }
         if lr is not None and lr <= 0:
-            raise ValueError(f'lr must be above 0, got {lr}')
+            raise SITSError(f'lr must be above 0, got {lr}')
         if not 0 <= warmup_share <= 1:
-            raise ValueError(f'warmup_share must be in [0, 1], got {warmup_share}')
+            raise SITSError(f'warmup_share must be in [0, 1], got {warmup_share}')
         if pixels < 1 or object_size < 1:
-            raise ValueError(
+            raise SITSError(
                 f'expected pixels and object_size of at least 1, got {pixels} and {object_size}'
             )
         super().__init__()
@@ -289,11 +290,11 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
         self.check_views(self.views.global_views, self.views.local_views)
 
     def _check_weights(self) -> None:
-        """Raise ValueError unless the terms of the loss have weights that make one."""
+        """Raise SITSError unless the terms of the loss have weights that make one."""
         weights = {f'{name}_weight': value for name, value in self.loss_weights.items()}
         wrong = {name: value for name, value in weights.items() if not value >= 0}
         if wrong or not any(weights.values()):
-            raise ValueError(
+            raise SITSError(
                 f'expected weights of at least 0, one of them above, got {wrong or weights}'
             )
 
@@ -304,7 +305,7 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
         return {k.removesuffix('_weight'): v for k, v in asked.items()} | self._base_weights
 
     def check_views(self, whole: int, local: int) -> None:
-        """Raise ValueError unless the method can do with the views.
+        """Raise SITSError unless the method can do with the views.
 
         Args:
             whole: Number of global views.
@@ -343,7 +344,7 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
         """Build the models for the bands of the data module.
 
         Raises:
-            ValueError: If nothing tells the number of bands, or it is not that of the data.
+            SITSError: If nothing tells the number of bands, or it is not that of the data.
         """
         # No trainer where a checkpoint is loaded by hand.
         self.meet_data(getattr(self._trainer, 'datamodule', None))
@@ -475,7 +476,7 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
         """Check that the run can be what it is asked to be.
 
         Raises:
-            ValueError: If the strategy shards the model.
+            SITSError: If the strategy shards the model.
         """
         super().setup(stage)
         check_strategy(self.trainer)

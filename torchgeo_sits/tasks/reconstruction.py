@@ -35,7 +35,7 @@ class MaskedReconstruction(nn.Module):
             ratio: Share of the clear values that is hidden.
 
         Raises:
-            ValueError: If an argument is out of its range.
+            SITSError: If an argument is out of its range.
         """
         super().__init__()
         self.mask = RandomPlaneMask(kind=kind, ratio=ratio)
@@ -52,7 +52,7 @@ class MaskedReconstruction(nn.Module):
             The loss, and the embeddings ``(B, D)`` of what was left.
 
         Raises:
-            ValueError: If the encoder's tokens do not fit the view.
+            SITSError: If the encoder's tokens do not fit the view.
         """
         check_cells(encoder, view)
         planes = as_planes(view)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from .comparison import Level
 from .pretraining import SITSPretraining, Terms, no_loss
 from .view_batches import encode_view, join_views, split_views
@@ -37,9 +38,9 @@ class SITSSiamese(SITSPretraining):
         self.criteria = nn.ModuleDict({str(k): self.build_criterion() for k in self.levels})
 
     def check_views(self, whole: int, local: int) -> None:
-        """Raise ValueError unless there are two views of one shape."""
+        """Raise SITSError unless there are two views of one shape."""
         if (whole, local) != (2, 0):
-            raise ValueError(
+            raise SITSError(
                 f'{type(self).__name__} compares two global views: expected views_kwargs with '
                 f'global_views=2 and local_views=0, got {whole} and {local}'
             )

@@ -6,6 +6,7 @@ from lightly.loss import NTXentLoss
 from lightly.models.modules.heads import SimCLRProjectionHead
 from torch import nn
 
+from ..errors import SITSError
 from .siamese import SITSSiamese
 
 __all__ = ['SITSSimCLR']
@@ -39,10 +40,10 @@ class SITSSimCLR(SITSSiamese):
                 :class:`~torchgeo_sits.tasks.pretraining.SITSPretraining`.
 
         Raises:
-            ValueError: If an argument is out of its range, or does not go with another.
+            SITSError: If an argument is out of its range, or does not go with another.
         """
         if temperature <= 0 or memory_bank_size < 0:
-            raise ValueError(
+            raise SITSError(
                 'expected temperature above 0 and memory_bank_size of at least 0, got '
                 f'{temperature} and {memory_bank_size}'
             )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from ..callbacks import CheckpointReport, PredictionPicture
+from ..errors import SITSError
 from ..keys import IMAGE
 from ..models import Depth, SITSEncoder, build_encoder, load_encoder
 from .base import SITSTask, encoder_hparams
@@ -90,23 +91,23 @@ class SITSSupervised(LabelledMixin, SITSTask):
             clip_grad: Largest norm of the gradient, unless the trainer clips; 0 never clips.
 
         Raises:
-            ValueError: If an argument is out of its range or does not go with another.
+            SITSError: If an argument is out of its range or does not go with another.
         """
         self.weights = weights
         if lr <= 0 or not 0 < layer_decay <= 1 or not 0 <= warmup_share <= 1:
-            raise ValueError(
+            raise SITSError(
                 'lr must be above 0, layer_decay in (0, 1] and warmup_share in [0, 1], got '
                 f'{lr}, {layer_decay} and {warmup_share}'
             )
         if (loss == 'bce') != (task == 'binary') and loss in ('ce', 'bce'):
-            raise ValueError(
+            raise SITSError(
                 f"loss={loss!r} does not go with task={task!r}: 'bce' is for binary tasks, 'ce' "
                 'for multiclass, jaccard, focal and dice for both'
             )
         if class_weights is not None and loss != 'ce':
-            raise ValueError(f"class_weights are for loss='ce', got loss={loss!r}")
+            raise SITSError(f"class_weights are for loss='ce', got loss={loss!r}")
         if class_weights is not None and num_classes not in (None, len(class_weights)):
-            raise ValueError(
+            raise SITSError(
                 f'expected one of class_weights for each of {num_classes} classes, got '
                 f'{len(class_weights)}'
             )
@@ -143,7 +144,7 @@ class SITSSupervised(LabelledMixin, SITSTask):
         """Build encoder and head, if bands and classes are known already.
 
         Raises:
-            ValueError: If *weights* are those of another model.
+            SITSError: If *weights* are those of another model.
         """
         if self.weights is not None:
             self.encoder, self._card = load_encoder(self.weights)
@@ -174,7 +175,7 @@ class SITSSupervised(LabelledMixin, SITSTask):
         """Build what the data module had to tell about first, and normalise as *weights* do.
 
         Raises:
-            ValueError: If bands or classes are unknown, or not those of the data.
+            SITSError: If bands or classes are unknown, or not those of the data.
         """
         # No trainer where a checkpoint is loaded by hand.
         datamodule: Any = getattr(self._trainer, 'datamodule', None)
@@ -196,9 +197,9 @@ class SITSSupervised(LabelledMixin, SITSTask):
             self.configure_metrics()
 
     def _check_classes(self) -> None:
-        """Raise ValueError where the classes are unknown, or not those that were given."""
+        """Raise SITSError where the classes are unknown, or not those that were given."""
         if self.num_classes is None:
-            raise ValueError(
+            raise SITSError(
                 'the number of classes is unknown: give num_classes, or a data module with '
                 'labels that has it (mask_paths of SITSDataModule)'
             )
@@ -206,7 +207,7 @@ class SITSSupervised(LabelledMixin, SITSTask):
         if self.hparams['task'] == 'multiclass':
             for name, value in (('labels', labels), ('class_weights', weights)):
                 if value is not None and len(value) != self.num_classes:
-                    raise ValueError(
+                    raise SITSError(
                         f'expected {name} of {self.num_classes}, one per class and 0 included, '
                         f'got {len(value)}'
                     )

@@ -6,6 +6,7 @@ from lightly.loss import VICRegLoss
 from lightly.models.modules.heads import VICRegProjectionHead
 from torch import nn
 
+from ..errors import SITSError
 from .siamese import SITSSiamese
 
 __all__ = ['SITSVICReg']
@@ -42,10 +43,10 @@ class SITSVICReg(SITSSiamese):
                 :class:`~torchgeo_sits.tasks.pretraining.SITSPretraining`.
 
         Raises:
-            ValueError: If an argument is out of its range, or does not go with another.
+            SITSError: If an argument is out of its range, or does not go with another.
         """
         if min(invariance, variance, covariance) < 0:
-            raise ValueError(
+            raise SITSError(
                 'expected weights of at least 0, got '
                 f'invariance={invariance}, variance={variance}, covariance={covariance}'
             )

@@ -7,6 +7,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ..errors import SITSError
 from ..keys import (
     ACQUISITION_TIMES,
     ACQUISITION_TIMES_S1,
@@ -104,12 +105,12 @@ def check_cells(encoder: SITSEncoder, view: dict[str, Any]) -> None:
         view: A view, of planes or images.
 
     Raises:
-        ValueError: If the last token of a path, or the last path, is cut.
+        SITSError: If the last token of a path, or the last path, is cut.
     """
     lines, length = view[PATHS].shape[1:]
     tall, wide = encoder.plane_cell if PLANES in view else (encoder.stride, encoder.stride)
     if lines % tall or length % wide:
-        raise ValueError(
+        raise SITSError(
             f'expected views of a multiple of {tall} paths and of {wide} pixels each, which a '
             f'token of this encoder stands for, got {lines} paths of {length}: change '
             'views_kwargs (num_paths, length, crop) or patch_size'

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from ..keys import IMAGE, MASK_CLEAR, VALID
 from .dates import observed
 from .random import uniform
@@ -29,11 +30,11 @@ class SeriesAugmentation(nn.Module, ABC):
             p: Probability that a sample is augmented, in [0, 1].
 
         Raises:
-            ValueError: If *p* is out of range.
+            SITSError: If *p* is out of range.
         """
         super().__init__()
         if not 0 <= p <= 1:
-            raise ValueError(f'expected a probability p in [0, 1], got {p}')
+            raise SITSError(f'expected a probability p in [0, 1], got {p}')
         self.p = p
         self._params: dict[str, Tensor] = {}
 
@@ -130,10 +131,10 @@ class SeriesSequential(nn.Module):
             A new dictionary.
 
         Raises:
-            ValueError: If the batch has no image, or *params* another number of entries.
+            SITSError: If the batch has no image, or *params* another number of entries.
         """
         if IMAGE not in batch:
-            raise ValueError(f"expected a batch with 'image', got the keys {sorted(batch)}")
+            raise SITSError(f"expected a batch with 'image', got the keys {sorted(batch)}")
         replay = [None] * len(self.augmentations) if params is None else params
         used = []
         for augmentation, values in zip(self.augmentations, replay, strict=True):

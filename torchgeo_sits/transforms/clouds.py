@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import SITSError
 from ..keys import IMAGE, MASK_CLEAR, VALID
 from .base import SeriesAugmentation
 from .random import uniform
@@ -44,11 +45,11 @@ class RandomCloudGaps(SeriesAugmentation):
             p: Probability that a sample is augmented.
 
         Raises:
-            ValueError: If a number is out of range.
+            SITSError: If a number is out of range.
         """
         super().__init__(p=p)
         if not 0 <= rate <= 1 or not 0 < cover[0] <= cover[1] < 1 or size <= 0:
-            raise ValueError(
+            raise SITSError(
                 'expected rate in [0, 1], 0 < low <= high < 1 for cover, and size > 0, got '
                 f'rate={rate}, cover={cover}, size={size}'
             )

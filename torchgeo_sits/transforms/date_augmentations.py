@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, LENGTH, MASK, MASK_CLEAR, VALID
 from .base import SeriesAugmentation
 from .dates import take_dates
@@ -29,11 +30,11 @@ class RandomDateDrop(SeriesAugmentation):
             p: Probability that a sample is augmented.
 
         Raises:
-            ValueError: If a number is out of range.
+            SITSError: If a number is out of range.
         """
         super().__init__(p=p)
         if not 0 <= drop[0] <= drop[1] <= 1:
-            raise ValueError(f'expected shares 0 <= low <= high <= 1 to drop, got {drop}')
+            raise SITSError(f'expected shares 0 <= low <= high <= 1 to drop, got {drop}')
         self.drop = drop
 
     def generate_parameters(
@@ -83,11 +84,11 @@ class RandomDateJitter(SeriesAugmentation):
             p: Probability that a sample is augmented.
 
         Raises:
-            ValueError: If *days* is negative or *p* out of range.
+            SITSError: If *days* is negative or *p* out of range.
         """
         super().__init__(p=p)
         if days < 0:
-            raise ValueError(f'expected days >= 0, got {days}')
+            raise SITSError(f'expected days >= 0, got {days}')
         self.days = days
 
     def generate_parameters(

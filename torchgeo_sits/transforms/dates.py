@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
 from .random import uniform
 
@@ -17,11 +18,11 @@ Dates = tuple[int, int] | tuple[float, float]
 
 
 def check_dates(dates: Dates) -> None:
-    """Raise ValueError unless *dates* are two fractions in (0, 1] or two counts, in order."""
+    """Raise SITSError unless *dates* are two fractions in (0, 1] or two counts, in order."""
     numbers = isinstance(dates, Sequence) and all(isinstance(d, int | float) for d in dates)
     counts = numbers and all(isinstance(d, int) for d in dates)
     if not (numbers and len(dates) == 2 and 0 < dates[0] <= dates[1] and (counts or dates[1] <= 1)):
-        raise ValueError(
+        raise SITSError(
             'expected dates=(low, high) with 0 < low <= high, two counts (int) or two '
             f'fractions (float) up to 1.0, got {dates}'
         )

@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR
 from .dates import observed
 from .planar import PATHS, PLANES
@@ -53,10 +54,10 @@ def plot_views(
         The figure. Close it with :func:`matplotlib.pyplot.close` when it is no longer needed.
 
     Raises:
-        ValueError: If there is no such sample or no view.
+        SITSError: If there is no such sample or no view.
     """
     if not 0 <= sample < len(batch[IMAGE]) or not views or max_views < 1:
-        raise ValueError(
+        raise SITSError(
             f'expected a sample below {len(batch[IMAGE])}, at least one view and max_views >= 1, '
             f'got sample={sample}, {len(views)} views, max_views={max_views}'
         )

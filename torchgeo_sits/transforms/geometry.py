@@ -7,6 +7,7 @@ from kornia.augmentation import AugmentationSequential
 from kornia.augmentation._2d.geometric.base import GeometricAugmentationBase2D
 from torch import Tensor
 
+from ..errors import SITSError
 from ..keys import IMAGE, IMAGE_S1, MASK, MASK_CLEAR, MASK_CLEAR_S1
 from .base import SeriesAugmentation
 from .planar import masks_to_planes, to_planes
@@ -37,7 +38,7 @@ class SeriesGeometry(SeriesAugmentation):
                 probability per sample.
 
         Raises:
-            ValueError: If there is none, or one is not geometric.
+            SITSError: If there is none, or one is not geometric.
         """
         super().__init__()
         odd = [
@@ -46,7 +47,7 @@ class SeriesGeometry(SeriesAugmentation):
             if not isinstance(a, GeometricAugmentationBase2D)
         ]
         if odd or not augmentations:
-            raise ValueError(
+            raise SITSError(
                 f'expected geometric augmentations of Kornia, got {odd or "none"}; for '
                 'reflectance use RandomGainOffset'
             )

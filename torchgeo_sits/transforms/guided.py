@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..errors import SITSError
 from .random import integers, uniform
 
 __all__ = ['guided_walks', 'step_logits', 'walk_along']
@@ -41,7 +42,7 @@ def guided_walks(
         ``(B, n, length)`` int64 on the device of *image*.
 
     Raises:
-        ValueError: If a shape or a number is out of range.
+        SITSError: If a shape or a number is out of range.
 
     References:
         .. [1] L. Grady, "Random walks for image segmentation", IEEE TPAMI 28(11), 2006, eq. 1.
@@ -68,10 +69,10 @@ def step_logits(
         ``(B, 4, H, W)`` float32, ``-inf`` for steps off the grid.
 
     Raises:
-        ValueError: If *image* is not 5-D or *temperature* is not positive.
+        SITSError: If *image* is not 5-D or *temperature* is not positive.
     """
     if image.ndim != 5 or temperature <= 0:
-        raise ValueError(
+        raise SITSError(
             f'expected an image (B, T, C, H, W) and temperature > 0, got '
             f'{tuple(image.shape)} and {temperature}'
         )
@@ -124,10 +125,10 @@ def walk_along(
         ``(B, n, length)`` int64.
 
     Raises:
-        ValueError: If a number is out of range.
+        SITSError: If a number is out of range.
     """
     if n < 1 or length < 1 or radius < 1:
-        raise ValueError(
+        raise SITSError(
             f'expected n, length and radius >= 1, got n={n}, length={length}, radius={radius}'
         )
     batch, _, h, w = logits.shape

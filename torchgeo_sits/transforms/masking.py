@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from ..keys import MASK_CLEAR
 from .planar import PATHS, SIZE
 from .random import integers, uniform
@@ -71,15 +72,15 @@ class RandomPlaneMask(nn.Module):
                 edges of a plane are smaller.
 
         Raises:
-            ValueError: If an option is out of range.
+            SITSError: If an option is out of range.
         """
         super().__init__()
         if kind not in get_args(MaskKind):
-            raise ValueError(f'expected kind to be one of {get_args(MaskKind)}, got {kind!r}')
+            raise SITSError(f'expected kind to be one of {get_args(MaskKind)}, got {kind!r}')
         if not 0 < ratio < 1:
-            raise ValueError(f'expected a ratio of hidden positions in (0, 1), got {ratio}')
+            raise SITSError(f'expected a ratio of hidden positions in (0, 1), got {ratio}')
         if len(block) != 2 or not all(isinstance(side, int) and side >= 1 for side in block):
-            raise ValueError(
+            raise SITSError(
                 f'expected block=(dates, pixels), two whole numbers of at least 1, got {block}'
             )
         self.kind = kind
@@ -102,10 +103,10 @@ class RandomPlaneMask(nn.Module):
             together.
 
         Raises:
-            ValueError: If the view lacks a key.
+            SITSError: If the view lacks a key.
         """
         if missing := {MASK_CLEAR, PATHS, SIZE} - view.keys():
-            raise ValueError(
+            raise SITSError(
                 f'expected a view of RandomPlanarView, got one without {sorted(missing)}: '
                 f'{sorted(view)}'
             )

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, get_args
 import torch
 from torch import Tensor
 
+from ..errors import SITSError
 from ..keys import IMAGE
 from .dates import observed
 from .guided import step_logits, walk_along
@@ -22,9 +23,9 @@ MIXED: Final = tuple(kind for kind in get_args(Kind) if kind != 'mixed')
 
 
 def check_kind(kind: str) -> None:
-    """Raise ValueError unless *kind* is one of :data:`Kind`."""
+    """Raise SITSError unless *kind* is one of :data:`Kind`."""
     if kind not in get_args(Kind):
-        raise ValueError(f'expected kind to be one of {get_args(Kind)}, got {kind!r}')
+        raise SITSError(f'expected kind to be one of {get_args(Kind)}, got {kind!r}')
 
 
 class Region:
@@ -97,7 +98,7 @@ def draw_paths(
         ``(B, n, length)`` int64 indices of the whole ``H x W`` grid.
 
     Raises:
-        ValueError: If a curve of the region has fewer pixels than *length*.
+        SITSError: If a curve of the region has fewer pixels than *length*.
     """
     batch, device = len(region.top), region.top.device
     if kind == 'mixed':
@@ -121,7 +122,7 @@ def draw_paths(
 def _curve(kind: Kind, high: int, wide: int, length: int) -> Tensor:
     """Give the curve of *kind* that fills the region, ``(M, P)`` with ``P >= length``."""
     if high * wide < length:
-        raise ValueError(
+        raise SITSError(
             f'paths of {length} pixels do not fit a region of {high} x {wide} pixels: choose a '
             'shorter length (and local_length) of the views or larger patches, or '
             "kind='walk', which may visit pixels again"

@@ -10,6 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ..errors import SITSError
 from .random import integers
 
 __all__ = [
@@ -154,11 +155,11 @@ def random_walks(
         ``(n, length)``, or ``(batch, n, length)``, int64.
 
     Raises:
-        ValueError: If a size is less than one.
+        SITSError: If a size is less than one.
     """
     _check_size(h, w)
     if n < 1 or length < 1:
-        raise ValueError(f'expected n >= 1 walks of length >= 1, got n={n}, length={length}')
+        raise SITSError(f'expected n >= 1 walks of length >= 1, got n={n}, length={length}')
     lead = (n,) if batch is None else (batch, n)
     turn = integers(4, (*lead, length), generator=generator, device=device)
     row = integers(h, (*lead, 1), generator=generator, device=device)
@@ -196,11 +197,11 @@ def windows(paths: Tensor, length: int, *, stride: int | None = None, offset: in
         ``(N * M, length)`` with ``M = (P - offset - length) // stride + 1``.
 
     Raises:
-        ValueError: If *length*, *stride* or *offset* do not fit the paths.
+        SITSError: If *length*, *stride* or *offset* do not fit the paths.
     """
     stride = length if stride is None else stride
     if paths.ndim != 2 or length < 1 or stride < 1 or not 0 <= offset <= paths.shape[-1] - length:
-        raise ValueError(
+        raise SITSError(
             f'expected paths (N, P), 1 <= length <= P - offset, stride >= 1 and offset >= 0, got '
             f'paths {tuple(paths.shape)}, length={length}, stride={stride}, offset={offset}'
         )
@@ -208,6 +209,6 @@ def windows(paths: Tensor, length: int, *, stride: int | None = None, offset: in
 
 
 def _check_size(h: int, w: int) -> None:
-    """Raise ValueError unless both sides are at least one."""
+    """Raise SITSError unless both sides are at least one."""
     if h < 1 or w < 1:
-        raise ValueError(f'expected a grid of at least 1 x 1 pixels, got h={h}, w={w}')
+        raise SITSError(f'expected a grid of at least 1 x 1 pixels, got h={h}, w={w}')

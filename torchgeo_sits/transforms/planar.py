@@ -10,6 +10,8 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
+from ..errors import SITSError
+
 __all__ = [
     'PATHS',
     'PLANES',
@@ -43,11 +45,11 @@ def to_planes(image: Tensor, paths: Tensor) -> Tensor:
         frame and band by band. ``planes.permute(0, 3, 2, 1, 4)`` is that tensor.
 
     Raises:
-        ValueError: If the shapes do not fit.
-        RuntimeError: If an index points outside the grid.
+        SITSError: If the shapes do not fit.
+        SITSError: If an index points outside the grid.
     """
     if image.ndim != 5:
-        raise ValueError(f'expected an image (B, T, C, H, W), got shape {tuple(image.shape)}')
+        raise SITSError(f'expected an image (B, T, C, H, W), got shape {tuple(image.shape)}')
     return _gather(image, paths).permute(0, 3, 2, 1, 4)
 
 
@@ -75,10 +77,10 @@ def from_planes(
         ``(B, T, C, H, W)``, zero where no path leads (see :func:`coverage`).
 
     Raises:
-        ValueError: If the shapes do not fit.
+        SITSError: If the shapes do not fit.
     """
     if planes.ndim != 5:
-        raise ValueError(f'expected planes (B, N, C, T, L), got shape {tuple(planes.shape)}')
+        raise SITSError(f'expected planes (B, N, C, T, L), got shape {tuple(planes.shape)}')
     return _scatter(planes.permute(0, 3, 2, 1, 4), paths, size, reduce)
 
 
@@ -93,13 +95,13 @@ def masks_to_planes(mask: Tensor, paths: Tensor) -> Tensor:
         ``(B, N, T, L)`` or ``(B, N, L)``.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        SITSError: If the shapes do not fit.
     """
     if mask.ndim == 3:
         return _gather(mask, paths)
     if mask.ndim == 4:
         return _gather(mask, paths).transpose(1, 2)
-    raise ValueError(f'expected a mask (B, T, H, W) or (B, H, W), got {tuple(mask.shape)}')
+    raise SITSError(f'expected a mask (B, T, H, W) or (B, H, W), got {tuple(mask.shape)}')
 
 
 def masks_from_planes(
@@ -121,13 +123,13 @@ def masks_from_planes(
         ``(B, T, H, W)`` or ``(B, H, W)``.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        SITSError: If the shapes do not fit.
     """
     if planes.ndim == 3:
         return _scatter(planes, paths, size, reduce)
     if planes.ndim == 4:
         return _scatter(planes.transpose(1, 2), paths, size, reduce)
-    raise ValueError(f'expected planes (B, N, T, L) or (B, N, L), got {tuple(planes.shape)}')
+    raise SITSError(f'expected planes (B, N, T, L) or (B, N, L), got {tuple(planes.shape)}')
 
 
 def coverage(paths: Tensor, size: tuple[int, int]) -> Tensor:
@@ -160,12 +162,12 @@ def _scatter(
 ) -> Tensor:
     """``(B, ..., N, L)`` to ``(B, ..., H, W)``."""
     if reduce not in ('mean', 'sum'):
-        raise ValueError(f"expected reduce='mean' or 'sum', got {reduce!r}")
+        raise SITSError(f"expected reduce='mean' or 'sum', got {reduce!r}")
     if not planes.is_floating_point():
-        raise ValueError(f'expected floating point planes to add up, got {planes.dtype}')
+        raise SITSError(f'expected floating point planes to add up, got {planes.dtype}')
     _check_paths(paths, len(planes))
     if planes.shape[-2:] != paths.shape[-2:]:
-        raise ValueError(
+        raise SITSError(
             f'planes and paths differ in N or L: {tuple(planes.shape[-2:])} and '
             f'{tuple(paths.shape[-2:])}'
         )
@@ -183,10 +185,10 @@ def _scatter(
 
 
 def _check_paths(paths: Tensor, batch: int) -> None:
-    """Raise ValueError unless paths are int64 indices for *batch* samples."""
+    """Raise SITSError unless paths are int64 indices for *batch* samples."""
     if paths.dtype != torch.int64 or paths.ndim not in (2, 3):
-        raise ValueError(
+        raise SITSError(
             f'expected paths (N, L) or (B, N, L) int64, got {tuple(paths.shape)} {paths.dtype}'
         )
     if paths.ndim == 3 and len(paths) != batch:
-        raise ValueError(f'expected paths for {batch} samples, got {tuple(paths.shape)}')
+        raise SITSError(f'expected paths for {batch} samples, got {tuple(paths.shape)}')

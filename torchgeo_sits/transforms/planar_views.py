@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from ..keys import IMAGE, MASK_CLEAR, S1_KEYS
 from .dates import Dates
 from .path_drawing import Kind, Region, check_kind, draw_paths
@@ -68,7 +69,7 @@ class RandomPlanarView(View):
                 shapes.
 
         Raises:
-            ValueError: If a number is out of range.
+            SITSError: If a number is out of range.
         """
         super().__init__(dates=dates, augment=augment)
         check_kind(kind)
@@ -76,7 +77,7 @@ class RandomPlanarView(View):
             if value is None and name == 'region':
                 continue
             if not isinstance(value, int) or value < 1:
-                raise ValueError(f'expected {name} of at least 1, a whole number, got {value!r}')
+                raise SITSError(f'expected {name} of at least 1, a whole number, got {value!r}')
         self.kind = kind
         self.num_paths = num_paths
         self.length = length
@@ -184,7 +185,7 @@ class PlanarMultiView(MultiView[RandomPlanarView]):
             augment: Augmentation of each view, drawn anew for each.
 
         Raises:
-            ValueError: If a number is out of range.
+            SITSError: If a number is out of range.
         """
         planar = RandomPlanarView(
             kind=kind,

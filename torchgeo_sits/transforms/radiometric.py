@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from ..keys import IMAGE, MASK_CLEAR, VALID
 from .base import SeriesAugmentation
 from .random import uniform
@@ -34,15 +35,15 @@ class Normalize(nn.Module):
             std: Standard deviation of each band, ``(C,)``, greater than 0.
 
         Raises:
-            ValueError: If the two differ in length, or a value is not finite, or a standard
+            SITSError: If the two differ in length, or a value is not finite, or a standard
                 deviation is not positive.
         """
         super().__init__()
         mean, std = (torch.as_tensor(v, dtype=torch.float32).flatten() for v in (mean, std))
         if mean.shape != std.shape:
-            raise ValueError(f'expected as many means as deviations, got {len(mean)}, {len(std)}')
+            raise SITSError(f'expected as many means as deviations, got {len(mean)}, {len(std)}')
         if not (mean.isfinite().all() and std.isfinite().all() and (std > 0).all()):
-            raise ValueError(
+            raise SITSError(
                 f'expected finite means and positive deviations, got {mean.tolist()} and '
                 f'{std.tolist()}; a constant band carries nothing, leave it out'
             )
@@ -60,11 +61,11 @@ class Normalize(nn.Module):
             A new dictionary; only ``image`` differs.
 
         Raises:
-            ValueError: If the image has another number of bands.
+            SITSError: If the image has another number of bands.
         """
         image = batch[IMAGE]
         if image.shape[-3] != len(self.mean):
-            raise ValueError(
+            raise SITSError(
                 f'statistics for {len(self.mean)} bands do not fit an image with '
                 f'{image.shape[-3]}: {tuple(image.shape)}'
             )
@@ -97,11 +98,11 @@ class RandomGainOffset(SeriesAugmentation):
             p: Probability that a sample is augmented.
 
         Raises:
-            ValueError: If a number is negative, *gain* is 1 or more, or *p* is out of range.
+            SITSError: If a number is negative, *gain* is 1 or more, or *p* is out of range.
         """
         super().__init__(p=p)
         if not 0 <= gain < 1 or offset < 0:
-            raise ValueError(f'expected 0 <= gain < 1 and offset >= 0, got {gain} and {offset}')
+            raise SITSError(f'expected 0 <= gain < 1 and offset >= 0, got {gain} and {offset}')
         self.gain = gain
         self.offset = offset
 

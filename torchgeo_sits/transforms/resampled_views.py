@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from ..keys import IMAGE
 from .dates import Dates
 from .path_drawing import Region
@@ -22,13 +23,13 @@ class _ResampledView(View):
         augment: Augmentation of the view.
 
     Raises:
-        ValueError: If a number is out of range.
+        SITSError: If a number is out of range.
     """
 
     def __init__(self, *, crop: int | None, dates: Dates, augment: nn.Module | None) -> None:
         super().__init__(dates=dates, augment=augment)
         if crop is not None and crop < 1:
-            raise ValueError(f'expected a crop of at least 1 pixel, got {crop}')
+            raise SITSError(f'expected a crop of at least 1 pixel, got {crop}')
         self.crop = crop
 
     def generate_parameters(
@@ -97,7 +98,7 @@ class ResamplingMultiView(MultiView[_ResampledView]):
             augment: Augmentation of each view, drawn anew for each.
 
         Raises:
-            ValueError: If a number is out of range.
+            SITSError: If a number is out of range.
         """
         views = [
             _ResampledView(crop=side, dates=taken, augment=augment)

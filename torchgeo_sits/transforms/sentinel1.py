@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, IMAGE_S1, S1_KEYS
 from .planar import PLANES
 from .radiometric import Normalize
@@ -19,19 +20,19 @@ def s1_of(batch: dict[str, Any]) -> dict[str, Any] | None:
     """The Sentinel-1 series of a batch, under the keys of an optical one, or None without.
 
     Raises:
-        ValueError: If the batch lacks its dates, or it lies on another grid.
+        SITSError: If the batch lacks its dates, or it lies on another grid.
     """
     if IMAGE_S1 not in batch:
         return None
     series = {key: batch[name] for key, name in S1_KEYS.items() if name in batch}
     if ACQUISITION_TIMES not in series:
-        raise ValueError(
+        raise SITSError(
             f'a batch with {IMAGE_S1!r} needs {S1_KEYS[ACQUISITION_TIMES]!r}, got the keys '
             f'{sorted(batch)}'
         )
     grids = [tuple(values[IMAGE].shape[-2:]) for values in (batch, series)]
     if grids[0] != grids[1]:
-        raise ValueError(
+        raise SITSError(
             f'{IMAGE_S1!r} must lie on the grid of {IMAGE!r}, {grids[0]} pixels, got {grids[1]}'
         )
     return series
@@ -57,7 +58,7 @@ class NormalizeS1(nn.Module):
             std: Standard deviation of each band, ``(C1,)``, greater than 0.
 
         Raises:
-            ValueError: If the two do not fit each other or a value is out of range.
+            SITSError: If the two do not fit each other or a value is out of range.
         """
         super().__init__()
         self.normalize = Normalize(mean, std)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, VALID
 from ..stacking import evenly_spaced, unstack
 from .planar import PLANES
@@ -65,19 +66,19 @@ class StackedSeries(nn.Module):
                 a year if None.
 
         Raises:
-            ValueError: If *num_bands* is below 1, the dates are not ascending, or *transform*
+            SITSError: If *num_bands* is below 1, the dates are not ascending, or *transform*
                 draws local views.
         """
         super().__init__()
         if num_bands < 1:
-            raise ValueError(f'expected num_bands of at least 1, got {num_bands}')
+            raise SITSError(f'expected num_bands of at least 1, got {num_bands}')
         times = None if acquisition_times is None else list(acquisition_times)
         if times is not None and (not times or sorted(set(times)) != times):
-            raise ValueError(
+            raise SITSError(
                 f'expected acquisition_times in ascending order, none of them twice, got {times}'
             )
         if local := getattr(transform, 'local_views', 0):
-            raise ValueError(
+            raise SITSError(
                 f'expected a transform without local views, got local_views={local}: the tasks '
                 'compare two views, and local ones have another size; set local_views=0'
             )
@@ -97,7 +98,7 @@ class StackedSeries(nn.Module):
             ``(B, T * C, H', W')``.
 
         Raises:
-            ValueError: If the shape does not fit the bands and dates.
+            SITSError: If the shape does not fit the bands and dates.
         """
         dates = torch.tensor(self._dates(x), device=x.device)
         view = self._view(x, dates)
@@ -120,7 +121,7 @@ class StackedSeries(nn.Module):
         if self.acquisition_times is not None:
             return self.acquisition_times
         if x.ndim != 4 or not x.shape[1] or x.shape[1] % self.num_bands:
-            raise ValueError(
+            raise SITSError(
                 'expected frames stacked as channels, (B, T * C, H, W), with C = '
                 f'num_bands={self.num_bands}, got {tuple(x.shape)}'
                 + (': stack the frames by x.flatten(1, 2)' if x.ndim == 5 else '')

@@ -12,6 +12,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import SITSError
 from ..keys import IMAGE
 from .dates import observed
 
@@ -62,7 +63,7 @@ def superpixels(
         no pixel.
 
     Raises:
-        ValueError: If the image is not 5-D or a number out of range.
+        SITSError: If the image is not 5-D or a number out of range.
 
     References:
         .. [1] R. Achanta et al., "SLIC superpixels compared to state-of-the-art superpixel
@@ -72,9 +73,9 @@ def superpixels(
     """
     image = batch[IMAGE]
     if image.ndim != 5:
-        raise ValueError(f'expected an image (B, T, C, H, W), got shape {tuple(image.shape)}')
+        raise SITSError(f'expected an image (B, T, C, H, W), got shape {tuple(image.shape)}')
     if size < 1 or iterations < 1 or compactness <= 0:
-        raise ValueError(
+        raise SITSError(
             'expected size and iterations of at least 1 and a compactness above 0, got '
             f'size={size}, iterations={iterations}, compactness={compactness}'
         )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR
 from .dates import Dates, check_dates, draw_dates, observed, take_dates
 from .path_drawing import Region
@@ -31,7 +32,7 @@ class View(nn.Module, ABC):
             ``(B, T', C, N, L)``, the other keys alike, and must keep shapes.
 
     Raises:
-        ValueError: If *dates* are out of range.
+        SITSError: If *dates* are out of range.
     """
 
     def __init__(self, *, dates: Dates, augment: nn.Module | None) -> None:
@@ -154,7 +155,7 @@ class MultiView[V: View](nn.Module, ABC):
         local_views: Number of local views, 0 for none.
 
     Raises:
-        ValueError: If there is no global view, or a number is below 0.
+        SITSError: If there is no global view, or a number is below 0.
     """
 
     global_view: V
@@ -165,7 +166,7 @@ class MultiView[V: View](nn.Module, ABC):
     ) -> None:
         super().__init__()
         if global_views < 1 or local_views < 0:
-            raise ValueError(
+            raise SITSError(
                 'expected global_views >= 1 and local_views >= 0, got '
                 f'{global_views} and {local_views}'
             )

@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from ...errors import SITSError
 from ...grid import TOLERANCE, Grid
 from ..catalogue import acquisition_keys
 from ..file_stamps import stamps
@@ -56,12 +57,12 @@ class CubeSource:
         layout: Chunks and shards.
 
     Raises:
-        ValueError: If the series leaves out frames, or two acquisitions are of one second.
+        SITSError: If the series leaves out frames, or two acquisitions are of one second.
     """
 
     def __init__(self, series: RasterTimeSeries) -> None:
         if series.min_clear > 0:
-            raise ValueError(
+            raise SITSError(
                 f'a cube holds all acquisitions, but the series has min_clear={series.min_clear}: '
                 'give min_clear to ZarrTimeSeries when you read the cube'
             )
@@ -92,7 +93,7 @@ class CubeSource:
             [_seconds(groups['left'].min()), _seconds(groups['right'].max().dt.ceil('s'))], axis=1
         )
         if series.group_by == 'time' and len(set(instants)) > len(self.times):
-            raise ValueError(
+            raise SITSError(
                 'two acquisitions of the series are within one second, which is as fine as the '
                 "times of a cube are: open the series with group_by='day'"
             )
@@ -149,7 +150,7 @@ class CubeSource:
             but: Keys of :meth:`describe` that may differ.
 
         Raises:
-            ValueError: If another one differs.
+            SITSError: If another one differs.
         """
         own = self.describe()
         known = record['source']
@@ -164,7 +165,7 @@ class CubeSource:
         if not told:
             what = 'files' if 'files_sha256' in differ else 'acquisitions'
             told = [f'{what} have other names, sizes, times or offsets']
-        raise ValueError(
+        raise SITSError(
             f"'{path}' was made of another source, or with other options: {'; '.join(told)}. "
             'Choose another name, remove the cube, or repeat the command that made it: '
             f'{record["command"]}'

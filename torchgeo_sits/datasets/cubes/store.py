@@ -12,6 +12,7 @@ from pyproj.exceptions import CRSError
 from rasterio.crs import CRS as RasterCRS
 from torchgeo.datasets.utils import Path
 
+from ...errors import SITSError
 from ...grid import TOLERANCE, Grid, pixel_size
 from ...keys import IMAGE, MASK_CLEAR
 from ..file_stamps import file_signature
@@ -54,7 +55,7 @@ def cube_record(path: str) -> dict[str, Any]:
 
     Raises:
         OSError: If there is no such cube, or its metadata cannot be read.
-        ValueError: If it is another kind of store, or of a version that is not known.
+        SITSError: If it is another kind of store, or of a version that is not known.
     """
     try:
         group = zarr.open_group(path, mode='r')
@@ -70,12 +71,12 @@ def cube_record(path: str) -> dict[str, Any]:
             f'({error}): give a cube that `torchgeo-sits cube` wrote'
         ) from error
     if not isinstance(record, dict):
-        raise ValueError(
+        raise SITSError(
             f"'{path}' is a Zarr store, but no cube of torchgeo-sits: its root has no attribute "
             f'{ATTRIBUTE!r}. Write one with `torchgeo-sits cube`'
         )
     if record.get('format') != FORMAT:
-        raise ValueError(
+        raise SITSError(
             f"'{path}' is a cube of format {record.get('format')!r}, this version of "
             f'torchgeo-sits reads format {FORMAT}: convert it again, or use another version'
         )
@@ -105,7 +106,7 @@ class CubeStore:
 
     Raises:
         OSError: If it does not exist, is not complete, or its metadata cannot be read.
-        ValueError: If it is another kind of store.
+        SITSError: If it is another kind of store.
     """
 
     def __init__(self, path: str) -> None:
@@ -308,27 +309,27 @@ def require_same_grid(cube: CubeStore, first: CubeStore) -> None:
         first: The first one of the data set.
 
     Raises:
-        ValueError: If CRS, pixel size, alignment or scale differ.
+        SITSError: If CRS, pixel size, alignment or scale differ.
     """
     if cube.grid.crs != first.grid.crs:
-        raise ValueError(
+        raise SITSError(
             f"'{cube.path}' is in another CRS than '{first.path}', and cubes are not warped: "
             f'convert again with --crs {_short(first.crs)}'
         )
     offset = first.grid.offset_in(cube.grid.transform)
     if offset is None:
-        raise ValueError(
+        raise SITSError(
             f"'{cube.path}' has pixels of {cube.grid.xres} x {cube.grid.yres}, '{first.path}' of "
             f'{first.grid.xres} x {first.grid.yres}: convert again with --res {first.grid.xres}'
         )
     shift = max(abs(value - round(value)) for value in offset)
     if shift > 10 * TOLERANCE:
-        raise ValueError(
+        raise SITSError(
             f"the pixels of '{cube.path}' lie {shift:.2f} of a pixel beside those of "
             f"'{first.path}': open them as two data sets and join these with |"
         )
     if cube.scale != first.scale:
-        raise ValueError(
+        raise SITSError(
             f"'{cube.path}' has scale {cube.scale}, '{first.path}' {first.scale}: convert one of "
             'them again, so that both have the same'
         )
@@ -345,17 +346,17 @@ def require_expected(
         res: The size of a pixel, None for any.
 
     Raises:
-        ValueError: If they differ, or *crs* is none.
+        SITSError: If they differ, or *crs* is none.
     """
     if crs is not None:
         try:
             wanted = CRS.from_user_input(crs)
         except CRSError as error:
-            raise ValueError(
+            raise SITSError(
                 f"crs={crs!r} is no coordinate reference system, such as 'EPSG:32631': {error}"
             ) from error
         if wanted != cube.crs:
-            raise ValueError(
+            raise SITSError(
                 f"'{cube.path}' is in {_short(cube.crs)}, and cubes are not warped to "
                 f'{_short(wanted)}: convert again with --crs {_short(wanted)}'
             )
@@ -363,7 +364,7 @@ def require_expected(
         own = cube.grid.xres, cube.grid.yres
         asked = pixel_size(res)
         if max(abs(a / b - 1) for a, b in zip(asked, own, strict=True)) > 1e-9:
-            raise ValueError(
+            raise SITSError(
                 f"'{cube.path}' has pixels of {own[0]} x {own[1]}, and cubes are not resampled "
                 f'to {asked[0]} x {asked[1]}: convert again with --res {asked[0]}'
             )
@@ -380,16 +381,16 @@ def channels_of(cube: CubeStore, bands: Sequence[str]) -> list[int]:
         Their numbers, from 0.
 
     Raises:
-        ValueError: If a band is unknown, or there are none.
+        SITSError: If a band is unknown, or there are none.
     """
     unknown = [band for band in bands if band not in cube.bands]
     if unknown:
-        raise ValueError(
+        raise SITSError(
             f"unknown bands {unknown}: '{cube.path}' holds {cube.bands}. Give some of these "
             'names, in the order in which the channels are wanted.'
         )
     if not bands:
-        raise ValueError('bands is empty: name at least one, or leave it None for all')
+        raise SITSError('bands is empty: name at least one, or leave it None for all')
     return [cube.bands.index(band) for band in bands]
 
 

@@ -14,6 +14,7 @@ import zarr
 from filelock import FileLock, Timeout
 from zarr.errors import ZarrUserWarning
 
+from ...errors import SITSError
 from ...keys import IMAGE, MASK_CLEAR
 from ..raster_series import RasterTimeSeries
 from .layout import (
@@ -61,10 +62,10 @@ def write_cube(
         The number of shards that were written, 0 where the cube was complete already.
 
     Raises:
-        ValueError: If *path* is something else, was made of another source, or the series
+        SITSError: If *path* is something else, was made of another source, or the series
             leaves frames out.
         OSError: If a file cannot be read or written; what is there stays, and can go on.
-        RuntimeError: If another process writes the same cube.
+        SITSError: If another process writes the same cube.
     """
     path, source = os.fspath(path), CubeSource(series)
     _begun(path)  # refuses what is something else, before anything is written into it
@@ -125,12 +126,12 @@ def _begun(path: str) -> dict[str, Any] | None:
     if not os.path.lexists(path):
         return None
     if not os.path.isdir(path):
-        raise ValueError(f"'{path}' is a file, expected a name for a new cube")
+        raise SITSError(f"'{path}' is a file, expected a name for a new cube")
     if not os.path.exists(os.path.join(path, 'zarr.json')):
         # A conversion that was stopped in its first moment leaves these.
         others = [n for n in os.listdir(path) if n != _LOCK and not n.endswith('.partial')]
         if others:
-            raise ValueError(
+            raise SITSError(
                 f"the folder '{path}' is not empty and no cube (it holds '{others[0]}'): choose "
                 'another name for the new cube'
             )
@@ -212,7 +213,7 @@ def _writing(path: str, command: str) -> Iterator[None]:
             yield
             os.unlink(os.path.join(path, _LOCK))
     except Timeout as error:
-        raise RuntimeError(f"another process is writing '{path}': wait for it to end") from error
+        raise SITSError(f"another process is writing '{path}': wait for it to end") from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
@@ -245,7 +246,7 @@ def verify_cube(
         The number of shards, all of which are equal.
 
     Raises:
-        ValueError: If the cube holds other dates, bands or pixels; the message names the first
+        SITSError: If the cube holds other dates, bands or pixels; the message names the first
             place.
         OSError: If the cube is not complete, or a file or a shard cannot be read.
     """
@@ -267,7 +268,7 @@ def verify_cube(
         if progress is not None:
             progress(done, total)
     if differing:
-        raise ValueError(
+        raise SITSError(
             f"{differing} of {total} shards of '{path}' differ from the source, first at "
             f'{first}. If the source is right, remove the cube and convert again'
         )
