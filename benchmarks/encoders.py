@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import build_encoder
 
 THREADS = 2
@@ -34,11 +35,12 @@ NAMES = (
 )
 
 
-def patch() -> tuple[torch.Tensor, ...]:
+def patch() -> Series:
     """Image, dates over a year, validity and clear pixels."""
     times = 1_500_000_000 + torch.arange(43)[None] * 8 * 86_400
     image = torch.randn(1, 43, 10, 128, 128)
-    return image, times, torch.ones(1, 43, dtype=torch.bool), torch.rand(1, 43, 128, 128) > 0.3
+    valid = torch.ones(1, 43, dtype=torch.bool)
+    return Series(image, times, valid, torch.rand(1, 43, 128, 128) > 0.3)
 
 
 def peak_mib() -> float:
@@ -52,7 +54,7 @@ def training_step(name: str) -> dict[str, float]:
     encoder, batch = build_encoder(name, 10), patch()
     before = peak_mib()
     start = time.perf_counter()
-    encoder.features(*batch).square().mean().backward()
+    encoder.features(batch).square().mean().backward()
     seconds = time.perf_counter() - start
     return {'step_s': round(seconds, 2), 'peak_mib': round(peak_mib() - before)}
 
@@ -78,7 +80,7 @@ def main() -> None:
         for i in range(ROUNDS + 1):
             for name, encoder in encoders.items():
                 start = time.perf_counter()
-                encoder.features(*batch)
+                encoder.features(batch)
                 if i:  # the first round warms up
                     seconds[name].append(time.perf_counter() - start)
     base = statistics.median(seconds['planar_vit_small'])

@@ -30,6 +30,7 @@ from torch import Tensor
 from torchgeo_sits.datamodules import SITSDataModule, SyntheticSITSDataModule
 from torchgeo_sits.explaining import Parts, Place, area, dates_of, pixels_of, ranking_curves
 from torchgeo_sits.explaining import place as occlusion
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import PlanarViT, semantic_map
 from torchgeo_sits.tasks import SITSClassification, SITSSegmentation
 
@@ -132,7 +133,7 @@ def date_attributions(task: Any, place: Place, dates: Parts) -> dict[str, Tensor
         'integrated gradients': integrated_gradients(place).sum((1, 2, 3)),
     }
     if isinstance(task.encoder, PlanarViT):
-        weights = task.encoder.time_attention(*inputs, place.clear[None])[0].detach()
+        weights = task.encoder.time_attention(Series(*inputs, place.clear[None]))[0].detach()
         row, column = place.pixel
         found['attention'] = weights[:, row, column] if place.dense else weights.mean((1, 2))
         found['attention x gradient'] = attention_gradient(task.encoder, place)
@@ -183,7 +184,7 @@ def pixel_attributions(task: Any, place: Place, pixels: Parts) -> dict[str, Tens
     else:
         inputs = place.image[None], place.times[None], place.valid[None]
         with torch.no_grad():
-            maps = semantic_map(task.encoder, task.head, *inputs, place.clear[None])[0]
+            maps = semantic_map(task.encoder, task.head, Series(*inputs, place.clear[None]))[0]
         # A score counts against the mean of the others: adding to all of them changes nothing.
         found['semantic map'] = maps[place.explained] - maps.mean(0)
     found = {name: value.flatten()[pixels.chosen] for name, value in found.items()}

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import SITSEncoder, build_encoder
 
 THREADS = 2
@@ -46,16 +47,16 @@ def dates(batch: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
     return times.expand(batch, -1), torch.ones(batch, frames, dtype=torch.bool)
 
 
-def patch(batch: int) -> tuple[torch.Tensor, ...]:
+def patch(batch: int) -> Series:
     """A batch of the size of PASTIS patches, 30 % of the pixels unclear."""
     image = torch.randn(batch, 43, 10, 128, 128)
-    return image, *dates(batch, 43), torch.rand(batch, 43, 128, 128) > 0.3
+    return Series(image, *dates(batch, 43), torch.rand(batch, 43, 128, 128) > 0.3)
 
 
-def view(paths: int, length: int, frames: int) -> tuple[torch.Tensor, ...]:
+def view(paths: int, length: int, frames: int) -> Series:
     """Planes of a view, batch 16, 30 % of the pixels unclear."""
     planes = torch.randn(16, paths, 10, frames, length)
-    return planes, *dates(16, frames), torch.rand(16, paths, frames, length) > 0.3
+    return Series(planes, *dates(16, frames), torch.rand(16, paths, frames, length) > 0.3)
 
 
 def dino_step(student: SITSEncoder, teacher: SITSEncoder) -> Callable[[], None]:
@@ -64,8 +65,8 @@ def dino_step(student: SITSEncoder, teacher: SITSEncoder) -> Callable[[], None]:
 
     def step() -> None:
         with torch.no_grad():
-            targets = torch.stack([teacher.encode_planes(*v).embed for v in views[:2]]).mean(0)
-        loss = sum((student.encode_planes(*v).embed - targets).square().mean() for v in views)
+            targets = torch.stack([teacher.encode_planes(v).embed for v in views[:2]]).mean(0)
+        loss = sum((student.encode_planes(v).embed - targets).square().mean() for v in views)
         student.zero_grad()
         torch.as_tensor(loss).backward()
 
@@ -77,7 +78,7 @@ def training_memory(name: str) -> dict[str, float]:
     encoder, batch = build_encoder(name, 10), patch(1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    encoder.features(*batch).square().mean().backward()
+    encoder.features(batch).square().mean().backward()
     seconds = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {'step_s': round(seconds, 3), 'peak_mib': round((after - before) / 1024)}
@@ -105,7 +106,7 @@ def main() -> None:
         entry: dict[str, object] = {'parameters': sum(p.numel() for p in encoder.parameters())}
         with torch.no_grad():
             for depth in ('early', 'late'):
-                entry[f'map_{depth}'] = timed(lambda: encoder.features(*batch, depth=depth))  # noqa: B023
+                entry[f'map_{depth}'] = timed(lambda: encoder.features(batch, depth=depth))  # noqa: B023
         entry['dino_step'] = timed(dino_step(build_encoder(name, 10), encoder))
         child = subprocess.run(
             [sys.executable, __file__, name], capture_output=True, text=True, check=True

@@ -39,6 +39,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import torchgeo_sits.tasks
 from torchgeo_sits.datamodules import SITSDataModule, SyntheticSITSDataModule
+from torchgeo_sits.keys import Series
 
 #: Of one thread each: two of two threads wait for each other more than they work.
 PROCESSES = 2
@@ -128,8 +129,7 @@ class Fields:
         encoder.eval()
         features, classes, fields = [], [], []
         for batch in self.batches:
-            inputs = (batch[k] for k in ('image', 'acquisition_times', 'valid', 'mask_clear'))
-            found = encoder.features(*inputs, depth='joined').movedim(1, -1)
+            found = encoder.features(Series.from_batch(batch), depth='joined').movedim(1, -1)
             known = batch['fields'] > 0
             features.append(found[known].numpy())
             classes.append(batch['mask'][known].numpy())

@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer, seed_everything
 from torchgeo_sits.commands.embed import cut_series
 from torchgeo_sits.datamodules import SITSDataModule
 from torchgeo_sits.datasets import RasterTimeSeries
+from torchgeo_sits.keys import Series
 from torchgeo_sits.main import main
 from torchgeo_sits.models import load_encoder
 from torchgeo_sits.tasks import SITSDINO
@@ -53,10 +54,12 @@ def test_region_is_embedded_as_by_the_encoder(series_folder, checkpoint, tmp_pat
     mean, std = (torch.tensor(card[k])[:, None, None] for k in ('mean', 'std'))
     with torch.no_grad():
         whole = encoder.features(
-            ((sample['image'] - mean) / std)[None],
-            sample['acquisition_times'][None],
-            sample['valid'][None],
-            sample['mask_clear'][None],
+            Series(
+                ((sample['image'] - mean) / std)[None],
+                sample['acquisition_times'][None],
+                sample['valid'][None],
+                sample['mask_clear'][None],
+            ),
         )
     np.testing.assert_allclose(found, whole[0].numpy(), atol=1e-4)
 

@@ -99,8 +99,8 @@ def largest_difference(checkpoint, path, sizes):
     for seed, size in enumerate(sizes, start=50):
         series = raw_series(size, seed)
         with torch.no_grad():
-            wanted = eager(*series)
-            found = loaded(*series) if loaded else run_onnx(path, series)
+            wanted = eager(*series[:4])
+            found = loaded(*series[:4]) if loaded else run_onnx(path, series)
         assert set(found) == set(wanted)
         for name, value in wanted.items():
             assert found[name].shape == value.shape
@@ -200,10 +200,13 @@ def test_what_other_encoders_do_in_export_changes_nothing(name, monkeypatch):
     for seed, size in enumerate(SIZES):
         series = raw_series(size, seed)
         with torch.no_grad():
-            wanted = encoder.encode_image(*series), encoder.frame_features(*series)
+            wanted = encoder.encode_image(series), encoder.frame_features(series)
             with monkeypatch.context() as patch:
                 patch.setattr(torch.compiler, 'is_exporting', lambda: True)
-                found = encoder.encode_image(*series), encoder.frame_features(*series)
+                found = (
+                    encoder.encode_image(series),
+                    encoder.frame_features(series),
+                )
         assert torch.equal(found[0].seen, wanted[0].seen)
         for part in ('embed', 'early', 'late'):
             torch.testing.assert_close(getattr(found[0], part), getattr(wanted[0], part), **CLOSE)
@@ -223,7 +226,7 @@ def test_other_tasks_are_traced_with_all_sizes_open(kind, options, tmp_path):
     for seed, size in enumerate(SIZES):
         series = raw_series(size, seed)
         with torch.no_grad():
-            found, wanted = graph(*series), model(*series)
+            found, wanted = graph(*series[:4]), model(*series[:4])
         for name, value in wanted.items():
             torch.testing.assert_close(found[name], value, rtol=0, atol=1e-5)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import torchgeo_sits.tasks
-from torchgeo_sits.models import SITSEncoder, build_encoder
+from torchgeo_sits.models import Series, SITSEncoder, build_encoder
 from torchgeo_sits.tasks.pretraining import SITSPretraining
 
 from .crops import SeriesCrops
@@ -64,6 +64,6 @@ def features(model: SITSEncoder, site: Site) -> dict[str, Tensor]:
             image, times = site.image[:, :, rows, columns][seen], site.times[seen]
             valid = torch.ones(1, len(times), dtype=torch.bool)
             found[:, rows, columns] = model.features(
-                image[None], times[None], valid, clear[seen][None], depth='joined'
+                Series(image[None], times[None], valid, clear[seen][None]), depth='joined'
             )[0]
     return {'early': found[:early], 'late': found[early:]}

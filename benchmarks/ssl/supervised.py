@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import SITSEncoder
 
 from .crops import DATES
@@ -29,7 +30,7 @@ class Classifier(nn.Module):
     def forward(self, image: Tensor, times: Tensor, clear: Tensor) -> Tensor:
         """Scores ``(B, K, H, W)`` of a series ``(B, T, C, H, W)`` without padding."""
         valid = torch.ones_like(times, dtype=torch.bool)
-        found = self.encoder.features(image, times, valid, clear, depth='joined')
+        found = self.encoder.features(Series(image, times, valid, clear), depth='joined')
         found = nn.functional.interpolate(found, image.shape[-2:])
         return self.head(self.norm(found))
 

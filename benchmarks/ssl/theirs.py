@@ -17,6 +17,8 @@ from torchgeo.models import RCF, ConvLSTM
 from torchgeo.tasks import BYOL, MAE, BaseTask, MoCo, SimCLR
 from torchgeo.tasks.byol import BYOLModule
 
+from torchgeo_sits.keys import Series
+
 from .composites import season_composite
 from .crops import FrameCrops, StackedCrops
 from .sites import Site
@@ -61,11 +63,9 @@ class LastState(nn.Module):
         """Channels of the state, at whatever depth."""
         return self.dim
 
-    def features(
-        self, image: Tensor, times: Tensor, valid: Tensor, clear: Tensor, *, depth: str
-    ) -> Tensor:
+    def features(self, series: Series, *, depth: str) -> Tensor:
         """Features ``(B, D, H, W)`` of a series without padding; of dates it knows the order."""
-        (layer,), _ = self.lstm.forward_features(image)
+        (layer,), _ = self.lstm.forward_features(series.image)
         return layer[:, -1]
 
 

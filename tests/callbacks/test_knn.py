@@ -25,8 +25,9 @@ class Planted:
     def feature_dim(self, depth):
         return 2
 
-    def features(self, image, times, valid, clear, *, depth):
+    def features(self, series, *, depth):
         assert not self.training
+        image = series.image
         # Early features say the class, late ones nothing.
         return torch.cat([image[:, 0, :2], torch.ones_like(image[:, 0, :2])], dim=1)
 

@@ -5,6 +5,7 @@ import torch
 
 from torchgeo_sits.explaining import Place, date_weights, dates_of, explain_place, pixels_of
 from torchgeo_sits.explaining import place as occlusion
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import DeepSTaR, DenseHead, PlanarViT
 
 from .toys import DAY, additive_place, contributions
@@ -67,8 +68,8 @@ def dense_place(encoder, pixel=(1, 4)):
     head = DenseHead(encoder.feature_dim('joined'), 3).eval()
 
     def model(batch):
-        inputs = (batch[k] for k in ('image', 'acquisition_times', 'valid', 'mask_clear'))
-        return head(encoder.features(*inputs, depth='joined'), batch['image'].shape[-2:])
+        features = encoder.features(Series.from_batch(batch), depth='joined')
+        return head(features, batch['image'].shape[-2:])
 
     return Place(model, *series(), pixel), model
 

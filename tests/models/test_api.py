@@ -12,6 +12,7 @@ import torchgeo.models
 from torch.utils.data import DataLoader
 from torchgeo.models import api as torchgeo_api
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import ENCODERS, PlanarViT, SITSEncoder, build_encoder, register_models
 from torchgeo_sits.models.backbones import register_timm_backbone
 from torchgeo_sits.stacking import evenly_spaced
@@ -89,7 +90,7 @@ def test_timm_stacks_frames_in_the_order_of_dates():
     image = torch.randn(2, T, C, 6, 5)
     times = torch.tensor(evenly_spaced(T)).expand(2, -1)
     with torch.no_grad():
-        expected = backbone.encoder(image, times, torch.ones(2, T, dtype=torch.bool))
+        expected = backbone.encoder(Series(image, times, torch.ones(2, T, dtype=torch.bool)))
         torch.testing.assert_close(backbone(image.flatten(1, 2)), expected)
     assert backbone.num_features == expected.shape[1]
     assert timm.create_model('sits_planar_vit_tiny', in_chans=20).encoder.in_channels == 10

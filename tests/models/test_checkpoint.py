@@ -7,6 +7,7 @@ import torch
 
 from torchgeo_sits.models import (
     CARD_KEY,
+    Series,
     encoder_card,
     load_encoder,
     load_weights,
@@ -44,8 +45,9 @@ def test_round_trip(saved):
     image = torch.randn(1, 4, 3, 5, 5)
     times = torch.arange(4)[None] * 10**7
     valid = torch.ones_like(times, dtype=torch.bool)
+    series = Series(image, times, valid)
     with torch.no_grad():
-        assert torch.equal(again(image, times, valid), encoder.eval()(image, times, valid))
+        assert torch.equal(again(series), encoder.eval()(series))
 
     fresh = planar_vit_tiny(3, octaves=0)
     load_weights(fresh, path)

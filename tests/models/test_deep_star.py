@@ -8,6 +8,7 @@ import pytest
 import torch
 from einops import rearrange
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import DeepSTaR, build_encoder
 from torchgeo_sits.tasks import SITSClassification
 
@@ -70,7 +71,7 @@ def encoder():
 @torch.no_grad()
 def test_maps_are_those_of_rows_and_columns_folded_back(encoder):
     batch = series()
-    found, frames = encoder.features(*batch), encoder.frame_features(*batch)
+    found, frames = encoder.features(Series(*batch)), encoder.frame_features(Series(*batch))
     for i, (image, times, valid, clear) in enumerate(zip(*batch, strict=True)):
         maps, dates = maps_by_hand(encoder, image, times, valid, clear)
         np.testing.assert_allclose(found[i], maps.mean(1), atol=1e-4)
@@ -83,8 +84,8 @@ def test_maps_are_those_of_rows_and_columns_folded_back(encoder):
 def test_series_of_one_date_has_one_map(encoder):
     image, times, valid, clear = series(t=3)
     valid[:] = torch.tensor([False, True, False])
-    frames = encoder.frame_features(image, times, valid, clear)
-    torch.testing.assert_close(frames[:, 1], encoder.features(image, times, valid, clear))
+    frames = encoder.frame_features(Series(image, times, valid, clear))
+    torch.testing.assert_close(frames[:, 1], encoder.features(Series(image, times, valid, clear)))
 
 
 @torch.no_grad()
@@ -92,10 +93,10 @@ def test_each_plane_is_encoded_on_its_own(encoder):
     image, times, valid, clear = series()
     planes = rearrange(image, 'b t c h w -> b h c t w')
     known = rearrange(clear, 'b t h w -> b h t w')
-    together = encoder.encode_planes(planes, times, valid, known)
+    together = encoder.encode_planes(Series(planes, times, valid, known))
     for n in range(planes.shape[1]):
         here = slice(n, n + 1)
-        alone = encoder.encode_planes(planes[:, here], times, valid, known[:, here])
+        alone = encoder.encode_planes(Series(planes[:, here], times, valid, known[:, here]))
         torch.testing.assert_close(together.late[:, here], alone.late, atol=1e-5, rtol=0)
         # What SITSClassification takes for the embedding of the plane.
         seen = (known[:, n] & valid[..., None]).any(1)
@@ -109,11 +110,11 @@ def test_embedding_is_the_mean_over_planes_of_what_was_seen(encoder):
     image, times, valid, _ = series(h=6, w=6)
     image = image.nan_to_num()
     embeds = [
-        encoder.encode_planes(rearrange(image, axes), times, valid).late.mean(2)
+        encoder.encode_planes(Series(rearrange(image, axes), times, valid)).late.mean(2)
         for axes in ('b t c h w -> b h c t w', 'b t c h w -> b w c t h')
     ]
     expected = torch.cat(embeds, 1).mean(1)
-    torch.testing.assert_close(encoder(image, times, valid), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoder(Series(image, times, valid)), expected, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -122,13 +123,13 @@ def test_hidden_pixels_are_not_seen(encoder):
     planes = rearrange(image, 'b t c h w -> b h c t w').nan_to_num()
     known = rearrange(clear, 'b t h w -> b h t w')
     hidden = torch.rand(2, 5, 11, generator=torch.Generator().manual_seed(1)) > 0.5
-    one = encoder.encode_planes(planes, times, valid, known, token_mask=hidden)
+    one = encoder.encode_planes(Series(planes, times, valid, known), token_mask=hidden)
     other = planes + hidden[:, :, None, None] * 9
-    two = encoder.encode_planes(other, times, valid, known, token_mask=hidden)
+    two = encoder.encode_planes(Series(other, times, valid, known), token_mask=hidden)
     assert torch.equal(one.late, two.late)
     assert not (one.seen & hidden).any()
-    with pytest.raises(ValueError, match=r'token_mask \(2, 5, 11\), got \(2, 5, 3\)'):
-        encoder.encode_planes(planes, times, valid, token_mask=hidden[..., :3])
+    with pytest.raises(ValueError, match=r'token_mask \(2, 5, 11\) .*got \(2, 5, 3\)'):
+        encoder.encode_planes(Series(planes, times, valid), token_mask=hidden[..., :3])
 
 
 @pytest.mark.parametrize('backbone', ['test_resnet', 'test_convnext', 'test_efficientnet'])
@@ -172,7 +173,7 @@ def test_votes_of_planes_learn_what_the_series_shows(backbone):
 def test_a_lone_pixel_of_one_date_can_be_trained_on():
     encoder = build_encoder('deep_star', C, **SMALL, chunk_size=1)
     image, times, valid, _ = series(b=1, t=1, h=1, w=1)
-    encoder(image.nan_to_num(), times, valid).sum().backward()
+    encoder(Series(image.nan_to_num(), times, valid)).sum().backward()
     assert all(p.grad.isfinite().all() for p in encoder.parameters())
 
 
@@ -182,7 +183,7 @@ def test_chunks_do_not_split_what_batch_norm_trains_on():
     for chunk_size in (1, 10**6):
         torch.manual_seed(0)
         encoder = DeepSTaR(C, **SMALL, chunk_size=chunk_size)
-        found.append(encoder.features(image, times, valid, clear))
+        found.append(encoder.features(Series(image, times, valid, clear)))
     torch.testing.assert_close(*found)
 
 

@@ -4,19 +4,19 @@ import torch
 from timm.optim import param_groups_layer_decay
 from torch import Tensor
 
-from torchgeo_sits.models import FactorisedEncoder, SeriesInputs, factorised_small, factorised_tiny
+from torchgeo_sits.models import FactorisedEncoder, Series, factorised_small, factorised_tiny
 
 C, C1 = 4, 2
 
 
-def series(channels=C, t=5, *, b=2, h=6, w=8, seed=0) -> SeriesInputs:
+def series(channels=C, t=5, *, b=2, h=6, w=8, seed=0) -> Series:
     """Random series; what is not clear is NaN."""
     g = torch.Generator().manual_seed(seed)
     clear = torch.rand(b, t, h, w, generator=g) > 0.3
     image = torch.randn(b, t, channels, h, w, generator=g)
     image = image.masked_fill(~clear[:, :, None], float('nan'))
     times = 1_500_000_000 + torch.randint(0, 60_000_000, (b, t), generator=g).sort(-1).values
-    return SeriesInputs(image, times, torch.ones(b, t, dtype=torch.bool), clear)
+    return Series(image, times, torch.ones(b, t, dtype=torch.bool), clear)
 
 
 def model(**kwargs) -> FactorisedEncoder:
@@ -25,20 +25,22 @@ def model(**kwargs) -> FactorisedEncoder:
     return FactorisedEncoder(C, **kwargs).eval()
 
 
-def as_planes(x: SeriesInputs) -> SeriesInputs:
+def as_planes(x: Series) -> Series:
     """The rows of an image as planes."""
     image, clear = x.image.permute(0, 3, 2, 1, 4), x.mask_clear.transpose(1, 2)
     return x._replace(image=image, mask_clear=clear)
 
 
 @torch.no_grad()
-def outputs(encoder: FactorisedEncoder, optical: SeriesInputs, s1=None) -> dict[str, Tensor]:
+def outputs(encoder: FactorisedEncoder, optical: Series, s1=None) -> dict[str, Tensor]:
     """Everything that the encoder says, of the image and of its rows as planes."""
-    said = encoder.encode_image(*optical, s1=s1)._asdict()
-    said['map'] = encoder.features(*optical, depth='joined', s1=s1)
-    said['vector'] = encoder(*optical, s1=s1)
-    said['frames'] = encoder.frame_features(*optical, s1=s1)
-    rows = encoder.encode_planes(*as_planes(optical), s1=None if s1 is None else as_planes(s1))
+    said = encoder.encode_image(optical._replace(s1=s1))._asdict()
+    said['map'] = encoder.features(optical._replace(s1=s1), depth='joined')
+    said['vector'] = encoder(optical._replace(s1=s1))
+    said['frames'] = encoder.frame_features(optical._replace(s1=s1))
+    rows = encoder.encode_planes(
+        as_planes(optical)._replace(s1=None if s1 is None else as_planes(s1))
+    )
     said |= {f'rows {name}': value for name, value in rows._asdict().items()}
     for name, value in said.items():
         assert value.isfinite().all(), name
@@ -56,8 +58,7 @@ def test_pooling_without_blocks_is_the_formula():
     optical.image.nan_to_num_(9.0)
     s1.image.nan_to_num_(9.0)
     said = encoder.encode_image(
-        *optical._replace(image=optical.image.double()),
-        s1=s1._replace(image=s1.image.double()),
+        optical._replace(image=optical.image.double(), s1=s1._replace(image=s1.image.double()))
     )
     p = {name: value.detach().numpy() for name, value in encoder.named_parameters()}
     times = torch.cat([optical.acquisition_times, s1.acquisition_times], 1)
@@ -102,7 +103,7 @@ def test_s1_padding_and_its_content_change_nothing(garbage):
     where = torch.tensor([1, 2, 5])
     b, _, _, h, w = s1.image.shape
     far = torch.tensor([-(10**10), 10**10] * 3).expand(b, -1)
-    padded = SeriesInputs(
+    padded = Series(
         torch.full((b, 6, C1, h, w), garbage).index_copy(1, where, s1.image),
         far.index_copy(1, where, s1.acquisition_times),
         torch.zeros(b, 6, dtype=torch.bool).index_fill(1, where, True),
@@ -116,9 +117,9 @@ def test_s1_content_where_unclear_and_order_and_batch_mates_change_nothing():
     before = outputs(encoder, optical, s1)
     same(before, outputs(encoder, optical, s1._replace(image=s1.image.nan_to_num(1e30))))
     order = torch.tensor([2, 0, 1])
-    same(before, outputs(encoder, optical, SeriesInputs(*(x[:, order] for x in s1))))
+    same(before, outputs(encoder, optical, Series(*(x[:, order] for x in s1[:4]))))
     for i in range(3):
-        one = [SeriesInputs(*(x[i : i + 1] for x in inputs)) for inputs in (optical, s1)]
+        one = [Series(*(x[i : i + 1] for x in inputs[:4])) for inputs in (optical, s1)]
         same({k: v[i : i + 1] for k, v in before.items()}, outputs(encoder, *one))
 
 
@@ -161,16 +162,18 @@ def test_elapsed_time_counts_from_the_first_date_of_either_sensor():
 @torch.no_grad()
 def test_moving_all_that_is_seen_by_a_patch_moves_its_features():
     encoder = model(s1_channels=0)
-    image, times, valid, _ = series(h=16, w=20)
+    image, times, valid, *_ = series(h=16, w=20)
     image.nan_to_num_()
     clear = torch.zeros(2, 5, 16, 20, dtype=torch.bool)
     clear[:, :, 2:8, 4:10] = True
-    late = encoder.encode_image(image, times, valid, clear).late
+    late = encoder.encode_image(Series(image, times, valid, clear)).late
     moved = encoder.encode_image(
-        *(x.roll((6, 8), (-2, -1)) if x.ndim > 2 else x for x in (image, times, valid, clear))
+        Series(
+            *(x.roll((6, 8), (-2, -1)) if x.ndim > 2 else x for x in (image, times, valid, clear))
+        )
     ).late
     torch.testing.assert_close(moved[:, 4:7, 6:9], late[:, 1:4, 2:5], atol=1e-5, rtol=0)
-    turned = encoder.encode_image(image.flip(-1), times, valid, clear.flip(-1)).late.flip(2)
+    turned = encoder.encode_image(Series(image.flip(-1), times, valid, clear.flip(-1))).late.flip(2)
     assert (turned[:, 1:4, 2:5] - late[:, 1:4, 2:5]).abs().max() > 1e-3, 'place says nothing'
 
 
@@ -178,13 +181,13 @@ def test_moving_all_that_is_seen_by_a_patch_moves_its_features():
 def test_a_path_is_an_image_of_equal_rows():
     encoder, optical, s1 = model(), series(w=7), series(C1, 3, w=7, seed=1)
     hidden = torch.rand(2, 6, 4, generator=torch.Generator().manual_seed(0)) > 0.7
-    said = encoder.encode_planes(*as_planes(optical), token_mask=hidden, s1=as_planes(s1))
+    said = encoder.encode_planes(as_planes(optical)._replace(s1=as_planes(s1)), token_mask=hidden)
     for n in range(6):
         rows = [
             x._replace(image=x.image[..., [n, n], :], mask_clear=x.mask_clear[..., [n, n], :])
             for x in (optical, s1)
         ]
-        alone = encoder.encode_image(*rows[0], token_mask=hidden[:, [n]], s1=rows[1])
+        alone = encoder.encode_image(rows[0]._replace(s1=rows[1]), token_mask=hidden[:, [n]])
         for name in ('early', 'late', 'seen'):
             torch.testing.assert_close(getattr(said, name)[:, [n]], getattr(alone, name))
     for b in range(2):
@@ -206,17 +209,17 @@ def test_hidden_cells_are_told_by_their_neighbours_only():
     encoder, optical, s1 = model(), series(), series(C1, 3, seed=1)
     hidden = torch.zeros(2, 3, 4, dtype=torch.bool)
     hidden[:, 1, 1:3] = True
-    before = encoder.encode_image(*optical, token_mask=hidden, s1=s1).late
+    before = encoder.encode_image(optical._replace(s1=s1), token_mask=hidden).late
     inside, beside = torch.zeros(6, 8), torch.zeros(6, 8)
     inside[2:4, 2:6] = beside[0:2, 2:6] = 3
     for what in (optical, s1):
         add = what._replace(image=what.image + inside)
         inputs = (add, s1) if what is optical else (optical, add)
-        after = encoder.encode_image(*inputs[0], token_mask=hidden, s1=inputs[1]).late
+        after = encoder.encode_image(inputs[0]._replace(s1=inputs[1]), token_mask=hidden).late
         torch.testing.assert_close(after, before)
         add = what._replace(image=what.image + beside)
         inputs = (add, s1) if what is optical else (optical, add)
-        after = encoder.encode_image(*inputs[0], token_mask=hidden, s1=inputs[1]).late
+        after = encoder.encode_image(inputs[0]._replace(s1=inputs[1]), token_mask=hidden).late
         assert (after - before)[:, 1, 1:3].abs().max() > 1e-4
 
 
@@ -226,7 +229,7 @@ def test_every_weight_gets_a_gradient(given):
     hidden = torch.zeros(2, 3, 4, dtype=torch.bool)
     hidden[:, 1] = True
     s1 = series(C1, 3, seed=1) if given else None
-    said = encoder.encode_image(*series(), token_mask=hidden, s1=s1)
+    said = encoder.encode_image(series()._replace(s1=s1), token_mask=hidden)
     said.late.square().sum().backward()
     assert [k for k, p in encoder.named_parameters() if p.grad is None] == []
     assert given == bool(encoder.frames_s1.patches[0].weight.grad.any())
@@ -261,7 +264,7 @@ def test_sizes_and_layers():
 )
 def test_s1_that_does_not_fit_is_refused(kwargs, s1, message):
     with pytest.raises(ValueError, match=message):
-        model(**kwargs)(*series(), s1=s1)
+        model(**kwargs)(series()._replace(s1=s1))
 
 
 @pytest.mark.parametrize(

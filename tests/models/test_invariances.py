@@ -7,6 +7,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import (
     LTAE,
     UTAE,
@@ -114,13 +115,13 @@ def outputs(encoder: SITSEncoder, *batch: Tensor | None) -> dict[str, Tensor]:
     image, times, valid, clear = batch
     planes = rearrange(image, 'b t c h w -> b h c t w')
     known = None if clear is None else rearrange(clear, 'b t h w -> b h t w')
-    said = encoder.encode_planes(planes, times, valid, known)._asdict()
+    said = encoder.encode_planes(Series(planes, times, valid, known))._asdict()
     for depth in ('early', 'late', 'joined'):
-        said[depth + ' map'] = encoder.features(image, times, valid, clear, depth=depth)
+        said[depth + ' map'] = encoder.features(Series(image, times, valid, clear), depth=depth)
         assert said[depth + ' map'].shape[1] == encoder.feature_dim(depth)
-    said |= {f'image {k}': v for k, v in encoder.encode_image(*batch)._asdict().items()}
-    said['vector'] = encoder(image, times, valid, clear)
-    said['frames'] = encoder.frame_features(image, times, valid, clear)
+    said |= {f'image {k}': v for k, v in encoder.encode_image(Series(*batch))._asdict().items()}
+    said['vector'] = encoder(Series(image, times, valid, clear))
+    said['frames'] = encoder.frame_features(Series(image, times, valid, clear))
     for name, value in said.items():
         assert value.isfinite().all(), name
     return said
@@ -210,10 +211,10 @@ def test_an_image_is_encoded_as_its_maps_and_its_vector(encoder):
     clear[1, :, :5] = False
     valid[2] = False
     batch = image, times, valid, clear
-    said = encoder.encode_image(*batch)
-    torch.testing.assert_close(said.embed, encoder.embed(*batch), atol=1e-6, rtol=1e-6)
+    said = encoder.encode_image(Series(*batch))
+    torch.testing.assert_close(said.embed, encoder.embed(Series(*batch)), atol=1e-6, rtol=1e-6)
     for name, tokens in (('early', said.early), ('late', said.late)):
-        expected = encoder.features(*batch, depth=name).permute(0, 2, 3, 1)
+        expected = encoder.features(Series(*batch), depth=name).permute(0, 2, 3, 1)
         torch.testing.assert_close(tokens, expected, atol=1e-6, rtol=1e-6)
     known = (clear & valid[:, :, None, None]).any(1)
     for y in range(said.seen.shape[1]):
@@ -235,13 +236,13 @@ def test_hidden_cells_say_nothing_of_their_pixels(encoder):
     hidden[:, 0, 0] = True
     pixels = hidden.repeat_interleave(s, 1)[:, :7].repeat_interleave(s, 2)[..., :9]
     other = torch.where(pixels[:, None, None], image + 5, image)
-    one = encoder.encode_image(image, times, valid, clear, token_mask=hidden)
-    two = encoder.encode_image(other, times, valid, clear, token_mask=hidden)
+    one = encoder.encode_image(Series(image, times, valid, clear), token_mask=hidden)
+    two = encoder.encode_image(Series(other, times, valid, clear), token_mask=hidden)
     torch.testing.assert_close(one.late, two.late, atol=1e-6, rtol=0)
-    open_ = encoder.encode_image(image, times, valid, clear)
+    open_ = encoder.encode_image(Series(image, times, valid, clear))
     assert (open_.late - one.late).abs().max() > 1e-4
     with pytest.raises(ValueError, match='token_mask'):
-        encoder.encode_image(image, times, valid, clear, token_mask=hidden[:, 1:])
+        encoder.encode_image(Series(image, times, valid, clear), token_mask=hidden[:, 1:])
 
 
 def test_gradients_are_finite_where_pixels_are_not(encoder):
@@ -249,7 +250,7 @@ def test_gradients_are_finite_where_pixels_are_not(encoder):
     image, times, valid, clear = series()
     valid[1, 2:] = False
     clear[0] = False
-    encoder.features(image, times, valid, clear, depth='joined').square().mean().backward()
+    encoder.features(Series(image, times, valid, clear), depth='joined').square().mean().backward()
     grads = [p.grad for p in encoder.parameters() if p.grad is not None]
     assert grads
     assert all(g.isfinite().all() for g in grads)

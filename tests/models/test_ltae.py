@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import LTAE
 from torchgeo_sits.models.dates import days_since_september
 from torchgeo_sits.models.masked import PixelBatchNorm
@@ -115,7 +116,7 @@ def test_time_attention_sums_to_one_over_clear_dates():
     image, times = torch.randn(1, 5, 3, 2, 2), torch.arange(5)[None] * 10**6
     valid, clear = torch.tensor([[True, True, False, True, True]]), torch.rand(1, 5, 2, 2) > 0.3
     clear[:, :, 0, 1] = False
-    weights = small().eval().time_attention(image, times, valid, clear)
+    weights = small().eval().time_attention(Series(image, times, valid, clear))
     assert weights.shape == (1, 5, 2, 2)
     seen = clear & valid[:, :, None, None]
     assert not weights[~seen].any()
@@ -127,8 +128,8 @@ def test_a_frame_alone_is_the_series_of_that_frame_where_it_is_the_only_one():
     encoder = small().eval()
     image, times = torch.randn(2, 1, 3, 2, 2), torch.full((2, 1), 10**9)
     valid = torch.ones(2, 1, dtype=torch.bool)
-    frames = encoder.frame_features(image, times, valid)
-    torch.testing.assert_close(frames[:, 0], encoder.features(image, times, valid))
+    frames = encoder.frame_features(Series(image, times, valid))
+    torch.testing.assert_close(frames[:, 0], encoder.features(Series(image, times, valid)))
 
 
 def test_it_learns_the_date_of_a_peak_which_no_mean_over_time_tells():
@@ -141,7 +142,9 @@ def test_it_learns_the_date_of_a_peak_which_no_mean_over_time_tells():
     mask = label[:, None, None].expand(-1, 2, 2)
     optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], 0.01)
     for _ in range(60):
-        loss = nn.functional.cross_entropy(head(encoder.features(image, times, valid)), mask)
+        loss = nn.functional.cross_entropy(
+            head(encoder.features(Series(image, times, valid))), mask
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -157,9 +160,11 @@ def test_a_batch_of_one_pixel_trains():
         small()
         .train()
         .features(
-            torch.randn(1, 2, 3, 1, 1),
-            torch.tensor([[0, 10**6]]),
-            torch.ones(1, 2, dtype=torch.bool),
+            Series(
+                torch.randn(1, 2, 3, 1, 1),
+                torch.tensor([[0, 10**6]]),
+                torch.ones(1, 2, dtype=torch.bool),
+            ),
         )
     )
     assert pixel.isfinite().all()
@@ -173,8 +178,8 @@ def test_padding_changes_nothing_while_training_either():
             module.p = 0.0
     image, times = torch.randn(2, 4, 3, 2, 2), torch.arange(4).expand(2, -1) * 10**6
     valid = torch.tensor([True, True, True, False]).expand(2, -1)
-    padded = encoder.frame_features(image, times, valid)[:, :3]
-    real = encoder.frame_features(image[:, :3], times[:, :3], valid[:, :3])
+    padded = encoder.frame_features(Series(image, times, valid))[:, :3]
+    real = encoder.frame_features(Series(image[:, :3], times[:, :3], valid[:, :3]))
     torch.testing.assert_close(padded, real, atol=1e-5, rtol=0)
 
 

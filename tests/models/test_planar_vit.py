@@ -4,6 +4,7 @@ import pytest
 import torch
 from einops import rearrange
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import PlanarViT, planar_vit_base, planar_vit_small, planar_vit_tiny
 
 
@@ -30,22 +31,26 @@ def test_the_map_is_the_mean_of_its_rows_and_columns_as_planes():
     for segment in (1, 2):
         encoder = model(segment=segment)
         rows = encoder.encode_planes(
-            rearrange(image, 'b t c h w -> b h c t w'),
-            times,
-            valid,
-            rearrange(clear, 'b t h w -> b h t w'),
+            Series(
+                rearrange(image, 'b t c h w -> b h c t w'),
+                times,
+                valid,
+                rearrange(clear, 'b t h w -> b h t w'),
+            ),
         )
         columns = encoder.encode_planes(
-            rearrange(image, 'b t c h w -> b w c t h'),
-            times,
-            valid,
-            rearrange(clear, 'b t h w -> b w t h'),
+            Series(
+                rearrange(image, 'b t c h w -> b w c t h'),
+                times,
+                valid,
+                rearrange(clear, 'b t h w -> b w t h'),
+            ),
         )
         for depth in ('early', 'late'):
             across = getattr(rows, depth).repeat_interleave(segment, 2)[:, :, :5]
             down = getattr(columns, depth).repeat_interleave(segment, 2)[:, :, :7]
             expected = rearrange((across + down.transpose(1, 2)) / 2, 'b h w d -> b d h w')
-            given = encoder.features(image, times, valid, clear, depth=depth)
+            given = encoder.features(Series(image, times, valid, clear), depth=depth)
             torch.testing.assert_close(given, expected, atol=1e-5, rtol=0)
 
 
@@ -57,8 +62,8 @@ def test_flipping_or_transposing_the_image_does_so_to_the_map(axes):
 
     image, times, valid, clear = series()
     encoder = model()
-    turned = encoder.features(turn(image), times, valid, turn(clear))
-    expected = turn(encoder.features(image, times, valid, clear))
+    turned = encoder.features(Series(turn(image), times, valid, turn(clear)))
+    expected = turn(encoder.features(Series(image, times, valid, clear)))
     torch.testing.assert_close(turned, expected, atol=1e-5, rtol=0)
 
 
@@ -66,7 +71,7 @@ def test_flipping_or_transposing_the_image_does_so_to_the_map(axes):
 @pytest.mark.parametrize('segment', [1, 3])
 def test_time_attention_conserves_its_mass(segment):
     image, times, valid, clear = series()
-    weights = model(segment=segment).time_attention(image, times, valid, clear)
+    weights = model(segment=segment).time_attention(Series(image, times, valid, clear))
     seen = (clear & valid[:, :, None, None]).any(1)
     if segment == 1:
         assert not weights[~(clear & valid[:, :, None, None])].any()
@@ -82,7 +87,9 @@ def test_attention_over_time_equals_ordinary_attention():
     stage, queries = encoder.time_stage, encoder.time_stage.queries.weight[:, None]
     g = torch.Generator().manual_seed(3)
     times = torch.randint(0, 10**9, (2, 6), generator=g)
-    dates = encoder._encode_dates(times, torch.ones_like(times, dtype=torch.bool))
+    dates = encoder._encode_dates(
+        Series(torch.empty(0), times, torch.ones_like(times, dtype=torch.bool))
+    )
     hidden = torch.randn(2, 4, 6, 64, generator=g)
     clear = torch.rand(2, 4, 6, 1, generator=g) > 0.3
     clear[:, :, 0] = True
@@ -100,8 +107,8 @@ def test_attention_over_time_equals_ordinary_attention():
 def test_early_features_are_the_means_before_they_are_narrowed():
     image, times, valid, clear = series()
     encoder = model(num_queries=2, seasonal_queries=3)
-    stage, dates = encoder.time_stage, encoder._encode_dates(times, valid)
-    early = encoder.features(image, times, valid, clear, depth='early')
+    stage, dates = encoder.time_stage, encoder._encode_dates(Series(image, times, valid))
+    early = encoder.features(Series(image, times, valid, clear), depth='early')
     assert early.shape[1] == encoder.feature_dim('early') == 5 * 64
     # One pixel on its own: to the early features its neighbours mean nothing.
     values, seen = image[:, None, :, None, :, 2, 3], (clear & valid[..., None, None])[..., 2, 3]
@@ -112,9 +119,9 @@ def test_early_features_are_the_means_before_they_are_narrowed():
         means.var(1, False, keepdim=True) + 1e-5
     ) ** 0.5
     torch.testing.assert_close(early[:, :, 2, 3], expected, atol=1e-4, rtol=0)
-    joined = encoder.features(image, times, valid, clear, depth='joined')
+    joined = encoder.features(Series(image, times, valid, clear), depth='joined')
     assert torch.equal(joined[:, : 5 * 64], early)
-    late = encoder.features(image, times, valid, clear, depth='late')
+    late = encoder.features(Series(image, times, valid, clear), depth='late')
     torch.testing.assert_close(joined[:, 5 * 64 :], late)
 
 
@@ -122,8 +129,8 @@ def test_early_features_are_the_means_before_they_are_narrowed():
 def test_a_frame_that_was_clouded_takes_the_features_of_the_series():
     image, times, valid, clear = series()
     encoder = model()
-    frames = encoder.frame_features(image, times, valid, clear)
-    late = encoder.features(image, times, valid, clear)
+    frames = encoder.frame_features(Series(image, times, valid, clear))
+    late = encoder.features(Series(image, times, valid, clear))
     hidden = ~clear & valid[:, :, None, None]
     expected = late[:, None].expand_as(frames).movedim(2, -1)[hidden]
     torch.testing.assert_close(frames.movedim(2, -1)[hidden], expected)
@@ -137,8 +144,8 @@ def test_a_series_of_one_frame_deviates_by_nothing():
     image, times, _, _ = series(t=1)
     valid = torch.ones_like(times, dtype=torch.bool)
     encoder = model()
-    frames = encoder.frame_features(image, times, valid)
-    torch.testing.assert_close(frames[:, 0], encoder.features(image, times, valid))
+    frames = encoder.frame_features(Series(image, times, valid))
+    torch.testing.assert_close(frames[:, 0], encoder.features(Series(image, times, valid)))
 
 
 @torch.no_grad()
@@ -149,14 +156,14 @@ def test_masked_tokens_say_nothing_of_their_pixels():
     hide = torch.zeros(2, 7, 5, dtype=torch.bool)
     hide[:, :, 1:3] = True
     encoder = model()
-    one = encoder.encode_planes(planes, times, valid, known, token_mask=hide)
+    one = encoder.encode_planes(Series(planes, times, valid, known), token_mask=hide)
     planes[..., 1:3] += 5
-    other = encoder.encode_planes(planes, times, valid, known, token_mask=hide)
+    other = encoder.encode_planes(Series(planes, times, valid, known), token_mask=hide)
     torch.testing.assert_close(one.late, other.late)
-    open_ = encoder.encode_planes(planes, times, valid, known)
+    open_ = encoder.encode_planes(Series(planes, times, valid, known))
     assert (open_.late - other.late).abs().max() > 1e-3
     with pytest.raises(ValueError, match='token_mask'):
-        encoder.encode_planes(planes, times, valid, known, token_mask=hide[..., :4])
+        encoder.encode_planes(Series(planes, times, valid, known), token_mask=hide[..., :4])
 
 
 def test_slices_give_the_values_and_gradients_of_the_whole():
@@ -164,7 +171,9 @@ def test_slices_give_the_values_and_gradients_of_the_whole():
     grads = []
     for chunk in (2**18, 16):
         encoder = model(chunk_size=chunk)
-        encoder.features(image, times, valid, clear, depth='joined').square().mean().backward()
+        encoder.features(
+            Series(image, times, valid, clear), depth='joined'
+        ).square().mean().backward()
         grads.append({k: p.grad for k, p in encoder.named_parameters()})
     for key, grad in grads[0].items():
         if grad is not None:
@@ -182,7 +191,9 @@ def test_dates_matter_and_can_be_switched_off():
         ({'harmonics': 0, 'octaves': 0}, False),
     ):
         encoder = model(**kwargs)
-        change = encoder(image, times, valid, clear) - encoder(image, later, valid, clear)
+        change = encoder(Series(image, times, valid, clear)) - encoder(
+            Series(image, later, valid, clear)
+        )
         assert (change.abs().max() > 1e-4) == moved, kwargs
 
 
@@ -230,6 +241,6 @@ def test_bad_batches_are_named():
         ((image, times, valid, clear[..., :3]), 'mask_clear'),
     ):
         with pytest.raises(ValueError, match=message):
-            encoder(*batch)
+            encoder(Series(*batch))
     with pytest.raises(ValueError, match='depth'):
-        encoder.features(image, times, valid, clear, depth='deep')
+        encoder.features(Series(image, times, valid, clear), depth='deep')

@@ -4,9 +4,10 @@ import math
 
 import torch
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import build_encoder
 from torchgeo_sits.models.dates import SECONDS_PER_YEAR
-from torchgeo_sits.models.time_stage import SeasonalPrior
+from torchgeo_sits.models.planar_vit import SeasonalPrior
 
 
 @torch.no_grad()
@@ -30,14 +31,14 @@ def test_untrained_encoder_tells_the_order_of_the_seasons():
     rising = torch.linspace(-1, 1, 12).reshape(1, 12, 1, 1, 1)
     cosine = torch.nn.functional.cosine_similarity(
         *(
-            encoder.features(image, times, valid, depth='early').flatten(1)
+            encoder.features(Series(image, times, valid), depth='early').flatten(1)
             for image in (rising, rising.flip(1))
         )
     )
     plain = build_encoder('planar_vit_tiny', 1, seasonal_queries=0).eval()
     unordered = torch.nn.functional.cosine_similarity(
         *(
-            plain.features(image, times, valid, depth='early').flatten(1)
+            plain.features(Series(image, times, valid), depth='early').flatten(1)
             for image in (rising, rising.flip(1))
         )
     )

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import DeepSTaR, PlanarViT, semantic_map
 from torchgeo_sits.tasks import SITSClassification
 
@@ -30,12 +31,12 @@ def test_mean_of_the_map_and_bias_are_the_score(encoder):
     encoder = encoder().eval()
     head = nn.Linear(encoder.embed_dim, 3)
     batch = series()
-    found = semantic_map(encoder, head, *batch)
+    found = semantic_map(encoder, head, Series(*batch))
     assert found.shape == (2, 3, 7, 6)
     seen = batch[-1].any(1)
     for i in range(2):
         score = found[i][:, seen[i]].mean(-1) + head.bias
-        torch.testing.assert_close(score, head(encoder(*batch))[i], atol=1e-5, rtol=0)
+        torch.testing.assert_close(score, head(encoder(Series(*batch)))[i], atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -45,7 +46,7 @@ def test_map_of_the_classifier_is_that_of_its_score():
         model='deep_star', model_kwargs=SMALL, in_channels=C, num_classes=4, depth='late'
     ).eval()
     image, times, valid, _ = series(h=6, w=6)
-    found = semantic_map(task.encoder, task.head, image, times, valid)
+    found = semantic_map(task.encoder, task.head, Series(image, times, valid))
     batch = {'image': image, 'acquisition_times': times, 'valid': valid}
     torch.testing.assert_close(found.mean((2, 3)) + task.head.bias, task(batch))
     # On a square seen everywhere, the mean of the planes' scores is the same.
@@ -73,7 +74,7 @@ def test_map_peaks_where_the_class_shows():
     optimizer = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], 3e-3)
     for _ in range(30):
         label = torch.tensor([1, 1, 1, 1, 0, 0, 0, 0])
-        scores = head(encoder(*sample([*CORNERS, *[None] * 4])))
+        scores = head(encoder(Series(*sample([*CORNERS, *[None] * 4]))))
         loss = nn.functional.cross_entropy(scores, label)
         optimizer.zero_grad()
         loss.backward()
@@ -81,8 +82,8 @@ def test_map_peaks_where_the_class_shows():
     encoder.eval()
     with torch.no_grad():
         batch = sample(CORNERS)
-        found = semantic_map(encoder, head, *batch)
-        frames = semantic_map(encoder, head, *batch, by_frame=True)
+        found = semantic_map(encoder, head, Series(*batch))
+        frames = semantic_map(encoder, head, Series(*batch), by_frame=True)
     assert frames.shape == (4, 9, 2, 12, 12)
     for maps in (found, frames.amax(1)):
         evidence = maps[:, 1] - maps[:, 0]
@@ -97,4 +98,4 @@ def test_map_peaks_where_the_class_shows():
 )
 def test_other_heads_are_refused(head):
     with pytest.raises(ValueError, match=r'expected a head nn\.Linear on the 32 late features'):
-        semantic_map(DeepSTaR(C, **SMALL), head, *series())
+        semantic_map(DeepSTaR(C, **SMALL), head, Series(*series()))

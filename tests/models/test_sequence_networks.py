@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import ConvLSTM, DenseHead, UNet3D
 
 
@@ -26,7 +27,7 @@ def test_convlstm_is_torchgeos_network_on_the_frames_in_order():
     valid = torch.tensor([[True, True, False, True]])
     clear = torch.rand(1, 4, 5, 6) > 0.3
     with torch.no_grad():
-        found = encoder.features(image, times, valid, clear)
+        found = encoder.features(Series(image, times, valid, clear))
         frames = torch.cat([image * clear[:, :, None], clear[:, :, None].float()], 2)
         states, _ = encoder.network.forward_features(frames[:, [1, 3, 0]])
     torch.testing.assert_close(found, states[-1][:, -1])
@@ -47,7 +48,7 @@ def test_learns_when_something_happened(encoder):
     parameters = [*encoder.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, 0.01)
     for _ in range(40):
-        loss = torch.nn.functional.cross_entropy(head(encoder(image, times, valid)), label)
+        loss = torch.nn.functional.cross_entropy(head(encoder(Series(image, times, valid))), label)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import TempCNN
 
 DAY = 86_400
@@ -35,7 +36,7 @@ def test_layers_are_those_of_the_paper():
     clear = torch.tensor([True, True, False, True]).view(1, 4, 1, 1)
     valid = torch.ones(1, 4, dtype=torch.bool)
     with torch.no_grad():
-        got = encoder.features(image, times, valid, clear).flatten()
+        got = encoder.features(Series(image, times, valid, clear)).flatten()
 
     series = image[0, [0, 1, 3], :, 0, 0].numpy()
     x = np.stack([np.interp(range(0, 50, 10), [0, 10, 40], series[:, c]) for c in range(2)])
@@ -66,8 +67,8 @@ def test_frames_on_the_regular_dates_average_to_the_series():
     series = image, times, torch.ones(2, 6, dtype=torch.bool)
     clear = torch.rand(2, 6, 3, 2) > 0.4
     with torch.no_grad():
-        frames = encoder.frame_features(*series, clear)
-        torch.testing.assert_close(frames.mean(1), encoder.features(*series, clear))
+        frames = encoder.frame_features(Series(*series, clear))
+        torch.testing.assert_close(frames.mean(1), encoder.features(Series(*series, clear)))
     assert frames.std(1).mean() > 0.01
 
 
@@ -77,7 +78,7 @@ def test_pixels_that_were_never_clear_train_nothing():
     image, times = torch.randn(1, 4, 2, 2, 2), torch.arange(4)[None] * 20 * DAY
     valid, clear = torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 4, 2, 2, dtype=torch.bool)
     before = {k: v.clone() for k, v in encoder.state_dict().items()}
-    assert not encoder.features(image, times, valid, clear).any()
+    assert not encoder.features(Series(image, times, valid, clear)).any()
     after = encoder.state_dict()
     assert all(v.equal(before[k]) for k, v in after.items() if 'running' in k)
 
@@ -95,7 +96,7 @@ def test_it_learns_the_date_of_a_peak_from_irregular_dates():
     mask = label[:, None, None].expand(-1, 2, 2)
     optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], 0.01)
     for _ in range(40):
-        loss = nn.functional.cross_entropy(head(encoder.features(image, days, valid)), mask)
+        loss = nn.functional.cross_entropy(head(encoder.features(Series(image, days, valid))), mask)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -3,6 +3,7 @@
 import pandas as pd
 import torch
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import DenseHead, TSViT
 from torchgeo_sits.models.dates import day_of_year
 
@@ -32,9 +33,11 @@ def test_masked_dates_are_as_if_they_had_not_been():
     clear[:, [1, 3]] = False
     kept = [0, 2, 4]
     with torch.no_grad():
-        masked = encoder.features(image, times, valid, clear)
-        short = encoder.features(image[:, kept], times[:, kept], valid[:, kept])
-        other = encoder.features(image[:, kept], times[:, kept] + 20 * 86_400, valid[:, kept])
+        masked = encoder.features(Series(image, times, valid, clear))
+        short = encoder.features(Series(image[:, kept], times[:, kept], valid[:, kept]))
+        other = encoder.features(
+            Series(image[:, kept], times[:, kept] + 20 * 86_400, valid[:, kept])
+        )
     torch.testing.assert_close(masked, short, atol=1e-5, rtol=0)
     # Dates are looked up: the same pixels on other days are another series.
     assert (other - short).abs().max() > 1e-3
@@ -50,8 +53,8 @@ def test_one_patch_does_not_see_the_pixels_of_another_before_the_spatial_encoder
     with torch.no_grad():
         change = {
             depth: (
-                encoder.features(image, times, valid, depth=depth)
-                - encoder.features(moved, times, valid, depth=depth)
+                encoder.features(Series(image, times, valid), depth=depth)
+                - encoder.features(Series(moved, times, valid), depth=depth)
             ).abs()
             for depth in ('early', 'late')
         }

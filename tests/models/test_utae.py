@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.models import UTAE, DenseHead
 from torchgeo_sits.models.utae import _pool, _to_level, reflect_to
 
@@ -74,9 +75,10 @@ def test_frames_are_normed_one_by_one():
     image = torch.randn(1, 3, 3, 8, 8)
     image[:, 2] *= 100
     clear, valid = torch.ones(1, 3, 8, 8, dtype=torch.bool), torch.ones(1, 3, dtype=torch.bool)
+    dates = torch.zeros(1, 3, dtype=torch.int64)
     with torch.no_grad():
-        maps, _ = encoder._levels(image, clear, valid)
-        alone, _ = encoder._levels(image[:, :1], clear[:, :1], valid[:, :1])
+        maps, _ = encoder._levels(Series(image, dates, valid, clear))
+        alone, _ = encoder._levels(Series(*(x[:, :1] for x in (image, dates, valid, clear))))
     for together, single in zip(maps, alone, strict=True):
         torch.testing.assert_close(together[:, :1], single)
 
@@ -98,7 +100,7 @@ def test_time_attention_sums_to_one_over_clear_dates():
     valid, clear = torch.tensor([[True, True, False, True, True]]), torch.rand(1, 5, 9, 7) > 0.6
     clear[:, :, 4, 1] = False
     with torch.no_grad():
-        weights = small().eval().time_attention(image, times, valid, clear)
+        weights = small().eval().time_attention(Series(image, times, valid, clear))
     assert weights.shape == (1, 5, 9, 7)
     seen = clear & valid[:, :, None, None]
     assert not weights[~seen].any()
@@ -111,8 +113,8 @@ def test_a_series_of_one_frame_is_that_frame():
     series = torch.randn(2, 1, 3, 5, 6), torch.tensor([[5], [9]]), torch.ones(2, 1).bool()
     clear = torch.rand(2, 1, 5, 6) > 0.4
     with torch.no_grad():
-        frames = encoder.frame_features(*series, clear)[:, 0]
-        torch.testing.assert_close(frames, encoder.features(*series, clear))
+        frames = encoder.frame_features(Series(*series, clear))[:, 0]
+        torch.testing.assert_close(frames, encoder.features(Series(*series, clear)))
 
 
 def test_it_learns_where_and_when_a_field_peaks():
@@ -129,7 +131,7 @@ def test_it_learns_where_and_when_a_field_peaks():
     valid = torch.ones(4, 4, dtype=torch.bool)
     optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], 0.01)
     for _ in range(40):
-        loss = F.cross_entropy(head(encoder.features(image, times, valid)), label)
+        loss = F.cross_entropy(head(encoder.features(Series(image, times, valid))), label)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -144,8 +146,8 @@ def test_padding_changes_nothing_while_training_either():
             module.p = 0.0
     image, times = torch.randn(2, 4, 3, 5, 6), torch.arange(4).expand(2, -1) * 10**6
     valid = torch.tensor([True, True, True, False]).expand(2, -1)
-    padded = encoder.frame_features(image, times, valid)[:, :3]
-    real = encoder.frame_features(image[:, :3], times[:, :3], valid[:, :3])
+    padded = encoder.frame_features(Series(image, times, valid))[:, :3]
+    real = encoder.frame_features(Series(image[:, :3], times[:, :3], valid[:, :3]))
     torch.testing.assert_close(padded, real, atol=1e-5, rtol=0)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from torchgeo_sits.keys import Series
 from torchgeo_sits.tasks import SITSMAE
 
 BANDS, DATES, SIDE = 3, 6, 8
@@ -68,11 +69,11 @@ def test_loss_is_the_mean_squared_error_of_what_was_hidden(monkeypatch, case):
     inputs = view['acquisition_times'], view['valid']
     if 'planes' in view:
         values, clear = view['planes'], view['mask_clear']
-        features = task.backbone.encode_planes(values, *inputs, clear & ~hidden)
+        features = task.backbone.encode_planes(Series(values, *inputs, clear & ~hidden))
     else:
         values, clear = view['image'].permute(0, 3, 2, 1, 4), view['mask_clear'].transpose(1, 2)
         features = task.backbone.encode_image(
-            view['image'], *inputs, (clear & ~hidden).transpose(1, 2)
+            Series(view['image'], *inputs, (clear & ~hidden).transpose(1, 2))
         )
     decoder = task.reconstruction.decoder
     dates = decoder.encode_dates(*inputs)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from torchgeo_sits.models import SeriesInputs, build_encoder
+from torchgeo_sits.models import Series, build_encoder
 from torchgeo_sits.tasks.view_batches import encode_view, join_views
 from torchgeo_sits.transforms import PlanarMultiView, ResamplingMultiView
 
@@ -31,11 +31,11 @@ def test_an_encoder_sees_the_s1_of_a_view_if_it_takes_any(kind):
     keys = ('acquisition_times', 'valid', 'mask_clear')
     optical, s1 = ([view[key + end] for key in keys] for end in ('', '_s1'))
     if kind == 'planes':
-        s1 = SeriesInputs(view['planes_s1'], *s1)
-        expected = encoder.encode_planes(view['planes'], *optical, s1=s1)
+        s1 = Series(view['planes_s1'], *s1)
+        expected = encoder.encode_planes(Series(view['planes'], *optical, s1=s1))
     else:
-        s1 = SeriesInputs(view['image_s1'], *s1)
-        expected = encoder.encode_image(view['image'], *optical, s1=s1)
+        s1 = Series(view['image_s1'], *s1)
+        expected = encoder.encode_image(Series(view['image'], *optical, s1=s1))
     for value, right in zip(said, expected, strict=True):
         torch.testing.assert_close(value, right)
     said.embed.square().sum().backward()

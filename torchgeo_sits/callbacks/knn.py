@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_f1_score
 
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID
+from ..keys import MASK, Series
 
 __all__ = ['KNNProbe']
 
@@ -145,8 +145,7 @@ class KNNProbe(Callback):
             keep = _draw((mask != ignored).flatten().nonzero()[:, 0], most, generator)
             if not len(keep):
                 continue
-            inputs = [batch[key] for key in (IMAGE, ACQUISITION_TIMES, VALID, MASK_CLEAR)]
-            joined = encoder.features(*inputs, depth='joined')
+            joined = encoder.features(Series.from_batch(batch), depth='joined')
             labels.append(mask.flatten()[keep])
             pixels.append(joined.movedim(1, -1).flatten(0, 2)[keep].float())
         encoder.train(was_training)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SITSError
+from ..keys import Series
 from .place import Game, Parts, Place, dates_of, occlusion, pixels_of
 
 __all__ = [
@@ -53,7 +54,8 @@ def date_weights(encoder: nn.Module, place: Place) -> DateWeights | None:
     if attend is None:
         return None
     clear = place.clear
-    weights = attend(place.image[None], place.times[None], place.valid[None], clear[None])[0]
+    series = Series(place.image[None], place.times[None], place.valid[None], clear[None])
+    weights = attend(series)[0]
     row, column = place.pixel
     seen = clear.any(0)
     return DateWeights(weights[:, row, column].float(), weights[:, seen].float().mean(1))

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from ..errors import SITSError
+from ..keys import Series
 from ..models import CARD_KEY, EncoderCard, SITSEncoder
-from .graph import SIZES, Series, load_model, trace, unseen_series
+from .graph import SIZES, load_model, trace, unseen_series
 
 __all__ = [
     'TOLERANCE',
@@ -87,7 +88,7 @@ def run_onnx(path: Path, series: Series) -> dict[str, Tensor]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
-    inputs = {name: value.numpy() for name, value in series._asdict().items()}
+    inputs = {name: getattr(series, name).numpy() for name in SIZES}
     names = [output.name for output in session.get_outputs()]
     return {
         name: torch.from_numpy(value)
@@ -208,7 +209,7 @@ def export_model(
         draft = Path(folder) / path.name
         series = list(unseen_series(card, cell))
         with torch.no_grad():
-            wanted = [model(*each) for each in series]
+            wanted = [model(*each[: len(SIZES)]) for each in series]
         if path.suffix == '.onnx':
             write_onnx(graph, draft, list(wanted[0]), card)
             found = [run_onnx(draft, each) for each in series]
@@ -216,7 +217,7 @@ def export_model(
             write_pt2(graph, draft, card)
             loaded, _ = load_pt2(draft)
             with torch.no_grad():
-                found = [loaded(*each) for each in series]
+                found = [loaded(*each[: len(SIZES)]) for each in series]
         difference = max(map(_difference, found, wanted))
         if not difference <= TOLERANCE:  # NaN is not
             raise SITSError(

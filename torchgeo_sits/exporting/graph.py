@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -10,29 +10,13 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ..errors import SITSError
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID, Series
 from ..models import EncoderCard, SITSEncoder, load_encoder
 from ..tasks import load_task
 from ..tasks.supervised import SITSSupervised
 from ..transforms import Normalize
 
-__all__ = ['SIZES', 'RawSeriesModel', 'Series', 'example', 'load_model', 'trace', 'unseen_series']
-
-
-class Series(NamedTuple):
-    """What an exported model takes, by the names that it gives its inputs.
-
-    Attributes:
-        image: ``(B, T, C, H, W)`` float32.
-        acquisition_times: ``(B, T)`` int64.
-        valid: ``(B, T)`` bool.
-        mask_clear: ``(B, T, H, W)`` bool.
-    """
-
-    image: Tensor
-    acquisition_times: Tensor
-    valid: Tensor
-    mask_clear: Tensor
+__all__ = ['SIZES', 'RawSeriesModel', 'example', 'load_model', 'trace', 'unseen_series']
 
 
 def example(channels: int, size: tuple[int, int, int, int], *, seed: int = 0) -> Series:
@@ -100,7 +84,7 @@ def trace(model: nn.Module, *, name: str, channels: int, cell: int) -> ExportedP
         with torch.no_grad():
             return torch.export.export(
                 model,
-                tuple(series),
+                series[: len(SIZES)],
                 dynamic_shapes={
                     name: dict.fromkeys(axes, Dim.DYNAMIC) for name, axes in SIZES.items()
                 },
@@ -160,7 +144,7 @@ class RawSeriesModel(nn.Module):
         }
         batch = self.normalize(batch)
         if isinstance(self.model, SITSEncoder):
-            said = self.model.encode_image(batch[IMAGE], acquisition_times, valid, mask_clear)
+            said = self.model.encode_image(Series.from_batch(batch))
             early, late = (rearrange(x, 'b h w d -> b d h w') for x in (said.early, said.late))
             return {'embed': said.embed, 'early': early, 'late': late}
         found: Any = self.model.predict_step(batch, 0)

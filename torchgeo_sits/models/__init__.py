@@ -1,5 +1,6 @@
 """Encoders of satellite image time series, one protocol for all of them."""
 
+from ..keys import Series
 from .api import register_models
 from .builders import (
     ENCODERS,
@@ -23,7 +24,7 @@ from .convlstm import ConvLSTM
 from .dates import TemporalEncoding
 from .deep_star import DeepSTaR
 from .encoder import Depth, PlaneFeatures, SITSEncoder
-from .factorised import FactorisedEncoder, SeriesInputs
+from .factorised import FactorisedEncoder
 from .frame_order import stable_order
 from .heads import DateDecoder, DenseHead, PairHead
 from .ltae import LTAE
@@ -51,7 +52,7 @@ __all__ = [
     'PlanarViT',
     'PlaneFeatures',
     'SITSEncoder',
-    'SeriesInputs',
+    'Series',
     'TSViT',
     'TempCNN',
     'TemporalEncoding',

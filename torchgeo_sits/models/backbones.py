@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import SITSError
+from ..keys import Series
 from ..stacking import evenly_spaced, unstack
 from .builders import build_encoder
 from .encoder import SITSEncoder
@@ -53,24 +54,24 @@ class StackedFrames(nn.Module):
         times = torch.tensor(list(acquisition_times), dtype=torch.int64)
         self.register_buffer('acquisition_times', times)
 
-    def series(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def series(self, x: Tensor) -> Series:
         """Unstack ``(B, T * C, H, W)``, all bands of the first date first.
 
         Returns:
-            image ``(B, T, C, H, W)``, acquisition_times ``(B, T)`` and valid ``(B, T)``.
+            B series ``(B, T, C, H, W)``.
 
         Raises:
             SITSError: If the channels are not T times C.
         """
-        return unstack(x, self.acquisition_times, self.encoder.in_channels)
+        return Series(*unstack(x, self.acquisition_times, self.encoder.in_channels))
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Late features: ``(B, T * C, H, W)`` to ``(B, D, H / stride, W / stride)``."""
-        return self.encoder.features(*self.series(x))
+        return self.encoder.features(self.series(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, T * C, H, W)`` to ``(B, D)``, or ``(B, num_classes)`` with a head."""
-        return self.head(self.encoder(*self.series(x)))
+        return self.head(self.encoder(self.series(x)))
 
 
 def stack_frames(

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SITSError
+from ..keys import Series
 from .encoder import Depth, SITSEncoder
 from .frame_order import chronological, mark_unclear, take_frames
 
@@ -57,15 +58,7 @@ class ConvLSTM(SITSEncoder):
         # Heads belong to tasks; one that no loss reaches would stop distributed training.
         self.network.head = nn.Identity()  # type: ignore[assignment]
 
-    def features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        depth: Depth = 'late',
-    ) -> Tensor:
+    def forward_features(self, series: Series, depth: Depth) -> Tensor:
         """Hidden state after the last valid frame.
 
         Arguments are those of :meth:`SITSEncoder.features`; all depths give late features,
@@ -75,20 +68,14 @@ class ConvLSTM(SITSEncoder):
             ``(B, D, H, W)``, or ``(B, 2 D, H, W)`` for *joined*.
         """
         copies = self.feature_dim(depth) // self.embed_dim
-        states, _ = self._states(image, acquisition_times, valid, mask_clear)
-        last = (valid.sum(-1) - 1).clamp(min=0)
+        states, _ = self._states(series)
+        last = (series.valid.sum(-1) - 1).clamp(min=0)
         late = states[torch.arange(len(states), device=states.device), last]
         # where, not a product: the state after a padding frame is finite, but may be anything.
-        late = torch.where(valid.any(-1)[:, None, None, None], late, 0)
+        late = torch.where(series.valid.any(-1)[:, None, None, None], late, 0)
         return torch.cat([late] * copies, 1)
 
-    def frame_features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
+    def forward_frames(self, series: Series) -> Tensor:
         """Hidden state after each frame: what the frames up to it have said.
 
         Arguments are those of :meth:`SITSEncoder.frame_features`.
@@ -96,16 +83,10 @@ class ConvLSTM(SITSEncoder):
         Returns:
             ``(B, T, D, H, W)``, zeros in padding frames.
         """
-        states, order = self._states(image, acquisition_times, valid, mask_clear)
-        return take_frames(states, order.argsort(-1)) * valid[:, :, None, None, None]
+        states, order = self._states(series)
+        return take_frames(states, order.argsort(-1))
 
-    def _states(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
+    def _states(self, series: Series) -> tuple[Tensor, Tensor]:
         """Hidden states in the order of the dates, and that order.
 
         Padding frames come last, where they no longer change the states of valid ones.
@@ -113,8 +94,7 @@ class ConvLSTM(SITSEncoder):
         Returns:
             ``(B, T, D, H, W)``, and ``(B, T)`` int64.
         """
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        order = chronological(acquisition_times, valid)
-        frames = mark_unclear(take_frames(image, order), take_frames(clear, order))
+        order = chronological(series.acquisition_times, series.valid)
+        frames = mark_unclear(take_frames(series.image, order), take_frames(series.clear, order))
         outputs, _ = self.network.forward_features(frames)
         return outputs[-1], order

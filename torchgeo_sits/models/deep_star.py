@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import SITSError
-from .encoder import Depth, PlaneFeatures, SITSEncoder, gap_to_cells, mean_seen
+from ..keys import Series
+from .encoder import (
+    Depth,
+    PlaneFeatures,
+    SITSEncoder,
+    gap_to_cells,
+    image_as_planes,
+    mean_seen,
+    transpose_image,
+)
 from .frame_order import fill_gaps, regular_dates
 from .masked import map_chunks
 
@@ -135,15 +144,7 @@ class DeepSTaR(SITSEncoder):
         """Mean of ``(B, N, S, D)`` over the pixels seen at any date, over all if none was."""
         return mean_seen(late, seen)
 
-    def features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        depth: Depth = 'late',
-    ) -> Tensor:
+    def forward_features(self, series: Series, depth: Depth) -> Tensor:
         """Dense features, the mean over time: rows and columns encoded and folded back.
 
         Arguments are those of :meth:`SITSEncoder.features`; all depths give late features,
@@ -153,17 +154,10 @@ class DeepSTaR(SITSEncoder):
             ``(B, D, H, W)``, or ``(B, 2 D, H, W)`` for *joined*.
         """
         copies = self.feature_dim(depth) // self.embed_dim
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        late = self._fold(image, clear, acquisition_times, valid, pool=True)[:, :, 0]
+        late = self._fold(series, pool=True)[:, :, 0]
         return torch.cat([late] * copies, 1)
 
-    def frame_features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
+    def forward_frames(self, series: Series) -> Tensor:
         """Features at the date of each frame, interpolated between the network's cells in time.
 
         A cell stands at the mean date of the regular dates that it covers; its mean over the
@@ -173,12 +167,11 @@ class DeepSTaR(SITSEncoder):
         Returns:
             ``(B, T, D, H, W)``, zeros in padding frames.
         """
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        maps = self._fold(image, clear, acquisition_times, valid, pool=False)
-        dates = regular_dates(acquisition_times, valid, self.num_steps)
+        maps = self._fold(series, pool=False)
+        dates = regular_dates(series.acquisition_times, series.valid, self.num_steps)
         centres = rearrange(dates, 'b (g s) -> b g s', s=self.cell).sum(-1) // self.cell
         # Padding frames have no date to be interpolated at.
-        times = torch.where(valid, acquisition_times, dates[:, :1])
+        times = torch.where(series.valid, series.acquisition_times, dates[:, :1])
         # The weights of the cells at each frame: what interpolating unit vectors gives.
         b, g = centres.shape
         units = torch.eye(g, device=maps.device).expand(b, 1, g, g)
@@ -186,46 +179,19 @@ class DeepSTaR(SITSEncoder):
         weights = fill_gaps(units, centres, known, times)[:, 0]
         # Where all frames are of one date, so are all cells.
         apart = (dates[:, -1:] > dates[:, :1])[..., None]
-        weights = weights.where(apart, 1 / g) * valid[..., None]
+        weights = weights.where(apart, 1 / g) * series.valid[..., None]
         return torch.einsum('btg,bdghw->btdhw', weights.to(maps.dtype), maps)
 
-    def encode_planes(
-        self,
-        planes: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        token_mask: Tensor | None = None,
-    ) -> PlaneFeatures:
+    def forward_planes(self, planes: Series, token_mask: Tensor | None) -> PlaneFeatures:
         """Features of the planes of a view, each plane on its own.
 
-        Args:
-            planes: ``(B, N, C, T, L)`` float, N planes of length L.
-            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-            valid: ``(B, T)`` bool, False in padding frames.
-            mask_clear: ``(B, N, T, L)`` bool, True where a pixel was seen; all by default.
-            token_mask: ``(B, N, L)`` bool, True where a pixel is hidden; none by default.
-
-        Returns:
-            Features with one token per pixel of a path. ``embed`` is the mean of the tokens
-            seen at any date, and that of a single plane is the embedding of the plane.
-
-        Raises:
-            SITSError: If a tensor has another shape than expected.
+        There is one token per pixel of a path. ``embed`` is the mean of the tokens seen at any
+        date, and that of a single plane is the embedding of the plane.
         """
-        image = rearrange(planes, 'b n c t l -> b t c n l')
-        clear = None if mask_clear is None else rearrange(mask_clear, 'b n t l -> b t n l')
-        known = self.check_series(image, acquisition_times, valid, clear)
-        known = rearrange(known, 'b t n l -> b n t l')
         if token_mask is not None:
-            expected = (known.shape[0], known.shape[1], known.shape[3])
-            if token_mask.shape != expected:
-                raise SITSError(f'expected token_mask {expected}, got {tuple(token_mask.shape)}')
-            known = known & ~token_mask[:, :, None]
-        seen = known.any(2)
-        late = self._encode(planes, known, acquisition_times, valid, pool=True)
-        late = rearrange(late, 'b n d 1 l -> b n l d')
+            planes = planes._replace(mask_clear=planes.clear & ~token_mask[:, :, None])
+        seen = planes.clear.any(2)
+        late = rearrange(self._encode(planes, pool=True), 'b n d 1 l -> b n l d')
         return PlaneFeatures(self.pool_cells(late, seen), late, late, seen)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
@@ -236,49 +202,31 @@ class DeepSTaR(SITSEncoder):
             if any(True for _ in part.parameters())
         }
 
-    def _fold(
-        self, image: Tensor, clear: Tensor, acquisition_times: Tensor, valid: Tensor, *, pool: bool
-    ) -> Tensor:
+    def _fold(self, series: Series, *, pool: bool) -> Tensor:
         """Encode rows and columns and fold them back: ``(B, D, G, H, W)``, G as in _encode."""
-        rows = self._encode(
-            rearrange(image, 'b t c h w -> b h c t w'),
-            rearrange(clear, 'b t h w -> b h t w'),
-            acquisition_times,
-            valid,
-            pool=pool,
-        )
-        columns = self._encode(
-            rearrange(image, 'b t c h w -> b w c t h'),
-            rearrange(clear, 'b t h w -> b w t h'),
-            acquisition_times,
-            valid,
-            pool=pool,
-        )
+        rows = self._encode(image_as_planes(series), pool=pool)
+        columns = self._encode(image_as_planes(transpose_image(series)), pool=pool)
         rows = rearrange(rows, 'b h d g w -> b d g h w')
         return (rows + rearrange(columns, 'b w d g h -> b d g h w')) / 2
 
-    def _encode(
-        self, planes: Tensor, clear: Tensor, acquisition_times: Tensor, valid: Tensor, *, pool: bool
-    ) -> Tensor:
+    def _encode(self, planes: Series, *, pool: bool) -> Tensor:
         """Run the network on planes.
 
         Args:
-            planes: ``(B, N, C, T, L)``.
-            clear: ``(B, N, T, L)`` bool.
-            acquisition_times: ``(B, T)`` int64.
-            valid: ``(B, T)`` bool.
+            planes: Checked planes ``(B, N, C, T, L)``.
             pool: Whether to average over time.
 
         Returns:
             ``(B, N, D, G, L)`` with ``G = num_steps / stride`` cells in time, or 1 if pooled.
         """
-        dates = regular_dates(acquisition_times, valid, self.num_steps)
+        times = planes.acquisition_times
+        dates = regular_dates(times, planes.valid, self.num_steps)
 
-        def run(planes: Tensor, clear: Tensor) -> Tensor:
-            _, n, _, _, length = planes.shape
-            pixels = rearrange(planes, 'b n c t l -> b (n l) t c')
+        def run(values: Tensor, clear: Tensor) -> Tensor:
+            _, n, _, _, length = values.shape
+            pixels = rearrange(values, 'b n c t l -> b (n l) t c')
             known = rearrange(clear, 'b n t l -> b (n l) t')
-            filled = fill_gaps(pixels, acquisition_times, known, dates)
+            filled = fill_gaps(pixels, times, known, dates)
             images = rearrange(filled, 'b (n l) s c -> (b n) c s l', n=n)
             images = F.pad(images, (0, gap_to_cells(length, self.cell)))
             cells = self.network(images)[0]
@@ -290,8 +238,9 @@ class DeepSTaR(SITSEncoder):
             tokens = F.interpolate(cells, size, mode='bilinear', align_corners=False)
             return rearrange(tokens[..., :length], '(b n) d g l -> b n d g l', n=n)
 
-        b, n, _, _, length = planes.shape
+        b, n, _, _, length = planes.image.shape
         width = length + gap_to_cells(length, self.cell)
         chunk = max(1, self.chunk_size // (b * self.num_steps * width))
         # While training, batch norm must see all planes at once.
-        return map_chunks(run, planes, clear, dim=1, chunk=n if self.training else chunk)
+        chunk = n if self.training else chunk
+        return map_chunks(run, planes.image, planes.clear, dim=1, chunk=chunk)

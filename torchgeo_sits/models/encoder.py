@@ -1,7 +1,10 @@
 """The protocol of every encoder of satellite image time series."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, Literal, NamedTuple
+from warnings import warn
 
 import torch
 from einops import rearrange
@@ -9,25 +12,19 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from ..errors import SITSError
+from ..keys import Series
 
-__all__ = ['Depth', 'PlaneFeatures', 'SITSEncoder', 'count_cells', 'gap_to_cells', 'mean_seen']
-
-
-def count_cells(side: int, stride: int) -> int:
-    """Number of cells that cover a side, the last of them in part where it does not divide.
-
-    Args:
-        side: Pixels along the side.
-        stride: Pixels along the side of a cell.
-    """
-    # Not -(-side // stride): integers of ONNX are divided towards zero.
-    return (side + stride - 1) // stride
-
-
-def gap_to_cells(side: int, stride: int) -> int:
-    """Pixels that a side lacks to be of whole cells; arguments as of :func:`count_cells`."""
-    return count_cells(side, stride) * stride - side
-
+__all__ = [
+    'Depth',
+    'PlaneFeatures',
+    'SITSEncoder',
+    'count_cells',
+    'gap_to_cells',
+    'image_as_planes',
+    'mean_seen',
+    'planes_as_image',
+    'transpose_image',
+]
 
 #: Where dense features are taken: before spatial context (*early*), after it (*late*), or
 #: both joined along the channels, early first (*joined*).
@@ -35,7 +32,7 @@ type Depth = Literal['early', 'late', 'joined']
 
 
 class PlaneFeatures(NamedTuple):
-    """What an encoder says about the planes or the image of a view.
+    """Features of the planes of a view, or of the cells of an image.
 
     N and S count the paths and the tokens of a path, or, of an image, the rows of cells and
     the cells of a row.
@@ -53,28 +50,77 @@ class PlaneFeatures(NamedTuple):
     seen: Tensor
 
 
+def _take_tensors[F: Callable[..., Tensor]](method: F) -> F:
+    """Let a method take the tensors of a series one by one, as it did before 0.2, with a warning.
+
+    To be removed with its three uses below.
+    """
+
+    @wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Tensor:
+        given = {k: kwargs.pop(k) for k in Series._fields if k in kwargs}
+        if given or isinstance(args[0], Tensor):
+            name = f'{type(self).__name__}.{method.__name__}'
+            warn(
+                f'{name}(image, acquisition_times, valid, mask_clear) is deprecated: pass '
+                'torchgeo_sits.models.Series(image, acquisition_times, valid, mask_clear)',
+                FutureWarning,
+                skip_file_prefixes=(__file__, torch.__path__[0]),
+            )
+            args = (Series(*args, **given),)
+        return method(self, *args, **kwargs)
+
+    return call  # type: ignore[return-value]
+
+
 class SITSEncoder(nn.Module, ABC):
     """A model that turns an image time series into features.
 
-    Every encoder keeps four promises, which one test holds all of them to: padding frames,
-    the content of padding and of unclear pixels (NaN included), the other series of the
-    batch, and the order of the frames change no output. Clear pixels must be finite.
+    Every encoder keeps four promises: padding frames, the content of padding and of unclear
+    pixels (NaN included), the other series of the batch, and the order of the frames change no
+    output. Clear pixels must be finite. :func:`~.check_encoder.check_encoder` holds an encoder
+    to them.
 
-    Subclasses implement :meth:`features` and :meth:`frame_features`, and list what rebuilds
-    them in :attr:`config`.
+    An encoder of one's own derives from this class, implements :meth:`forward_features` and
+    :meth:`forward_frames`, and lists what rebuilds it in :attr:`config`. Both are given series
+    whose shapes were checked, and whose ``clear`` pixels are those of valid frames.
+    :meth:`forward_image`, :meth:`forward_planes` and :meth:`pool_cells` may be replaced too.
 
     Args:
         in_channels: Number of bands C.
         embed_dim: Number of late feature channels D.
         early_dim: Number of early feature channels, *embed_dim* by default.
         stride: Pixels per cell of a feature map, along either axis.
+
+    Raises:
+        SITSError: If a number is below 1.
+
+    Examples:
+        >>> import torch
+        >>> class MeanOfClear(SITSEncoder):
+        ...     def __init__(self, in_channels=10):
+        ...         super().__init__(in_channels=in_channels, embed_dim=in_channels)
+        ...         self.config = {'in_channels': in_channels}
+        ...
+        ...     def forward_features(self, series, depth):
+        ...         clear = series.clear[:, :, None]
+        ...         total = torch.where(clear, series.image, 0).sum(1)
+        ...         late = total / clear.sum(1).clamp(min=1)
+        ...         return torch.cat([late, late], 1) if depth == 'joined' else late
+        ...
+        ...     def forward_frames(self, series):
+        ...         return torch.where(series.clear[:, :, None], series.image, 0)
+        >>> image, times = torch.rand(2, 5, 4, 8, 8), torch.arange(5).expand(2, 5)
+        >>> series = Series(image, times, torch.ones(2, 5, dtype=torch.bool))
+        >>> MeanOfClear(4)(series).shape
+        torch.Size([2, 4])
     """
 
     #: Plain values that rebuild the encoder as keyword arguments, ``in_channels`` included.
     config: dict[str, Any]
 
-    #: Bands of a Sentinel-1 series that all methods take as ``s1`` (see
-    #: :class:`~.factorised.SeriesInputs`), or 0 where they do not.
+    #: Bands of the Sentinel-1 series that a :class:`~torchgeo_sits.keys.Series` may bring
+    #: along, or 0 where the encoder takes none.
     s1_channels: int = 0
 
     def __init__(
@@ -101,129 +147,68 @@ class SITSEncoder(nn.Module, ABC):
         self.stride = stride
         self.config = {}
 
-    @abstractmethod
-    def features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        depth: Depth = 'late',
-    ) -> Tensor:
-        """Dense features, pooled over time.
+    # What callers use.
+
+    @_take_tensors
+    def features(self, series: Series, *, depth: Depth = 'late') -> Tensor:
+        """Compute dense features, pooled over time.
 
         Args:
-            image: ``(B, T, C, H, W)`` float.
-            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-            valid: ``(B, T)`` bool, False in padding frames.
-            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+            series: B series.
             depth: See :data:`Depth`.
 
         Returns:
-            ``(B, D', H / stride, W / stride)``, D' as :meth:`feature_dim` gives it.
-        """
+            ``(B, D', ceil(H / stride), ceil(W / stride))``, D' as :meth:`feature_dim` gives it.
 
-    @abstractmethod
-    def frame_features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
-        """Dense features of each frame, in the context of the series.
+        Raises:
+            SITSError: If a tensor has another shape or dtype than expected, or *depth* is none.
+        """
+        self.feature_dim(depth)
+        return self.forward_features(self.check_series(series), depth)
+
+    def frame_features(self, series: Series) -> Tensor:
+        """Compute dense features of each frame, in the context of the series.
 
         Args:
-            image: ``(B, T, C, H, W)`` float.
-            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-            valid: ``(B, T)`` bool, False in padding frames.
-            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+            series: B series of T frames.
 
         Returns:
-            ``(B, T, D, H / stride, W / stride)``, zeros in padding frames.
-        """
+            ``(B, T, D, ceil(H / stride), ceil(W / stride))``, zeros in padding frames.
 
-    def embed(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
-        """One vector per series: its late features, pooled as :meth:`pool_cells` does.
+        Raises:
+            SITSError: If a tensor has another shape or dtype than expected.
+        """
+        frames = self.forward_frames(self.check_series(series))
+        # where, not a product: what a subclass gives of a padding frame may be NaN.
+        return torch.where(series.valid[:, :, None, None, None], frames, 0)
+
+    @_take_tensors
+    def embed(self, series: Series) -> Tensor:
+        """Compute one vector per series: its late features, pooled as :meth:`pool_cells` does.
 
         Args:
-            image: ``(B, T, C, H, W)`` float.
-            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-            valid: ``(B, T)`` bool, False in padding frames.
-            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+            series: B series.
 
         Returns:
             ``(B, D)``.
+
+        Raises:
+            SITSError: If a tensor has another shape or dtype than expected.
         """
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        late = self.features(image, acquisition_times, valid, mask_clear)
-        return self.pool_cells(rearrange(late, 'b d h w -> b h w d'), self._seen_cells(clear))
+        series = self.check_series(series)
+        late = rearrange(self.forward_features(series, 'late'), 'b d h w -> b h w d')
+        return self.pool_cells(late, self.seen_cells(series))
 
-    def forward(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
-        """The same as :meth:`embed`: ``(B, T, C, H, W)`` to ``(B, D)``."""
-        return self.embed(image, acquisition_times, valid, mask_clear)
+    @_take_tensors
+    def forward(self, series: Series) -> Tensor:
+        """Compute one vector ``(B, D)`` per series, as :meth:`embed` does."""
+        return self.embed(series)
 
-    def encode_planes(
-        self,
-        planes: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        token_mask: Tensor | None = None,
-    ) -> PlaneFeatures:
-        """Features of the planes of a view.
-
-        By default the N planes of length L are taken for an image of height N and width L,
-        so that any encoder can be trained on planes; hidden tokens are hidden as pixels.
+    def encode_image(self, series: Series, *, token_mask: Tensor | None = None) -> PlaneFeatures:
+        """Compute the features of the cells of an image, and its embedding, in one pass.
 
         Args:
-            planes: ``(B, N, C, T, L)`` float, N planes of length L.
-            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-            valid: ``(B, T)`` bool, False in padding frames.
-            mask_clear: ``(B, N, T, L)`` bool, True where a pixel was seen; all by default.
-            token_mask: ``(B, N', S)`` bool, True where a token is hidden, one per cell that
-                this method returns; none by default.
-
-        Returns:
-            Features with one token per ``stride`` pixels of a path and, by default, one row
-            of them per ``stride`` paths.
-        """
-        image = rearrange(planes, 'b n c t l -> b t c n l')
-        clear = None if mask_clear is None else rearrange(mask_clear, 'b n t l -> b t n l')
-        return self.encode_image(image, acquisition_times, valid, clear, token_mask=token_mask)
-
-    def encode_image(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        token_mask: Tensor | None = None,
-    ) -> PlaneFeatures:
-        """Features of the cells of an image, and its embedding, in one pass.
-
-        By default hidden cells are hidden as pixels: they count as unclear at all dates.
-
-        Args:
-            image: ``(B, T, C, H, W)`` float.
-            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-            valid: ``(B, T)`` bool, False in padding frames.
-            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+            series: B series.
             token_mask: ``(B, N, S)`` bool, True where a cell is hidden; none by default.
 
         Returns:
@@ -232,20 +217,88 @@ class SITSEncoder(nn.Module, ABC):
             where no cell is hidden.
 
         Raises:
-            SITSError: If a tensor has another shape than expected.
+            SITSError: If a tensor has another shape or dtype than expected.
         """
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
+        series = self.check_series(series)
         if token_mask is not None:
-            self._check_token_mask(token_mask, image)
-            h, w = image.shape[-2:]
+            self._check_token_mask(token_mask, series, (self.stride, self.stride))
+        return self.forward_image(series, token_mask)
+
+    def encode_planes(self, planes: Series, *, token_mask: Tensor | None = None) -> PlaneFeatures:
+        """Compute the features of the planes of a view.
+
+        Args:
+            planes: Planes of B series: image ``(B, N, C, T, L)``, N planes of length L, and
+                mask_clear ``(B, N, T, L)``.
+            token_mask: ``(B, N', S)`` bool, True where a token is hidden, one per token that
+                this method returns; none by default.
+
+        Returns:
+            Features with one token per :attr:`plane_cell`.
+
+        Raises:
+            SITSError: If a tensor has another shape or dtype than expected.
+        """
+        image = self.check_series(planes_as_image(planes))
+        if token_mask is not None:
+            self._check_token_mask(token_mask, image, self.plane_cell)
+        return self.forward_planes(image_as_planes(image), token_mask)
+
+    # What encoders implement, or may replace.
+
+    @abstractmethod
+    def forward_features(self, series: Series, depth: Depth) -> Tensor:
+        """Compute what :meth:`features` returns.
+
+        Args:
+            series: Checked series, see :meth:`check_series`.
+            depth: One of early, late, joined.
+
+        Returns:
+            ``(B, D', ceil(H / stride), ceil(W / stride))``, D' as :meth:`feature_dim` gives it.
+        """
+
+    @abstractmethod
+    def forward_frames(self, series: Series) -> Tensor:
+        """Compute what :meth:`frame_features` returns.
+
+        Args:
+            series: Checked series, see :meth:`check_series`.
+
+        Returns:
+            ``(B, T, D, ceil(H / stride), ceil(W / stride))``, anything in padding frames.
+        """
+
+    def forward_image(self, series: Series, token_mask: Tensor | None) -> PlaneFeatures:
+        """Compute what :meth:`encode_image` returns.
+
+        By default hidden cells are hidden as pixels: they count as unclear at all dates.
+
+        Args:
+            series: Checked series, see :meth:`check_series`.
+            token_mask: ``(B, N, S)`` bool, True where a cell is hidden, or None.
+        """
+        if token_mask is not None:
+            h, w = series.image.shape[-2:]
             hidden = token_mask.repeat_interleave(self.stride, 1)[:, :h]
             hidden = hidden.repeat_interleave(self.stride, 2)[..., :w]
-            clear = clear & ~hidden[:, None]
-        joined = self.features(image, acquisition_times, valid, clear, depth='joined')
-        joined = rearrange(joined, 'b d n s -> b n s d')
+            series = _hide(series, hidden)
+        joined = rearrange(self.forward_features(series, 'joined'), 'b d n s -> b n s d')
         early, late = joined.split([self.feature_dim('early'), self.feature_dim('late')], -1)
-        seen = self._seen_cells(clear)
+        seen = self.seen_cells(series)
         return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
+
+    def forward_planes(self, planes: Series, token_mask: Tensor | None) -> PlaneFeatures:
+        """Compute what :meth:`encode_planes` returns.
+
+        By default the N planes of length L are taken for an image of height N and width L,
+        so that any encoder can be trained on planes; hidden tokens are hidden as pixels.
+
+        Args:
+            planes: Checked planes, see :meth:`check_series`.
+            token_mask: ``(B, N', S)`` bool, True where a token is hidden, or None.
+        """
+        return self.forward_image(planes_as_image(planes), token_mask)
 
     def pool_cells(self, late: Tensor, seen: Tensor) -> Tensor:
         """Pool the late features of the cells of an image: their mean, by default.
@@ -259,8 +312,13 @@ class SITSEncoder(nn.Module, ABC):
         """
         return late.mean((1, 2))
 
+    @property
+    def plane_cell(self) -> tuple[int, int]:
+        """Paths and pixels of a path that a token of :meth:`encode_planes` stands for."""
+        return self.stride, self.stride
+
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Layers from input to output, as timm's ``param_groups_layer_decay`` asks for them.
+        """List the layers from input to output, as timm's ``param_groups_layer_decay`` asks.
 
         By default each submodule is a layer, in the order in which they were made.
 
@@ -272,10 +330,7 @@ class SITSEncoder(nn.Module, ABC):
         """
         return {name: rf'^{name}\.' for name, _ in self.named_children()}
 
-    @property
-    def plane_cell(self) -> tuple[int, int]:
-        """Paths and pixels of a path that a token of :meth:`encode_planes` stands for."""
-        return self.stride, self.stride
+    # What helps both.
 
     def feature_dim(self, depth: Depth = 'late') -> int:
         """Number of channels that :meth:`features` gives at *depth*.
@@ -292,67 +347,123 @@ class SITSEncoder(nn.Module, ABC):
             raise SITSError(f'expected depth to be one of {sorted(dims)}, got {depth!r}')
         return dims[depth]
 
-    def check_series(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        channels: Literal['in_channels', 's1_channels'] = 'in_channels',
-    ) -> Tensor:
-        """Check the shapes of a batch of series and give the pixels that count.
+    def check_series(self, series: Series) -> Series:
+        """Check the shapes and dtypes of series, and find the pixels that count.
 
         Args:
-            image: ``(B, T, C, H, W)``.
-            acquisition_times: ``(B, T)`` int64.
-            valid: ``(B, T)`` bool.
-            mask_clear: ``(B, T, H, W)`` bool or None.
-            channels: Attribute that holds the number of bands to expect.
+            series: B series.
 
         Returns:
-            ``(B, T, H, W)`` bool: clear pixels of valid frames.
+            The same series, where ``mask_clear`` ``(B, T, H, W)`` is there, and True for clear
+            pixels of valid frames only; likewise of ``s1`` if there is one.
 
         Raises:
-            SITSError: If a tensor has another shape or dtype than the batch contract asks.
+            SITSError: If a tensor has another shape or dtype than the batch contract asks, or
+                the encoder takes no ``s1``.
         """
-        number = getattr(self, channels)
-        if image.ndim != 5 or image.shape[2] != number or 0 in image.shape:
+        checked = series._replace(mask_clear=_check(series, self.in_channels, 'in_channels'))
+        if series.s1 is None:
+            return checked
+        if not self.s1_channels:
             raise SITSError(
-                f'expected image (B, T, C, H, W) with C={number} and no empty axis, got '
-                f'{tuple(image.shape)}: build the encoder with the {channels} of the data'
+                'got s1, but the encoder was built without s1_channels: leave s1 out of the series'
             )
-        b, t, _, h, w = image.shape
-        if acquisition_times.shape != (b, t) or acquisition_times.is_floating_point():
+        try:
+            clear = _check(series.s1, self.s1_channels, 's1_channels')
+        except SITSError as error:
+            raise SITSError(f's1: {error}') from error
+        image, shape = series.image, series.s1.image.shape
+        if (shape[0], shape[-2:]) != (image.shape[0], image.shape[-2:]):
             raise SITSError(
-                f'expected acquisition_times {(b, t)} int64 (seconds since 1970), got '
-                f'{tuple(acquisition_times.shape)} {acquisition_times.dtype}'
+                f'expected s1 of the samples and on the grid of the optical image, '
+                f'{tuple(image.shape)}, got {tuple(shape)}'
             )
-        if valid.shape != (b, t) or valid.dtype != torch.bool:
-            raise SITSError(f'expected valid {(b, t)} bool, got {tuple(valid.shape)} {valid.dtype}')
-        clear = valid[:, :, None, None].expand(b, t, h, w)
-        if mask_clear is None:
-            return clear
-        if mask_clear.shape != (b, t, h, w) or mask_clear.dtype != torch.bool:
-            raise SITSError(
-                f'expected mask_clear {(b, t, h, w)} bool, got '
-                f'{tuple(mask_clear.shape)} {mask_clear.dtype}'
-            )
-        return clear & mask_clear
+        return checked._replace(s1=series.s1._replace(mask_clear=clear))
 
-    def _check_token_mask(self, token_mask: Tensor, image: Tensor) -> None:
-        """Raise SITSError unless *token_mask* has one entry per cell of *image*."""
-        cells = (len(image), *(count_cells(side, self.stride) for side in image.shape[-2:]))
+    def seen_cells(self, series: Series) -> Tensor:
+        """Cells ``(B, N, S)`` of which any pixel was clear at any date, to either sensor.
+
+        Args:
+            series: Checked series, see :meth:`check_series`.
+        """
+        clear = series.clear.any(1).float()[:, None]
+        seen = max_pool2d(clear, self.stride, ceil_mode=True)[:, 0] > 0
+        return seen if series.s1 is None else seen | self.seen_cells(series.s1)
+
+    def _check_token_mask(self, token_mask: Tensor, series: Series, cell: tuple[int, int]) -> None:
+        """Raise SITSError unless *token_mask* has one entry per cell of the image of *series*."""
+        sides = zip(series.image.shape[-2:], cell, strict=True)
+        cells = (len(series.image), *(count_cells(*side) for side in sides))
         if token_mask.shape != cells or token_mask.dtype != torch.bool:
             raise SITSError(
-                f'expected token_mask {cells} bool, one per cell of {self.stride} x {self.stride} '
+                f'expected token_mask {cells} bool, one per cell of {cell[0]} x {cell[1]} '
                 f'pixels, got {tuple(token_mask.shape)} {token_mask.dtype}'
             )
 
-    def _seen_cells(self, clear: Tensor) -> Tensor:
-        """Cells ``(B, N, S)`` of which any pixel was clear at any date, of ``(B, T, H, W)``."""
-        seen = clear.any(1).float()[:, None]
-        return max_pool2d(seen, self.stride, ceil_mode=True)[:, 0] > 0
+
+def _check(series: Series, channels: int, name: str) -> Tensor:
+    """Check one series of so many *channels*: clear pixels of valid frames ``(B, T, H, W)``."""
+    image, times, valid, mask_clear, _ = series
+    if image.ndim != 5 or image.shape[2] != channels or 0 in image.shape:
+        raise SITSError(
+            f'expected image (B, T, C, H, W) with C={channels} and no empty axis, got '
+            f'{tuple(image.shape)}: build the encoder with the {name} of the data'
+        )
+    b, t, _, h, w = image.shape
+    if times.shape != (b, t) or times.is_floating_point():
+        raise SITSError(
+            f'expected acquisition_times {(b, t)} int64 (seconds since 1970), got '
+            f'{tuple(times.shape)} {times.dtype}'
+        )
+    if valid.shape != (b, t) or valid.dtype != torch.bool:
+        raise SITSError(f'expected valid {(b, t)} bool, got {tuple(valid.shape)} {valid.dtype}')
+    clear = valid[:, :, None, None].expand(b, t, h, w)
+    if mask_clear is None:
+        return clear
+    if mask_clear.shape != (b, t, h, w) or mask_clear.dtype != torch.bool:
+        raise SITSError(
+            f'expected mask_clear {(b, t, h, w)} bool, got '
+            f'{tuple(mask_clear.shape)} {mask_clear.dtype}'
+        )
+    return clear & mask_clear
+
+
+def _hide(series: Series, hidden: Tensor) -> Series:
+    """Take pixels ``(B, H, W)`` for unclear at all dates of both sensors."""
+    return series._replace(
+        mask_clear=series.clear & ~hidden[:, None],
+        s1=None if series.s1 is None else _hide(series.s1, hidden),
+    )
+
+
+def planes_as_image(planes: Series) -> Series:
+    """Take N planes of length L for an image of height N and width L."""
+    clear, s1 = planes.mask_clear, planes.s1
+    return planes._replace(
+        image=rearrange(planes.image, 'b n c t l -> b t c n l'),
+        mask_clear=None if clear is None else rearrange(clear, 'b n t l -> b t n l'),
+        s1=None if s1 is None else planes_as_image(s1),
+    )
+
+
+def image_as_planes(series: Series) -> Series:
+    """Take the rows of an image for planes."""
+    clear, s1 = series.mask_clear, series.s1
+    return series._replace(
+        image=rearrange(series.image, 'b t c h w -> b h c t w'),
+        mask_clear=None if clear is None else rearrange(clear, 'b t h w -> b h t w'),
+        s1=None if s1 is None else image_as_planes(s1),
+    )
+
+
+def transpose_image(series: Series) -> Series:
+    """Swap rows and columns."""
+    clear, s1 = series.mask_clear, series.s1
+    return series._replace(
+        image=series.image.mT,
+        mask_clear=None if clear is None else clear.mT,
+        s1=None if s1 is None else transpose_image(s1),
+    )
 
 
 def mean_seen(tokens: Tensor, seen: Tensor) -> Tensor:
@@ -361,3 +472,19 @@ def mean_seen(tokens: Tensor, seen: Tensor) -> Tensor:
     weights = (seen | ~seen.any(-1, keepdim=True)).to(tokens.dtype)
     weights = weights / weights.sum(-1, keepdim=True)
     return (weights[:, None] @ tokens)[:, 0]
+
+
+def count_cells(side: int, stride: int) -> int:
+    """Number of cells that cover a side, the last of them in part where it does not divide.
+
+    Args:
+        side: Pixels along the side.
+        stride: Pixels along the side of a cell.
+    """
+    # Not -(-side // stride): integers of ONNX are divided towards zero.
+    return (side + stride - 1) // stride
+
+
+def gap_to_cells(side: int, stride: int) -> int:
+    """Pixels that a side lacks to be of whole cells; arguments as of :func:`count_cells`."""
+    return count_cells(side, stride) * stride - side

@@ -1,6 +1,6 @@
 """Space and time factorised: frames one by one, then dates place by place."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from einops import rearrange, repeat
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import SITSError
+from ..keys import Series
 from .dates import TemporalEncoding
 from .encoder import Depth, PlaneFeatures, SITSEncoder, count_cells, gap_to_cells, mean_seen
 from .masked import map_chunks
 
-__all__ = ['DateFusion', 'FactorisedEncoder', 'FrameStage', 'SeriesInputs']
+__all__ = ['DateFusion', 'FactorisedEncoder', 'FrameStage']
 
 
 class DateFusion(nn.Module):
@@ -188,23 +189,6 @@ class FrameStage(nn.Module):
         return before, after.view_as(tokens), known
 
 
-class SeriesInputs(NamedTuple):
-    """A further series of the same places, with dates of its own.
-
-    Attributes:
-        image: ``(B, T1, C1, H, W)`` float on the grid of the first series, or planes
-            ``(B, N, C1, T1, L)`` along the same paths.
-        acquisition_times: ``(B, T1)`` int64, seconds since 1970-01-01 UTC.
-        valid: ``(B, T1)`` bool, False in padding; all False for a sample that has no such series.
-        mask_clear: ``(B, T1, H, W)``, or ``(B, N, T1, L)`` of planes, bool; all True by default.
-    """
-
-    image: Tensor
-    acquisition_times: Tensor
-    valid: Tensor
-    mask_clear: Tensor | None = None
-
-
 class FactorisedEncoder(SITSEncoder):
     """Factorised encoder of Sentinel-2 and, if wanted, Sentinel-1, fused by date.
 
@@ -217,8 +201,8 @@ class FactorisedEncoder(SITSEncoder):
     years instead of a table of days; a learned vector per sensor; the pooling of dates;
     and masks, without which clouds would be seen.
 
-    All methods take ``s1``, a :class:`SeriesInputs`, beside the optical series. Without it, or
-    where its frames are all invalid, features are those of the optical series alone.
+    The Sentinel-1 series is ``s1`` of a :class:`~torchgeo_sits.keys.Series`. Without it, or where
+    its frames are all invalid, features are those of the optical series alone.
 
     Space comes before time here, so *early* features cannot be what time leaves before spatial
     context. They are the patches as they enter the spatial encoders, pooled over the dates
@@ -273,8 +257,9 @@ class FactorisedEncoder(SITSEncoder):
                 f'expected dim to be a multiple of 4 * num_heads, got {dim} and {num_heads}'
             )
         self.s1_channels = s1_channels
-        self.frames, *further = (
-            FrameStage(
+
+        def frame_stage(bands: int) -> FrameStage:
+            return FrameStage(
                 bands,
                 patch_size=patch_size,
                 dim=dim,
@@ -283,15 +268,14 @@ class FactorisedEncoder(SITSEncoder):
                 mlp_ratio=mlp_ratio,
                 chunk_size=chunk_size,
             )
-            for bands in (in_channels, s1_channels)
-            if bands
-        )
-        if further:
-            self.frames_s1 = further[0]
+
+        self.frames = frame_stage(in_channels)
+        if s1_channels:
+            self.frames_s1 = frame_stage(s1_channels)
         self.mask_token = nn.Parameter(torch.zeros(dim))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.dates = TemporalEncoding(dim, harmonics=harmonics, octaves=octaves)
-        self.sensors = nn.Parameter(torch.zeros(1 + len(further), dim))
+        self.sensors = nn.Parameter(torch.zeros(2 if s1_channels else 1, dim))
         nn.init.trunc_normal_(self.sensors, std=0.02)
         self.fusion = DateFusion(
             dim=dim,
@@ -305,140 +289,51 @@ class FactorisedEncoder(SITSEncoder):
         """Mean of ``(B, N, S, D)`` over the cells seen at any date, over all if none was."""
         return mean_seen(late, seen)
 
-    def features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        depth: Depth = 'late',
-        s1: SeriesInputs | None = None,
-    ) -> Tensor:
-        """Dense features of both series.
-
-        Arguments are those of :meth:`SITSEncoder.features`, and s1.
-
-        Returns:
-            ``(B, D', ceil(H / p), ceil(W / p))``.
-        """
-        self.feature_dim(depth)
-        said = self.encode_image(image, acquisition_times, valid, mask_clear, s1=s1)
-        maps = {'early': [said.early], 'late': [said.late], 'joined': [said.early, said.late]}
+    def forward_features(self, series: Series, depth: Depth) -> Tensor:
+        """Dense features of both series, ``(B, D', ceil(H / p), ceil(W / p))``."""
+        found = self.forward_image(series, None)
+        maps = {'early': [found.early], 'late': [found.late], 'joined': [found.early, found.late]}
         return rearrange(torch.cat(maps[depth], -1), 'b h w d -> b d h w')
 
-    def frame_features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        s1: SeriesInputs | None = None,
-    ) -> Tensor:
+    def forward_frames(self, series: Series) -> Tensor:
         """Features of each optical frame, as if it alone had all the weight.
 
-        Where a patch was not clear, the features of the series stand. Arguments are those of
-        :meth:`SITSEncoder.frame_features`, and s1.
-
-        Returns:
-            ``(B, T, D, ceil(H / p), ceil(W / p))``, zeros in padding frames.
+        Where a patch was not clear, the features of the series stand.
         """
-        x, _, known = self._encode(image, acquisition_times, valid, mask_clear, s1, None)
+        x, _, known = self._encode(series, None)
         late = self.fusion.late(x, self.fusion.weights(x, known), known)
-        frames = slice(image.shape[1])
+        frames = slice(series.image.shape[1])
         alone = self.fusion.proj(x[:, frames])
         out = torch.where(known[:, frames, None], alone, late[:, None])
-        h = count_cells(image.shape[-2], self.stride)
-        out = rearrange(out, '(b h w) t d -> b t d h w', b=image.shape[0], h=h)
-        return out * valid[:, :, None, None, None]
+        h = count_cells(series.image.shape[-2], self.stride)
+        return rearrange(out, '(b h w) t d -> b t d h w', b=series.image.shape[0], h=h)
 
-    def embed(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        s1: SeriesInputs | None = None,
-    ) -> Tensor:
-        """One vector per sample ``(B, D)``: the mean late feature of what either sensor saw.
-
-        Arguments are those of :meth:`SITSEncoder.embed`, and s1.
-        """
-        return self.encode_image(image, acquisition_times, valid, mask_clear, s1=s1).embed
-
-    def forward(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        s1: SeriesInputs | None = None,
-    ) -> Tensor:
-        """The same as :meth:`embed`."""
-        return self.embed(image, acquisition_times, valid, mask_clear, s1=s1)
-
-    def encode_planes(
-        self,
-        planes: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        token_mask: Tensor | None = None,
-        s1: SeriesInputs | None = None,
-    ) -> PlaneFeatures:
+    def forward_planes(self, planes: Series, token_mask: Tensor | None) -> PlaneFeatures:
         """Features of the planes of a view, each path on its own.
 
         A path is taken for an image whose rows are all alike, as high as a patch: what lies
-        across a path is not known, and most likely like it. Arguments are those of
-        :meth:`SITSEncoder.encode_planes`, and s1, of planes too.
-
-        Returns:
-            Features with ``S = ceil(L / patch_size)`` tokens per path.
-
-        Raises:
-            SITSError: If a tensor has another shape than expected.
+        across a path is not known, and most likely like it.
         """
-        n = planes.shape[1]
-        series = self._paths(SeriesInputs(planes, acquisition_times, valid, mask_clear))
-        said = self.encode_image(
-            *series,
-            token_mask=None if token_mask is None else rearrange(token_mask, 'b n s -> (b n) 1 s'),
-            s1=None if s1 is None else self._paths(s1),
-        )
-        early, late, seen = (rearrange(x, '(b n) 1 s ... -> b n s ...', n=n) for x in said[1:])
+        n = planes.image.shape[1]
+        hidden = None if token_mask is None else rearrange(token_mask, 'b n s -> (b n) 1 s')
+        found = self.forward_image(self._paths(planes), hidden)
+        early, late, seen = (rearrange(x, '(b n) 1 s ... -> b n s ...', n=n) for x in found[1:])
         return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
 
-    def encode_image(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        token_mask: Tensor | None = None,
-        s1: SeriesInputs | None = None,
-    ) -> PlaneFeatures:
+    def forward_image(self, series: Series, token_mask: Tensor | None) -> PlaneFeatures:
         """Features of the cells of an image, and its embedding, in one pass.
 
         A hidden cell is hidden from both sensors. A mask token takes its place in each frame,
         on the way into the spatial blocks, so that its neighbours tell what it may hold. Early
-        features are those of the patches that are hidden, and ``seen`` is as it was. Arguments
-        and errors are those of :meth:`SITSEncoder.encode_image`, and s1.
+        features are those of the patches that are hidden, and ``seen`` is as it was.
         """
-        if token_mask is not None:
-            self._check_token_mask(token_mask, image)
-        x, before, known = self._encode(image, acquisition_times, valid, mask_clear, s1, token_mask)
+        x, before, known = self._encode(series, token_mask)
         weights = self.fusion.weights(x, known)
-        size = (image.shape[0], *(count_cells(x, self.stride) for x in image.shape[-2:]), -1)
+        b, _, _, *sides = series.image.shape
+        size = (b, *(count_cells(side, self.stride) for side in sides), -1)
         late = self.fusion.late(x, weights, known).view(size)
         early = self.fusion.pool(before, weights).view(size)
-        seen = self._seen_cells(self.check_series(image, acquisition_times, valid, mask_clear))
-        if s1 is not None:
-            seen = seen | self._seen_cells(self._check_s1(s1, image))
+        seen = self.seen_cells(series)
         return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
 
     @property
@@ -455,69 +350,52 @@ class FactorisedEncoder(SITSEncoder):
             'norm': r'^fusion\.(?:norm|queries|proj|nothing_seen)',
         }
 
-    def _paths(self, planes: SeriesInputs) -> SeriesInputs:
+    def _paths(self, planes: Series) -> Series:
         """Planes of B series as ``B * N`` series of images, *patch_size* pixels high."""
         n, p = planes.image.shape[1], self.stride
-        clear = planes.mask_clear
-        return SeriesInputs(
+        return Series(
             repeat(planes.image, 'b n c t l -> (b n) t c p l', p=p),
             planes.acquisition_times.repeat_interleave(n, 0),
             planes.valid.repeat_interleave(n, 0),
-            None if clear is None else repeat(clear, 'b n t l -> (b n) t p l', p=p),
+            repeat(planes.clear, 'b n t l -> (b n) t p l', p=p),
+            None if planes.s1 is None else self._paths(planes.s1),
         )
 
-    def _check_s1(self, s1: SeriesInputs, image: Tensor) -> Tensor:
-        """Check the Sentinel-1 series and give its pixels that count, ``(B, T1, H, W)`` bool."""
-        if not self.s1_channels:
-            raise SITSError('got s1, but the encoder was built without s1_channels')
-        try:
-            clear = self.check_series(*s1, channels='s1_channels')
-        except ValueError as error:
-            raise SITSError(f's1: {error}') from error
-        if (clear.shape[0], clear.shape[-2:]) != (image.shape[0], image.shape[-2:]):
-            raise SITSError(
-                f'expected s1 of the samples and on the grid of the optical image, '
-                f'{tuple(image.shape)}, got {tuple(s1.image.shape)}'
-            )
-        return clear
-
-    def _encode(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None,
-        s1: SeriesInputs | None,
-        hidden: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _encode(self, series: Series, hidden: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Run both stages.
 
         Returns:
             Tokens after the fusion and patches before all blocks, ``(B * P, T + T1, dim)``
             each, and ``(B * P, T + T1)`` bool, False for what was not seen; optical dates first.
         """
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        parts = [self.frames(image, clear, self.mask_token, hidden)]
-        times, real = [acquisition_times], [valid]
-        if s1 is None and self.s1_channels:
-            # A frame of padding: all weights get gradients, as DDP asks.
-            b, _, _, h, w = image.shape
-            s1 = SeriesInputs(
-                image.new_zeros(b, 1, self.s1_channels, h, w),
-                acquisition_times.new_zeros(b, 1),
-                valid.new_zeros(b, 1),
-            )
-        if s1 is not None:
-            clear = self._check_s1(s1, image)
-            parts.append(self.frames_s1(s1.image, clear, self.mask_token, hidden))
-            times.append(s1.acquisition_times)
-            real.append(s1.valid)
+        both, stages = [series], [self.frames]
+        if self.s1_channels:
+            both.append(self._no_s1(series) if series.s1 is None else series.s1)
+            stages.append(self.frames_s1)
+        encoded = [
+            stage(each.image, each.clear, self.mask_token, hidden)
+            for stage, each in zip(stages, both, strict=True)
+        ]
         # Of all dates at once: elapsed time counts from the first of either sensor.
-        dates = self.dates(torch.cat(times, 1), torch.cat(real, 1))
-        lengths = [known.shape[1] for _, _, known in parts]
-        sensors = (x.expand(n, -1) for x, n in zip(self.sensors, lengths, strict=True))
-        dates = dates + torch.cat(list(sensors))
-        before, tokens, known = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+        dates = self.dates(
+            torch.cat([each.acquisition_times for each in both], 1),
+            torch.cat([each.valid for each in both], 1),
+        )
+        lengths = [known.shape[1] for _, _, known in encoded]
+        sensors = [x.expand(n, -1) for x, n in zip(self.sensors, lengths, strict=True)]
+        dates = dates + torch.cat(sensors)
+        before, tokens, known = (torch.cat(x, 1) for x in zip(*encoded, strict=True))
         x = rearrange(tokens + dates[:, :, None], 'b t p d -> (b p) t d')
         known = rearrange(known, 'b t p -> (b p) t')
         return self.fusion(x, known), rearrange(before, 'b t p d -> (b p) t d'), known
+
+    def _no_s1(self, series: Series) -> Series:
+        """One frame of padding, so that all weights get gradients, as DDP asks."""
+        b, _, _, h, w = series.image.shape
+        valid = series.valid.new_zeros(b, 1)
+        return Series(
+            series.image.new_zeros(b, 1, self.s1_channels, h, w),
+            series.acquisition_times.new_zeros(b, 1),
+            valid,
+            valid[:, :, None, None].expand(b, 1, h, w),
+        )

@@ -7,6 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import SITSError
+from ..keys import Series
 from .dates import days_since_september
 from .encoder import Depth, SITSEncoder
 from .masked import map_chunks
@@ -73,15 +74,7 @@ class LTAE(SITSEncoder):
             dropout=dropout,
         )
 
-    def features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        depth: Depth = 'late',
-    ) -> Tensor:
+    def forward_features(self, series: Series, depth: Depth) -> Tensor:
         """Features of each pixel's clear dates.
 
         Arguments are those of :meth:`SITSEncoder.features`.
@@ -89,23 +82,18 @@ class LTAE(SITSEncoder):
         Returns:
             ``(B, D', H, W)``, finite where a pixel was never clear.
         """
-        self.feature_dim(depth)  # names a depth that there is not
-        pixels, clear, days = self._pixels(image, acquisition_times, valid, mask_clear)
+        pixels, clear, days = self._pixels(series)
         pooled = self._map(self._pool, pixels, clear, days)
         maps = []
         if depth != 'late':
             maps.append(pooled)
         if depth != 'early':
             maps.append(self.temporal.project(pooled))
-        return rearrange(torch.cat(maps, -1).unflatten(1, image.shape[-2:]), 'b h w d -> b d h w')
+        return rearrange(
+            torch.cat(maps, -1).unflatten(1, series.image.shape[-2:]), 'b h w d -> b d h w'
+        )
 
-    def frame_features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
+    def forward_frames(self, series: Series) -> Tensor:
         """Features of each date as a series of its own, which one weight of 1 gives.
 
         Where a pixel was not clear, the features of the series stand. Arguments are those of
@@ -114,51 +102,34 @@ class LTAE(SITSEncoder):
         Returns:
             ``(B, T, D, H, W)``, zeros in padding frames.
         """
-        pixels, clear, days = self._pixels(image, acquisition_times, valid, mask_clear)
-        series = self._map(self._pool, pixels, clear, days)
-        late = self.temporal.project(series)
+        pixels, clear, days = self._pixels(series)
+        late = self.temporal.project(self._map(self._pool, pixels, clear, days))
         # In training, statistics of the batch norm are those of all pixels.
         chunk = pixels.shape[1] if self.training else None
         alone = self._map(self.temporal.alone, pixels, clear, days, chunk=chunk)
         frames = torch.where(clear[..., None], alone, late[:, :, None])
-        frames = rearrange(frames.unflatten(1, image.shape[-2:]), 'b h w t d -> b t d h w')
-        return frames * valid[:, :, None, None, None]
+        frames = rearrange(frames.unflatten(1, series.image.shape[-2:]), 'b h w t d -> b t d h w')
+        return frames
 
-    def time_attention(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
+    def time_attention(self, series: Series) -> Tensor:
         """Weight of each date in each pixel's features, the mean over the heads.
 
         Args:
-            image: ``(B, T, C, H, W)`` float.
-            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-            valid: ``(B, T)`` bool, False in padding frames.
-            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+            series: B series.
 
         Returns:
             ``(B, T, H, W)`` float32, sums to 1 over T; zeros where a pixel was never seen.
         """
-        pixels, clear, days = self._pixels(image, acquisition_times, valid, mask_clear)
+        pixels, clear, days = self._pixels(self.check_series(series))
         weights = self._map(lambda v, m: self.temporal.weights(v, m).mean(-1), pixels, clear, days)
-        return rearrange(weights.unflatten(1, image.shape[-2:]), 'b h w t -> b t h w')
+        return rearrange(weights.unflatten(1, series.image.shape[-2:]), 'b h w t -> b t h w')
 
-    def _pixels(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _pixels(self, series: Series) -> tuple[Tensor, Tensor, Tensor]:
         """Bands ``(B, P, T, C)``, clear ``(B, P, T)`` and days ``(B, T)`` of all pixels."""
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
         return (
-            rearrange(image, 'b t c h w -> b (h w) t c'),
-            rearrange(clear, 'b t h w -> b (h w) t'),
-            days_since_september(acquisition_times, valid),
+            rearrange(series.image, 'b t c h w -> b (h w) t c'),
+            rearrange(series.clear, 'b t h w -> b (h w) t'),
+            days_since_september(series.acquisition_times, series.valid),
         )
 
     def _pool(self, values: Tensor, clear: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """PlanarViT: a transformer over planes of satellite image time series."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
@@ -10,47 +10,228 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import SITSError
-from .dates import TemporalEncoding
-from .encoder import Depth, PlaneFeatures, SITSEncoder, gap_to_cells, mean_seen
+from ..keys import Series
+from .dates import TemporalEncoding, season_phase
+from .encoder import (
+    Depth,
+    PlaneFeatures,
+    SITSEncoder,
+    gap_to_cells,
+    image_as_planes,
+    mean_seen,
+    transpose_image,
+)
 from .masked import chunk_length, map_chunks
-from .time_stage import EncodedDates, SeasonalPrior, TimeStage
 
-__all__ = ['PathStage', 'PlanarViT', 'fold_back', 'hide_pixels']
+__all__ = ['PlanarViT']
 
 
-def fold_back(tokens: Iterable[Tensor], image: Tensor, segment: int) -> Tensor:
-    """Give each pixel the mean of the tokens of its row and of its column.
+class _EncodedDates(NamedTuple):
+    """What the time stage knows of the dates of a series.
+
+    Attributes:
+        code: ``(B, T, dim)``, added to the hidden vector of each date.
+        prior: ``(B, T, K)``, added to the scores of the K queries.
+    """
+
+    code: Tensor
+    prior: Tensor
+
+
+class SeasonalPrior(nn.Module):
+    r"""Scores of dates for queries that are spread over the year, and for free ones.
+
+    Seasonal query k begins as a window about its time of year :math:`\phi_k = 2\pi k / S`,
+    with the score :math:`\kappa \cos(2 \pi t - \phi_k)` of a von Mises kernel; free queries
+    begin without preference. Pooling by softmax over clear dates then resamples an irregular
+    series to the same S times of the year, whatever its dates: two views on other dates start
+    comparable, and an untrained encoder already keeps the order of the seasons. Attention
+    from reference times to observed ones is that of mTAN (Shukla & Marlin, ICLR 2021,
+    https://arxiv.org/abs/2101.10318); places and widths are learned from there.
 
     Args:
-        tokens: Tokens of the rows ``(B, H, S, ...)`` and of the columns ``(B, W, S', ...)``.
-        image: ``(..., H, W)``, of which the size is taken.
-        segment: Pixels of a token; the last token of a line may have fewer.
-
-    Returns:
-        ``(B, H, W, ...)``.
+        seasonal: Number S of seasonal queries.
+        free: Number of free queries.
+        kappa: Concentration of the windows at the start; 4 is a standard deviation of a
+            month, about.
     """
-    h, w = image.shape[-2:]
-    rows, columns = tokens
-    if segment > 1:
-        rows, columns = (x.repeat_interleave(segment, 2) for x in (rows, columns))
-    return (rows[:, :, :w] + columns[:, :, :h].transpose(1, 2)) / 2
+
+    def __init__(self, seasonal: int, free: int, *, kappa: float = 4.0) -> None:
+        super().__init__()
+        anchors = 2 * torch.pi * torch.arange(seasonal) / max(1, seasonal)
+        weight = kappa * torch.stack([anchors.cos(), anchors.sin()], dim=1)
+        self.weight = nn.Parameter(torch.cat([weight, torch.zeros(free, 2)]))
+
+    def forward(self, acquisition_times: Tensor) -> Tensor:
+        """Score dates.
+
+        Args:
+            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+
+        Returns:
+            ``(B, T, S + free)``.
+        """
+        angle = 2 * torch.pi * season_phase(acquisition_times)
+        return torch.stack([angle.cos(), angle.sin()], dim=-1) @ self.weight.T
 
 
-def hide_pixels(tokens: Tensor, hidden: Tensor, mask_token: Tensor, segment: int) -> Tensor:
-    """Put the mask token in the place of tokens that see a hidden pixel.
+class TimeStage(nn.Module):
+    """Embed what a token saw at each date, and pool the dates that were clear.
+
+    A token is the segment of p pixels of a path. Its values and its date become a hidden
+    vector ``h_t = GELU(LayerNorm(W x_t + date_t))``; K learned queries weigh the dates,
+    ``a_kt = softmax_t(q_k . h_t + prior_kt)`` over clear dates, and their K means
+    ``sum_t a_kt h_t`` are joined and projected; the prior is that of
+    :class:`~.planar_vit.SeasonalPrior`. Keys and values are linear in ``h_t``, so the key
+    projection is folded into the query and the value projection is applied after pooling: a
+    date costs one embedding and K dot products, and the whole is linear in T. Learned queries
+    instead of one per date follow L-TAE (Garnot & Landrieu 2020, https://arxiv.org/abs/2007.00586).
 
     Args:
-        tokens: ``(B, N, S, D)``, of lines of L pixels.
-        hidden: ``(B, N, L)`` bool.
-        mask_token: ``(D,)``.
-        segment: Pixels of a token; the last token of a line may have fewer.
-
-    Returns:
-        ``(B, N, S, D)``.
+        in_features: Values of a token at one date: p pixels of C bands.
+        segment: Pixels p of a token.
+        dim: Width of the hidden vectors.
+        out_dim: Width of the pooled token.
+        num_queries: Number of learned queries K.
+        depth: Self-attention blocks over the dates before pooling (cost quadratic in T).
+        num_heads: Heads of these blocks.
+        mlp_ratio: Hidden width of the output MLP over *out_dim*.
     """
-    hidden = F.pad(hidden, (0, gap_to_cells(hidden.shape[-1], segment)))
-    hidden = hidden.unflatten(-1, (-1, segment)).any(-1)
-    return torch.where(hidden[..., None], mask_token.to(tokens.dtype), tokens)
+
+    def __init__(
+        self,
+        *,
+        in_features: int,
+        segment: int,
+        dim: int,
+        out_dim: int,
+        num_queries: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float,
+    ) -> None:
+        super().__init__()
+        # With one pixel a date is clear as a whole or left out: the mask would say nothing.
+        self.takes_mask = segment > 1
+        self.embed = nn.Linear(in_features + segment * self.takes_mask, dim)
+        self.norm = nn.LayerNorm(dim)
+        self.act = nn.GELU()
+        self.blocks = nn.ModuleList(
+            Block(dim, num_heads, mlp_ratio, qkv_bias=True) for _ in range(depth)
+        )
+        self.queries = nn.Linear(dim, num_queries, bias=False)
+        self.proj = nn.Linear(num_queries * dim, out_dim)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(out_dim),
+            nn.Linear(out_dim, int(out_dim * mlp_ratio)),
+            nn.GELU(),
+            nn.Linear(int(out_dim * mlp_ratio), out_dim),
+        )
+        self.nothing_seen = nn.Parameter(torch.zeros(out_dim))
+        nn.init.trunc_normal_(self.nothing_seen, std=0.02)
+
+    def hidden(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
+        """Hidden vectors of each token at each date.
+
+        Args:
+            values: ``(B, P, T, p, C)``, anything where not clear.
+            clear: ``(B, P, T, p)`` bool.
+            dates: The dates of the series, encoded.
+
+        Returns:
+            ``(B, P, T, dim)``, finite everywhere.
+        """
+        # where, not a product: NaN times zero is NaN.
+        seen = torch.where(clear[..., None], values, 0).flatten(-2)
+        if self.takes_mask:
+            seen = torch.cat([seen, clear.to(seen.dtype)], -1)
+        x = self.act(self.norm(self.embed(seen) + dates.code[:, None]))
+        if len(self.blocks):
+            known = clear.any(-1).flatten(0, 1)
+            # A finite floor: a row of minus infinity would make softmax NaN.
+            bias = torch.zeros_like(known, dtype=x.dtype)
+            bias = bias.masked_fill(~known, torch.finfo(x.dtype).min)[:, None, None]
+            rows = x.flatten(0, 1)
+            for block in self.blocks:
+                rows = block(rows, attn_mask=bias)
+            x = rows.view_as(x)
+        return x
+
+    def attention(self, hidden: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
+        """Weight of each date for each query.
+
+        Args:
+            hidden: ``(B, P, T, dim)`` from :meth:`hidden`.
+            clear: ``(B, P, T, p)`` bool.
+            dates: The dates of the series, encoded.
+
+        Returns:
+            ``(B, P, T, K)`` float32, sums to 1 over the dates with a clear pixel; all zeros
+            where there is none.
+        """
+        known = clear.any(-1, keepdim=True)
+        scores = self.queries(hidden).float() + dates.prior[:, None].float()
+        scores = scores.masked_fill(~known, torch.finfo(scores.dtype).min)
+        return scores.softmax(-2) * known
+
+    def means(self, hidden: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
+        """Means of the hidden vectors under each query, joined: ``(B, P, K * dim)``."""
+        weights = self.attention(hidden, clear, dates).to(hidden.dtype)
+        return (weights.transpose(-2, -1) @ hidden).flatten(-2)
+
+    def forward(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
+        """Pool the dates of each token.
+
+        Args:
+            values: ``(B, P, T, p, C)``, anything where not clear.
+            clear: ``(B, P, T, p)`` bool.
+            dates: The dates of the series, encoded.
+
+        Returns:
+            ``(B, P, out_dim)``; one learned token stands where no date was clear.
+        """
+        return self._project(self.means(self.hidden(values, clear, dates), clear, dates), clear)
+
+    def with_means(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
+        """Pool the dates of each token, and keep what the projection narrows.
+
+        Arguments are those of :meth:`forward`.
+
+        Returns:
+            ``(B, P, out_dim + K * dim)``: the token, then the means under the queries.
+        """
+        means = self.means(self.hidden(values, clear, dates), clear, dates)
+        return torch.cat([self._project(means, clear), means], -1)
+
+    def _project(self, means: Tensor, clear: Tensor) -> Tensor:
+        """Tokens ``(B, P, out_dim)`` of means ``(B, P, K * dim)``."""
+        x = self.proj(means)
+        x = x + self.mlp(x)
+        return torch.where(clear.any((-2, -1))[..., None], x, self.nothing_seen.to(x.dtype))
+
+    def deviations(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
+        """How each date alone would move the pooled token, before the output MLP.
+
+        A series of one date pools to that date's hidden vector under every query, so the
+        sum of the K value projections applies to it. No weights of its own are needed.
+
+        Args:
+            values: ``(B, P, T, p, C)``, anything where not clear.
+            clear: ``(B, P, T, p)`` bool.
+            dates: The dates of the series, encoded.
+
+        Returns:
+            ``(B, P, T, out_dim)``, zeros where a date was not clear.
+        """
+        hidden = self.hidden(values, clear, dates)
+        weight = self.proj.weight.unflatten(1, (-1, hidden.shape[-1])).sum(1)
+        alone = nn.functional.linear(hidden, weight, self.proj.bias)
+        moved = alone - self.proj(self.means(hidden, clear, dates))[:, :, None]
+        return moved * clear.any(-1, keepdim=True)
+
+    def weights(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
+        """Weight of each date, the mean over the queries: ``(B, P, T)`` float32."""
+        return self.attention(self.hidden(values, clear, dates), clear, dates).mean(-1)
 
 
 class PathStage(nn.Module):
@@ -99,7 +280,7 @@ class PlanarViT(SITSEncoder):
 
     A plane keeps time on one axis and an ordered path of pixels on the other (Deep-STaR,
     Chelali et al. 2021). A token is a segment of *segment* consecutive pixels of a path. The
-    time stage (:class:`~.time_stage.TimeStage`) pools its clear dates, in linear time; a
+    time stage (:class:`~.planar_vit.TimeStage`) pools its clear dates, in linear time; a
     transformer then runs along each path. For a map, the rows and the columns of the image
     are encoded as planes and folded back, the mean of the two. *Early* features are the means
     of the dates under all queries, before the projection narrows them.
@@ -200,143 +381,76 @@ class PlanarViT(SITSEncoder):
         """Mean of ``(B, N, S, D)`` over the tokens seen at any date, over all if none was."""
         return mean_seen(late, seen)
 
-    def features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        depth: Depth = 'late',
-    ) -> Tensor:
-        """Dense features, pooled over time: rows and columns encoded and folded back.
+    def forward_features(self, series: Series, depth: Depth) -> Tensor:
+        """Dense features ``(B, D', H, W)``: rows and columns encoded and folded back.
 
-        Arguments are those of :meth:`SITSEncoder.features`; *early* stops after the time stage.
-
-        Returns:
-            ``(B, D', H, W)``, D' as :meth:`feature_dim` gives it.
+        *Early* stops after the time stage.
         """
-        self.feature_dim(depth)
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        dates = self._encode_dates(acquisition_times, valid)
         pool = self.time_stage if depth == 'late' else self.time_stage.with_means
-        tokens = self._both_ways(pool, image, clear, dates)
+        tokens = self._both_ways(pool, series)
         maps = []
         if depth != 'late':
-            tokens, early = self._split_both(tokens, image)
+            tokens, early = self._split_both(tokens, series.image)
             maps.append(early)
         if depth != 'early':
-            maps.append(fold_back([self._along_paths(x) for x in tokens], image, self.segment))
+            maps.append(self._fold_paths(tokens, series.image))
         return rearrange(torch.cat(maps, -1), 'b h w d -> b d h w')
 
-    def frame_features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
-        """Late features of the series, moved by what each frame alone would change.
+    def forward_frames(self, series: Series) -> Tensor:
+        """Late features ``(B, T, D, H, W)``, moved by what each frame alone would change.
 
-        Where a pixel was not clear in a frame, the features of the series stand. Arguments are
-        those of :meth:`SITSEncoder.frame_features`.
-
-        Returns:
-            ``(B, T, D, H, W)``, zeros in padding frames.
+        Where a pixel was not clear in a frame, the features of the series stand.
         """
-        late = self.features(image, acquisition_times, valid, mask_clear)
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        dates = self._encode_dates(acquisition_times, valid)
-        moved = self._both_ways(self.time_stage.deviations, image, clear, dates)
-        frames = late[:, None] + rearrange(
-            fold_back(moved, image, self.segment), 'b h w t d -> b t d h w'
-        )
-        return frames * valid[:, :, None, None, None]
+        late = self.forward_features(series, 'late')
+        both = self._both_ways(self.time_stage.deviations, series)
+        moved = _fold_back(both, series.image, self.segment)
+        return late[:, None] + rearrange(moved, 'b h w t d -> b t d h w')
 
-    def time_attention(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
+    def time_attention(self, series: Series) -> Tensor:
         """Weight of each date in each pixel's features, the mean over the queries.
 
-        Arguments are those of :meth:`SITSEncoder.features`.
+        Args:
+            series: B series.
 
         Returns:
             ``(B, T, H, W)`` float32, sums to 1 over T; zeros where a pixel was never seen.
         """
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        dates = self._encode_dates(acquisition_times, valid)
-        weights = self._both_ways(self.time_stage.weights, image, clear, dates)
-        return rearrange(fold_back(weights, image, self.segment), 'b h w t -> b t h w')
+        series = self.check_series(series)
+        weights = self._both_ways(self.time_stage.weights, series)
+        return rearrange(_fold_back(weights, series.image, self.segment), 'b h w t -> b t h w')
 
-    def encode_planes(
-        self,
-        planes: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        token_mask: Tensor | None = None,
-    ) -> PlaneFeatures:
+    def forward_planes(self, planes: Series, token_mask: Tensor | None) -> PlaneFeatures:
         """Features of the planes of a view, each path on its own.
 
-        Arguments are those of :meth:`SITSEncoder.encode_planes`. A learned mask token
-        replaces what is hidden by *token_mask* ``(B, N, S)`` on its way into the path blocks;
-        early features are as they were.
-
-        Returns:
-            Features with ``S = ceil(L / segment)`` tokens per path; ``embed`` is the mean
-            late feature of the tokens seen at any date.
-
-        Raises:
-            SITSError: If a tensor has another shape than expected.
+        A learned mask token replaces what is hidden by *token_mask* ``(B, N, S)`` on its way
+        into the path blocks; early features are as they were. There are
+        ``S = ceil(L / segment)`` tokens per path; ``embed`` is the mean late feature of the
+        tokens seen at any date.
         """
-        image = rearrange(planes, 'b n c t l -> b t c n l')
-        clear = None if mask_clear is None else rearrange(mask_clear, 'b n t l -> b t n l')
-        known = self.check_series(image, acquisition_times, valid, clear)
-        known = rearrange(known, 'b t n l -> b n t l')
-        dates = self._encode_dates(acquisition_times, valid)
-        pooled, seen = self._time(self.time_stage.with_means, planes, known, dates)
+        pooled, seen = self._time(self.time_stage.with_means, planes, self._encode_dates(planes))
         tokens, early = self._split(pooled)
         if token_mask is not None:
-            if token_mask.shape != tokens.shape[:-1]:
-                raise SITSError(
-                    f'expected token_mask {tuple(tokens.shape[:-1])}, got {tuple(token_mask.shape)}'
-                )
             tokens = torch.where(token_mask[..., None], self.mask_token.to(tokens.dtype), tokens)
         late = self._along_paths(tokens)
         return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
 
-    def encode_image(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        token_mask: Tensor | None = None,
-    ) -> PlaneFeatures:
+    def forward_image(self, series: Series, token_mask: Tensor | None) -> PlaneFeatures:
         """Features of the pixels of an image, its rows and its columns folded back.
 
-        As in :meth:`encode_planes`, the mask token replaces what is hidden on its way into the
+        As in :meth:`forward_planes`, the mask token replaces what is hidden on its way into the
         path blocks, here each segment of a row or column that holds a hidden pixel; early
-        features are as they were. Arguments and errors are those of
-        :meth:`SITSEncoder.encode_image`; there is one token per pixel.
+        features are as they were. There is one token per pixel.
         """
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        dates = self._encode_dates(acquisition_times, valid)
-        pooled = self._both_ways(self.time_stage.with_means, image, clear, dates)
-        tokens, early = self._split_both(pooled, image)
+        pooled = self._both_ways(self.time_stage.with_means, series)
+        tokens, early = self._split_both(pooled, series.image)
         if token_mask is not None:
-            self._check_token_mask(token_mask, image)
-            options = self.mask_token, self.segment
-            rows = hide_pixels(tokens[0], token_mask, *options)
-            tokens = rows, hide_pixels(tokens[1], token_mask.mT, *options)
-        late = fold_back([self._along_paths(x) for x in tokens], image, self.segment)
-        seen = clear.any(1)
+            rows, columns = tokens
+            tokens = (
+                _hide_pixels(rows, token_mask, self.mask_token, self.segment),
+                _hide_pixels(columns, token_mask.mT, self.mask_token, self.segment),
+            )
+        late = self._fold_paths(tokens, series.image)
+        seen = series.clear.any(1)
         return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
 
     @property
@@ -363,63 +477,92 @@ class PlanarViT(SITSEncoder):
         if self.segment == 1:  # The columns hold the same tokens.
             return (rows, rows.transpose(1, 2)), means
         columns, others = self._split(pooled[1])
-        return (rows, columns), fold_back((means, others), image, self.segment)
+        return (rows, columns), _fold_back((means, others), image, self.segment)
 
-    def _encode_dates(self, acquisition_times: Tensor, valid: Tensor) -> EncodedDates:
-        """Dates ``(B, T)`` as the time stage takes them."""
-        return EncodedDates(self.dates(acquisition_times, valid), self.prior(acquisition_times))
+    def _encode_dates(self, series: Series) -> _EncodedDates:
+        """Dates as the time stage takes them."""
+        times = series.acquisition_times
+        return _EncodedDates(self.dates(times, series.valid), self.prior(times))
 
-    def _time(self, function: Any, planes: Tensor, clear: Tensor, dates: EncodedDates) -> Any:
+    def _time(self, function: Any, planes: Series, dates: _EncodedDates) -> Any:
         """Run *function* of the time stage on tokens cut from planes.
 
         Args:
             function: Maps values ``(B, P, T, p, C)``, clear ``(B, P, T, p)`` and dates to
                 ``(B, P, ...)``.
-            planes: ``(B, N, C, T, L)``.
-            clear: ``(B, N, T, L)`` bool.
-            dates: The dates of the series, encoded.
+            planes: Checked planes ``(B, N, C, T, L)``.
+            dates: Their dates, encoded.
 
         Returns:
             ``(B, N, S, ...)``, and ``(B, N, S)`` bool: tokens seen at any date.
         """
-        b, n, _, t, length = planes.shape
+        values, known = planes.image, planes.clear
+        b, n, _, t, length = values.shape
         if self.segment > 1:
             gap = 0, gap_to_cells(length, self.segment)
-            planes, clear = (nn.functional.pad(x, gap) for x in (planes, clear))
-        values = rearrange(planes, 'b n c t (s p) -> b (n s) t p c', p=self.segment)
-        known = rearrange(clear, 'b n t (s p) -> b (n s) t p', p=self.segment)
-        chunk = max(1, chunk_length(planes, self.chunk_size) // (b * t))
+            values, known = F.pad(values, gap), F.pad(known, gap)
+        chunk = max(1, chunk_length(values, self.chunk_size) // (b * t))
+        values = rearrange(values, 'b n c t (s p) -> b (n s) t p c', p=self.segment)
+        known = rearrange(known, 'b n t (s p) -> b (n s) t p', p=self.segment)
         out = map_chunks(lambda x, m: function(x, m, dates), values, known, dim=1, chunk=chunk)
         seen = known.any((-2, -1))
         return out.unflatten(1, (n, -1)), seen.unflatten(1, (n, -1))
 
-    def _both_ways(
-        self, function: Any, image: Tensor, clear: Tensor, dates: EncodedDates
-    ) -> tuple[Tensor, Tensor]:
+    def _both_ways(self, function: Any, series: Series) -> tuple[Tensor, Tensor]:
         """Run *function* of the time stage on the rows and on the columns of an image.
 
         Returns:
             ``(B, H, S, ...)`` for the rows and ``(B, W, S, ...)`` for the columns.
         """
-        rows, _ = self._time(
-            function,
-            rearrange(image, 'b t c h w -> b h c t w'),
-            rearrange(clear, 'b t h w -> b h t w'),
-            dates,
-        )
+        dates = self._encode_dates(series)
+        rows, _ = self._time(function, image_as_planes(series), dates)
         if self.segment == 1:
             # A token of one pixel does not know its path: time is pooled once for both.
             return rows, rows.transpose(1, 2)
-        columns, _ = self._time(
-            function,
-            rearrange(image, 'b t c h w -> b w c t h'),
-            rearrange(clear, 'b t h w -> b w t h'),
-            dates,
-        )
+        columns, _ = self._time(function, image_as_planes(transpose_image(series)), dates)
         return rows, columns
+
+    def _fold_paths(self, tokens: Iterable[Tensor], image: Tensor) -> Tensor:
+        """Run the path stage on rows and columns and fold them back: ``(B, H, W, D)``."""
+        return _fold_back([self._along_paths(x) for x in tokens], image, self.segment)
 
     def _along_paths(self, tokens: Tensor) -> Tensor:
         """Transformer along each path: ``(B, N, S, D)`` to ``(B, N, S, D)``."""
         chunk = max(1, chunk_length(tokens, self.chunk_size) // tokens.shape[2])
         rows = map_chunks(self.path_stage, tokens.flatten(0, 1), dim=0, chunk=chunk)
         return rows.view_as(tokens)
+
+
+def _fold_back(tokens: Iterable[Tensor], image: Tensor, segment: int) -> Tensor:
+    """Give each pixel the mean of the tokens of its row and of its column.
+
+    Args:
+        tokens: Tokens of the rows ``(B, H, S, ...)`` and of the columns ``(B, W, S', ...)``.
+        image: ``(..., H, W)``, of which the size is taken.
+        segment: Pixels of a token; the last token of a line may have fewer.
+
+    Returns:
+        ``(B, H, W, ...)``.
+    """
+    h, w = image.shape[-2:]
+    rows, columns = tokens
+    if segment > 1:
+        rows, columns = (x.repeat_interleave(segment, 2) for x in (rows, columns))
+    return (rows[:, :, :w] + columns[:, :, :h].transpose(1, 2)) / 2
+
+
+def _hide_pixels(tokens: Tensor, hidden: Tensor, mask_token: Tensor, segment: int) -> Tensor:
+    """Put the mask token in the place of tokens that see a hidden pixel.
+
+    Args:
+        tokens: ``(B, N, S, D)``, of lines of L pixels.
+        hidden: ``(B, N, L)`` bool.
+        mask_token: ``(D,)``.
+        segment: Pixels of a token; the last token of a line may have fewer.
+
+    Returns:
+        ``(B, N, S, D)``.
+    """
+    hidden = F.pad(hidden, (0, gap_to_cells(hidden.shape[-1], segment)))
+    hidden = hidden.unflatten(-1, (-1, segment)).any(-1)
+    return torch.where(hidden[..., None], mask_token.to(tokens.dtype), tokens)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SITSError
+from ..keys import Series
 from .encoder import SITSEncoder
 
 __all__ = ['semantic_map']
@@ -12,10 +13,7 @@ __all__ = ['semantic_map']
 def semantic_map(
     encoder: SITSEncoder,
     head: nn.Module,
-    image: Tensor,
-    acquisition_times: Tensor,
-    valid: Tensor,
-    mask_clear: Tensor | None = None,
+    series: Series,
     *,
     by_frame: bool = False,
 ) -> Tensor:
@@ -36,10 +34,7 @@ def semantic_map(
     Args:
         encoder: The encoder, in evaluation mode.
         head: Linear layer from D features to K scores.
-        image: ``(B, T, C, H, W)`` float.
-        acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-        valid: ``(B, T)`` bool, False in padding frames.
-        mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+        series: B series.
         by_frame: Whether to give a map of each frame, from its features, in place of one of all.
 
     Returns:
@@ -55,5 +50,5 @@ def semantic_map(
             f'got {head}: for SITSClassification set hidden_dim=0 and depth=late'
         )
     function = encoder.frame_features if by_frame else encoder.features
-    features = function(image, acquisition_times, valid, mask_clear)
+    features = function(series)
     return torch.einsum('...dhw,kd->...khw', features.float(), head.weight.float())

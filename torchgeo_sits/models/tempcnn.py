@@ -7,6 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import SITSError
+from ..keys import Series
 from .encoder import Depth, SITSEncoder
 from .frame_order import fill_gaps, regular_dates
 from .masked import PixelBatchNorm, map_chunks, map_where
@@ -80,15 +81,7 @@ class TempCNN(SITSEncoder):
         self.dense = nn.Linear(hidden_dim * num_dates, embed_dim)
         self.last = nn.Sequential(PixelBatchNorm(embed_dim), nn.ReLU(), nn.Dropout(dropout))
 
-    def features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        depth: Depth = 'late',
-    ) -> Tensor:
+    def forward_features(self, series: Series, depth: Depth) -> Tensor:
         """Features of each pixel's filled series.
 
         Arguments are those of :meth:`SITSEncoder.features`; all depths give late features,
@@ -99,28 +92,21 @@ class TempCNN(SITSEncoder):
             clear.
         """
         copies = self.feature_dim(depth) // self.embed_dim
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        dates = regular_dates(acquisition_times, valid, self.num_dates)
+        dates = regular_dates(series.acquisition_times, series.valid, self.num_dates)
 
         def run(pixels: Tensor, known: Tensor) -> Tensor:
-            filled = fill_gaps(pixels, acquisition_times, known, dates)
+            filled = fill_gaps(pixels, series.acquisition_times, known, dates)
             return map_where(vectors, filled, known.any(-1))
 
         def vectors(filled: Tensor) -> Tensor:
             x = self.convolutions(rearrange(filled, 'n s c -> n c s'))
             return self.last(self.dense(x.flatten(1)))
 
-        late = self._map(run, image, clear, self.num_dates)
-        late = rearrange(late.unflatten(1, image.shape[-2:]), 'b h w d -> b d h w')
+        late = self._map(run, series, self.num_dates)
+        late = rearrange(late.unflatten(1, series.image.shape[-2:]), 'b h w d -> b d h w')
         return torch.cat([late] * copies, 1)
 
-    def frame_features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
+    def forward_frames(self, series: Series) -> Tensor:
         """What the regular dates around each frame add to the features of the series.
 
         The dense layer is a sum over the regular dates. S times the part of one date, put in
@@ -133,32 +119,32 @@ class TempCNN(SITSEncoder):
         Returns:
             ``(B, T, D, H, W)``, zeros in padding frames and where a pixel was never clear.
         """
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        dates = regular_dates(acquisition_times, valid, self.num_dates)
+        dates = regular_dates(series.acquisition_times, series.valid, self.num_dates)
         weight = self.dense.weight.unflatten(1, (-1, self.num_dates)) * self.num_dates
         # Padding frames have no date to be interpolated at.
-        times = torch.where(valid, acquisition_times, dates[:, :1])
+        times = torch.where(series.valid, series.acquisition_times, dates[:, :1])
 
         def run(pixels: Tensor, known: Tensor) -> Tensor:
             seen = known.any(-1)
-            parts = map_where(parts_of, fill_gaps(pixels, acquisition_times, known, dates), seen)
+            parts = map_where(
+                parts_of, fill_gaps(pixels, series.acquisition_times, known, dates), seen
+            )
             everywhere = torch.ones_like(parts[..., 0], dtype=torch.bool)
             frames = fill_gaps(parts, dates, everywhere, times)
-            real = seen[:, :, None] & valid[:, None]
+            real = seen[:, :, None] & series.valid[:, None]
             return map_where(self.last, frames, real)
 
         def parts_of(filled: Tensor) -> Tensor:
             x = self.convolutions(rearrange(filled, 'n s c -> n c s'))
             return torch.einsum('ncs,dcs->nsd', x, weight.to(x.dtype)) + self.dense.bias
 
-        frames = self._map(run, image, clear, self.num_dates + image.shape[1])
-        return rearrange(frames.unflatten(1, image.shape[-2:]), 'b h w t d -> b t d h w')
+        frames = self._map(run, series, self.num_dates + series.image.shape[1])
+        return rearrange(frames.unflatten(1, series.image.shape[-2:]), 'b h w t d -> b t d h w')
 
     def _map(
         self,
         function: Callable[[Tensor, Tensor], Tensor],
-        image: Tensor,
-        clear: Tensor,
+        series: Series,
         num_dates: int,
     ) -> Tensor:
         """Run a function of pixels ``(B, P, T, C)`` and clear ``(B, P, T)`` on slices of them.
@@ -166,9 +152,9 @@ class TempCNN(SITSEncoder):
         Returns:
             ``(B, H W, ...)``.
         """
-        pixels = rearrange(image, 'b t c h w -> b (h w) t c')
-        known = rearrange(clear, 'b t h w -> b (h w) t')
-        chunk = max(1, self.chunk_size // (image.shape[0] * num_dates))
+        pixels = rearrange(series.image, 'b t c h w -> b (h w) t c')
+        known = rearrange(series.clear, 'b t h w -> b (h w) t')
+        chunk = max(1, self.chunk_size // (pixels.shape[0] * num_dates))
         # While training, batch norm must see all pixels at once.
         return map_chunks(
             function, pixels, known, dim=1, chunk=pixels.shape[1] if self.training else chunk

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import SITSError
+from ..keys import Series
 from .dates import DAYS_OF_YEAR, day_of_year
 from .encoder import Depth, SITSEncoder, count_cells, gap_to_cells
 from .masked import map_chunks
@@ -86,15 +87,7 @@ class TSViT(SITSEncoder):
         self.spatial_norm = nn.LayerNorm(dim)
         self.pixels = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, patch_size**2))
 
-    def features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        depth: Depth = 'late',
-    ) -> Tensor:
+    def forward_features(self, series: Series, depth: Depth) -> Tensor:
         """Values of the pixels for each class token.
 
         Arguments are those of :meth:`SITSEncoder.features`; *early* are the class tokens as the
@@ -103,8 +96,7 @@ class TSViT(SITSEncoder):
         Returns:
             ``(B, K * p * p, ceil(H / p), ceil(W / p))``, twice the channels for *joined*.
         """
-        self.feature_dim(depth)
-        tokens, _ = self._temporal(image, acquisition_times, valid, mask_clear)
+        tokens, _ = self._temporal(series)
         maps = []
         if depth != 'late':
             maps.append(self._values(tokens))
@@ -112,13 +104,7 @@ class TSViT(SITSEncoder):
             maps.append(self._values(self._spatial(tokens)))
         return torch.cat(maps, 1)
 
-    def frame_features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
+    def forward_frames(self, series: Series) -> Tensor:
         """Values of the pixels for each class token, moved by what each date's token holds.
 
         The paper has no maps of single dates. Here the token of a date is added to the class
@@ -128,10 +114,10 @@ class TSViT(SITSEncoder):
         Returns:
             ``(B, T, K * p * p, ceil(H / p), ceil(W / p))``, zeros in padding frames.
         """
-        tokens, dates = self._temporal(image, acquisition_times, valid, mask_clear)
+        tokens, dates = self._temporal(series)
         tokens = self._spatial(tokens)
         frames = [self._values(tokens + date[..., None, :]) for date in dates.unbind(3)]
-        return torch.stack(frames, 1) * valid[:, :, None, None, None]
+        return torch.stack(frames, 1)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Layers as those of a ViT, the temporal blocks before the spatial ones."""
@@ -142,28 +128,23 @@ class TSViT(SITSEncoder):
             'norm': r'^(?:temporal_norm|spatial_norm|pixels)',
         }
 
-    def _temporal(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
+    def _temporal(self, series: Series) -> tuple[Tensor, Tensor]:
         """The temporal encoder.
 
         Returns:
             Class tokens ``(B, h, w, K, dim)`` and tokens of the dates ``(B, h, w, T, dim)``,
             zeros where nothing of a patch was clear.
         """
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        b, _, _, height, width = image.shape
+        clear = series.clear
+        b, _, _, height, width = series.image.shape
         p = self.stride
         gaps = (0, gap_to_cells(width, p), 0, gap_to_cells(height, p))
-        image = F.pad(torch.where(clear[:, :, None], image, 0), gaps)
+        image = F.pad(torch.where(clear[:, :, None], series.image, 0), gaps)
         patches = rearrange(image, 'b t c (h p) (w q) -> (b h w) t (p q c)', p=p, q=p)
         seen = rearrange(F.pad(clear, gaps), 'b t (h p) (w q) -> (b h w) t (p q)', p=p, q=p).any(-1)
         h, w = count_cells(height, p), count_cells(width, p)
-        days = self.days(F.one_hot(day_of_year(acquisition_times), DAYS_OF_YEAR).to(image.dtype))
+        days = F.one_hot(day_of_year(series.acquisition_times), DAYS_OF_YEAR)
+        days = self.days(days.to(image.dtype))
         days = repeat(days, 'b t d -> (b h w) t d', h=h, w=w)
         chunk = max(1, self.chunk_size // (seen.shape[1] + len(self.class_tokens)))
         out = map_chunks(self._read_dates, patches, days, seen, dim=0, chunk=chunk)

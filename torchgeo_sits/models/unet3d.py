@@ -5,6 +5,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..keys import Series
 from .encoder import Depth, SITSEncoder, gap_to_cells
 from .frame_order import chronological, mark_unclear, take_frames
 from .masked import map_where
@@ -53,15 +54,7 @@ class UNet3D(SITSEncoder):
         self.up1 = _MaskedLayer(_transposed(middle, fine), fine)
         self.join1 = nn.ModuleList([_conv(middle, fine), _conv(fine, 2 * width)])
 
-    def features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        depth: Depth = 'late',
-    ) -> Tensor:
+    def forward_features(self, series: Series, depth: Depth) -> Tensor:
         """Mean features of the valid frames.
 
         Arguments are those of :meth:`SITSEncoder.features`; all depths give late features,
@@ -71,18 +64,12 @@ class UNet3D(SITSEncoder):
             ``(B, D, H, W)``, or ``(B, 2 D, H, W)`` for *joined*; zeros where no frame is valid.
         """
         copies = self.feature_dim(depth) // self.embed_dim
-        frames, _ = self._frames(image, acquisition_times, valid, mask_clear)
-        number = valid.sum(-1).clamp(min=1)[:, None, None, None]
+        frames, _ = self._frames(series)
+        number = series.valid.sum(-1).clamp(min=1)[:, None, None, None]
         # Frames beyond the last valid one are zeros.
         return torch.cat([frames.sum(1) / number] * copies, 1)
 
-    def frame_features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
+    def forward_frames(self, series: Series) -> Tensor:
         """Features of each frame, with its neighbours in time in sight.
 
         Arguments are those of :meth:`SITSEncoder.frame_features`.
@@ -90,29 +77,22 @@ class UNet3D(SITSEncoder):
         Returns:
             ``(B, T, D, H, W)``, zeros in padding frames.
         """
-        frames, order = self._frames(image, acquisition_times, valid, mask_clear)
+        frames, order = self._frames(series)
         return take_frames(frames, order.argsort(-1))
 
-    def _frames(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
+    def _frames(self, series: Series) -> tuple[Tensor, Tensor]:
         """Features of the frames in the order of their dates, and that order.
 
         Returns:
             ``(B, T, D, H, W)``, zeros beyond the last valid frame, and ``(B, T)`` int64.
         """
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        order = chronological(acquisition_times, valid)
-        frames = mark_unclear(take_frames(image, order), take_frames(clear, order))
-        t, h, w = image.shape[1], *image.shape[-2:]
+        order = chronological(series.acquisition_times, series.valid)
+        frames = mark_unclear(take_frames(series.image, order), take_frames(series.clear, order))
+        t, h, w = series.image.shape[1], *series.image.shape[-2:]
         # Two levels of pooling; last axis first.
         gaps = (0, gap_to_cells(w, 4), 0, gap_to_cells(h, 4), 0, gap_to_cells(t, 4))
         x = F.pad(rearrange(frames, 'b t c h w -> b c t h w'), gaps)
-        inside = take_frames(valid, order)[:, None, :, None, None].expand(-1, 1, t, h, w)
+        inside = take_frames(series.valid, order)[:, None, :, None, None].expand(-1, 1, t, h, w)
         x = self._network(x, F.pad(inside, gaps))
         return rearrange(x, 'b c t h w -> b t c h w')[:, :t, :, :h, :w], order
 

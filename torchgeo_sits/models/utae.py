@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import SITSError
+from ..keys import Series
 from .dates import days_since_september
 from .encoder import Depth, SITSEncoder, count_cells
 from .masked import list_where, map_chunks, unlist_where
@@ -199,15 +200,7 @@ class UTAE(SITSEncoder):
         )
         self.last = ConvLayer(deep[0], deep[0], groups=0)
 
-    def features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-        *,
-        depth: Depth = 'late',
-    ) -> Tensor:
+    def forward_features(self, series: Series, depth: Depth) -> Tensor:
         """Dense features, pooled over time.
 
         Arguments are those of :meth:`SITSEncoder.features`.
@@ -215,26 +208,17 @@ class UTAE(SITSEncoder):
         Returns:
             ``(B, D', H, W)``.
         """
-        self.feature_dim(depth)
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        days = days_since_september(acquisition_times, valid)
-        maps, seen = self._levels(image, clear, valid)
-        values, weights = self._attend(maps[-1], seen[-1], days)
+        maps, seen = self._levels(series)
+        values, weights = self._attend(maps[-1], seen[-1], series)
         parts = []
         if depth != 'late':
             parts.append(_pool(maps[0], _to_level(weights, seen[0])))
         if depth != 'early':
             parts.append(self._decode(*self._pooled(maps, seen, values, weights)))
-        h, w = image.shape[-2:]
+        h, w = series.image.shape[-2:]
         return torch.cat(parts, 1)[..., :h, :w]
 
-    def frame_features(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
+    def forward_frames(self, series: Series) -> Tensor:
         """Late features as if each frame alone had all the attention.
 
         Where a cell of a level was not clear in a frame, the map of the series stands. Arguments
@@ -243,47 +227,35 @@ class UTAE(SITSEncoder):
         Returns:
             ``(B, T, D, H, W)``, zeros in padding frames.
         """
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        days = days_since_september(acquisition_times, valid)
-        maps, seen = self._levels(image, clear, valid)
-        values, weights = self._attend(maps[-1], seen[-1], days)
+        maps, seen = self._levels(series)
+        values, weights = self._attend(maps[-1], seen[-1], series)
         pooled = self._pooled(maps, seen, values, weights)
         alone = self.temporal.alone(values, rearrange(seen[-1], 'b t h w -> b (h w) t'))
         size = maps[-1].shape[-2:]
         alone = rearrange(alone, 'b (h w) t d -> b t d h w', h=size[0], w=size[1])
-        run = _frames_to_run(valid)
+        run = _frames_to_run(series.valid)
         levels = [
-            list_where(torch.where(known[:, :, None], frame, series[:, None]), run)
-            for frame, known, series in zip([alone, *maps[-2::-1]], seen[::-1], pooled, strict=True)
+            list_where(torch.where(known[:, :, None], frame, whole[:, None]), run)
+            for frame, known, whole in zip([alone, *maps[-2::-1]], seen[::-1], pooled, strict=True)
         ]
         # While training, batch norm must see all frames at once.
         late = map_chunks(self._decode, *levels, dim=0, chunk=self._chunk(maps[0], self.training))
-        h, w = image.shape[-2:]
-        return _unlist(late[..., :h, :w], run) * valid[:, :, None, None, None]
+        h, w = series.image.shape[-2:]
+        return _unlist(late[..., :h, :w], run)
 
-    def time_attention(
-        self,
-        image: Tensor,
-        acquisition_times: Tensor,
-        valid: Tensor,
-        mask_clear: Tensor | None = None,
-    ) -> Tensor:
+    def time_attention(self, series: Series) -> Tensor:
         """Weight of each date in the first level's features, the mean over the heads.
 
         Args:
-            image: ``(B, T, C, H, W)`` float.
-            acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
-            valid: ``(B, T)`` bool, False in padding frames.
-            mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen; all by default.
+            series: B series.
 
         Returns:
             ``(B, T, H, W)`` float32, sums to 1 over T; zeros where a pixel was never seen.
         """
-        clear = self.check_series(image, acquisition_times, valid, mask_clear)
-        days = days_since_september(acquisition_times, valid)
-        maps, seen = self._levels(image, clear, valid)
-        _, weights = self._attend(maps[-1], seen[-1], days)
-        h, w = image.shape[-2:]
+        series = self.check_series(series)
+        maps, seen = self._levels(series)
+        _, weights = self._attend(maps[-1], seen[-1], series)
+        h, w = series.image.shape[-2:]
         return _to_level(weights, seen[0]).mean(1)[..., :h, :w]
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
@@ -296,9 +268,7 @@ class UTAE(SITSEncoder):
             'last': r'^last\.',
         }
 
-    def _levels(
-        self, image: Tensor, clear: Tensor, valid: Tensor
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    def _levels(self, series: Series) -> tuple[list[Tensor], list[Tensor]]:
         """Maps of each frame at each level, from fine to coarse, and which cells were clear.
 
         Returns:
@@ -306,11 +276,11 @@ class UTAE(SITSEncoder):
         """
         cell = 2 ** len(self.down)
         # The coarsest map is reflected by one cell, so it needs two.
-        size = [max(count_cells(n, cell), 2) * cell for n in image.shape[-2:]]
-        known = reflect_to(clear, (size[0], size[1]))
+        size = [max(count_cells(n, cell), 2) * cell for n in series.image.shape[-2:]]
+        known = reflect_to(series.clear, (size[0], size[1]))
         # where, not a product: NaN times zero is NaN.
-        shown = torch.where(clear[:, :, None], image, 0)
-        run = _frames_to_run(valid)
+        shown = torch.where(series.clear[:, :, None], series.image, 0)
+        run = _frames_to_run(series.valid)
         x = reflect_to(list_where(shown, run), (size[0], size[1]))
         maps: list[Tensor] = []
         seen: list[Tensor] = []
@@ -322,11 +292,12 @@ class UTAE(SITSEncoder):
             seen.append(known)
         return maps, seen
 
-    def _attend(self, coarse: Tensor, seen: Tensor, days: Tensor) -> tuple[Tensor, Tensor]:
+    def _attend(self, coarse: Tensor, seen: Tensor, series: Series) -> tuple[Tensor, Tensor]:
         """Attention at the coarsest level: values ``(B, P, T, dim)``, weights ``(B, G, T, h, w)``.
 
         Weights are as :meth:`TemporalAttention.weights` gives them.
         """
+        days = days_since_september(series.acquisition_times, series.valid)
         cells = rearrange(coarse, 'b t d h w -> b (h w) t d')
         known = rearrange(seen, 'b t h w -> b (h w) t')
         values = self.temporal.values(cells, days, known)

@@ -9,13 +9,11 @@ from typing import Any
 from lightly.utils.scheduler import cosine_warmup_schedule
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
 
 from ..errors import SITSError
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
 from ..models import CARD_KEY, CardDetails, EncoderCard, SITSEncoder, encoder_card
 
 __all__ = [
@@ -24,7 +22,6 @@ __all__ = [
     'class_names',
     'encoder_hparams',
     'rise_and_fall',
-    'series_inputs',
 ]
 
 
@@ -136,11 +133,6 @@ def rise_and_fall(*, steps: int, warmup_share: float, last: float) -> Callable[[
         return float(cosine_warmup_schedule(step, steps, 1.0, last, warmup, 0.0))
 
     return share
-
-
-def series_inputs(batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """What an encoder takes of a batch; ``mask_clear`` may be absent."""
-    return batch[IMAGE], batch[ACQUISITION_TIMES], batch[VALID], batch.get(MASK_CLEAR)
 
 
 class SITSTask(BaseTask):

@@ -11,11 +11,11 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import Metric
 
 from ..errors import SITSError
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID, Series
 from ..mapping import ChangeDate, ChangeMap, ClassMap, MapOutput, Probabilities
 from ..metrics import ChangeDateScores, ChangeScores, SemanticChangeScores
 from ..models import DenseHead, PairHead, SITSEncoder, stable_order
-from .base import class_names, series_inputs
+from .base import class_names
 from .change_date import change_point_scores, first_frame_after
 from .supervised import Loss, SITSSupervised
 
@@ -194,11 +194,11 @@ class SITSChangeDetection(SITSSupervised):
         if self.hparams['mode'] == 'pair':
             depth = self.hparams['depth']
             before, after = (
-                self.encoder.features(*series_inputs(part), depth=depth)
+                self.encoder.features(Series.from_batch(part), depth=depth)
                 for part in two_windows(batch, self._spans)
             )
             return self.head(before, after, size)
-        frames = self.encoder.frame_features(*series_inputs(batch))
+        frames = self.encoder.frame_features(Series.from_batch(batch))
         scores = self.head(frames.flatten(0, 1), size).unflatten(0, frames.shape[:2])
         if self.hparams['mode'] == 'series':
             return rearrange(scores, 'b t k h w -> b k t h w')

@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from ..errors import SITSError
-from ..keys import LABEL
+from ..keys import LABEL, Series
 from ..mapping import MapOutput
 from ..models import SITSEncoder
-from .base import series_inputs
 from .supervised import SITSSupervised
 
 __all__ = ['SITSClassification']
@@ -63,11 +62,11 @@ class SITSClassification(SITSSupervised):
         """
         if self.hparams['aggregate'] != 'embed':
             return self._join(*self.plane_scores(batch))
-        inputs, depth = series_inputs(batch), self.hparams['depth']
+        series, depth = Series.from_batch(batch), self.hparams['depth']
         if depth == 'late':
-            return self.head(self.encoder(*inputs))
-        features = self.encoder.features(*inputs, depth=depth)
-        seen = self.encoder.check_series(*inputs).any(1).float()[:, None]
+            return self.head(self.encoder(series))
+        features = self.encoder.features(series, depth=depth)
+        seen = self.encoder.check_series(series).clear.any(1).float()[:, None]
         # The mean of what was seen, as embeddings of late features are; of all where nothing was.
         seen = max_pool2d(seen, self.encoder.stride, ceil_mode=True)
         seen = torch.where(seen.amax((2, 3), keepdim=True) > 0, seen, 1.0)
@@ -82,14 +81,16 @@ class SITSClassification(SITSSupervised):
         Returns:
             ``(B, N, K)``, and ``(B, N)`` bool: planes of which anything was seen.
         """
-        image, times, valid, clear = series_inputs(batch)
+        series = Series.from_batch(batch)
+        image, clear = series.image, series.mask_clear
         scores, seen = [], []
         for to_planes, to_masks in (
             ('b t c h w -> b h c t w', 'b t h w -> b h t w'),
             ('b t c h w -> b w c t h', 'b t h w -> b w t h'),
         ):
             known = None if clear is None else rearrange(clear, to_masks)
-            found = self.encoder.encode_planes(rearrange(image, to_planes), times, valid, known)
+            planes = series._replace(image=rearrange(image, to_planes), mask_clear=known)
+            found = self.encoder.encode_planes(planes)
             weights = found.seen.unsqueeze(-1).to(found.late.dtype)
             embeds = (found.late * weights).sum(2) / weights.sum(2).clamp(min=1)
             scores.append(self.head(embeds))

@@ -8,10 +8,10 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..keys import IMAGE
+from ..keys import IMAGE, Series
 from ..mapping import Embedding, MapOutput
 from ..models import SITSEncoder, load_encoder
-from .base import adopt_data, series_inputs
+from .base import adopt_data
 
 __all__ = ['EmbeddingMapMixin', 'SITSEmbedding']
 
@@ -37,7 +37,7 @@ class EmbeddingMapMixin(LightningModule):
         Returns:
             ``embedding`` ``(B, D, H, W)``, between the cells of encoders with a stride bilinear.
         """
-        features = self.encoder.features(*series_inputs(batch))
+        features = self.encoder.features(Series.from_batch(batch))
         size = batch[IMAGE].shape[-2:]
         if features.shape[-2:] != size:
             features = interpolate(features, size, mode='bilinear')

@@ -18,7 +18,7 @@ from torch.optim import AdamW, Optimizer
 
 from ..callbacks import CheckpointReport, EmbeddingHealth, ViewsPicture
 from ..errors import SITSError
-from ..keys import IMAGE
+from ..keys import IMAGE, Series
 from ..models import PlaneFeatures, SITSEncoder, build_encoder, load_weights
 from ..transforms import (
     PlanarMultiView,
@@ -384,17 +384,16 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
         names = ('backbone', 'projection_head', 'prediction_head', 'reconstruction')
         return (getattr(self, name) for name in names if hasattr(self, name))
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, series: Series) -> Tensor:
         """Embed series with the encoder that downstream tasks use.
 
         Args:
-            *args: Arguments of :meth:`torchgeo_sits.models.SITSEncoder.forward`.
-            **kwargs: The same, by name.
+            series: B series.
 
         Returns:
             Embeddings ``(B, D)``.
         """
-        return self.encoder(*args, **kwargs)
+        return self.encoder(series)
 
     def full_precision(self) -> AbstractContextManager[None]:
         """Where distances and variances are computed, whatever the trainer's precision."""

@@ -4,10 +4,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..keys import IMAGE, MASK
+from ..keys import IMAGE, MASK, Series
 from ..mapping import ClassMap, MapOutput, Probabilities
 from ..models import DenseHead, SITSEncoder
-from .base import class_names, series_inputs
+from .base import class_names
 from .supervised import SITSSupervised
 
 __all__ = ['SITSSegmentation']
@@ -38,7 +38,7 @@ class SITSSegmentation(SITSSupervised):
         Returns:
             ``(B, K, H, W)``.
         """
-        features = self.encoder.features(*series_inputs(batch), depth=self.hparams['depth'])
+        features = self.encoder.features(Series.from_batch(batch), depth=self.hparams['depth'])
         return self.head(features, batch[IMAGE].shape[-2:])
 
     def target(self, batch: dict[str, Any]) -> Tensor:

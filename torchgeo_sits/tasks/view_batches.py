@@ -8,17 +8,8 @@ from einops import rearrange
 from torch import Tensor
 
 from ..errors import SITSError
-from ..keys import (
-    ACQUISITION_TIMES,
-    ACQUISITION_TIMES_S1,
-    IMAGE,
-    IMAGE_S1,
-    MASK_CLEAR,
-    MASK_CLEAR_S1,
-    VALID,
-    VALID_S1,
-)
-from ..models import PlaneFeatures, SeriesInputs, SITSEncoder
+from ..keys import IMAGE, IMAGE_S1, MASK_CLEAR, Series
+from ..models import PlaneFeatures, SITSEncoder
 from ..transforms import PATHS, PLANES, PLANES_S1
 
 __all__ = ['as_planes', 'check_cells', 'encode_view', 'join_views', 'next_view', 'split_views']
@@ -85,16 +76,13 @@ def encode_view(
     Returns:
         Features; those of an image have a row of tokens for each row of its cells.
     """
-    encode, pixels, pixels_s1 = (
-        (encoder.encode_planes, PLANES, PLANES_S1)
-        if PLANES in view
-        else (encoder.encode_image, IMAGE, IMAGE_S1)
-    )
-    options: dict[str, Any] = {'token_mask': token_mask}
-    if encoder.s1_channels and pixels_s1 in view:
-        keys = pixels_s1, ACQUISITION_TIMES_S1, VALID_S1, MASK_CLEAR_S1
-        options['s1'] = SeriesInputs(*(view[key] for key in keys))
-    return encode(view[pixels], view[ACQUISITION_TIMES], view[VALID], view[MASK_CLEAR], **options)
+    takes_s1 = bool(encoder.s1_channels)
+    if PLANES not in view:
+        return encoder.encode_image(Series.from_batch(view, s1=takes_s1), token_mask=token_mask)
+    planes = view | {IMAGE: view[PLANES]}
+    if PLANES_S1 in view:
+        planes[IMAGE_S1] = view[PLANES_S1]
+    return encoder.encode_planes(Series.from_batch(planes, s1=takes_s1), token_mask=token_mask)
 
 
 def check_cells(encoder: SITSEncoder, view: dict[str, Any]) -> None:
