@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from torchgeo_sits.datamodules.statistics import band_statistics
 
 
