@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader
 
 from torchgeo_sits import tasks
 from torchgeo_sits.callbacks import CollapseError, EmbeddingHealth
-from torchgeo_sits.datamodules import SyntheticSITSDataModule
+from torchgeo_sits.datamodules import PatchOptions, SyntheticSITSDataModule
 
 ROOT = Path(__file__).parent
 RESULTS = ROOT / 'results' / 'collapse.json'
@@ -114,7 +114,9 @@ def read(size: str) -> tuple[SyntheticSITSDataModule, list[Any]]:
     """The data module and the batches of an epoch, read once in a process."""
     if size not in _kept:
         dates = 10 if size == 'small' else None
-        data = SyntheticSITSDataModule(str(FOLDER), batch_size=16, patch_size=32, num_dates=dates)
+        data = SyntheticSITSDataModule(
+            str(FOLDER), patches=PatchOptions(32, num_dates=dates), batch_size=16
+        )
         data.prepare_data()
         data.setup('fit')
         _kept[size] = data, list(data.train_dataloader())

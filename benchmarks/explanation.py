@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,14 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor
 
-from torchgeo_sits.datamodules import SITSDataModule, SyntheticSITSDataModule
+from torchgeo_sits.datamodules import (
+    ImageOptions,
+    LabelOptions,
+    PatchOptions,
+    SITSDataModule,
+    SplitOptions,
+    SyntheticSITSDataModule,
+)
 from torchgeo_sits.explaining import Parts, Place, area, dates_of, pixels_of, ranking_curves
 from torchgeo_sits.explaining import place as occlusion
 from torchgeo_sits.keys import Series
@@ -61,24 +69,21 @@ CLASSES = {
 
 def data_module(folder: Path | None, by_field: bool) -> SITSDataModule:
     """The simulated series, or wc_be_b of a folder."""
+    labels = LabelOptions(target='field' if by_field else 'pixel', supervised=True)
     options: dict[str, Any] = {
-        'patch_size': PATCH,
+        'split': SplitOptions('fields' if by_field else 'space'),
+        'patches': PatchOptions(PATCH, length=8 * STEPS, num_dates=24),
         'batch_size': 8,
-        'num_dates': 24,
-        'length': 8 * STEPS,
-        'target': 'field' if by_field else 'pixel',
-        'split': 'fields' if by_field else 'space',
-        'supervised': True,
     }
     if folder is None:
-        return SyntheticSITSDataModule(size=96, num_dates_written=32, **options)
+        return SyntheticSITSDataModule(size=96, num_dates_written=32, labels=labels, **options)
     root = folder / 'wc_be_b'
     return SITSDataModule(
         str(root / 's2'),
-        mask_paths=str(root / 'labels' / 'wc_be_b_CT_aligned_core.tif'),
-        cloud_paths=str(root / 'scl'),
-        clear_values=[2, 4, 5, 6, 7],
-        classes=CLASSES,
+        images=ImageOptions(cloud_paths=str(root / 'scl'), clear_values=[2, 4, 5, 6, 7]),
+        labels=replace(
+            labels, paths=str(root / 'labels' / 'wc_be_b_CT_aligned_core.tif'), classes=CLASSES
+        ),
         **options,
     )
 

@@ -22,6 +22,7 @@ import subprocess
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,14 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import f1_score
 from torch import Tensor
 
-from torchgeo_sits.datamodules import SITSDataModule, SyntheticSITSDataModule
+from torchgeo_sits.datamodules import (
+    ImageOptions,
+    LabelOptions,
+    PatchOptions,
+    SITSDataModule,
+    SplitOptions,
+    SyntheticSITSDataModule,
+)
 from torchgeo_sits.tasks import SITSDINO, SITSSegmentation
 
 #: Of one thread each: two of two threads wait for each other more than they work.
@@ -59,17 +67,21 @@ SETS = ('synthetic', 'wc_be_a', 'wc_be_b')
 PRETRAINED_ON = {'synthetic': 'synthetic', 'wc_be_a': 'wc_be_b', 'wc_be_b': 'wc_be_a'}
 
 
-def data_module(name: str, data: Path, scratch: Path, **kwargs: Any) -> SITSDataModule:
+def data_module(
+    name: str, data: Path, scratch: Path, labels: LabelOptions, **kwargs: Any
+) -> SITSDataModule:
     """Data module of a set."""
     if name == 'synthetic':
-        return SyntheticSITSDataModule(str(scratch / 'synthetic'), **kwargs)
+        return SyntheticSITSDataModule(str(scratch / 'synthetic'), labels=labels, **kwargs)
     folder = data / name
     return SITSDataModule(
         str(folder / 's2'),
-        mask_paths=str(folder / 'labels' / f'{name}_CT_aligned_core.tif'),
-        cloud_paths=str(folder / 'scl'),
-        clear_values=[2, 4, 5, 6, 7],
-        classes=CROPS,
+        images=ImageOptions(cloud_paths=str(folder / 'scl'), clear_values=[2, 4, 5, 6, 7]),
+        labels=replace(
+            labels,
+            paths=str(folder / 'labels' / f'{name}_CT_aligned_core.tif'),
+            classes=CROPS,
+        ),
         **kwargs,
     )
 
@@ -94,11 +106,18 @@ def pretrain(name: str, data: Path, scratch: Path) -> Path:
     if not path.exists():
         seed_everything(0, verbose=False)
         config = yaml.safe_load((Path(__file__).parents[1] / 'conf' / 'dino.yaml').read_text())
-        options = config['data']['init_args'] | {'val_fraction': 0.0, 'num_dates': 40}
-        run = trainer(config['trainer']['max_epochs'])
-        run.fit(
-            SITSDINO(**config['model']['init_args']), data_module(name, data, scratch, **options)
+        options = config['data']['init_args']
+        made = data_module(
+            name,
+            data,
+            scratch,
+            LabelOptions(),
+            split=SplitOptions(val_fraction=0.0),
+            patches=PatchOptions(**options['patches'], num_dates=40),
+            batch_size=options['batch_size'],
         )
+        run = trainer(config['trainer']['max_epochs'])
+        run.fit(SITSDINO(**config['model']['init_args']), made)
         run.save_checkpoint(path)
     return path
 
@@ -170,14 +189,10 @@ def contend(name: str, data: Path, scratch: Path, seed: int, count: int) -> dict
     """Scores of all contenders on one choice of fields."""
     weights = str(pretrain(PRETRAINED_ON[name], data, scratch))
     options: dict[str, Any] = {
-        'split': 'fields',
-        'val_fraction': 0.5,
-        'fields_per_class': count,
-        'supervised': True,
-        'patch_size': 16,
+        'labels': LabelOptions(fields_per_class=count, supervised=True),
+        'split': SplitOptions('fields', val_fraction=0.5),
+        'patches': PatchOptions(16, length=8 * STEPS, num_dates=24),
         'batch_size': 8,
-        'length': 8 * STEPS,
-        'num_dates': 24,
         'seed': seed,
     }
 

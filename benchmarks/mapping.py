@@ -44,7 +44,7 @@ from torchgeo.datasets import RasterDataset, stack_samples
 from torchgeo.samplers import GriddedPatchSampler
 
 from torchgeo_sits.callbacks import MapWriter
-from torchgeo_sits.datamodules import SITSDataModule
+from torchgeo_sits.datamodules import ImageOptions, SITSDataModule
 from torchgeo_sits.tasks import SITSSegmentation
 
 RESULTS = Path(__file__).parent / 'results' / 'mapping.json'
@@ -92,9 +92,10 @@ def make_task(
 
 def data_of(folder: str, **options: Any) -> SITSDataModule:
     """A folder as data, normalised by numbers that are given, not measured."""
-    module = SITSDataModule(folder, **options)
+    module = SITSDataModule(folder, images=ImageOptions(**options))
     bands = len(module.bands)
-    return SITSDataModule(folder, mean=[1500.0] * bands, std=[800.0] * bands, **options)
+    images = ImageOptions(mean=[1500.0] * bands, std=[800.0] * bands, **options)
+    return SITSDataModule(folder, images=images)
 
 
 def predict(
@@ -133,7 +134,7 @@ def parity(data: Path, scratch: Path) -> dict[str, Any]:
         if name != 'synthetic 160' and not data.is_dir():
             continue
         module = data_of(folder, **options)
-        series = module.parts.series
+        series = module.splits.series
         xmin, ymin, xmax, ymax = series.index.total_bounds
         sample = series[xmin:xmax, ymin:ymax]
         batch = {k: v[None] for k, v in sample.items() if isinstance(v, Tensor)}

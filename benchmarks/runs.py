@@ -34,16 +34,16 @@ RESULTS = Path(__file__).parent / 'results' / 'runs.json'
 FOLDERS = {
     'Flanders, two places, 10 bands, SCL': [
         '--data.paths=["{data}/wc_be_a/s2","{data}/wc_be_b/s2"]',
-        '--data.cloud_paths=["{data}/wc_be_a/scl","{data}/wc_be_b/scl"]',
-        '--data.clear_values=[2,4,5,6,7]',
-        '--data.mask_paths={data}/wc_be_b/labels/wc_be_b_CT_aligned_core.tif',
-        '--data.num_dates=48',
+        '--data.images.cloud_paths=["{data}/wc_be_a/scl","{data}/wc_be_b/scl"]',
+        '--data.images.clear_values=[2,4,5,6,7]',
+        '--data.labels.paths={data}/wc_be_b/labels/wc_be_b_CT_aligned_core.tif',
+        '--data.patches.num_dates=48',
     ],
     'CBERS, two windows': ['--data.paths=["{data}/cbers_ba/images_0","{data}/cbers_ba/images_1"]'],
     'meadow, frames wholly empty': [
         '--data.paths={data}/fusets_meadow/images',
-        '--data.cloud_paths={data}/fusets_meadow/scl',
-        '--data.clear_values=[2,4,5,6,7]',
+        '--data.images.cloud_paths={data}/fusets_meadow/scl',
+        '--data.images.clear_values=[2,4,5,6,7]',
     ],
     'three bands, LAEA grid': ['--data.paths={data}/gfmap_poly5/images'],
 }

@@ -38,8 +38,14 @@ from sklearn.metrics import f1_score
 from sklearn.neighbors import KNeighborsClassifier
 
 import torchgeo_sits.tasks
-from torchgeo_sits.datamodules import SITSDataModule, SyntheticSITSDataModule
-from torchgeo_sits.keys import Series
+from torchgeo_sits.datamodules import (
+    ImageOptions,
+    LabelOptions,
+    PatchOptions,
+    SITSDataModule,
+    SplitOptions,
+    SyntheticSITSDataModule,
+)
 
 #: Of one thread each: two of two threads wait for each other more than they work.
 PROCESSES = 2
@@ -74,10 +80,13 @@ def data_module(data: Path | None, scratch: Path, sites: Any, **kwargs: Any) -> 
         return SyntheticSITSDataModule(str(scratch / 'synthetic'), **kwargs)
     return SITSDataModule(
         [str(data / site / 's2') for site in sites],
-        cloud_paths=[str(data / site / 'scl') for site in sites],
-        mask_paths=[str(data / site / 'labels' / f'{site}_CT_aligned_core.tif') for site in sites],
-        clear_values=[2, 4, 5, 6, 7],
-        num_dates=48,
+        images=ImageOptions(
+            cloud_paths=[str(data / site / 'scl') for site in sites],
+            clear_values=[2, 4, 5, 6, 7],
+        ),
+        labels=LabelOptions(
+            [str(data / site / 'labels' / f'{site}_CT_aligned_core.tif') for site in sites]
+        ),
         **kwargs,
     )
 
@@ -90,7 +99,12 @@ class Fields:
 
     def __init__(self, data: Path | None, scratch: Path, site: str) -> None:
         module = data_module(
-            data, scratch, [site], split='fields', val_fraction=0.5, patch_size=32, batch_size=16
+            data,
+            scratch,
+            [site],
+            split=SplitOptions('fields', val_fraction=0.5),
+            patches=PatchOptions(32, num_dates=48 if data else None),
+            batch_size=16,
         )
         module.prepare_data()
         module.setup('fit')
@@ -129,7 +143,8 @@ class Fields:
         encoder.eval()
         features, classes, fields = [], [], []
         for batch in self.batches:
-            found = encoder.features(Series.from_batch(batch), depth='joined').movedim(1, -1)
+            inputs = (batch[k] for k in ('image', 'acquisition_times', 'valid', 'mask_clear'))
+            found = encoder.features(*inputs, depth='joined').movedim(1, -1)
             known = batch['fields'] > 0
             features.append(found[known].numpy())
             classes.append(batch['mask'][known].numpy())
@@ -194,7 +209,10 @@ def run(method: str, seed: int, data: Path | None, scratch: Path) -> dict[str, A
         callbacks=[record, Scored()],
     )
     start = time.perf_counter()
-    trainer.fit(model, data_module(data, scratch, SITES, **config['data']['init_args']))
+    options = config['data']['init_args']
+    patches = PatchOptions(**options['patches'], num_dates=48 if data else None)
+    made = data_module(data, scratch, SITES, patches=patches, batch_size=options['batch_size'])
+    trainer.fit(model, made)
     return {
         'method': method,
         'data': 'synthetic' if data is None else 'wc_be_a + wc_be_b',

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 
 from torchgeo_sits.commands.embed import cut_series
-from torchgeo_sits.datamodules import SITSDataModule
+from torchgeo_sits.datamodules import PatchOptions, SITSDataModule
 from torchgeo_sits.datasets import RasterTimeSeries
 from torchgeo_sits.keys import Series
 from torchgeo_sits.main import main
@@ -24,7 +24,7 @@ def checkpoint(series_folder, tmp_path_factory):
         model='tempcnn', model_kwargs={'hidden_dim': 8}, num_prototypes=16,
         views_kwargs={'num_paths': 2, 'length': 8},
     )  # fmt: skip
-    data = SITSDataModule(str(series_folder), patch_size=16, batch_size=4, val_fraction=0)
+    data = SITSDataModule(str(series_folder), patches=PatchOptions(16), batch_size=4)
     trainer = Trainer(
         accelerator='cpu', max_steps=1, logger=False, enable_progress_bar=False,
         enable_model_summary=False, enable_checkpointing=False,

@@ -18,8 +18,8 @@ TINY = [
     '--trainer.max_epochs=1',
     '--trainer.accelerator=cpu',
     '--data.batch_size=4',
-    '--data.length=4',
-    '--data.patch_size=16',
+    '--data.patches.length=4',
+    '--data.patches.size=16',
     '--model.num_prototypes=16',
 ]
 
@@ -81,7 +81,7 @@ def test_pretrained_checkpoint_is_fine_tuned_and_scored_by_each_configuration(tm
         done.stdout
     )
     for name in ('segmentation', 'change', 'classification'):
-        args = ['--config', f'conf/{name}.yaml', *small, '--data.num_dates=4']
+        args = ['--config', f'conf/{name}.yaml', *small, '--data.patches.num_dates=4']
         done = run('fit', *args, '--model.weights', str(weights), cwd=tmp_path)
         assert done.returncode == 0, done.stderr[-3000:]
         [path] = tmp_path.glob(f'logs/{name}/**/*.ckpt')
@@ -170,18 +170,18 @@ class TestReadableErrors:
     """What is cut to one line, and what keeps its traceback."""
 
     def test_refusal_that_a_library_wrapped(self, capsys):
-        from torchgeo_sits.datamodules import SITSDataModule
+        from torchgeo_sits.datamodules import PatchOptions
 
         def instantiate():
             try:
-                SITSDataModule(num_dates=0)
+                PatchOptions(num_dates=0)
             except ValueError as error:
                 raise ValueError('Does not validate\nagainst any') from error
 
         with pytest.raises(SystemExit), main._readable_errors([]):
             instantiate()
         assert capsys.readouterr().err == (
-            'torchgeo-sits: error: num_dates must be at least 1, got 0\n'
+            'torchgeo-sits: error: patches.num_dates must be at least 1, got 0\n'
         )
 
     def test_what_nobody_refused_keeps_its_traceback(self):

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from . import __version__, register
 from .errors import SITSError
+from .renamed import translate_arguments
 
 __all__ = ['main']
 
@@ -89,7 +90,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if args == ['--version']:
         print(f'torchgeo-sits {__version__}')
         return
-    args = _find_configs(args)
+    args = translate_arguments(_find_configs(args))
     if args[0] in ('predict', 'embed'):
         # What GDAL keeps of decoded blocks, a twentieth of the memory in each process, is hardly
         # asked for again: windows share a border with the next ones only.
@@ -207,8 +208,8 @@ def _on_own_data(args: Sequence[str]) -> list[str]:
         place = given.index('--data.paths')
         if '--data' not in given:
             kept[place:place] = ['--data', 'SITSDataModule']
-        if not {'--data.mask_paths', '--data.supervised'} & set(given):
-            kept.append('--data.supervised=false')
+        if not {'--data.labels.paths', '--data.labels.supervised'} & set(given):
+            kept.append('--data.labels.supervised=false')
     return kept
 
 

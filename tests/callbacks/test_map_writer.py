@@ -14,13 +14,14 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 
 from torchgeo_sits.callbacks import MapWriter
-from torchgeo_sits.datamodules import SITSDataModule, SyntheticSITSDataModule
+from torchgeo_sits.datamodules import ImageOptions, SITSDataModule, SyntheticSITSDataModule
 from torchgeo_sits.main import _with_maps
 from torchgeo_sits.tasks import SITSDINO, SITSChangeDetection, SITSClassification, SITSSegmentation
 
 
 def data_of(folder, **options):
-    return SITSDataModule(str(folder), mean=[1500.0] * 3, std=[800.0] * 3, **options)
+    images = ImageOptions(mean=[1500.0] * 3, std=[800.0] * 3, **options)
+    return SITSDataModule(str(folder), images=images)
 
 
 def segmentation(**options):
@@ -47,7 +48,7 @@ def read(path):
 
 def forward(task, data):
     """The whole raster in one pass."""
-    series = data.parts.series
+    series = data.splits.series
     xmin, ymin, xmax, ymax = series.index.total_bounds
     sample = series[xmin:xmax, ymin:ymax]
     batch = data.aug({k: v[None] for k, v in sample.items()})
@@ -246,20 +247,20 @@ def test_command_line_gets_a_writer_once_and_no_labels():
     found = _with_maps([*args, '--map.folder=out'])
     assert found == [
         'predict', '--config', 'x.yaml', '--data', 'SITSDataModule', '--data.paths', 'DIR',
-        '--data.supervised=false', '--trainer.callbacks+=torchgeo_sits.callbacks.MapWriter',
+        '--data.labels.supervised=false', '--trainer.callbacks+=torchgeo_sits.callbacks.MapWriter',
         '--trainer.callbacks.window=64', '--trainer.callbacks.folder=out',
     ]  # fmt: skip
     assert _with_maps(found) == found
 
 
 def test_own_data_module_is_left_as_it_is():
-    args = ['predict', '--data', 'Own', '--data.paths', 'DIR', '--data.mask_paths', 'L']
+    args = ['predict', '--data', 'Own', '--data.paths', 'DIR', '--data.labels.paths', 'L']
     assert _with_maps(args)[:7] == args
 
 
 def test_simulated_series_has_a_map_too(tmp_path):
     seed_everything(0, verbose=False)
-    data = SyntheticSITSDataModule(root=str(tmp_path / 'data'), size=96, patch_size=32)
+    data = SyntheticSITSDataModule(str(tmp_path / 'data'), size=96)
     task = SITSSegmentation(model='tempcnn', in_channels=10)
     predict(task, data, tmp_path / 'maps', window=96, overlap=0)
     assert read(tmp_path / 'maps/class.tif').shape == (1, 96, 96)

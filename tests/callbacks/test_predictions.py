@@ -6,7 +6,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from torchgeo_sits.callbacks import KNNProbe
-from torchgeo_sits.datamodules import SyntheticSITSDataModule
+from torchgeo_sits.datamodules import LabelOptions, PatchOptions, SyntheticSITSDataModule
 from torchgeo_sits.tasks import SITSChangeDetection, SITSSegmentation
 
 TINY = {'embed_dim': 16, 'depth': 1, 'num_heads': 2, 'time_dim': 16}
@@ -21,9 +21,13 @@ TINY = {'embed_dim': 16, 'depth': 1, 'num_heads': 2, 'time_dim': 16}
     ids=['classes', 'dates'],
 )
 def test_validation_is_drawn_and_probed(tmp_path, task, labels):
-    options = {'batch_size': 4, 'patch_size': 16, 'length': 4, 'supervised': True}
     data = SyntheticSITSDataModule(
-        str(tmp_path / 'data'), size=64, num_dates_written=8, labels=labels, **options
+        str(tmp_path / 'data'),
+        size=64,
+        num_dates_written=8,
+        labels=LabelOptions(labels, supervised=True),
+        patches=PatchOptions(16, length=4),
+        batch_size=4,
     )
     logger = TensorBoardLogger(tmp_path, name='log')
     trainer = Trainer(

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from torchgeo_sits.datamodules import SITSDataModule
+from torchgeo_sits.datamodules import ImageOptions, LabelOptions, PatchOptions, SITSDataModule
 
 warnings.filterwarnings('error', message='.*not.*resumable')
 
@@ -40,13 +40,10 @@ def main(series, labels, folder):
         model = Recorder()
         data = SITSDataModule(
             series,
-            mask_paths=labels,
-            patch_size=8,
+            images=ImageOptions(mean=[0.0] * 3, std=[1.0] * 3),
+            labels=LabelOptions(labels),
+            patches=PatchOptions(8, length=17, num_dates=3),
             batch_size=2,
-            length=17,
-            num_dates=3,
-            mean=[0.0] * 3,
-            std=[1.0] * 3,
         )
         trainer = Trainer(
             accelerator='cpu',

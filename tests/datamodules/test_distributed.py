@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from torchgeo_sits.datamodules import SITSDataModule
+from torchgeo_sits.datamodules import ImageOptions, LabelOptions, PatchOptions, SITSDataModule
 
 SCRIPT = Path(__file__).with_name('distributed_run.py')
 
@@ -59,9 +59,12 @@ def windows(batches):
 
 def test_processes_share_each_epoch(seen, series_folder):
     data = SITSDataModule(
-        str(series_folder), patch_size=8, batch_size=2, length=17, num_dates=3, mean=[0.0] * 3,
-        std=[1.0] * 3, mask_paths=str(seen['labels']),
-    )  # fmt: skip
+        str(series_folder),
+        images=ImageOptions(mean=[0.0] * 3, std=[1.0] * 3),
+        labels=LabelOptions(str(seen['labels'])),
+        patches=PatchOptions(8, length=17, num_dates=3),
+        batch_size=2,
+    )
     data.setup('fit')
     for epoch in range(3):
         # 17 windows: 8 for each process in 4 batches of 2, and one that is left out.

@@ -8,6 +8,8 @@ from scipy import ndimage
 
 from torchgeo_sits.datamodules import SITSDataModule, SyntheticSITSDataModule
 
+from .grouped import grouped
+
 CODES = {1200: 'maize', 2130: 'cabbage', 5100: 'potato', 7900: 'legume', 9120: 'grass'}
 
 
@@ -30,19 +32,21 @@ def real(shared_data):
 
     def module(**kwargs):
         options = {
-            'classes': CODES,
-            'target': 'field',
-            'split': 'fields',
-            'patch_size': 12,
+            'labels__classes': CODES,
+            'labels__target': 'field',
+            'split__by': 'fields',
+            'patches__size': 12,
             'batch_size': 3,
-            'mean': [0.0] * 10,
-            'std': [1.0] * 10,
+            'images__mean': [0.0] * 10,
+            'images__std': [1.0] * 10,
         }
         made = SITSDataModule(
             str(folder / 's2'),
-            mask_paths=str(path),
-            cloud_paths=str(folder / 'scl'),
-            **{'clear_values': [2, 4, 5, 6, 7], **options, **kwargs},
+            **grouped(
+                labels__paths=str(path),
+                images__cloud_paths=str(folder / 'scl'),
+                **{'images__clear_values': [2, 4, 5, 6, 7], **options, **kwargs},
+            ),
         )
         with pytest.warns(UserWarning, match=r"\['cabbage', 'potato'\] is left for validation"):
             made.setup('fit')
@@ -97,7 +101,7 @@ def test_mask_clear_is_that_of_the_series_in_the_field(real):
     _, fields, transform, module = real
     made = module()
     for x, y in _places(made, 'val'):
-        sample, series = made.val_dataset[x, y], made.parts.series[x, y]
+        sample, series = made.val_dataset[x, y], made.splits.series[x, y]
         at = window(sample, transform, 12)
         own = np.unique(fields[at][sample['mask_clear'].any(0)])
         expected = series['mask_clear'].numpy() & (fields[at] == own)
@@ -106,8 +110,8 @@ def test_mask_clear_is_that_of_the_series_in_the_field(real):
 
 
 def test_all_fields_come_before_one_comes_again(real):
-    made = real[3](fields_per_class=2, length=12, num_dates=4)
-    number = int(made.parts.kept[0].sum())
+    made = real[3](labels__fields_per_class=2, patches__length=12, patches__num_dates=4)
+    number = int(made.splits.kept[0].sum())
     epochs = [[(x.start, y.start) for x, y, _ in made.train_sampler] for _ in range(2)]
     assert epochs[0] != epochs[1]
     for places in epochs:
@@ -125,13 +129,13 @@ def test_an_interrupted_epoch_of_fields_goes_on(real):
     def labels(loader):
         return [batch['bounds'][:, [0, 3]].tolist() for batch in loader]
 
-    made = real[3](length=12, num_dates=2)
+    made = real[3](patches__length=12, patches__num_dates=2)
     loader = made.train_dataloader()
     batches = iter(loader)
     next(batches)
     state = loader.state_dict()
     rest = [batch['bounds'][:, [0, 3]].tolist() for batch in batches]
-    again = real[3](length=12, num_dates=2).train_dataloader()
+    again = real[3](patches__length=12, patches__num_dates=2).train_dataloader()
     again.load_state_dict(state)
     assert labels(again) == rest
 
@@ -139,13 +143,15 @@ def test_an_interrupted_epoch_of_fields_goes_on(real):
 def test_parcels_of_the_simulated_land(tmp_path):
     made = SyntheticSITSDataModule(
         str(tmp_path),
-        size=96,
-        num_dates_written=4,
-        batch_size=4,
-        patch_size=16,
-        target='field',
-        split='fields',
-        test_fraction=0.25,
+        **grouped(
+            size=96,
+            num_dates_written=4,
+            batch_size=4,
+            patches__size=16,
+            labels__target='field',
+            split__by='fields',
+            split__test_fraction=0.25,
+        ),
     )
     made.prepare_data()
     for stage in ('fit', 'test', 'predict'):
@@ -181,11 +187,13 @@ def test_large_and_nested_fields_have_windows_of_their_own(tmp_path, series_fold
         file.write(labels[None])
     made = SITSDataModule(
         str(series_folder),
-        mask_paths=str(tmp_path / 'l.tif'),
-        target='field',
-        split='time',
-        patch_size=10,
-        batch_size=2,
+        **grouped(
+            labels__paths=str(tmp_path / 'l.tif'),
+            labels__target='field',
+            split__by='time',
+            patches__size=10,
+            batch_size=2,
+        ),
     )
     made.setup('fit')
     assert made.num_classes == 3
@@ -206,10 +214,13 @@ def test_large_and_nested_fields_have_windows_of_their_own(tmp_path, series_fold
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'target': 'field'}, "target='field' needs labels"),
-        ({'target': 'field', 'by_block': True, 'mask_paths': 'l.tif'}, 'by_block=True'),
+        ({'labels__target': 'field'}, "target='field' needs labels"),
+        (
+            {'labels__target': 'field', 'patches__by_block': True, 'labels__paths': 'l.tif'},
+            'by_block=True',
+        ),
     ],
 )
 def test_options_that_cannot_work_are_refused(series_folder, options, message):
     with pytest.raises(ValueError, match=message):
-        SITSDataModule(str(series_folder), **options)
+        SITSDataModule(str(series_folder), **grouped(**options))

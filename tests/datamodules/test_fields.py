@@ -9,6 +9,7 @@ from scipy import ndimage
 from torchgeo_sits.datamodules import SITSDataModule
 from torchgeo_sits.datamodules.fields import choose_fields, connected_fields, hold_out_fields
 
+from .grouped import grouped
 from .one_band import write
 
 CODES = {1200: 'maize', 2130: 'cabbage', 5100: 'potato', 7900: 'legume', 9120: 'grass'}
@@ -29,14 +30,20 @@ def farm(tmp_path):
     labels[number == 0] = 0
     return {
         'paths': str(folder),
-        'mask_paths': write(tmp_path / 'labels.tif', labels, nodata=0),
-        'field_paths': write(tmp_path / 'fields.tif', number, nodata=0),
+        'labels__paths': write(tmp_path / 'labels.tif', labels, nodata=0),
+        'labels__field_paths': write(tmp_path / 'fields.tif', number, nodata=0),
     }
 
 
 def module(files, **kwargs):
-    options = {'patch_size': 8, 'batch_size': 4, 'length': 8, 'mean': [0.0], 'std': [1.0]}
-    made = SITSDataModule(**files, **options | kwargs)
+    options = {
+        'patches__size': 8,
+        'batch_size': 4,
+        'patches__length': 8,
+        'images__mean': [0.0],
+        'images__std': [1.0],
+    }
+    made = SITSDataModule(**grouped(**files, **options | kwargs))
     made.setup('fit')
     return made
 
@@ -48,7 +55,7 @@ def read(path):
 
 def masks(made):
     """The mask of each split over all of the area, patch by patch as they are read."""
-    parts = made.parts
+    parts = made.splits
     found = []
     for part in (parts.labelled_train, parts.labelled_val, parts.labelled_test):
         if part is None:
@@ -93,9 +100,9 @@ def test_components_wind(tmp_path):
 
 
 def test_fields_are_held_out_whole_class_by_class(farm):
-    made = module(farm, split='fields', val_fraction=0.25, test_fraction=0.25)
+    made = module(farm, split__by='fields', split__val_fraction=0.25, split__test_fraction=0.25)
     made.setup('test')
-    labels, number = read(farm['mask_paths']), read(farm['field_paths'])
+    labels, number = read(farm['labels__paths']), read(farm['labels__field_paths'])
     parts = masks(made)
     numbers = [set(np.unique(number[part > 0])) for part in parts]
     assert set.union(*numbers) == set(range(1, 65))
@@ -113,22 +120,24 @@ def test_real_fields_are_components_held_out_whole(shared_data):
     path = shared_data / 'wc_be_a' / 'labels' / 'wc_be_a_CT_aligned_core.tif'
     made = SITSDataModule(
         str(shared_data / 'wc_be_a' / 's2'),
-        mask_paths=str(path),
-        classes=CODES,
-        supervised=True,
-        split='fields',
-        patch_size=64,
-        batch_size=2,
-        length=2,
-        mean=[0.0] * 10,
-        std=[1.0] * 10,
+        **grouped(
+            labels__paths=str(path),
+            labels__classes=CODES,
+            labels__supervised=True,
+            split__by='fields',
+            patches__size=64,
+            batch_size=2,
+            patches__length=2,
+            images__mean=[0.0] * 10,
+            images__std=[1.0] * 10,
+        ),
     )
     with pytest.warns(UserWarning, match=r"\['cabbage', 'potato'\] is left for validation"):
         made.setup('fit')
     codes = read(path)
     train, val = (
         part[:, :, ::50]['mask'].numpy()
-        for part in (made.parts.labelled_train, made.parts.labelled_val)
+        for part in (made.splits.labelled_train, made.splits.labelled_val)
     )
     assert not ((train > 0) & (val > 0)).any()
     for position, code in enumerate(CODES, start=1):
@@ -141,13 +150,13 @@ def test_real_fields_are_components_held_out_whole(shared_data):
 
 
 def test_fields_across_a_border_are_in_the_split_of_most_of_their_pixels(farm):
-    labels, number = read(farm['mask_paths']), read(farm['field_paths'])
+    labels, number = read(farm['labels__paths']), read(farm['labels__field_paths'])
     divided = 0
     for seed in range(3):
         made = module(farm, seed=seed)
         train, val = masks(made)
         held_out = np.zeros((48, 64), bool)
-        for x, y in made._gridded_patches(made.parts.labelled_val):
+        for x, y in made._gridded_patches(made.splits.labelled_val):
             row, column = round((5000000 - y.stop) / 10), round((x.start - 600000) / 10)
             held_out[row : row + 8, column : column + 8] = True
         for field in range(1, 65):
@@ -163,16 +172,16 @@ def test_fields_across_a_border_are_in_the_split_of_most_of_their_pixels(farm):
 
 
 def test_few_fields_are_part_of_more(farm):
-    number = read(farm['field_paths'])
+    number = read(farm['labels__field_paths'])
 
     def labelled(**kwargs):
-        train, val = masks(module(farm, split='fields', **kwargs))
+        train, val = masks(module(farm, split__by='fields', **kwargs))
         return set(np.unique(number[train > 0])), set(np.unique(number[val > 0]))
 
     everything, held_out = labelled()
-    few = [labelled(fields_per_class=n) for n in (1, 2, 3)]
+    few = [labelled(labels__fields_per_class=n) for n in (1, 2, 3)]
     assert [len(train) for train, _ in few] == [3, 6, 9]
-    some = [labelled(label_fraction=share) for share in (0.01, 0.3, 0.6, 1.0)]
+    some = [labelled(labels__fraction=share) for share in (0.01, 0.3, 0.6, 1.0)]
     for sets in ([train for train, _ in few], [train for train, _ in some]):
         for fewer, more in zip(sets, [*sets[1:], everything], strict=True):
             assert fewer <= more
@@ -180,35 +189,50 @@ def test_few_fields_are_part_of_more(farm):
     assert some[-1][0] == everything
     # What is scored never changes.
     assert {frozenset(val) for _, val in few + some} == {frozenset(held_out)}
-    assert labelled(fields_per_class=1, seed=1)[0] != few[0][0]
+    assert labelled(labels__fields_per_class=1, seed=1)[0] != few[0][0]
 
 
 def test_fewer_fields_than_asked_are_all_taken_and_named(farm):
-    with pytest.warns(UserWarning, match=r"fewer fields .* fields_per_class=15: \{'hop': 6\}"):
-        made = module(farm, split='fields', fields_per_class=15, classes={3: 'hop', 1: 'rye'})
-    number, labels = read(farm['field_paths']), read(farm['mask_paths'])
+    with pytest.warns(
+        UserWarning, match=r"fewer fields .* labels.fields_per_class=15: \{'hop': 6\}"
+    ):
+        made = module(
+            farm,
+            split__by='fields',
+            labels__fields_per_class=15,
+            labels__classes={3: 'hop', 1: 'rye'},
+        )
+    number, labels = read(farm['labels__field_paths']), read(farm['labels__paths'])
     train, val = masks(made)
     hops = set(np.unique(number[labels == 3]))
     assert set(np.unique(number[train == 1])) | set(np.unique(number[val == 1])) == hops
 
 
 def test_small_fields_are_left_out(farm, tmp_path):
-    labels = read(farm['mask_paths'])
+    labels = read(farm['labels__paths'])
     labels[:5, 4:7] = 0  # of field 1 remain 20 pixels of 35
     path = write(tmp_path / 'less.tif', labels, nodata=0)
     for least, expected in ((20, 64), (21, 63), (36, 0)):
-        options = {'split': 'fields', 'min_field_pixels': least}
+        options = {'split__by': 'fields', 'labels__min_field_pixels': least}
         if expected:
-            assert len(module({**farm, 'mask_paths': path}, **options).parts.fields) == expected
+            assert len(module({**farm, 'labels__paths': path}, **options).splits.fields) == expected
         else:
-            with pytest.raises(ValueError, match='no labelled field of at least min_field_pixels'):
-                module({**farm, 'mask_paths': path}, **options)
+            with pytest.raises(
+                ValueError, match='no labelled field of at least labels.min_field_pixels'
+            ):
+                module({**farm, 'labels__paths': path}, **options)
 
 
 @pytest.mark.parametrize('split', ['fields', 'space', 'time'])
 def test_each_patch_of_supervised_training_holds_a_label(farm, split):
     made = module(
-        farm, supervised=True, fields_per_class=1, split=split, length=120, num_dates=2, seed=2
+        farm,
+        labels__supervised=True,
+        labels__fields_per_class=1,
+        split__by=split,
+        patches__length=120,
+        patches__num_dates=2,
+        seed=2,
     )
     kinds = np.zeros(4)
     for batch in made.train_dataloader():
@@ -219,7 +243,13 @@ def test_each_patch_of_supervised_training_holds_a_label(farm, split):
     assert (kinds[1:] > 25).all()
     # The same from the start of an epoch whatever was drawn before.
     again = module(
-        farm, supervised=True, fields_per_class=1, split=split, length=120, num_dates=2, seed=2
+        farm,
+        labels__supervised=True,
+        labels__fields_per_class=1,
+        split__by=split,
+        patches__length=120,
+        patches__num_dates=2,
+        seed=2,
     )
     assert [str(w) for w in again.train_sampler] == [
         str(w) for w in made.train_sampler.iter_epoch(0)
@@ -227,30 +257,39 @@ def test_each_patch_of_supervised_training_holds_a_label(farm, split):
 
 
 def test_patches_by_block_lie_at_labelled_fields(farm):
-    made = module(farm, supervised=True, fields_per_class=1, split='fields', by_block=True)
+    made = module(
+        farm,
+        labels__supervised=True,
+        labels__fields_per_class=1,
+        split__by='fields',
+        patches__by_block=True,
+    )
     seen = [bool((mask > 0).any()) for batch in made.train_dataloader() for mask in batch['mask']]
     assert np.mean(seen) > 0.7
 
 
 def test_probe_looks_up_few_fields_only(farm):
-    made = module(farm, split='fields', fields_per_class=2)
-    number = read(farm['field_paths'])
+    made = module(farm, split__by='fields', labels__fields_per_class=2)
+    number = read(farm['labels__field_paths'])
     bank, query = made.probe_dataloaders()
     sizes = [sum(int((batch['mask'] > 0).sum()) for batch in loader) for loader in (bank, query)]
-    assert sizes == [(number == 1).sum() * n for n in (6, int(made.parts.kept[1].sum()))]
+    assert sizes == [(number == 1).sum() * n for n in (6, int(made.splits.kept[1].sum()))]
 
 
 def test_few_fields_serve_all_frames_of_dated_maps(farm, tmp_path):
-    labels = read(farm['mask_paths'])
+    labels = read(farm['labels__paths'])
     folder = tmp_path / 'dated'
     folder.mkdir()
     write(folder / 'l_20210115.tif', labels, nodata=0)
     write(folder / 'l_20210315.tif', np.where(labels == 1, 2, labels).astype('uint8'), nodata=0)
     made = module(
-        {**farm, 'mask_paths': str(folder)}, split='fields', fields_per_class=1, mask_per_frame=True
+        {**farm, 'labels__paths': str(folder)},
+        split__by='fields',
+        labels__fields_per_class=1,
+        labels__per_frame=True,
     )
-    mask = made.parts.labelled_train[:, :]['mask'].numpy()
-    kept = np.isin(read(farm['field_paths']), np.flatnonzero(made.parts.kept[0]) + 1)
+    mask = made.splits.labelled_train[:, :]['mask'].numpy()
+    kept = np.isin(read(farm['labels__field_paths']), np.flatnonzero(made.splits.kept[0]) + 1)
     expected = np.where(kept, labels, 0)
     assert (mask[0] == 0).all()
     np.testing.assert_array_equal(mask[1], expected)
@@ -259,11 +298,16 @@ def test_few_fields_serve_all_frames_of_dated_maps(farm, tmp_path):
 
 def test_workers_and_other_grids_read_the_same_fields(farm, tmp_path):
     # The numbers at half the resolution and off the grid of the images.
-    number = read(farm['field_paths'])[::2, ::2]
+    number = read(farm['labels__field_paths'])[::2, ::2]
     path = write(tmp_path / 'coarse.tif', np.ascontiguousarray(number), res=20, nodata=0)
-    made = module({**farm, 'field_paths': path}, split='fields', num_workers=1, supervised=True)
+    made = module(
+        {**farm, 'labels__field_paths': path},
+        split__by='fields',
+        num_workers=1,
+        labels__supervised=True,
+    )
     coarse = np.repeat(np.repeat(number, 2, axis=0), 2, axis=1)
-    labels = read(farm['mask_paths'])
+    labels = read(farm['labels__paths'])
     train, val = masks(made)
     np.testing.assert_array_equal(np.maximum(train, val), np.where(coarse > 0, labels, 0))
     assert (next(iter(made.train_dataloader()))['mask'] > 0).any()
@@ -289,11 +333,11 @@ def test_choice_depends_on_no_other_class():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'fields_per_class': 0}, 'fields_per_class must be at least 1, got 0'),
-        ({'label_fraction': 1.5}, r'label_fraction must be .* got 1\.5'),
-        ({'label_fraction': 0.0}, r'label_fraction must be .* got 0\.0'),
-        ({'label_fraction': 0.5, 'fields_per_class': 2}, 'give one of them'),
-        ({'min_field_pixels': 0}, 'min_field_pixels must be at least 1'),
+        ({'labels__fields_per_class': 0}, 'fields_per_class must be at least 1, got 0'),
+        ({'labels__fraction': 1.5}, r'labels.fraction must be .* got 1\.5'),
+        ({'labels__fraction': 0.0}, r'labels.fraction must be .* got 0\.0'),
+        ({'labels__fraction': 0.5, 'labels__fields_per_class': 2}, 'give one of them'),
+        ({'labels__min_field_pixels': 0}, 'min_field_pixels must be at least 1'),
     ],
 )
 def test_options_that_cannot_work_are_refused(farm, options, message):
@@ -301,33 +345,36 @@ def test_options_that_cannot_work_are_refused(farm, options, message):
         module(farm, **options)
 
 
-@pytest.mark.parametrize('option', [{'split': 'fields'}, {'fields_per_class': 1}])
+@pytest.mark.parametrize('option', [{'split__by': 'fields'}, {'labels__fields_per_class': 1}])
 def test_fields_need_labels(farm, option):
-    with pytest.raises(ValueError, match=f'{next(iter(option))}=.* needs labels: give mask_paths'):
+    with pytest.raises(
+        ValueError,
+        match=f'{next(iter(option)).replace("__", ".")}=.* needs labels: give labels.paths',
+    ):
         module({'paths': farm['paths']}, **option)
 
 
 def test_fields_of_another_place_are_named(farm, tmp_path):
     far = write(tmp_path / 'far.tif', np.ones((8, 8), 'uint8'), origin=(700000, 5000000))
     with pytest.raises(ValueError, match=r'field_paths=.*far\.tif.*rasters of the same place'):
-        module({**farm, 'field_paths': far}, split='fields')
+        module({**farm, 'labels__field_paths': far}, split__by='fields')
     halves = write(tmp_path / 'half.tif', np.full((48, 64), 1.5, 'float32'))
     with pytest.raises(ValueError, match=r'field_paths=.*half\.tif.*label 1\.5'):
-        module({**farm, 'field_paths': halves}, split='fields')
+        module({**farm, 'labels__field_paths': halves}, split__by='fields')
 
 
 def test_labels_that_label_nothing_are_named(farm, tmp_path):
     empty = write(tmp_path / 'none.tif', np.zeros((48, 64), 'uint8'))
-    with pytest.raises(ValueError, match=r'mask_paths=.*none\.tif.* hold no labelled field'):
-        module({'paths': farm['paths'], 'mask_paths': empty}, split='fields')
+    with pytest.raises(ValueError, match=r'labels.paths=.*none\.tif.* hold no labelled field'):
+        module({'paths': farm['paths'], 'labels__paths': empty}, split__by='fields')
 
 
 def test_a_class_zero_has_fields(farm, tmp_path):
     labels = np.zeros((48, 64), 'uint8')
     labels[:, :10] = 1
     path = write(tmp_path / 'binary.tif', labels)
-    files = {'paths': farm['paths'], 'mask_paths': path}
-    made = module(files, split='time', unlabelled=255, fields_per_class=1)
-    assert made.parts.fields.classes.tolist() == [1, 0]
-    mask = made.parts.labelled_train[:, :]['mask']
+    files = {'paths': farm['paths'], 'labels__paths': path}
+    made = module(files, split__by='time', labels__unlabelled=255, labels__fields_per_class=1)
+    assert made.splits.fields.classes.tolist() == [1, 0]
+    mask = made.splits.labelled_train[:, :]['mask']
     assert torch.equal(mask, torch.from_numpy(labels).long())

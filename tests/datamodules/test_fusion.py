@@ -7,6 +7,8 @@ from lightning.pytorch import Callback, Trainer
 from torchgeo_sits.datamodules import SITSFusionDataModule
 from torchgeo_sits.tasks import SITSSimCLR
 
+from .grouped import grouped
+
 
 @pytest.fixture
 def s1_folder(series_folder, tmp_path):
@@ -23,8 +25,10 @@ def s1_folder(series_folder, tmp_path):
 
 
 def module(series_folder, s1_folder, **kwargs):
-    kwargs = {'patch_size': 8, 'batch_size': 4} | kwargs
-    return SITSFusionDataModule(paths=str(series_folder), s1_paths=str(s1_folder), **kwargs)
+    kwargs = {'patches__size': 8, 'batch_size': 4} | kwargs
+    return SITSFusionDataModule(
+        **grouped(paths=str(series_folder), s1__paths=str(s1_folder), **kwargs)
+    )
 
 
 def batch_of(data):
@@ -58,7 +62,7 @@ def test_splits_read_s1_too(series_folder, s1_folder, tmp_path_factory):
         profile = file.profile | {'count': 1, 'dtype': 'uint8', 'nodata': 0}
     with rasterio.open(labels, 'w', **profile) as file:
         file.write(np.random.default_rng(0).integers(1, 3, (1, 32, 40)).astype('uint8'))
-    data = module(series_folder, s1_folder, mask_paths=str(labels), supervised=True)
+    data = module(series_folder, s1_folder, labels__paths=str(labels), labels__supervised=True)
     data.setup('fit')
     for loader in (data.train_dataloader(), data.val_dataloader()):
         batch = next(iter(loader))
@@ -67,22 +71,22 @@ def test_splits_read_s1_too(series_folder, s1_folder, tmp_path_factory):
 
 
 def test_a_resumed_run_normalises_as_it_did(series_folder, s1_folder):
-    data = module(series_folder, s1_folder, s1_mean=[1.0, 2.0], s1_std=[3.0, 4.0])
+    data = module(series_folder, s1_folder, s1__mean=[1.0, 2.0], s1__std=[3.0, 4.0])
     state = data.state_dict()
     other = module(series_folder, s1_folder)
     other.load_state_dict(state)
     assert [v.tolist() for v in other.statistics_s1] == [[1.0, 2.0], [3.0, 4.0]]
     with pytest.raises(ValueError, match=r"\['B1', 'B2'\], the data has \['B2'\]"):
-        module(series_folder, s1_folder, s1_bands=['B2']).load_state_dict(state)
+        module(series_folder, s1_folder, s1__bands=['B2']).load_state_dict(state)
     for key in ('s1_bands', 's1_mean', 's1_std'):
         del state[key]
     module(series_folder, s1_folder).load_state_dict(state)
 
 
 def test_statistics_that_do_not_fit_are_refused(series_folder, s1_folder):
-    with pytest.raises(ValueError, match='s1_mean and s1_std'):
-        module(series_folder, s1_folder, s1_mean=[0.0, 0.0])
-    data = module(series_folder, s1_folder, s1_mean=[0.0], s1_std=[1.0])
+    with pytest.raises(ValueError, match=r's1\.mean and s1\.std'):
+        module(series_folder, s1_folder, s1__mean=[0.0, 0.0])
+    data = module(series_folder, s1_folder, s1__mean=[0.0], s1__std=[1.0])
     with pytest.raises(ValueError, match='2 bands'):
         data.setup('fit')
 

@@ -13,6 +13,7 @@ from rasterio.warp import Resampling, reproject
 
 from torchgeo_sits.datamodules import SITSDataModule
 
+from .grouped import grouped
 from .one_band import write
 
 
@@ -23,13 +24,19 @@ def codes():
 
 
 def module(series_folder, **kwargs):
-    options = {'patch_size': 8, 'batch_size': 4, 'length': 8, 'mean': [0.0] * 3, 'std': [1.0] * 3}
-    return SITSDataModule(str(series_folder), **options | kwargs)
+    options = {
+        'patches__size': 8,
+        'batch_size': 4,
+        'patches__length': 8,
+        'images__mean': [0.0] * 3,
+        'images__std': [1.0] * 3,
+    }
+    return SITSDataModule(str(series_folder), **grouped(**options | kwargs))
 
 
 def whole_mask(made):
     """The mask of all of the imagery."""
-    return made.parts.labelled[:, :]['mask'].numpy()
+    return made.splits.labelled[:, :]['mask'].numpy()
 
 
 CLASSES = {1200: 'maize', 1110: 'winter wheat'}
@@ -48,7 +55,9 @@ def test_classes_are_counted_in_order_around_what_is_not_labelled(
     series_folder, tmp_path, codes, unlabelled, positions, names
 ):
     path = write(tmp_path / 'l.tif', codes, nodata=0)
-    made = module(series_folder, mask_paths=path, classes=CLASSES, unlabelled=unlabelled)
+    made = module(
+        series_folder, labels__paths=path, labels__classes=CLASSES, labels__unlabelled=unlabelled
+    )
     with pytest.warns(UserWarning, match=r'the values \[7\], which classes does not list'):
         mask = whole_mask(made)
     expected = np.full(codes.shape, unlabelled)
@@ -61,7 +70,7 @@ def test_classes_are_counted_in_order_around_what_is_not_labelled(
 
 def test_classes_that_are_all_listed_warn_of_nothing(series_folder, tmp_path, codes, recwarn):
     path = write(tmp_path / 'l.tif', codes)
-    made = module(series_folder, mask_paths=path, classes={**CLASSES, 7: 'leek'})
+    made = module(series_folder, labels__paths=path, labels__classes={**CLASSES, 7: 'leek'})
     assert made.num_classes == 4
     whole_mask(made)
     assert not [w for w in recwarn if 'classes' in str(w.message)]
@@ -71,7 +80,7 @@ def test_classes_come_from_the_command_line():
     parser = ArgumentParser()
     parser.add_class_arguments(SITSDataModule, 'data')
     given = json.dumps({str(value): name for value, name in CLASSES.items()})
-    parsed = parser.parse_args(['--data.classes', given, '--data.mask_paths', 'l.tif'])
+    parsed = parser.parse_args(['--data.labels.classes', given, '--data.labels.paths', 'l.tif'])
     made = parser.instantiate_classes(parsed).data
     assert made.class_names == ['unlabelled', 'maize', 'winter wheat']
     assert made._values.positions == {1200: 1, 1110: 2}
@@ -82,11 +91,13 @@ def test_number_of_classes_is_looked_up_for_supervised_training(series_folder, t
     values[31, 39] = 9
     values[0] = 255
     path = write(tmp_path / 'l.tif', values, nodata=255)
-    assert module(series_folder, mask_paths=path, supervised=True).num_classes == 10
-    assert module(series_folder, mask_paths=path).num_classes is None
+    assert module(series_folder, labels__paths=path, labels__supervised=True).num_classes == 10
+    assert module(series_folder, labels__paths=path).num_classes is None
     # A value that is not labelled is no class, however large.
     path = write(tmp_path / 'm.tif', values)
-    made = module(series_folder, mask_paths=path, supervised=True, unlabelled=255)
+    made = module(
+        series_folder, labels__paths=path, labels__supervised=True, labels__unlabelled=255
+    )
     assert made.num_classes == 10
 
 
@@ -94,7 +105,9 @@ def test_no_data_reads_as_unlabelled_and_zero_as_a_class(series_folder, tmp_path
     values = (codes > 1000).astype('uint8')
     values[codes == 7] = 9
     made = module(
-        series_folder, mask_paths=write(tmp_path / 'l.tif', values, nodata=9), unlabelled=255
+        series_folder,
+        labels__paths=write(tmp_path / 'l.tif', values, nodata=9),
+        labels__unlabelled=255,
     )
     np.testing.assert_array_equal(whole_mask(made), np.where(values == 9, 255, values))
 
@@ -103,9 +116,11 @@ def test_what_lies_beyond_the_labels_is_no_class_zero(series_folder, tmp_path):
     values = np.zeros((10, 12), 'uint8')
     values[:5] = 1
     path = write(tmp_path / 'l.tif', values, origin=(600100, 4999900))
-    made = module(series_folder, mask_paths=path, unlabelled=255, val_fraction=0.0)
+    made = module(
+        series_folder, labels__paths=path, labels__unlabelled=255, split__val_fraction=0.0
+    )
     made.setup('fit')
-    mask = made.parts.labelled[600000:600400, 4999680:5000000]['mask'].numpy()
+    mask = made.splits.labelled[600000:600400, 4999680:5000000]['mask'].numpy()
     expected = np.full((32, 40), 255)
     expected[10:20, 10:22] = values
     np.testing.assert_array_equal(mask, expected)
@@ -124,7 +139,7 @@ def test_labels_of_another_grid_are_those_of_the_nearest_pixel(series_folder, tm
     rows, columns = np.mgrid[:120, :120]
     values = np.array([3, 40, 200], 'uint8')[(rows + 2 * columns) // 20 % 3]
     path = write(tmp_path / 'l.tif', values, **grid, nodata=0)
-    mask = whole_mask(module(series_folder, mask_paths=path, val_fraction=0.0))
+    mask = whole_mask(module(series_folder, labels__paths=path, split__val_fraction=0.0))
     expected = np.zeros((32, 40), 'uint8')
     with rasterio.open(path) as file:
         reproject(
@@ -144,15 +159,17 @@ def test_frames_have_the_map_that_holds_at_their_date(shared_data):
     folder = shared_data / 'modis_dtwsat_mt'
     made = SITSDataModule(
         str(folder / 'images'),
-        mask_paths=str(folder / 'labels'),
-        mask_per_frame=True,
-        supervised=True,
-        patch_size=8,
-        batch_size=2,
-        length=2,
+        **grouped(
+            labels__paths=str(folder / 'labels'),
+            labels__per_frame=True,
+            labels__supervised=True,
+            patches__size=8,
+            batch_size=2,
+            patches__length=2,
+        ),
     )
     made.setup('fit')
-    sample = made.parts.labelled[:, :]
+    sample = made.splits.labelled[:, :]
     dates = sorted(path.name[-12:-4] for path in (folder / 'images').glob('*.tif'))
     maps = {path.name[-12:-4]: path for path in (folder / 'labels').glob('*.tif')}
     assert sample['mask'].shape == sample['mask_clear'].shape
@@ -173,19 +190,23 @@ def test_frames_have_the_map_that_holds_at_their_date(shared_data):
 def test_frames_before_the_first_map_are_not_labelled(series_folder, tmp_path):
     for day, value in (('20210316', 1), ('20210614', 2)):
         write(tmp_path / f'l_{day}.tif', np.full((32, 40), value, 'uint8'))
-    made = module(series_folder, mask_paths=str(tmp_path), mask_per_frame=True, unlabelled=9)
+    made = module(
+        series_folder, labels__paths=str(tmp_path), labels__per_frame=True, labels__unlabelled=9
+    )
     # Frames are of the 15th of each month.
-    assert made.parts.labelled[:, :]['mask'][:, 3, 4].tolist() == [9, 9, 9, 1, 1, 2, 2, 2]
+    assert made.splits.labelled[:, :]['mask'][:, 3, 4].tolist() == [9, 9, 9, 1, 1, 2, 2, 2]
 
 
 def test_maps_per_frame_need_dates(series_folder, tmp_path, codes):
     path = write(tmp_path / 'undated.tif', codes)
     with pytest.raises(ValueError, match=r"date in each name, '.*undated\.tif' has none"):
-        module(series_folder, mask_paths=path, mask_per_frame=True).setup('fit')
+        module(series_folder, labels__paths=path, labels__per_frame=True).setup('fit')
 
 
 def test_normalisation_of_a_checkpoint_is_taken(series_folder):
-    made = SITSDataModule(str(series_folder), patch_size=8, batch_size=4, length=8)
+    made = SITSDataModule(
+        str(series_folder), **grouped(patches__size=8, batch_size=4, patches__length=8)
+    )
     made.setup('fit')
     mean, std = (value.tolist() for value in made.statistics)
     near = [m + s for m, s in zip(mean, std, strict=True)]
@@ -198,7 +219,9 @@ def test_normalisation_of_a_checkpoint_is_taken(series_folder):
 
 
 def test_another_scale_of_reflectance_is_announced(series_folder):
-    made = SITSDataModule(str(series_folder), patch_size=8, batch_size=4, length=8)
+    made = SITSDataModule(
+        str(series_folder), **grouped(patches__size=8, batch_size=4, patches__length=8)
+    )
     made.setup('fit')
     mean, std = (value.tolist() for value in made.statistics)
     scaled = [mean[0], mean[1] / 10_000, mean[2]], [std[0], std[1] / 10_000, std[2]]
@@ -222,10 +245,10 @@ def test_statistics_of_the_user_stand_against_a_checkpoint(series_folder):
 def test_picture_shows_labels_and_predictions_by_name(series_folder, tmp_path, codes):
     made = module(
         series_folder,
-        mask_paths=write(tmp_path / 'l.tif', codes),
-        classes={**CLASSES, 7: 'leek'},
+        labels__paths=write(tmp_path / 'l.tif', codes),
+        labels__classes={**CLASSES, 7: 'leek'},
     )
-    sample = made.parts.labelled[600000:600080, 4999920:5000000]
+    sample = made.splits.labelled[600000:600080, 4999920:5000000]
     sample['mask_clear'][:5] = False
     figure = made.plot({**sample, 'prediction': torch.full((8, 8), 3)})
     titles = [axis.get_title() for axis in figure.axes]
@@ -241,10 +264,13 @@ def test_picture_shows_labels_and_predictions_by_name(series_folder, tmp_path, c
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'classes': {1: 'maize'}}, 'classes=.* needs labels: give mask_paths'),
-        ({'mask_per_frame': True}, 'mask_per_frame=True needs labels'),
-        ({'classes': {}, 'mask_paths': 'l.tif'}, r'classes=\{\} names no class'),
-        ({'classes': {1: 'a'}, 'num_classes': 2, 'mask_paths': 'l.tif'}, 'leave num_classes out'),
+        ({'labels__classes': {1: 'maize'}}, 'labels.classes=.* needs labels: give labels.paths'),
+        ({'labels__per_frame': True}, 'labels.per_frame=True needs labels'),
+        ({'labels__classes': {}, 'labels__paths': 'l.tif'}, r'classes=\{\} names no class'),
+        (
+            {'labels__classes': {1: 'a'}, 'labels__num_classes': 2, 'labels__paths': 'l.tif'},
+            'leave labels.num_classes out',
+        ),
     ],
 )
 def test_options_that_cannot_work_are_refused(series_folder, options, message):
@@ -263,16 +289,18 @@ def test_padding_frames_are_not_labelled(tmp_path):
         write(tmp_path / 'labels' / f'l_{place}_20201201.tif', values, origin=(place, 5000000))
     made = SITSDataModule(
         [str(path) for path in tmp_path.glob('*.tif')],
-        mask_paths=str(tmp_path / 'labels'),
-        mask_per_frame=True,
-        supervised=True,
-        unlabelled=255,
-        val_fraction=0.0,
-        patch_size=8,
-        batch_size=8,
-        length=8,
-        mean=[0.0],
-        std=[1.0],
+        **grouped(
+            labels__paths=str(tmp_path / 'labels'),
+            labels__per_frame=True,
+            labels__supervised=True,
+            labels__unlabelled=255,
+            split__val_fraction=0.0,
+            patches__size=8,
+            batch_size=8,
+            patches__length=8,
+            images__mean=[0.0],
+            images__std=[1.0],
+        ),
     )
     made.setup('fit')
     batch = next(iter(made.train_dataloader()))

@@ -14,6 +14,7 @@ from torchgeo_sits.datamodules import PASTISDataModule
 from torchgeo_sits.tasks import SITSClassification, SITSSegmentation
 
 from ..pastis_release import CLASSES, labels_of, patch_ids, write_release
+from .grouped import grouped
 
 CONF = Path(__file__).resolve().parents[2] / 'conf'
 
@@ -33,7 +34,7 @@ def release(tmp_path_factory):
 
 
 def opened(release, **options):
-    module = PASTISDataModule(release, **options)
+    module = PASTISDataModule(release, **grouped(**options))
     for stage in ('fit', 'test'):
         module.setup(stage)
     return module
@@ -181,7 +182,7 @@ def labels_seen(module):
 
 
 @pytest.mark.parametrize(
-    'steps', [{'label_fraction': [0.1, 0.4, 0.8]}, {'fields_per_class': [1, 2, 5]}]
+    'steps', [{'labels__fraction': [0.1, 0.4, 0.8]}, {'labels__fields_per_class': [1, 2, 5]}]
 )
 @pytest.mark.parametrize('seed', [0, 1])
 def test_few_labels_are_whole_parcels_of_each_class_and_nested(release, steps, seed):
@@ -191,7 +192,7 @@ def test_few_labels_are_whole_parcels_of_each_class_and_nested(release, steps, s
     for fewer, more in zip(chosen, [*chosen[1:], everything], strict=True):
         assert fewer.items() < more.items()
     # Six training patches with one parcel of each class, and background as one.
-    wanted = [max(1, round(v * 6)) if name == 'label_fraction' else v for v in values]
+    wanted = [max(1, round(v * 6)) if name == 'labels__fraction' else v for v in values]
     for few, number in zip(chosen, wanted, strict=True):
         kinds = [parcel % 10 if parcel > 0 else -1 for parcel in few]
         assert sorted(kinds) == sorted([*range(len(CLASSES) - 1), -1] * number)
@@ -202,7 +203,7 @@ def test_ids_of_parcels_may_begin_anew_in_each_patch(tmp_path):
     for path in (tmp_path / 'ANNOTATIONS').glob('ParcelIDs_*.npy'):
         parcels = np.load(path)
         np.save(path, np.where(parcels > 0, parcels % 10 + 1, 0))
-    module = opened(tmp_path, fields_per_class=2)
+    module = opened(tmp_path, labels__fields_per_class=2)
     count = 0
     for i in range(len(module.train_dataset)):
         mask = module.train_dataset[i]['mask']
@@ -213,14 +214,14 @@ def test_ids_of_parcels_may_begin_anew_in_each_patch(tmp_path):
 
 def test_few_labels_depend_on_the_seed_alone(release):
     first, again, other = (
-        set(labels_seen(opened(release, label_fraction=0.3, seed=seed))) for seed in (0, 0, 1)
+        set(labels_seen(opened(release, labels__fraction=0.3, seed=seed))) for seed in (0, 0, 1)
     )
     assert first == again != other
 
 
 def test_share_of_patches_is_nested(release):
     def chosen(share):
-        module = opened(release, label_fraction=share, label_unit='patch', batch_size=1)
+        module = opened(release, labels__fraction=share, label_unit='patch', batch_size=1)
         return set(patches_of(module.train_dataloader()))
 
     few, more, every = chosen(0.2), chosen(0.5), chosen(1.0)
@@ -229,20 +230,20 @@ def test_share_of_patches_is_nested(release):
 
 
 def test_fewer_patches_than_a_batch_are_one_batch(release):
-    module = opened(release, label_fraction=0.4, label_unit='patch', batch_size=4)
+    module = opened(release, labels__fraction=0.4, label_unit='patch', batch_size=4)
     [batch] = module.train_dataloader()
     assert len(batch['image']) == 2
 
 
 def test_few_labels_leave_validation_and_test_as_they_are(release):
-    module, plain = opened(release, label_fraction=0.1), opened(release)
+    module, plain = opened(release, labels__fraction=0.1), opened(release)
     for split in ('val', 'test'):
         [few], [every] = (getattr(m, f'{split}_dataloader')() for m in (module, plain))
         assert torch.equal(few['mask'], every['mask'])
 
 
 def test_random_crops_keep_images_and_labels_together_and_hold_labels(release):
-    module = opened(release, crop=7, fields_per_class=1, batch_size=2)
+    module = opened(release, crop=7, labels__fields_per_class=1, batch_size=2)
     torch.manual_seed(0)
     whole = {int(s['patch']): s for s in (opened(release).train_dataset[i] for i in range(6))}
     corners = set()
@@ -304,7 +305,7 @@ def test_a_crop_larger_than_the_patch_is_the_patch(release):
 
 @pytest.mark.parametrize('crop', [None, 9])
 def test_parcels_are_samples_of_their_own(release, crop):
-    module = opened(release, target='field', crop=crop)
+    module = opened(release, labels__target='field', crop=crop)
     # Void parcels have no class, and background is no parcel.
     assert len(module.val_dataset) == 2 * (len(CLASSES) - 1)
     patches = {}
@@ -320,7 +321,9 @@ def test_parcels_are_samples_of_their_own(release, crop):
 
 
 def test_classifies_parcels(release, tmp_path):
-    module = PASTISDataModule(release, target='field', crop=8, batch_size=8, fields_per_class=1)
+    module = opened(
+        release, labels__target='field', crop=8, batch_size=8, labels__fields_per_class=1
+    )
     run = trainer(tmp_path, num_sanity_val_steps=0)
     run.fit(SITSClassification(model='planar_vit_tiny'), module)
     assert run.callback_metrics['val_loss'].isfinite()
@@ -367,14 +370,14 @@ def test_data_configuration_goes_behind_any_other(release, tmp_path, task):
         ({'fold': 7}, 'fold=7.*1 to 5'),
         ({'modality': 's3'}, "unknown modality 's3'"),
         ({'crop': 0}, 'crop=0'),
-        ({'label_fraction': 0.0}, r'label_fraction=0\.0'),
-        ({'label_fraction': 5}, 'label_fraction=5'),
-        ({'fields_per_class': 0}, 'fields_per_class=0'),
-        ({'fields_per_class': 3, 'label_unit': 'patch'}, 'fields_per_class counts parcels'),
-        ({'fields_per_class': 3, 'label_fraction': 0.1}, 'give one of them'),
+        ({'labels__fraction': 0.0}, r'labels.fraction .* got 0\.0'),
+        ({'labels__fraction': 5}, 'labels.fraction .* got 5'),
+        ({'labels__fields_per_class': 0}, 'labels.fields_per_class .* got 0'),
+        ({'labels__fields_per_class': 3, 'label_unit': 'patch'}, 'fields_per_class counts parcels'),
+        ({'labels__fields_per_class': 3, 'labels__fraction': 0.1}, 'give one of them'),
         ({'mean': [0.0] * 10}, 'both mean and std'),
     ],
 )
 def test_names_options_out_of_range(release, options, message):
     with pytest.raises(ValueError, match=message):
-        PASTISDataModule(release, **options)
+        PASTISDataModule(release, **grouped(**options))

@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from torchgeo_sits.datamodules import ResumableLoader, SITSDataModule
 
+from .grouped import grouped
+
 
 class Killed(Exception):
     pass
@@ -39,15 +41,17 @@ class Recorder(LightningModule):
 def data_module(folder, workers, seed=3, **options):
     return SITSDataModule(
         str(folder),
-        patch_size=8,
-        batch_size=2,
-        length=15,
-        num_dates=3,
-        num_workers=workers,
-        seed=seed,
-        mean=[0.0] * 3,
-        std=[1.0] * 3,
-        **options,
+        **grouped(
+            patches__size=8,
+            batch_size=2,
+            patches__length=15,
+            patches__num_dates=3,
+            num_workers=workers,
+            seed=seed,
+            images__mean=[0.0] * 3,
+            images__std=[1.0] * 3,
+            **options,
+        ),
     )
 
 
@@ -140,7 +144,7 @@ def test_checkpoint_of_a_validation_within_the_epoch(series_folder, tmp_path):
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        data = data_module(series_folder, 0, mask_paths=str(tmp_path / 'labels.tif'))
+        data = data_module(series_folder, 0, labels__paths=str(tmp_path / 'labels.tif'))
         trainer.fit(model, data, ckpt_path=resume)
         return model.seen
 
@@ -154,7 +158,7 @@ def test_checkpoint_of_a_validation_within_the_epoch(series_folder, tmp_path):
 @pytest.mark.parametrize('workers', [0, 2])
 def test_plain_loop(series_folder, workers, by_block):
     def loader():
-        made = data_module(series_folder, workers, by_block=by_block)
+        made = data_module(series_folder, workers, patches__by_block=by_block)
         made.setup('fit')
         return made.train_dataloader()
 

@@ -74,7 +74,7 @@ def test_training_keeps_a_block_whatever_the_fractions():
 
 
 def test_area_too_small_to_hold_out_is_named():
-    with pytest.raises(ValueError, match=r'patch_size.*val_fraction=0'):
+    with pytest.raises(ValueError, match=r'patches\.size.*split\.val_fraction=0'):
         split_blocks([shapely.box(0, 0, 90, 90)], fractions=[0.8, 0.2], block=(50, 50))
 
 

@@ -45,9 +45,12 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_pixel_of_a_folder_is_explained(series_folder, tmp_path, capsys):
     masks = labels_like(series_folder, tmp_path / 'labels.tif')
-    options = [f'--data.paths={series_folder}', '--data.patch_size=12']
-    labelled = [f'--data.mask_paths={masks}', '--data.classes={"1": "wheat", "2": "maize"}']
-    labelled += ['--data.batch_size=2', '--data.length=2', '--data.supervised=true']
+    options = [f'--data.paths={series_folder}', '--data.patches.size=12']
+    labelled = [
+        f'--data.labels.paths={masks}',
+        '--data.labels.classes={"1": "wheat", "2": "maize"}',
+    ]
+    labelled += ['--data.batch_size=2', '--data.patches.length=2', '--data.labels.supervised=true']
     path = fit('conf/segmentation.yaml', [*options, *labelled, *PLANAR])
     command = ['explain', '--config', 'conf/segmentation.yaml', '--ckpt_path', path]
     command += options
@@ -84,9 +87,9 @@ def test_a_pixel_of_a_folder_is_explained(series_folder, tmp_path, capsys):
 
 def test_a_field_is_explained_as_a_whole(series_folder, tmp_path):
     masks = labels_like(series_folder, tmp_path / 'labels.tif')
-    options = [f'--data.paths={series_folder}', f'--data.mask_paths={masks}']
-    options += ['--data.target=field', '--data.patch_size=8', '--data.split=fields']
-    options += ['--data.batch_size=2', '--data.length=2']
+    options = [f'--data.paths={series_folder}', f'--data.labels.paths={masks}']
+    options += ['--data.labels.target=field', '--data.patches.size=8', '--data.split.by=fields']
+    options += ['--data.batch_size=2', '--data.patches.length=2']
     path = fit('conf/classification.yaml', [*options, *STAR])
     command = ['explain', '--config', 'conf/classification.yaml', '--ckpt_path', path]
     command += options
@@ -107,11 +110,15 @@ def test_other_tasks_are_refused(series_folder, capsys):
 
 def test_real_imagery_is_explained_where_it_lies(shared_data, tmp_path):
     root = shared_data / 'wc_be_b'
-    options = [f'--data.paths={root / "s2"}', f'--data.cloud_paths={root / "scl"}']
-    options += ['--data.clear_values=[2,4,5,6,7]', '--data.bands=[B04,B08]', '--data.patch_size=8']
-    labelled = [f'--data.mask_paths={root / "labels" / "wc_be_b_CT_aligned_core.tif"}']
-    labelled += ['--data.classes={"1110": "wheat", "1200": "maize", "9120": "grass"}']
-    labelled += ['--data.batch_size=2', '--data.length=2', '--data.supervised=true']
+    options = [f'--data.paths={root / "s2"}', f'--data.images.cloud_paths={root / "scl"}']
+    options += [
+        '--data.images.clear_values=[2,4,5,6,7]',
+        '--data.images.bands=[B04,B08]',
+        '--data.patches.size=8',
+    ]
+    labelled = [f'--data.labels.paths={root / "labels" / "wc_be_b_CT_aligned_core.tif"}']
+    labelled += ['--data.labels.classes={"1110": "wheat", "1200": "maize", "9120": "grass"}']
+    labelled += ['--data.batch_size=2', '--data.patches.length=2', '--data.labels.supervised=true']
     path = fit('conf/segmentation.yaml', [*options, *labelled, *PLANAR])
     command = ['explain', '--config', 'conf/segmentation.yaml', '--ckpt_path', path, *options]
     main.main([*command, '--at', '4.064,50.7435', '--output', 'out'])

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch.optim import SGD
 
-from torchgeo_sits.datamodules import SyntheticSITSDataModule
+from torchgeo_sits.datamodules import PatchOptions, SyntheticSITSDataModule
 from torchgeo_sits.tasks import SITSBYOL, SITSDINO, SITSMAE, SITSSimCLR, SITSVICReg
 from torchgeo_sits.tasks.pretraining import SITSPretraining
 from torchgeo_sits.transforms import RandomPlaneMask
@@ -49,7 +49,7 @@ def build(name: str, **kwargs: Any) -> SITSPretraining:
 
 
 def data(folder: str | Path, **kwargs: Any) -> SyntheticSITSDataModule:
-    options = {'batch_size': 4, 'patch_size': 16, 'length': 16, **kwargs}
+    options = {'batch_size': 4, 'patches': PatchOptions(16, length=16), **kwargs}
     return SyntheticSITSDataModule(str(folder), size=64, num_dates_written=8, **options)
 
 

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from torchgeo_sits.callbacks import CollapseError, KNNProbe
-from torchgeo_sits.datamodules import SyntheticSITSDataModule
+from torchgeo_sits.datamodules import PatchOptions, SyntheticSITSDataModule
 from torchgeo_sits.models import PlaneFeatures, encoder_card, load_encoder
 from torchgeo_sits.tasks import SITSDINO
 from torchgeo_sits.tasks.dino import draw_token_mask
@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 
 def data(folder, **kwargs):
-    options = {'batch_size': 4, 'patch_size': 16, 'length': 8, **kwargs}
+    options = {'batch_size': 4, 'patches': PatchOptions(16, length=8), **kwargs}
     return SyntheticSITSDataModule(str(folder), size=64, num_dates_written=10, **options)
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
 
+from torchgeo_sits.datamodules import PatchOptions
 from torchgeo_sits.tasks.pretraining import check_strategy, effective_batch_size
 
 from . import pretraining_run
@@ -179,7 +180,7 @@ def test_accumulated_batches_count_as_one_step(folder, tmp_path):
         warmup_teacher_temp=0.02, teacher_temp=0.06, warmup_teacher_temp_share=0.5,
     )  # fmt: skip
     run = trainer(tmp_path, accumulate_grad_batches=2, callbacks=[schedules])
-    run.fit(task, data(folder, batch_size=2, length=14))
+    run.fit(task, data(folder, batch_size=2, patches=PatchOptions(16, length=14)))
     assert run.global_step == 8
     # A batch of four: half of what suits 16, by the root.
     assert effective_batch_size(run) == 4

@@ -65,7 +65,7 @@ class KNNProbe(Callback):
         scores = self.score(trainer, pl_module)
         if scores is None:
             rank_zero_info(
-                'k-NN probe: off, there are no two labelled classes (`mask_paths`) to tell apart.'
+                'k-NN probe: off, there are no two labelled classes (`labels.paths`) to tell apart.'
             )
             return
         rank_zero_info(f'k-NN probe before training: {_in_words(scores)}')

@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from shapely import box
 
 from ..callbacks import MapWriter
-from ..datamodules import SITSDataModule
+from ..datamodules import ImageOptions, SITSDataModule
 from ..datasets import TimeSeries
 from ..errors import SITSError
 from ..tasks import SITSEmbedding
@@ -21,14 +21,6 @@ band for each feature, for k-NN maps, clustering, or a classifier of your own.
 
 A run that was stopped goes on where it was when the same command is given again.
 """
-
-#: What is not asked for: there are no labels, and windows take the place of patches.
-_NOT_ASKED = {
-    'paths', 'mask_paths', 'patch_size', 'batch_size', 'length', 'num_dates', 'by_block',
-    'supervised', 'target', 'num_classes', 'classes', 'unlabelled', 'mask_per_frame',
-    'field_paths', 'fields_per_class', 'label_fraction', 'min_field_pixels', 'split',
-    'val_fraction', 'test_fraction', 'seed', 'mean', 'std',
-}  # fmt: skip
 
 
 def embed(args: Sequence[str]) -> None:
@@ -52,10 +44,13 @@ def embed(args: Sequence[str]) -> None:
         help='west, south, east and north edge of the region, in the CRS of the data',
     )
     parser.add_class_arguments(MapWriter, 'map', skip={'vectors'})
-    names = parser.add_class_arguments(SITSDataModule, skip=_NOT_ASKED)
+    parser.add_argument('--num_workers', type=int, default=0, help='processes that read')
+    # The checkpoint says how to normalise.
+    names = parser.add_class_arguments(ImageOptions, skip={'paths', 'mean', 'std'})
     options = parser.parse_args(list(args))
-    data = SITSDataModule(options.paths, **{name: getattr(options, name) for name in names})
-    cut_series(data.parts.series, year=options.year, bounds=options.bounds)
+    images = ImageOptions(options.paths, **{name: getattr(options, name) for name in names})
+    data = SITSDataModule(images=images, num_workers=options.num_workers)
+    cut_series(data.splits.series, year=options.year, bounds=options.bounds)
     trainer = Trainer(logger=False, callbacks=[MapWriter(**options.map.as_dict())])
     trainer.predict(SITSEmbedding(Path(options.checkpoint)), datamodule=data)
 

@@ -1,17 +1,23 @@
 """Data modules: data sets, samplers and transforms, joined for Lightning."""
 
+from .base import SeriesDataModule
 from .fusion import SITSFusionDataModule
 from .loader import ResumableLoader
+from .options import ImageOptions, LabelOptions, PatchOptions, Sentinel1Options, SplitOptions
 from .pastis import PASTISDataModule
-from .series import SeriesDataModule
+from .sits import SITSDataModule
 from .synthetic import SyntheticSITSDataModule
-from .timeseries import SITSDataModule
 
 __all__ = [
+    'ImageOptions',
+    'LabelOptions',
     'PASTISDataModule',
+    'PatchOptions',
     'ResumableLoader',
     'SITSDataModule',
     'SITSFusionDataModule',
+    'Sentinel1Options',
     'SeriesDataModule',
+    'SplitOptions',
     'SyntheticSITSDataModule',
 ]

@@ -1,7 +1,8 @@
 """Fields: groups of pixels that share a label, and that no split may divide."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import shapely
@@ -12,22 +13,32 @@ from rasterio.features import rasterize
 from rasterio.transform import from_origin
 from shapely.geometry.base import BaseGeometry
 from torch import Tensor
-from torchgeo.datasets import IntersectionDataset
+from torchgeo.datasets import GeoDataset, IntersectionDataset
 from torchgeo.datasets.utils import Sample
+from torchgeo.samplers import SpatialSampler, TemporalSampler
 
 from ..datasets.labels import Labels
 from ..errors import SITSError
-from ..keys import BOUNDS, MASK
+from ..keys import BOUNDS, LABEL, MASK, MASK_CLEAR
+from ..samplers import EpochSampler, RandomSeriesPatchSampler, SkippingSampler
+from ..samplers.epochs import draw_seed, epoch_generator
 from ..samplers.footprints import join_footprints
 
 __all__ = [
     'FieldMap',
+    'FieldPatchSampler',
+    'FieldSampler',
+    'FieldTargets',
     'KeptFields',
+    'around_fields',
     'choose_fields',
     'connected_fields',
+    'field_windows',
     'find_fields',
     'hold_out_fields',
 ]
+
+Integers = NDArray[np.int64]
 
 
 def hold_out_fields(
@@ -240,12 +251,13 @@ def find_fields(
         areas.append(FieldArea(left, top, np.where(found > 0, found + count, 0).astype(np.int32)))
         count += len(kept)
     if not count:
-        source = f'mask_paths={labels.paths!r}'
+        source = f'labels.paths={labels.paths!r}'
         if numbers is not None:
-            source += f' and field_paths={numbers.paths!r}'
+            source += f' and labels.field_paths={numbers.paths!r}'
         raise SITSError(
-            f'{source} hold no labelled field of at least min_field_pixels={least} pixels on the '
-            'images: give rasters of the same place, or a smaller min_field_pixels'
+            f'{source} hold no labelled field of at least labels.min_field_pixels={least} '
+            'pixels on the images: give rasters of the same place, or a smaller '
+            'labels.min_field_pixels'
         )
     return FieldMap(areas, labelled.res, np.concatenate(classes))
 
@@ -372,3 +384,262 @@ class KeptFields:
         inside = self.numbers(sample) > 0
         sample[MASK] = torch.where(inside, sample[MASK], self.unlabelled)
         return sample
+
+
+class FieldWindows(NamedTuple):
+    """A window for each of some fields, no two the same."""
+
+    #: xmin, ymin, xmax, ymax ``(N, 4)`` in the CRS of the fields.
+    bounds: NDArray[np.float64]
+    #: Numbers of the fields ``(N,)``, counting from 1.
+    numbers: NDArray[np.int64]
+
+
+def field_windows(fields: FieldMap, kept: NDArray[np.bool_], size: int) -> FieldWindows:
+    """Place a window around each of some fields.
+
+    It is centred on the bounds of the field where these fit, else on the pixel of the field
+    that lies nearest to its centre. At the border of the images it reaches beyond them.
+
+    Args:
+        fields: The fields.
+        kept: Which of the F fields, ``(F,)``.
+        size: Height and width of the windows in pixels.
+
+    Returns:
+        The windows, in the order of the numbers of the fields.
+    """
+    (where, row, column), ends = fields.pixels()
+    numbers = np.flatnonzero(kept) + 1
+    taken: set[tuple[int, int, int]] = set()
+    bounds = []
+    for first, last in zip(ends[numbers - 1].tolist(), ends[numbers].tolist(), strict=True):
+        area = fields.areas[int(where[first])]
+        rows, columns = row[first:last], column[first:last]
+        far = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
+        middle = int(far.argmin())
+        start = []
+        for pixels in (rows, columns):
+            low, high = int(pixels.min()), int(pixels.max()) + 1
+            at = (low + high - size) // 2 if high - low <= size else int(pixels[middle]) - size // 2
+            start.append(at)
+        # A field within another may have its centre: the window tells which one is meant.
+        while (int(where[first]), start[0], start[1]) in taken:
+            start[1] += 1
+        taken.add((int(where[first]), start[0], start[1]))
+        left, top = area.left + start[1] * fields.res[0], area.top - start[0] * fields.res[1]
+        bounds.append((left, top - size * fields.res[1], left + size * fields.res[0], top))
+    return FieldWindows(np.array(bounds).reshape(-1, 4), numbers)
+
+
+class FieldTargets:
+    """Make a window the sample of its field: a transform of samples.
+
+    Args:
+        fields: The fields.
+        windows: The windows that samples may have.
+        unlabelled: Value in masks of what is not labelled; classes are counted from 0 without
+            it.
+    """
+
+    def __init__(self, fields: FieldMap, windows: FieldWindows, unlabelled: int) -> None:
+        self.fields = fields
+        self.windows = windows
+        classes = fields.classes[windows.numbers - 1]
+        self.labels = classes - ((classes > unlabelled) & (unlabelled >= 0))
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Restrict ``mask_clear`` to the field, and replace ``mask`` by its ``label``.
+
+        Args:
+            sample: A sample with ``mask_clear`` ``(T, H, W)``, ``mask`` and ``bounds``.
+
+        Returns:
+            The sample with ``label`` ``()`` int64.
+        """
+        xmin, xmax, _, ymin, ymax, _ = sample[BOUNDS][:6].tolist()
+        # Series move windows onto their pixels, by less than windows differ.
+        far = np.abs(self.windows.bounds[:, [0, 3]] - [xmin, ymax]).sum(axis=1)
+        at = int(far.argmin())
+        rows, columns = sample[MASK_CLEAR].shape[-2:]
+        found = self.fields.at((xmin, ymin, xmax, ymax), (rows, columns))
+        inside = torch.from_numpy(found == self.windows.numbers[at])
+        sample[MASK_CLEAR] = sample[MASK_CLEAR] & inside
+        sample[LABEL] = torch.tensor(int(self.labels[at]))
+        del sample[MASK]
+        return sample
+
+
+Place = tuple[slice, slice]
+
+
+class FieldSampler(EpochSampler, SpatialSampler):
+    """The windows of fields, each once in an epoch, or in random order over and over.
+
+    Args:
+        dataset: Data set to sample from.
+        windows: The windows.
+        length: Windows of an epoch in random order, which go through all fields before one
+            comes again; None for each field once, in order.
+        seed: Seed of the order.
+    """
+
+    def __init__(
+        self,
+        dataset: GeoDataset,
+        windows: FieldWindows,
+        *,
+        length: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.windows = windows
+        self.res = dataset.res
+        self.geometry = shapely.union_all(shapely.box(*windows.bounds.T))
+        self.bounds = self.geometry.bounds
+        self._drawn = length  # None: each once
+        self._seeds = [] if length is None else [draw_seed(seed)]
+
+    @property
+    def strategy(self) -> Literal['random', 'sequential']:
+        """Whether windows are drawn."""
+        return 'sequential' if self._drawn is None else 'random'
+
+    def epoch_length(self, number: int) -> int:
+        """Number of windows of an epoch.
+
+        Args:
+            number: Number of the epoch, from 0.
+
+        Returns:
+            The number.
+        """
+        return len(self.windows.numbers) if self._drawn is None else self._drawn
+
+    def iter_epoch(self, number: int) -> Iterator[Place]:
+        """Go through an epoch.
+
+        Args:
+            number: Number of the epoch, from 0.
+
+        Yields:
+            ``[xmin:xmax, ymin:ymax]``.
+        """
+        if self._drawn is None:
+            yield from (self._place(i) for i in range(len(self.windows.numbers)))
+        else:
+            yield from islice(self.draws(number), self._drawn)
+
+    def draws(self, number: int) -> Iterator[Place]:
+        """Draw windows without end; those of the epoch come first.
+
+        Args:
+            number: Number of the epoch, from 0.
+
+        Yields:
+            ``[xmin:xmax, ymin:ymax]``.
+        """
+        generator = epoch_generator(self._seeds[0], number, stream=0)
+        while True:
+            yield from map(self._place, generator.permutation(len(self.windows.numbers)).tolist())
+
+    def __matmul__(self, other: TemporalSampler) -> SkippingSampler:
+        """Compose with a temporal sampler, as patches are."""
+        return SkippingSampler(self, other)  # type: ignore[arg-type]
+
+    def _place(self, i: int) -> Place:
+        """The window of a field."""
+        xmin, ymin, xmax, ymax = self.windows.bounds[i].tolist()
+        return slice(xmin, xmax), slice(ymin, ymax)
+
+
+class FieldPatchSampler(RandomSeriesPatchSampler):
+    """Random patches of which each holds at least a pixel of some fields.
+
+    A class is drawn, a field of it, a pixel of that, and a patch that holds it, each with the
+    same probability: rare classes and small fields are seen as often as others.
+
+    Args:
+        dataset: Data set to sample from.
+        fields: Its fields.
+        kept: Which of the F fields patches shall hold, ``(F,)``.
+        **kwargs: As for :class:`~torchgeo_sits.samplers.RandomSeriesPatchSampler`.
+
+    Raises:
+        SITSError: If no such field lies where patches can.
+    """
+
+    def __init__(
+        self, dataset: GeoDataset, *, fields: FieldMap, kept: NDArray[np.bool_], **kwargs: Any
+    ) -> None:
+        super().__init__(dataset, uniform=0.0, **kwargs)
+        wanted = np.append(False, kept)
+        pixels, numbers = [], []
+        for i in range(len(self.regions)):
+            left, top, shape, res = self.regions[i]
+            bounds = (left, top - shape[0] * res[1], left + shape[1] * res[0], top)
+            found = fields.at(bounds, shape)
+            row, column = np.nonzero(wanted[found])
+            pixels.append(np.stack([np.full(len(row), i), row, column]))
+            numbers.append(found[row, column])
+        number = np.concatenate(numbers)
+        if not len(number):
+            raise SITSError(
+                f'none of the {int(kept.sum())} fields for training lies where patches of '
+                f'{self.size} pixels (height, width) can: choose a smaller patches.size'
+            )
+        # Pixels by field, and fields by class, so that each is a range of the other.
+        present = np.unique(number)
+        present = present[np.argsort(fields.classes[present - 1], kind='stable')]
+        rank = np.zeros(len(fields) + 1, np.int64)
+        rank[present] = np.arange(len(present))
+        order = np.argsort(rank[number], kind='stable')
+        self._pixels = np.concatenate(pixels, axis=1)[:, order]
+        self._by_field = _starts(rank[number][order])
+        self._by_class = _starts(fields.classes[present - 1])
+
+    def _towards_pixels(self, number: int, generator: Generator) -> Integers:
+        """Region, row and column of positions around a pixel of a field, ``(3, N)``."""
+        assert self._pixels is not None
+        at = generator.integers(len(self._by_class) - 1, size=number)
+        for starts in (self._by_class, self._by_field):
+            at = generator.integers(starts[at], starts[at + 1])
+        where, row, column = self._pixels[:, at]
+        start = []
+        for pixel, side, most in zip(
+            (row, column), self.size, self.regions.positions[where].T, strict=True
+        ):
+            low, high = np.maximum(pixel - side + 1, 0), np.minimum(pixel, most - 1)
+            start.append(generator.integers(low, high + 1))
+        return np.stack([where, *start])
+
+
+def around_fields(fields: FieldMap, kept: NDArray[np.bool_], size: int) -> BaseGeometry:
+    """Where patches lie that reach into the bounds of a field, as a region of interest.
+
+    Args:
+        fields: The fields.
+        kept: Which of them, ``(F,)``.
+        size: Side of a patch in pixels.
+
+    Returns:
+        The region, in the CRS of the fields.
+    """
+    (where, row, column), starts = fields.pixels()
+    # A field lies in one area.
+    first = starts[:-1]
+    reach = size - 1
+    low = [np.minimum.reduceat(axis, first)[kept] - reach for axis in (row, column)]
+    high = [np.maximum.reduceat(axis, first)[kept] + 1 + reach for axis in (row, column)]
+    corner = np.array([(area.left, area.top) for area in fields.areas])[where[first]][kept]
+    (xres, yres), (left, top) = fields.res, corner.T
+    return shapely.union_all(
+        shapely.box(
+            left + low[1] * xres, top - high[0] * yres, left + high[1] * xres, top - low[0] * yres
+        )
+    )
+
+
+def _starts(values: Integers) -> Integers:
+    """Where each run of equal values begins, and the end."""
+    begins = np.flatnonzero(np.diff(values, prepend=values[0] - 1))
+    return np.append(begins, len(values))

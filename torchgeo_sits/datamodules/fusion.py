@@ -8,11 +8,12 @@ from torchgeo.datasets import IntersectionDataset
 
 from ..datasets import RasterTimeSeries, Sentinel1Beside, TimeSeries
 from ..errors import SITSError
+from ..renamed import SITS_OPTIONS, take_old_names
 from ..transforms import NormalizeS1, s1_of
-from .patches import random_patches
-from .splits import Parts
-from .statistics import band_statistics, choose, given_statistics
-from .timeseries import SITSDataModule
+from .base import band_statistics, given_statistics
+from .options import ImageOptions, LabelOptions, PatchOptions, Sentinel1Options, SplitOptions
+from .sits import SITSDataModule
+from .splits import Splits
 
 __all__ = ['SITSFusionDataModule']
 
@@ -23,45 +24,32 @@ class SITSFusionDataModule(SITSDataModule):
     All of :class:`SITSDataModule`, whose samples get ``image_s1`` with dates and masks of its
     own (:class:`~torchgeo_sits.datasets.Sentinel1Beside`), normalised by statistics of its own
     over clear pixels of the training split. These travel in the data module's state, so that a
-    resumed run normalises as it did; for other data give them as *s1_mean* and *s1_std*.
+    resumed run normalises as it did; for other data give them as ``s1.mean`` and ``s1.std``.
 
     Encoders that take it are told so by ``model_kwargs={'s1_channels': 2}``, others see the
     optical series alone. So does, for now, what is not pretraining: tasks with labels, the
     k-NN probe and the watch over embeddings.
     """
 
+    @take_old_names(
+        SITS_OPTIONS, images=ImageOptions, labels=LabelOptions, split=SplitOptions,
+        patches=PatchOptions, s1=Sentinel1Options,
+    )  # fmt: skip
     def __init__(
-        self,
-        *args: Any,
-        s1_paths: str | list[str] = 'data/s1',
-        s1_bands: list[str] | None = None,
-        s1_nodata: float | None = None,
-        s1_mean: list[float] | None = None,
-        s1_std: list[float] | None = None,
-        **kwargs: Any,
+        self, *args: Any, s1: Sentinel1Options = Sentinel1Options(), **kwargs: Any
     ) -> None:
         """Initialize a new SITSFusionDataModule instance.
 
         Args:
             *args: Arguments of :class:`SITSDataModule`.
-            s1_paths: One or more folders of dated Sentinel-1 rasters of all bands, or files,
-                such as backscatter in decibels. They are warped to the grid of the images.
-            s1_bands: Names of their bands to read. Defaults to all.
-            s1_nodata: Value of pixels without data. Defaults to what the files say.
-            s1_mean: Mean of each band. Computed if None.
-            s1_std: Standard deviation of each band. Computed if None.
+            s1: Which Sentinel-1 images are read beside the others.
             **kwargs: Arguments of :class:`SITSDataModule`.
 
         Raises:
-            SITSError: If an argument is out of its range.
+            SITSError: If an option is out of its range or does not go with another.
         """
         super().__init__(*args, **kwargs)
-        if (s1_mean is None) != (s1_std is None):
-            raise SITSError('Give both s1_mean and s1_std, or neither')
-        self.s1_paths = s1_paths
-        self.s1_bands = s1_bands
-        self.s1_nodata = s1_nodata
-        self._given_s1 = None if s1_mean is None or s1_std is None else (s1_mean, s1_std)
+        self.s1 = s1
         self._statistics_s1: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -72,10 +60,11 @@ class SITSFusionDataModule(SITSDataModule):
             SITSError: If given statistics do not fit the bands, or there is no clear pixel.
         """
         if self._statistics_s1 is None:
-            if self._given_s1 is None:
+            if self.s1.statistics is None:
                 self._statistics_s1 = self._measure_s1()
             else:
-                self._statistics_s1 = given_statistics(*self._given_s1, self._beside.series.bands)
+                bands = self._beside.series.bands
+                self._statistics_s1 = given_statistics(*self.s1.statistics, bands)
         return self._statistics_s1
 
     def state_dict(self) -> dict[str, Any]:
@@ -95,7 +84,7 @@ class SITSFusionDataModule(SITSDataModule):
             if state_dict['s1_bands'] != (bands := list(self._beside.series.bands)):
                 raise SITSError(
                     'The checkpoint was trained on the Sentinel-1 bands '
-                    f'{state_dict["s1_bands"]}, the data has {bands}: choose `s1_bands` to match'
+                    f'{state_dict["s1_bands"]}, the data has {bands}: choose `s1.bands` to match'
                 )
             self._statistics_s1 = (
                 torch.tensor(state_dict['s1_mean']),
@@ -106,36 +95,33 @@ class SITSFusionDataModule(SITSDataModule):
     @property
     def _beside(self) -> Sentinel1Beside:
         """What adds Sentinel-1 to the samples."""
-        beside = self.parts.series.transforms
+        beside = self.splits.series.transforms
         assert isinstance(beside, Sentinel1Beside)  # _open saw to it
         return beside
 
-    def _open(self) -> Parts:
-        """Open series and labels, split both, and have all parts read Sentinel-1 too."""
-        parts = super()._open()
+    def _open(self) -> Splits:
+        """Open series and labels, split both, and have all splits read Sentinel-1 too."""
+        splits = super()._open()
         beside = Sentinel1Beside(
             RasterTimeSeries(
-                self.s1_paths,
-                crs=parts.series.crs,
-                res=parts.series.res,
-                bands=self.s1_bands,
-                nodata=self.s1_nodata,
+                self.s1.paths,
+                crs=splits.series.crs,
+                res=splits.series.res,
+                bands=self.s1.bands,
+                nodata=self.s1.nodata,
             )
         )
-        for part in parts:
-            series = part.datasets[0] if isinstance(part, IntersectionDataset) else part
+        for dataset in splits:
+            series = dataset.datasets[0] if isinstance(dataset, IntersectionDataset) else dataset
             if isinstance(series, TimeSeries):
                 series.transforms = beside
-        return parts
+        return splits
 
     def _measure_s1(self) -> tuple[Tensor, Tensor]:
-        """Statistics over patches of the training split, at most 32 of them."""
-        train = self.parts.train
-        patches = list(self._gridded_patches(train)) or list(
-            random_patches(self.parts, train, blocks=None, **self._drawn | {'length': 32})
+        """Statistics over patches of the training split."""
+        return band_statistics(
+            series for sample in self._measured_samples() if (series := s1_of(sample))
         )
-        samples = (train[window] for window in choose(patches, 32, self.seed))
-        return band_statistics(series for sample in samples if (series := s1_of(sample)))
 
     def _set_transforms(self) -> None:
         """Normalise both series of every batch; flip and turn those of training."""

@@ -1,6 +1,5 @@
 """Data module of PASTIS and PASTIS-R, with the folds and the normalisation of the authors."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -13,9 +12,12 @@ from torchgeo.datamodules import NonGeoDataModule
 from ..collate import pad_time
 from ..datasets import PASTIS
 from ..errors import SITSError
+from ..renamed import PASTIS_OPTIONS, take_old_names
 from ..samplers import ShardedSampler
 from ..transforms import Normalize
+from .base import SeriesDataModule, choose, given_statistics
 from .loader import ResumableLoader
+from .options import LabelOptions
 from .pastis_samples import (
     ParcelSamples,
     PatchSamples,
@@ -23,54 +25,8 @@ from .pastis_samples import (
     choose_parcels,
     find_parcels,
 )
-from .series import SeriesDataModule
-from .statistics import choose, given_statistics
 
-__all__ = ['PASTISDataModule', 'check_pastis_options']
-
-
-def check_pastis_options(given: Mapping[str, Any]) -> None:
-    """Refuse arguments that are out of their range or do not go together.
-
-    Args:
-        given: All arguments, by their names.
-
-    Raises:
-        SITSError: If an argument cannot work.
-    """
-    if given['fold'] not in range(1, 6):
-        raise SITSError(f'fold={given["fold"]}: expected one of the official runs, from 1 to 5')
-    choices = {
-        'modality': PASTIS.modalities,
-        'target': ('pixel', 'field'),
-        'label_unit': ('field', 'patch'),
-    }
-    for name, known in choices.items():
-        if given[name] not in known:
-            raise SITSError(f'unknown {name} {given[name]!r}: expected one of {known}')
-    for name, least in (
-        ('crop', 1),
-        ('batch_size', 1),
-        ('num_workers', 0),
-        ('fields_per_class', 1),
-    ):
-        if given[name] is not None and given[name] < least:
-            raise SITSError(f'{name}={given[name]}: expected {least} at least')
-    fraction = given['label_fraction']
-    if fraction is not None and not 0 < fraction <= 1:
-        raise SITSError(f'label_fraction={fraction}: expected a share above 0, at most 1')
-    if given['fields_per_class'] is not None and given['label_unit'] == 'patch':
-        raise SITSError(
-            f'fields_per_class counts parcels, got {given["fields_per_class"]} with '
-            "label_unit='patch': leave one of them out"
-        )
-    if fraction is not None and given['fields_per_class'] is not None:
-        raise SITSError(
-            f'fields_per_class={given["fields_per_class"]} and label_fraction={fraction} both say '
-            'how much is labelled: give one of them'
-        )
-    if (given['mean'] is None) != (given['std'] is None):
-        raise SITSError('give both mean and std, or neither')
+__all__ = ['PASTISDataModule']
 
 
 Split = Literal['train', 'val', 'test']
@@ -101,19 +57,19 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
     unlabelled = PASTIS.void
     class_names = list(PASTIS.classes)
 
+    @take_old_names(PASTIS_OPTIONS, labels=LabelOptions)
     def __init__(
         self,
         root: str = 'data',
+        *,
         modality: Literal['s2', 's1a', 's1d'] = 's2',
         fold: int = 1,
         bands: list[str] | None = None,
-        target: Literal['pixel', 'field'] = 'pixel',
+        labels: LabelOptions = LabelOptions(),
+        label_unit: Literal['field', 'patch'] = 'field',
         crop: int | None = None,
         batch_size: int = 4,
         num_workers: int = 0,
-        fields_per_class: int | None = None,
-        label_fraction: float | None = None,
-        label_unit: Literal['field', 'patch'] = 'field',
         seed: int = 0,
         mean: list[float] | None = None,
         std: list[float] | None = None,
@@ -128,19 +84,17 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
                 PASTIS-R alone has.
             fold: Number of the official run, from 1 to 5.
             bands: Names of the bands to read. Defaults to all.
-            target: A map of the classes of a patch, or one ``label`` for each field (parcel).
+            labels: What is labelled, and how much of it is used for training: ``target``,
+                ``fields_per_class`` and ``fraction``; fields are the parcels. What lies in no
+                parcel counts as one parcel of background in each patch. Patches without any
+                label are left out. All is labelled, so that ``supervised`` changes nothing;
+                options on label rasters of one's own are refused.
+            label_unit: What ``labels.fraction`` is a share of, parcels or patches.
             crop: Height and width in pixels of a square drawn from each patch of training, and
                 of the squares around parcels. None reads whole patches, as validation and
                 test of patches always do.
             batch_size: Number of samples in a batch.
             num_workers: Number of worker processes that read.
-            fields_per_class: Number of parcels of each class that are labelled for training;
-                of more parcels, fewer are a part. What lies in no parcel counts as one
-                parcel of background in each patch.
-            label_fraction: Share of the parcels of each class (or of the patches) that are
-                labelled for training, and one at least; of a larger share, a smaller one is a
-                part. Patches without any label are left out.
-            label_unit: What label_fraction is a share of.
             seed: Seed of the choice of labels, of the order of samples and of the squares.
             mean: Mean of each band to normalise all splits by. Defaults to the published ones.
             std: Standard deviation of each band.
@@ -150,7 +104,30 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
         Raises:
             SITSError: If an argument is out of its range or does not go with another.
         """
-        check_pastis_options(locals())
+        if fold not in range(1, 6):
+            raise SITSError(f'fold={fold}: expected one of the official runs, from 1 to 5')
+        if modality not in PASTIS.modalities:
+            raise SITSError(f'unknown modality {modality!r}: expected one of {PASTIS.modalities}')
+        if label_unit not in ('field', 'patch'):
+            raise SITSError(f"unknown label_unit {label_unit!r}: expected 'field' or 'patch'")
+        for name, value, least in (
+            ('crop', crop, 1),
+            ('batch_size', batch_size, 1),
+            ('num_workers', num_workers, 0),
+        ):
+            if value is not None and value < least:
+                raise SITSError(f'{name}={value}: expected {least} at least')
+        labels.take_only(
+            {'supervised', 'target', 'fields_per_class', 'fraction'},
+            'PASTIS brings labels of its own',
+        )
+        if labels.fields_per_class is not None and label_unit == 'patch':
+            raise SITSError(
+                f'labels.fields_per_class counts parcels, got {labels.fields_per_class} with '
+                "label_unit='patch': leave one of them out"
+            )
+        if (mean is None) != (std is None):
+            raise SITSError('give both mean and std, or neither')
         super().__init__(
             PASTIS,
             batch_size,
@@ -169,11 +146,10 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
             'test': (turned[4],),
         }
         self._bands = list(PASTIS.bands_of(modality) if bands is None else bands)
-        self.target = target
-        self.crop = crop
-        self.fields_per_class = fields_per_class
-        self.label_fraction = label_fraction
+        self.labels = labels
+        self.target = labels.target
         self.label_unit = label_unit
+        self.crop = crop
         self.seed = seed
         self.collate_fn = pad_time
         self._opened: dict[Split, PASTIS] = {}
@@ -310,7 +286,7 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
         """
         bank, kept = self._labelled
         query = np.arange(len(self.patches('val')))
-        parts: list[tuple[Split, NDArray[np.int64], NDArray[np.int64] | None]] = [
+        probed: list[tuple[Split, NDArray[np.int64], NDArray[np.int64] | None]] = [
             ('train', bank, kept),
             ('val', query, None),
         ]
@@ -326,7 +302,7 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
                 num_workers=self.num_workers,
                 collate_fn=self.collate_fn,
             )
-            for split, chosen, labelled in parts
+            for split, chosen, labelled in probed
         )
         return bank_loader, query_loader
 
@@ -341,16 +317,16 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
         """Choose what is labelled of training."""
         data = self.patches('train')
         everyone = np.arange(len(data))
-        if self.fields_per_class is None and self.label_fraction is None:
+        if self.labels.fields_per_class is None and self.labels.fraction is None:
             return everyone, None
         if self.label_unit == 'patch':
-            most = max(1, round((self.label_fraction or 1.0) * len(data)))
+            most = max(1, round((self.labels.fraction or 1.0) * len(data)))
             return np.sort(choose(everyone.tolist(), most, self.seed)), None
         parcels = find_parcels(data)
         kept = choose_parcels(
             parcels,
-            per_class=self.fields_per_class,
-            fraction=self.label_fraction,
+            per_class=self.labels.fields_per_class,
+            fraction=self.labels.fraction,
             seed=self.seed,
         )
         return np.unique(parcels.patch[np.isin(parcels.parcel, kept)]), kept

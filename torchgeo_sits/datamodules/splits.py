@@ -4,7 +4,7 @@ import copy
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,19 +19,12 @@ from ..datasets.labels import DatedLabels, Labels, MapsToFrames
 from ..errors import SITSError
 from ..samplers.footprints import join_footprints
 from .fields import FieldMap, KeptFields, choose_fields, find_fields, hold_out_fields
+from .options import LabelOptions, SplitOptions
 
-__all__ = [
-    'By',
-    'FieldOptions',
-    'Parts',
-    'field_options',
-    'split_blocks',
-    'split_parts',
-    'split_space',
-    'split_time',
-]
+__all__ = ['Splits', 'split_blocks', 'split_series', 'split_space', 'split_time']
 
-Split = list[GeoDataset | None]
+#: A data set cut into training, validation and test; None where a share is 0.
+Shares = list[GeoDataset | None]
 
 
 def split_space(
@@ -40,7 +33,7 @@ def split_space(
     *,
     block: tuple[float, float],
     seed: int = 0,
-) -> list[Split]:
+) -> list[Shares]:
     """Split data sets of one area along the same blocks.
 
     Args:
@@ -58,16 +51,16 @@ def split_space(
     size = block[0] * yres, block[1] * xres
     rois = split_blocks(list(area), fractions=fractions, block=size, seed=seed)
     held_out = shapely.union_all(rois[1:])
-    result: list[Split] = []
+    result: list[Shares] = []
     for dataset in datasets:
         rest = join_footprints(dataset).difference(held_out)
         shares = [rest, *rois[1:]]
-        parts = iter(roi_split(dataset, [roi for roi in shares if not roi.is_empty]))
-        result.append([None if roi.is_empty else next(parts) for roi in shares])
+        found = iter(roi_split(dataset, [roi for roi in shares if not roi.is_empty]))
+        result.append([None if roi.is_empty else next(found) for roi in shares])
     return result
 
 
-def split_time(datasets: Sequence[GeoDataset], fractions: Sequence[float]) -> list[Split]:
+def split_time(datasets: Sequence[GeoDataset], fractions: Sequence[float]) -> list[Shares]:
     """Split data sets of one time span at the same dates, in chronological order.
 
     Args:
@@ -85,7 +78,7 @@ def split_time(datasets: Sequence[GeoDataset], fractions: Sequence[float]) -> li
     if len(dates) < len(wanted):
         raise SITSError(
             f'{len(dates)} dates cannot be split by time into {len(wanted)}: hold nothing out '
-            "(val_fraction=0, test_fraction=0), or use split='space'"
+            "(split.val_fraction=0, split.test_fraction=0), or by='space'"
         )
     # Cut between acquisitions: a cut within one would put it on both sides.
     ends = np.cumsum([fractions[i] for i in wanted])[:-1] * len(dates)
@@ -93,13 +86,13 @@ def split_time(datasets: Sequence[GeoDataset], fractions: Sequence[float]) -> li
         dates[int(np.clip(round(end), i + 1, len(dates) - len(wanted) + i + 1))]
         for i, end in enumerate(ends)
     ]
-    result: list[Split] = []
+    result: list[Shares] = []
     for dataset in datasets:
         time = dataset.bounds[2]
         edges = [time.start, *cuts, time.stop]
         intervals = [pd.Interval(a, b, closed='neither') for a, b in pairwise(edges)]
-        parts = iter(time_series_split(dataset, intervals))
-        result.append([next(parts) if i in wanted else None for i in range(len(fractions))])
+        found = iter(time_series_split(dataset, intervals))
+        result.append([next(found) if i in wanted else None for i in range(len(fractions))])
     return result
 
 
@@ -133,32 +126,32 @@ def split_blocks(
     if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
         raise SITSError(f'fractions must be positive and sum to 1, got {list(fractions)}')
     generator = np.random.default_rng(seed)
-    parts: list[list[Polygon]] = [[] for _ in fractions]
+    shares: list[list[Polygon]] = [[] for _ in fractions]
     wanted = sum(fraction > 0 for fraction in fractions)
     divided = False
     for footprint in footprints:
         blocks = _grid(footprint, block)
         if len(blocks) < wanted:
             # Too small to be divided: a whole footprint stays in training.
-            parts[0].append(footprint)
+            shares[0].append(footprint)
             continue
         divided = True
         order = generator.permutation(len(blocks))[:-1]  # one at least is for training
         taken = 0
-        for part, fraction in zip(parts[1:], fractions[1:], strict=True):
+        for share, fraction in zip(shares[1:], fractions[1:], strict=True):
             count = max(1, round(fraction * len(blocks))) if fraction > 0 else 0
-            part.extend(blocks[i] for i in order[taken : taken + count])
+            share.extend(blocks[i] for i in order[taken : taken + count])
             taken += count
         held_out = shapely.union_all([blocks[i] for i in order[:taken]])
-        parts[0].append(footprint.difference(held_out))
+        shares[0].append(footprint.difference(held_out))
     if not divided:
         sizes = [tuple(round(float(v), 3) for v in _size(footprint)) for footprint in footprints]
         raise SITSError(
             f'No area is large enough to hold out a block of {block} (height, width) in CRS '
-            f'units: the areas measure {sizes[:5]}. Choose a smaller patch_size, split by '
-            "time (split='time'), or hold nothing out (val_fraction=0)."
+            f'units: the areas measure {sizes[:5]}. Choose a smaller patches.size, split by '
+            "time (split.by='time'), or hold nothing out (split.val_fraction=0)."
         )
-    return [shapely.union_all(part) if part else MultiPolygon() for part in parts]
+    return [shapely.union_all(share) if share else MultiPolygon() for share in shares]
 
 
 def _size(footprint: Polygon) -> tuple[float, float]:
@@ -177,58 +170,14 @@ def _grid(footprint: Polygon, block: tuple[float, float]) -> list[Polygon]:
     # Whole multiples of the block but for the last, so that edges fall on pixels.
     ys = [ymax - i * block[0] for i in range(rows)] + [ymin]
     xs = [xmin + j * block[1] for j in range(cols)] + [xmax]
-    cells = (
+    boxes = (
         shapely.box(xs[j], ys[i + 1], xs[j + 1], ys[i]) for i in range(rows) for j in range(cols)
     )
-    return [cell for cell in cells if cell.difference(footprint).area < 1e-6 * cell.area]
+    return [box for box in boxes if box.difference(footprint).area < 1e-6 * box.area]
 
 
-By = Literal['space', 'time', 'fields']
-
-
-class FieldOptions(NamedTuple):
-    """Which groups of pixels are fields, and how many of them are labelled for training."""
-
-    #: Rasters that number the fields; None for connected components of a class.
-    numbers: Labels | None = None
-    per_class: int | None = None
-    fraction: float | None = None
-    #: Smallest number of labelled pixels of a field.
-    least: int = 1
-
-
-def field_options(
-    paths: str | list[str] | None,
-    series: TimeSeries,
-    *,
-    per_class: int | None,
-    fraction: float | None,
-    least: int,
-    needed: bool,
-) -> FieldOptions | None:
-    """How the fields of a series are found and chosen.
-
-    Args:
-        paths: Rasters that number the fields.
-        series: The images.
-        per_class: Number of fields of each class to label.
-        fraction: Share of the fields of each class to label.
-        least: Smallest number of labelled pixels of a field.
-        needed: Whether fields are needed whatever these say.
-
-    Returns:
-        The options; None where nothing is said of fields and nothing needs them.
-    """
-    if not needed and (paths, per_class, fraction, least) == (None, None, None, 1):
-        return None
-    numbers = None
-    if paths is not None:
-        numbers = Labels(paths, crs=series.crs, res=series.res, option='field_paths')
-    return FieldOptions(numbers, per_class, fraction, least)
-
-
-class Parts(NamedTuple):
-    """The splits, each as a data set of its own."""
+class Splits(NamedTuple):
+    """A series and its labels, and what each split has of them."""
 
     series: TimeSeries
     train: GeoDataset
@@ -238,14 +187,14 @@ class Parts(NamedTuple):
     labelled_train: GeoDataset | None = None
     labelled_val: GeoDataset | None = None
     labelled_test: GeoDataset | None = None
-    by: By = 'space'
+    by: str = 'space'
     labels: Labels | None = None
     #: The fields, and which of them are labelled in training, validation and test; None where
     #: labels are not restricted to fields.
     fields: FieldMap | None = None
     kept: tuple[NDArray[np.bool_], ...] = ()
 
-    def places(self, part: GeoDataset) -> tuple[GeoDataset, BaseGeometry | None]:
+    def places(self, dataset: GeoDataset) -> tuple[GeoDataset, BaseGeometry | None]:
         """Where to place patches of a split.
 
         Files hold pixels on both sides of a border, so that the footprints of a split alone
@@ -253,40 +202,39 @@ class Parts(NamedTuple):
         data. Held against all of the data they do.
 
         Args:
-            part: One of these splits.
+            dataset: One of these splits.
 
         Returns:
-            The data set that *part* was cut from, and the region of interest in it.
+            The data set that it was cut from, and the region of interest in that.
         """
         if self.by != 'space':
-            return part, None
+            return dataset, None
         whole: GeoDataset | None = self.series
-        if part is not self.series and part is not self.train:
+        if dataset is not self.series and dataset is not self.train:
             whole = self.labelled
-        assert whole is not None  # there is no such part without labels
-        return whole, join_footprints(part)
+        assert whole is not None  # there is no such split without labels
+        return whole, join_footprints(dataset)
 
 
-def split_parts(
+def split_series(
     series: TimeSeries,
     labels: Labels | None,
     *,
-    by: By,
-    fractions: Sequence[float],
+    chosen: LabelOptions,
+    split: SplitOptions,
     patch: int,
     seed: int,
-    fields: FieldOptions | None = None,
-) -> Parts:
+) -> Splits:
     """Join series and labels, and split both alike.
 
     Args:
         series: The images.
         labels: The labels. Without any nothing can be validated: all is for training.
-        by: What is held out: blocks of the labelled area, the last dates, or whole fields.
-        fractions: Shares of training, validation and test, summing to 1.
+        chosen: What is labelled. With any option on fields labels are restricted to fields, and
+            none is divided between places or splits.
+        split: What is held out.
         patch: Side of the smallest block, in pixels.
         seed: Seed of the assignment of blocks or fields, and of the choice of fields.
-        fields: Restrict labels to fields, and divide none between places or splits.
 
     Returns:
         The splits.
@@ -295,76 +243,79 @@ def split_parts(
         SITSError: If there are too few blocks, dates or fields to hold out.
     """
     if labels is None:
-        return Parts(series, series)
+        return Splits(series, series)
     labelled = series & labels
     if isinstance(labels, DatedLabels):
         labelled.transforms = MapsToFrames(labels.starts, labels.values.unlabelled)
     train: GeoDataset | None = series
-    if by == 'space':
+    if split.by == 'space':
         # Blocks are drawn over the labelled area, so that each split has labels.
-        parts = split_space((series, labelled), fractions, block=(patch, patch), seed=seed)
-        train, joined = parts[0][0], parts[1]
-    elif by == 'time':
-        parts = split_time((series, labelled), fractions)
-        train, joined = parts[0][0], parts[1]
+        images, joined = split_space(
+            (series, labelled), split.fractions, block=(patch, patch), seed=seed
+        )
+        train = images[0]
+    elif split.by == 'time':
+        images, joined = split_time((series, labelled), split.fractions)
+        train = images[0]
     else:
-        joined = [copy.copy(labelled) if share > 0 else None for share in fractions]
+        joined = [copy.copy(labelled) if share > 0 else None for share in split.fractions]
     assert train is not None  # the first fraction is above 0
-    split = Parts(series, train, labelled, joined[0], joined[1], joined[2], by, labels)
-    if fields is None:
-        return split
-    return _restrict(
-        split,
-        find_fields(labelled, labels, fields.numbers, least=fields.least),
-        fractions,
-        fields,
-        seed,
-    )
+    splits = Splits(series, train, labelled, joined[0], joined[1], joined[2], split.by, labels)
+    if not chosen.about_fields and split.by != 'fields':
+        return splits
+    numbers = None
+    if chosen.field_paths is not None:
+        numbers = Labels(
+            chosen.field_paths, crs=series.crs, res=series.res, option='labels.field_paths'
+        )
+    found = find_fields(labelled, labels, numbers, least=chosen.min_field_pixels)
+    return _restrict(splits, found, split.fractions, chosen, seed)
 
 
 def _restrict(
-    split: Parts, found: FieldMap, fractions: Sequence[float], options: FieldOptions, seed: int
-) -> Parts:
+    splits: Splits, found: FieldMap, fractions: Sequence[float], chosen: LabelOptions, seed: int
+) -> Splits:
     """Leave each split the labels of its own fields."""
-    assert split.labels is not None
-    values = split.labels.values
-    joined = [split.labelled_train, split.labelled_val, split.labelled_test]
-    if split.by == 'fields':
+    assert splits.labels is not None
+    values = splits.labels.values
+    joined = [splits.labelled_train, splits.labelled_val, splits.labelled_test]
+    if splits.by == 'fields':
         share = hold_out_fields(found.classes, fractions, seed=seed)
         kept = [share == i for i in range(3)]
-    elif split.by == 'space':
-        places = [MultiPolygon() if part is None else join_footprints(part) for part in joined]
+    elif splits.by == 'space':
+        places = [
+            MultiPolygon() if dataset is None else join_footprints(dataset) for dataset in joined
+        ]
         share = found.most_in(places)
         kept = [share == i for i in range(3)]
     else:
         kept = [np.ones(len(found), bool) for _ in joined]
-    _warn_of_few(found, kept, joined, options, split.by, values.names)
+    _warn_of_few(found, kept, joined, chosen.fields_per_class, splits.by, values.names)
     kept[0] = choose_fields(
         found.classes,
         kept[0],
-        per_class=options.per_class,
-        fraction=options.fraction,
+        per_class=chosen.fields_per_class,
+        fraction=chosen.fraction,
         seed=seed,
     )
-    for part, own in zip(joined, kept, strict=True):
-        if isinstance(part, IntersectionDataset):
-            part.transforms = KeptFields(found, own, values.unlabelled, part.transforms)
-    return split._replace(fields=found, kept=tuple(kept))
+    for dataset, own in zip(joined, kept, strict=True):
+        if isinstance(dataset, IntersectionDataset):
+            dataset.transforms = KeptFields(found, own, values.unlabelled, dataset.transforms)
+    return splits._replace(fields=found, kept=tuple(kept))
 
 
 def _warn_of_few(
     found: FieldMap,
     kept: Sequence[NDArray[np.bool_]],
     joined: Sequence[GeoDataset | None],
-    options: FieldOptions,
-    by: By,
+    asked: int | None,
+    by: str,
     names: Sequence[str] | None,
 ) -> None:
     """Name the classes with fewer fields than asked for, and those that a split lacks."""
     kinds = np.unique(found.classes)
     counts = [[int((found.classes[own] == kind).sum()) for kind in kinds] for own in kept]
     called = [str(kind) if names is None else names[kind] for kind in kinds]
-    asked = options.per_class
     few = {
         name: n
         for name, n in zip(called, counts[0], strict=True)
@@ -372,16 +323,17 @@ def _warn_of_few(
     }
     if few:
         warnings.warn(
-            f'these classes have fewer fields for training than fields_per_class={asked}: {few} '
-            '(class: fields). All of theirs are taken',
+            'these classes have fewer fields for training than labels.fields_per_class='
+            f'{asked}: {few} (class: fields). All of theirs are taken',
             UserWarning,
             stacklevel=2,
         )
     if by != 'fields':
         return  # what lies in other places, or on other dates, is no choice of ours
-    for stage, part, own in zip(('training', 'validation', 'test'), joined, counts, strict=True):
+    stages = ('training', 'validation', 'test')
+    for stage, dataset, own in zip(stages, joined, counts, strict=True):
         absent = [name for name, n in zip(called, own, strict=True) if not n]
-        if absent and part is not None:
+        if absent and dataset is not None:
             warnings.warn(
                 f'no field of the classes {absent} is left for {stage}: there are too few of them',
                 UserWarning,

@@ -2,15 +2,22 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..datasets import write_synthetic_series
 from ..datasets.simulation import CLASSES, EVENTS
 from ..datasets.synthetic import VERSION, SyntheticSeries
-from .timeseries import SITSDataModule
+from ..errors import SITSError
+from ..renamed import SITS_OPTIONS, take_old_names
+from .options import ImageOptions, LabelOptions, PatchOptions, SplitOptions
+from .sits import SITSDataModule
 
 __all__ = ['SyntheticSITSDataModule']
+
+#: What can be labelled, and the value of what is not.
+_UNLABELLED = {'class': 0, 'change': 255, 'change_date': -1}
 
 
 class SyntheticSITSDataModule(SITSDataModule):
@@ -19,29 +26,35 @@ class SyntheticSITSDataModule(SITSDataModule):
     See :func:`~torchgeo_sits.datasets.write_synthetic_series` for what is simulated: ten
     Sentinel-2-like bands with clouds and shadows on irregular dates, and labels of class,
     parcel and change.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from torchgeo_sits.datamodules import LabelOptions, PatchOptions
+        >>> from torchgeo_sits.datamodules import SyntheticSITSDataModule
+        >>> with TemporaryDirectory() as folder:
+        ...     data = SyntheticSITSDataModule(
+        ...         folder, size=64, num_dates_written=4, labels=LabelOptions(supervised=True),
+        ...         patches=PatchOptions(16), batch_size=2,
+        ...     )
+        ...     data.prepare_data()
+        ...     data.setup('fit')
+        ...     batch = next(iter(data.train_dataloader()))
+        >>> batch['image'].shape, batch['mask'].shape
+        (torch.Size([2, 4, 10, 16, 16]), torch.Size([2, 16, 16]))
     """
 
+    @take_old_names(SITS_OPTIONS, labels=LabelOptions, split=SplitOptions, patches=PatchOptions)
     def __init__(
         self,
         root: str = 'data/synthetic',
+        *,
         size: int = 160,
         num_dates_written: int = 40,
         difficulty: float = 1.0,
         data_seed: int = 0,
-        patch_size: int = 32,
-        batch_size: int = 16,
-        num_workers: int = 0,
-        length: int | None = None,
-        num_dates: int | None = None,
-        labels: Literal['class', 'change', 'change_date'] = 'class',
-        supervised: bool = False,
-        target: Literal['pixel', 'field'] = 'pixel',
-        fields_per_class: int | None = None,
-        label_fraction: float | None = None,
-        split: Literal['space', 'time', 'fields'] = 'space',
-        val_fraction: float = 0.25,
-        test_fraction: float = 0.0,
-        seed: int = 0,
+        labels: LabelOptions = LabelOptions(),
+        split: SplitOptions = SplitOptions(),
+        **kwargs: Any,
     ) -> None:
         """Initialize a new SyntheticSITSDataModule instance.
 
@@ -52,24 +65,27 @@ class SyntheticSITSDataModule(SITSDataModule):
             num_dates_written: Number of dates to simulate.
             difficulty: Factor on the spread within classes and on the noise.
             data_seed: Seed of the simulation.
-            patch_size: Height and width of a patch, in pixels.
-            batch_size: Number of patches in a batch.
-            num_workers: Number of worker processes that read.
-            length: Number of training patches in an epoch.
-            num_dates: Number of dates of a training sample. None reads all.
-            labels: What is labelled: the class of the harvest, 0 where there is none; the
-                event that changes the land, 0 for none; or its day since 1970-01-01, 0 for
-                none. Of changes 255, and of their days -1, is not labelled.
-            supervised: Train on labelled places only, and give their masks. As with any of
-                the options on fields, parcels are then not divided between splits.
-            target: Labels of pixels, or one sample per parcel with the class of it.
-            fields_per_class: Number of parcels of each class that are labelled for training.
-            label_fraction: Share of the parcels of each class that are labelled for training.
-            split: Hold out places, dates, or whole parcels for validation and test.
-            val_fraction: Share of the area (of the dates, of the parcels) for validation.
-            test_fraction: Share of the area (of the dates, of the parcels) for test.
-            seed: Seed of the splits and of the positions of the patches.
+            labels: What is labelled. Its paths are one of ``class``, the class of the harvest, 0
+                where there is none; ``change``, the event that changes the land, 0 for none; or
+                ``change_date``, its day since 1970-01-01, 0 for none. Of changes 255, and of
+                their days -1, is not labelled. With ``supervised`` or any option on fields
+                parcels are not divided between splits. Other options on the rasters are refused.
+            split: What is held out for validation and test; fields are parcels.
+            **kwargs: As for :class:`SITSDataModule`, but for paths and images.
+
+        Raises:
+            SITSError: If an option is out of its range or does not go with another.
         """
+        labels.take_only(
+            {'paths', 'supervised', 'target', 'fields_per_class', 'fraction', 'min_field_pixels'},
+            'the simulation brings labels of its own',
+        )
+        self._labelled = labels.paths or 'class'
+        if self._labelled not in _UNLABELLED:
+            raise SITSError(
+                f'unknown labels.paths {labels.paths!r} of a simulated series: expected one of '
+                f'{tuple(_UNLABELLED)}'
+            )
         self._simulation: dict[str, Any] = {
             'size': (size, size),
             'num_dates': num_dates_written,
@@ -81,42 +97,32 @@ class SyntheticSITSDataModule(SITSDataModule):
         digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode())
         self._folder = Path(root) / digest.hexdigest()[:12]
         files = SyntheticSeries(self._folder)
-        self.labels = labels
-        unlabelled = {'class': 0, 'change': 255, 'change_date': -1}[labels]
         classes = {
             'class': dict(enumerate(CLASSES, start=1)),
             'change': dict(enumerate(('none', *EVENTS))),
             'change_date': None,
-        }[labels]
-        few = fields_per_class is not None or label_fraction is not None
-        whole = supervised or few or split == 'fields' or target == 'field'
+        }[self._labelled]
+        whole = labels.supervised or labels.about_fields or split.by == 'fields'
         super().__init__(
             paths=str(files.images),
-            mask_paths=str(getattr(files, 'classes' if labels == 'class' else labels)),
-            cloud_paths=str(files.clouds),
-            clear_values=[4, 5, 6],
-            patch_size=patch_size,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            length=length,
-            num_dates=num_dates,
-            supervised=supervised,
-            target=target,
-            classes=classes,
-            unlabelled=unlabelled,
-            field_paths=str(files.parcels) if whole else None,
-            fields_per_class=fields_per_class,
-            label_fraction=label_fraction,
+            images=ImageOptions(cloud_paths=str(files.clouds), clear_values=[4, 5, 6]),
+            labels=replace(
+                labels,
+                paths=str(
+                    getattr(files, 'classes' if self._labelled == 'class' else self._labelled)
+                ),
+                classes=classes,
+                unlabelled=_UNLABELLED[self._labelled],
+                field_paths=str(files.parcels) if whole else None,
+            ),
             split=split,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            seed=seed,
+            **kwargs,
         )
 
     @property
     def num_classes(self) -> int | None:
         """Number of values of the mask, counting 0; None for days, which are no classes."""
-        return None if self.labels == 'change_date' else super().num_classes
+        return None if self._labelled == 'change_date' else super().num_classes
 
     def prepare_data(self) -> None:
         """Simulate, unless that was done before."""

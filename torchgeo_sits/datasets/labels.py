@@ -175,7 +175,7 @@ class Labels(RasterDataset):
         res: tuple[float, float],
         values: LabelValues | None = None,
         num_classes: int | None = None,
-        option: str = 'mask_paths',
+        option: str = 'labels.paths',
     ) -> None:
         self.num_classes = num_classes
         self.values = values or LabelValues()
@@ -305,7 +305,7 @@ class DatedLabels(Labels):
             name = parse_name(path)
             if name is None:
                 raise SITSError(
-                    f"mask_per_frame=True needs a date in each name, '{path}' has none: name the "
+                    f"labels.per_frame=True needs a date in each name, '{path}' has none: name the "
                     'labels like labels_20200901.tif, by the day from which they hold'
                 )
             dates[path] = int(name.time.timestamp())

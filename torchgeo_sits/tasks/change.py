@@ -225,7 +225,7 @@ class SITSChangeDetection(SITSSupervised):
         if mode == 'series' and not per_frame:
             raise SITSError(
                 f"mode='series' needs a map of labels for each frame, (B, T, H, W), got a mask of "
-                f'{tuple(mask.shape)}: set mask_per_frame=true of SITSDataModule and give dated '
+                f'{tuple(mask.shape)}: set labels.per_frame=true of SITSDataModule and give dated '
                 "label rasters, or use mode='pair'"
             )
         if mode == 'pair' and per_frame:

@@ -201,7 +201,7 @@ class SITSSupervised(LabelledMixin, SITSTask):
         if self.num_classes is None:
             raise SITSError(
                 'the number of classes is unknown: give num_classes, or a data module with '
-                'labels that has it (mask_paths of SITSDataModule)'
+                'labels that has it (labels.paths of SITSDataModule)'
             )
         labels, weights = self.hparams['labels'], self.hparams['class_weights']
         if self.hparams['task'] == 'multiclass':

@@ -101,5 +101,5 @@ def check_cells(encoder: SITSEncoder, view: dict[str, Any]) -> None:
         raise SITSError(
             f'expected views of a multiple of {tall} paths and of {wide} pixels each, which a '
             f'token of this encoder stands for, got {lines} paths of {length}: change '
-            'views_kwargs (num_paths, length, crop) or patch_size'
+            'views_kwargs (num_paths, length, crop) or patches.size'
         )

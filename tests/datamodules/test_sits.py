@@ -8,10 +8,12 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from rasterio.transform import from_origin
 
-from torchgeo_sits.datamodules import SITSDataModule
+from torchgeo_sits.datamodules import LabelOptions, PatchOptions, SITSDataModule
 from torchgeo_sits.datasets import Sentinel2TimeSeries
 from torchgeo_sits.errors import SITSError
 from torchgeo_sits.keys import FRAME_KEYS
+
+from .grouped import grouped
 
 
 @pytest.fixture
@@ -26,8 +28,8 @@ def labels(tmp_path, series_folder):
 
 
 def module(series_folder, **kwargs):
-    options = {'patch_size': 8, 'batch_size': 4, 'length': 8, **kwargs}
-    made = SITSDataModule(str(series_folder), **options)
+    options = {'patches__size': 8, 'batch_size': 4, 'patches__length': 8, **kwargs}
+    made = SITSDataModule(str(series_folder), **grouped(**options))
     made.setup('fit')
     return made
 
@@ -67,12 +69,12 @@ def test_statistics_equal_those_of_the_files(series_folder):
 
 
 def test_number_of_dates_is_kept(series_folder):
-    batch = next(iter(module(series_folder, num_dates=3).train_dataloader()))
+    batch = next(iter(module(series_folder, patches__num_dates=3).train_dataloader()))
     assert batch['image'].shape[1] == 3
 
 
 def test_probe_splits_labelled_places(series_folder, labels):
-    made = module(series_folder, mask_paths=str(labels), num_classes=4)
+    made = module(series_folder, labels__paths=str(labels), labels__num_classes=4)
     bank, query = made.probe_dataloaders()
     pixels = [sum((batch['mask'] > 0).sum().item() for batch in loader) for loader in (bank, query)]
     assert sum(pixels) == 32 * 40
@@ -91,11 +93,11 @@ def test_supervised_training_gives_masks_that_move_with_the_image(tmp_path, seri
         file.write((ground % 3 + 1).astype('uint8')[None])
     made = module(
         series_folder,
-        mask_paths=str(tmp_path / 'labels.tif'),
-        supervised=True,
-        length=32,
-        mean=[0.0] * 3,
-        std=[1.0] * 3,
+        labels__paths=str(tmp_path / 'labels.tif'),
+        labels__supervised=True,
+        patches__length=32,
+        images__mean=[0.0] * 3,
+        images__std=[1.0] * 3,
     )
     turned = 0
     for batch in made.train_dataloader():
@@ -115,12 +117,14 @@ def test_splits_are_free_of_what_holds_the_data_module(series_folder, labels):
 
     made = SITSDataModule(
         str(series_folder),
-        mask_paths=str(labels),
-        num_classes=4,
-        supervised=True,
-        patch_size=8,
-        batch_size=4,
-        length=8,
+        **grouped(
+            labels__paths=str(labels),
+            labels__num_classes=4,
+            labels__supervised=True,
+            patches__size=8,
+            batch_size=4,
+            patches__length=8,
+        ),
     )
     made.held = Uncopied()
     for part in ('fit', 'test'):
@@ -144,13 +148,13 @@ def test_no_patch_reaches_what_is_held_out(tmp_path, monkeypatch, shift, supervi
     for seed in range(4):
         made = module(
             tmp_path / 's',
-            mask_paths=str(tmp_path / 'l'),
-            supervised=supervised,
-            length=300,
-            patch_size=16,
+            labels__paths=str(tmp_path / 'l'),
+            labels__supervised=supervised,
+            patches__length=300,
+            patches__size=16,
             seed=seed,
-            mean=[0.0],
-            std=[1.0],
+            images__mean=[0.0],
+            images__std=[1.0],
         )
         held_out = made.val_dataset.index.union_all()
         assert held_out.area > 0.15 * 90 * 84 * 100
@@ -160,7 +164,7 @@ def test_no_patch_reaches_what_is_held_out(tmp_path, monkeypatch, shift, supervi
         assert windows(made.train_sampler).intersection(held_out).area < 1e-3
         measured = []
         monkeypatch.setattr(
-            'torchgeo_sits.datamodules.timeseries.band_statistics',
+            'torchgeo_sits.datamodules.sits.band_statistics',
             lambda samples, seen=measured: seen.extend(samples),
         )
         made._measure()
@@ -192,7 +196,7 @@ def test_dates_are_counted_as_the_series_groups_them(tmp_path):
         for hour in (8, 9, 10):
             write(tmp_path / f's_2020010{day}T{hour:02d}0000.tif', (16, 16), value=hour)
     for group_by, count in (('time', 4), ('day', 2)):
-        made = module(tmp_path, num_dates=4, group_by=group_by)
+        made = module(tmp_path, patches__num_dates=4, images__group_by=group_by)
         batch = next(iter(made.train_dataloader()))
         assert batch['image'].shape[1] == count
 
@@ -213,7 +217,7 @@ def test_a_resumed_run_draws_what_the_run_would_have_drawn(series_folder, tmp_pa
 
     def fit(epochs, resume=None, workers=0):
         model = Model()
-        data = module(series_folder, num_dates=3, num_workers=workers, seed=1)
+        data = module(series_folder, patches__num_dates=3, num_workers=workers, seed=1)
         trainer = Trainer(
             accelerator='cpu',
             max_epochs=epochs,
@@ -234,37 +238,41 @@ def test_a_resumed_run_draws_what_the_run_would_have_drawn(series_folder, tmp_pa
 
 
 @pytest.mark.parametrize(
-    'options', [{'split': 'time'}, {'val_fraction': 0.1}, {'test_fraction': 0.1}]
+    'options', [{'split__by': 'time'}, {'split__val_fraction': 0.1}, {'split__test_fraction': 0.1}]
 )
 def test_splits_without_labels_are_said_to_have_no_effect(series_folder, options):
-    with pytest.warns(UserWarning, match=f'{next(iter(options))}.*Give mask_paths'):
-        SITSDataModule(str(series_folder), **options)
+    with pytest.warns(UserWarning, match='has no effect without labels.*Give labels.paths'):
+        SITSDataModule(str(series_folder), **grouped(**options))
 
 
 def test_options_of_the_series_are_passed_on(series_folder):
     options = {
-        'dataset_class': Sentinel2TimeSeries,
-        'bands': ['B02', 'B03', 'B04'],
-        'mean': [0.0] * 3,
-        'std': [1.0] * 3,
+        'images__dataset_class': Sentinel2TimeSeries,
+        'images__bands': ['B02', 'B03', 'B04'],
+        'images__mean': [0.0] * 3,
+        'images__std': [1.0] * 3,
     }
-    with pytest.raises(ValueError, match=r"\['gain'\].*'scale'.*Sentinel2TimeSeries"):
-        module(series_folder, dataset_kwargs={'gain': 2}, **options)
+    with pytest.raises(
+        ValueError, match=r"images\.options\.gain is no argument of Sentinel2TimeSeries.*'scale'"
+    ):
+        module(series_folder, images__options={'gain': 2}, **options)
     # What the data module has a name for is given by that name.
     with pytest.raises(ValueError, match=r"\['res'\]"):
-        module(series_folder, dataset_kwargs={'res': 20}, **options)
-    made = SITSDataModule(str(series_folder), dataset_kwargs={'scale': 0.5}, **options)
+        module(series_folder, images__options={'res': 20}, **options)
+    made = SITSDataModule(str(series_folder), **grouped(images__options={'scale': 0.5}, **options))
     assert made.kwargs['scale'] == 0.5
 
 
 def test_label_beyond_num_classes_names_file_and_value(series_folder, labels):
-    made = module(series_folder, mask_paths=str(labels), num_classes=3)
+    made = module(series_folder, labels__paths=str(labels), labels__num_classes=3)
     with pytest.raises(ValueError, match=r'labels\.tif.*label 3.*num_classes=3'):
         list(made.probe_dataloaders()[0])
 
 
 def test_split_by_time_validates_on_the_last_dates(series_folder, labels):
-    made = module(series_folder, mask_paths=str(labels), split='time', val_fraction=0.25)
+    made = module(
+        series_folder, labels__paths=str(labels), split__by='time', split__val_fraction=0.25
+    )
     train = next(iter(made.train_dataloader()))
     val = next(iter(made.val_dataloader()))
     assert train['image'].shape[1] == 6
@@ -273,7 +281,7 @@ def test_split_by_time_validates_on_the_last_dates(series_folder, labels):
 
 
 def test_statistics_travel_with_the_state(series_folder):
-    first = module(series_folder, mean=[1.0, 2.0, 3.0], std=[1.0, 2.0, 3.0])
+    first = module(series_folder, images__mean=[1.0, 2.0, 3.0], images__std=[1.0, 2.0, 3.0])
     second = module(series_folder)
     second.load_state_dict(first.state_dict())
     assert second.statistics[0].tolist() == [1.0, 2.0, 3.0]
@@ -283,12 +291,12 @@ def test_statistics_travel_with_the_state(series_folder):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'mean': [1.0]}, 'both mean and std'),
-        ({'mean': [1.0], 'std': [1.0]}, '1 and 1 values.*3 bands'),
-        ({'val_fraction': 0.7, 'test_fraction': 0.3}, 'leave something for training'),
-        ({'supervised': True}, 'mask_paths'),
-        ({'num_dates': 0}, 'num_dates'),
-        ({'bands': ['B1', 'B9']}, 'B9'),
+        ({'images__mean': [1.0]}, 'both images.mean and images.std'),
+        ({'images__mean': [1.0], 'images__std': [1.0]}, '1 and 1 values.*3 bands'),
+        ({'split__val_fraction': 0.7, 'split__test_fraction': 0.3}, 'leave something for training'),
+        ({'labels__supervised': True}, 'labels.paths'),
+        ({'patches__num_dates': 0}, 'num_dates'),
+        ({'images__bands': ['B1', 'B9']}, 'B9'),
     ],
 )
 def test_refusals_name_the_value(series_folder, options, message):
@@ -306,12 +314,14 @@ def test_checkpoint_of_other_bands_is_refused(series_folder):
 def test_stacks_of_two_places_and_lengths_share_a_batch(shared_data):
     made = SITSDataModule(
         [str(shared_data / f'wc_be_{x}' / 's2') for x in 'ab'],
-        cloud_paths=[str(shared_data / f'wc_be_{x}' / 'scl') for x in 'ab'],
-        clear_values=[2, 4, 5, 6, 7],
-        batch_size=12,
-        length=12,
-        mean=[0.0] * 10,
-        std=[1.0] * 10,
+        **grouped(
+            images__cloud_paths=[str(shared_data / f'wc_be_{x}' / 'scl') for x in 'ab'],
+            images__clear_values=[2, 4, 5, 6, 7],
+            batch_size=12,
+            patches__length=12,
+            images__mean=[0.0] * 10,
+            images__std=[1.0] * 10,
+        ),
     )
     made.setup('fit')
     batch = next(iter(made.train_dataloader()))
@@ -324,13 +334,16 @@ def test_stacks_of_two_places_and_lengths_share_a_batch(shared_data):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'length': 3}, 'length=3 .*batch_size=4'),
+        ({'patches__length': 3}, 'length=3 .*batch_size=4'),
         ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
         ({'num_workers': -1}, 'num_workers'),
-        ({'clear_values': [4]}, r'clear_values=\[4\] needs cloud_paths'),
-        ({'crs': 'EPSG:nowhere'}, "crs='EPSG:nowhere'"),
-        ({'filename_regex': 'own(('}, 'no regular expression'),
-        ({'filename_regex': 'own_.*'}, "filename_regex='own_.*' finds no date.*own_20210115"),
+        ({'images__clear_values': [4]}, r'clear_values=\[4\] needs cloud_paths'),
+        ({'images__crs': 'EPSG:nowhere'}, "crs='EPSG:nowhere'"),
+        ({'images__filename_regex': 'own(('}, 'no regular expression'),
+        (
+            {'images__filename_regex': 'own_.*'},
+            "filename_regex='own_.*' finds no date.*own_20210115",
+        ),
     ],
 )
 def test_options_that_cannot_work_are_refused(series_folder, options, message):
@@ -339,8 +352,8 @@ def test_options_that_cannot_work_are_refused(series_folder, options, message):
 
 
 def test_patches_larger_than_the_imagery_are_announced(series_folder):
-    with pytest.warns(UserWarning, match=r'patch_size=64 is larger.*\(32, 40\)'):
-        module(series_folder, patch_size=64)
+    with pytest.warns(UserWarning, match=r'patches.size=64 is larger.*\(32, 40\)'):
+        module(series_folder, patches__size=64)
 
 
 def write_labels(path, labels, values, **profile):
@@ -357,7 +370,7 @@ def test_no_data_of_labels_is_no_class(series_folder, labels, tmp_path):
     for no_data in (255, np.nan):
         marked = np.where(values == 3, no_data, values)
         path = write_labels(tmp_path / 'm.tif', labels, marked, nodata=no_data, dtype='float32')
-        made = module(series_folder, mask_paths=path, num_classes=3)
+        made = module(series_folder, labels__paths=path, labels__num_classes=3)
         masks = torch.cat([batch['mask'].flatten() for batch in made.probe_dataloaders()[0]])
         assert masks.dtype == torch.int64
         assert set(masks.tolist()) == {0, 1, 2}
@@ -366,23 +379,25 @@ def test_no_data_of_labels_is_no_class(series_folder, labels, tmp_path):
 def test_rasters_that_are_no_labels_are_named(series_folder, labels, tmp_path):
     halves = write_labels(tmp_path / 'h.tif', labels, np.full((1, 32, 40), 1.5), dtype='float32')
     with pytest.raises(ValueError, match=r'h\.tif.*label 1\.5'):
-        list(module(series_folder, mask_paths=halves).probe_dataloaders()[0])
+        list(module(series_folder, labels__paths=halves).probe_dataloaders()[0])
     with pytest.raises(ValueError, match=r'own_20210115\.tif.*3 bands'):
-        module(series_folder, mask_paths=str(series_folder))
-    with pytest.raises(FileNotFoundError, match=r'nowhere.*`mask_paths`'):
-        module(series_folder, mask_paths=str(tmp_path / 'nowhere.tif'))
+        module(series_folder, labels__paths=str(series_folder))
+    with pytest.raises(FileNotFoundError, match=r'nowhere.*`labels.paths`'):
+        module(series_folder, labels__paths=str(tmp_path / 'nowhere.tif'))
     (tmp_path / 'text.tif').write_text('no raster')
     with pytest.raises(OSError, match=r'text\.tif.*cannot be opened'):
-        module(series_folder, mask_paths=str(tmp_path / 'text.tif'))
+        module(series_folder, labels__paths=str(tmp_path / 'text.tif'))
     far = rasterio.transform.from_origin(900000, 5000000, 10, 10)
     far = write_labels(tmp_path / 'far.tif', labels, np.ones((1, 32, 40)), transform=far)
     with pytest.raises(SITSError, match=r'far\.tif.*lie nowhere on the images.*900000'):
-        module(series_folder, mask_paths=far)
+        module(series_folder, labels__paths=far)
 
 
 def test_copies_of_the_data_sets_leave_the_data_module_out(series_folder, labels):
     # TorchGeo's splitters copy data sets; a trainer with a model of weight norm cannot be.
-    made = SITSDataModule(str(series_folder), str(labels), patch_size=8, batch_size=4)
+    made = SITSDataModule(
+        str(series_folder), labels=LabelOptions(str(labels)), patches=PatchOptions(8), batch_size=4
+    )
     made.trainer = (torch.ones(1, requires_grad=True) * 2,)
     made.setup('fit')
     assert made.probe_dataloaders() is not None
@@ -390,7 +405,14 @@ def test_copies_of_the_data_sets_leave_the_data_module_out(series_folder, labels
 
 def test_patches_by_block_are_read_once_a_block(series_folder, monkeypatch):
     module = SITSDataModule(
-        str(series_folder), patch_size=8, batch_size=4, length=24, num_dates=3, by_block=True
+        str(series_folder),
+        **grouped(
+            patches__size=8,
+            batch_size=4,
+            patches__length=24,
+            patches__num_dates=3,
+            patches__by_block=True,
+        ),
     )
     module.setup('fit')
     reads = []
@@ -407,7 +429,11 @@ def test_options_that_a_kind_of_series_does_not_take_are_named():
     from torchgeo_sits.datasets import ZarrTimeSeries
 
     with pytest.raises(ValueError, match='nodata is no argument of ZarrTimeSeries'):
-        SITSDataModule('cube.zarr', dataset_class=ZarrTimeSeries, nodata=0)
-    module = SITSDataModule('cube.zarr', dataset_class=ZarrTimeSeries, min_clear=0.5)
+        SITSDataModule(
+            'cube.zarr', **grouped(images__dataset_class=ZarrTimeSeries, images__nodata=0)
+        )
+    module = SITSDataModule(
+        'cube.zarr', **grouped(images__dataset_class=ZarrTimeSeries, images__min_clear=0.5)
+    )
     assert 'cloud_paths' not in module.kwargs
     assert module.kwargs['min_clear'] == 0.5

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchgeo_sits.datamodules.statistics import band_statistics
+from torchgeo_sits.datamodules.base import band_statistics
 
 
 def sample(seed, *, frames, offset=0.0):

@@ -1,0 +1,290 @@
+"""Data module for any folder of dated rasters."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchgeo.datamodules import GeoDataModule
+from torchgeo.datasets import GeoDataset
+from torchgeo.samplers import GeoSampler
+
+from ..datasets.labels import LabelValues, open_labels, pad_labels
+from ..errors import SITSError
+from ..renamed import SITS_OPTIONS, take_old_names
+from ..samplers import ShardedSampler
+from .base import SeriesDataModule, band_statistics, choose
+from .loader import ResumableLoader
+from .options import ImageOptions, LabelOptions, PatchOptions, SplitOptions, changed
+from .splits import Splits, split_series
+from .stages import STAGES, Stage, field_stage, gridded_patches, patch_stage, random_patches
+
+__all__ = ['SITSDataModule']
+
+
+class SITSDataModule(SeriesDataModule, GeoDataModule):
+    """Patches of satellite image time series from any folder of dated rasters.
+
+    Bands, dates, resolution and coordinate reference system are found in the files;
+    normalisation statistics are computed once from clear pixels of the training split and
+    travel in the checkpoint.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from torchgeo_sits.datamodules import PatchOptions, SITSDataModule
+        >>> from torchgeo_sits.datasets import write_synthetic_series
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = write_synthetic_series(folder, size=(32, 32), num_dates=3)
+        ...     data = SITSDataModule(
+        ...         str(Path(folder) / 'images'), patches=PatchOptions(16), batch_size=4
+        ...     )
+        ...     data.setup('fit')
+        ...     batch = next(iter(data.train_dataloader()))
+        >>> batch['image'].shape
+        torch.Size([4, 3, 10, 16, 16])
+    """
+
+    @take_old_names(
+        SITS_OPTIONS, images=ImageOptions, labels=LabelOptions, split=SplitOptions,
+        patches=PatchOptions,
+    )  # fmt: skip
+    def __init__(
+        self,
+        paths: str | list[str] | None = None,
+        *,
+        images: ImageOptions = ImageOptions(),
+        labels: LabelOptions = LabelOptions(),
+        split: SplitOptions = SplitOptions(),
+        patches: PatchOptions = PatchOptions(),
+        batch_size: int = 16,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        """Initialize a new SITSDataModule instance.
+
+        Args:
+            paths: One or more folders of dated rasters, or files: short for ``images.paths``.
+            images: Which images are read, and how.
+            labels: What is labelled, and how much of it is used for training.
+            split: What is held out for validation and test.
+            patches: How patches are drawn for training.
+            batch_size: Number of patches in a batch.
+            num_workers: Number of worker processes that read.
+            seed: Seed of the splits, of the choice of fields and of the positions of patches.
+
+        Raises:
+            SITSError: If an option is out of its range or does not go with another.
+        """
+        if batch_size < 1:
+            raise SITSError(f'batch_size must be at least 1, got {batch_size}')
+        if num_workers < 0:
+            raise SITSError(f'num_workers must be at least 0, got {num_workers}')
+        if paths is not None:
+            if images.paths not in (ImageOptions.paths, paths):
+                raise SITSError(
+                    f'paths={paths!r} and images.paths={images.paths!r} both say where the '
+                    'images are: give one of them'
+                )
+            images = replace(images, paths=paths)
+        if labels.target == 'field' and patches.by_block:
+            raise SITSError(
+                "patches.by_block=True draws patches: leave it out with labels.target='field'"
+            )
+        if labels.paths is None:
+            _check_unlabelled(labels, split)
+        super().__init__(
+            images.dataset_class,
+            batch_size,
+            patches.size,
+            patches.length,
+            num_workers,
+            **images.series_arguments(),
+        )
+        self.images = images
+        self.labels = labels
+        self.split = split
+        self.patches = patches
+        self.seed = seed
+        self.target = labels.target
+        self._supervised = labels.supervised or labels.target == 'field'
+        self._values = LabelValues(labels.unlabelled, labels.classes)
+        self.unlabelled = labels.unlabelled
+        self.class_names = self._values.names
+        if labels.target == 'field':
+            self.unlabelled = -1
+            self.class_names = None if labels.classes is None else list(labels.classes.values())
+        self._num_classes = labels.num_classes
+        self.collate_fn = partial(pad_labels, unlabelled=labels.unlabelled)
+        self._given = images.statistics
+        self._splits: Splits | None = None
+
+    @property
+    def splits(self) -> Splits:
+        """Images and labels, opened and split at first use."""
+        if self._splits is None:
+            self._splits = self._open()
+        return self._splits
+
+    @property
+    def bands(self) -> list[str]:
+        """Names of the bands, in the order of the channels."""
+        return list(self.splits.series.bands)
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of values of the mask, or of labels of fields; None where it is not known.
+
+        Where it was not given it is one more than the largest label, which is looked up for
+        supervised training only: it takes a pass over the label rasters.
+        """
+        if self.class_names is not None:
+            return len(self.class_names)
+        unlabelled = self._values.unlabelled
+        if self._num_classes is None and self._supervised:
+            assert self.splits.labels is not None  # supervised needs labels
+            found = set(self.splits.labels.found()) - {unlabelled}
+            self._num_classes = max(found, default=0) + 1
+        if self._num_classes is None or self.target == 'pixel':
+            return self._num_classes
+        return self._num_classes - (0 <= unlabelled < self._num_classes)
+
+    def setup(self, stage: str) -> None:
+        """Open the files, split them, and make the samplers.
+
+        Args:
+            stage: Either 'fit', 'validate', 'test', or 'predict'.
+
+        Raises:
+            SITSError: If an epoch of training has no full batch.
+        """
+        if stage == 'fit' and self.length is not None and self.length < self.batch_size:
+            raise SITSError(
+                f'patches.length={self.length} patches in an epoch do not fill a batch of '
+                f'batch_size={self.batch_size}: give a larger patches.length or a smaller '
+                'batch_size'
+            )
+        for name in STAGES[stage]:
+            found = self._stage(name)
+            if found is not None:
+                dataset, sampler = found
+                if name != 'predict':
+                    # What is repeated to fill up a process would count twice in a gradient.
+                    sampler = ShardedSampler(sampler, drop_last=name == 'train')
+                setattr(self, f'{name}_dataset', dataset)
+                setattr(self, f'{name}_sampler', sampler)
+        self._set_transforms()
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Patches for training, each process its share; a resumed run gets the rest of an epoch.
+
+        Returns:
+            The loader.
+        """
+        return ResumableLoader(
+            self.train_dataset,
+            batch_size=self.batch_size,
+            sampler=self.train_sampler,
+            num_workers=self.num_workers,
+            collate_fn=self.collate_fn,
+            drop_last=True,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def probe_dataloaders(self) -> tuple[DataLoader[Any], DataLoader[Any]] | None:
+        """Labelled patches of the training and of the validation split, for a k-NN probe.
+
+        With ``split.by='time'`` both are of the same places on different dates: what is scored
+        is whether features of a place stay the same over time, and a place that was looked
+        up is easier to label than a new one. For figures on new places use
+        ``split.by='space'``.
+
+        Returns:
+            Patches to look up and patches to score, or None without labels.
+        """
+        bank, query = self.splits.labelled_train, self.splits.labelled_val
+        if bank is None or query is None:
+            return None
+        options: dict[str, Any] = {'collate_fn': self.collate_fn, 'num_workers': self.num_workers}
+        bank_loader, query_loader = (
+            DataLoader(split, self.batch_size, sampler=self._gridded_patches(split), **options)
+            for split in (bank, query)
+        )
+        return bank_loader, query_loader
+
+    def _open(self) -> Splits:
+        """Open series and labels, and split both alike."""
+        series = self.images.dataset_class(**self.kwargs)
+        labels = None
+        if self.labels.paths is not None:
+            labels = open_labels(
+                self.labels.paths,
+                series,
+                values=self._values,
+                num_classes=self._num_classes,
+                per_frame=self.labels.per_frame,
+            )
+        return split_series(
+            series,
+            labels,
+            chosen=self.labels,
+            split=self.split,
+            patch=self.patches.size,
+            seed=self.seed,
+        )
+
+    def _stage(self, name: Stage) -> tuple[GeoDataset, GeoSampler] | None:
+        """Data set and sampler of a stage; None where nothing is held out for it."""
+        options: dict[str, Any] = {
+            'batch_size': self.batch_size,
+            'group_by': self.images.group_by,
+            'seed': self.seed,
+        }
+        if self.target == 'field':
+            return field_stage(self.splits, name, self.patches, **options)
+        options |= {'supervised': self._supervised, 'num_workers': self.num_workers}
+        return patch_stage(self.splits, name, self.patches, **options)
+
+    def _gridded_patches(self, dataset: GeoDataset) -> GeoSampler:
+        """Patches of a split side by side, on all dates."""
+        return gridded_patches(self.splits, dataset, self.patches.size)
+
+    def _measured_samples(self) -> Iterator[dict[str, Any]]:
+        """At most 32 patches of the training split, to measure statistics on."""
+        train = self.splits.train
+        # Where no patch of the grid lies between held-out blocks, others may.
+        windows = list(self._gridded_patches(train)) or list(
+            random_patches(
+                self.splits,
+                train,
+                replace(self.patches, length=32, by_block=False),
+                batch_size=self.batch_size,
+                num_workers=self.num_workers,
+                group_by=self.images.group_by,
+                seed=self.seed,
+            )
+        )
+        return (train[window] for window in choose(windows, 32, self.seed))
+
+    def _measure(self) -> tuple[Tensor, Tensor]:
+        """Statistics over patches of the training split."""
+        return band_statistics(self._measured_samples())
+
+
+def _check_unlabelled(labels: LabelOptions, split: SplitOptions) -> None:
+    """Refuse what needs labels where there are none, and say what has no effect."""
+    harmless = {'num_classes', 'unlabelled', 'min_field_pixels'}
+    for name, value in changed(labels, apart_from=harmless).items():
+        raise SITSError(f'labels.{name}={value!r} needs labels: give labels.paths')
+    if split.by == 'fields':
+        raise SITSError("split.by='fields' needs labels: give labels.paths")
+    if split != SplitOptions():
+        warnings.warn(
+            f'{split} has no effect without labels: nothing can be validated, so all of the '
+            'imagery is for training. Give labels.paths to hold some out',
+            UserWarning,
+            stacklevel=4,
+        )
