@@ -1,9 +1,11 @@
-"""The distinct footprints of many rows, in a spatial tree."""
+"""Distinct footprints of many rows, in a spatial tree."""
 
 import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
+
+from .grid import TOLERANCE, Grid
 
 __all__ = ['DistinctShapes']
 
@@ -31,6 +33,24 @@ class DistinctShapes:
         # Rows by footprint, those of one footprint side by side and ascending.
         self._rows = np.argsort(place, kind='stable')
         self._ends = np.searchsorted(place[self._rows], np.arange(len(first) + 1))
+
+    def meeting(self, grid: Grid) -> NDArray[np.intp]:
+        """Find the rows whose footprints share an area with a window; a touch does not count.
+
+        Args:
+            grid: The window, in the CRS of the footprints. Less than
+                :data:`~torchgeo_sits.grid.TOLERANCE` of a pixel is a touch: coordinates of
+                neighbouring tiles are rounded.
+
+        Returns:
+            Numbers of the rows, ascending, ``(M,)``.
+        """
+        left, bottom, right, top = grid.bounds
+        dx, dy = TOLERANCE * grid.xres, TOLERANCE * grid.yres
+        near = self.tree.query(shapely.box(left + dx, bottom + dy, right - dx, top - dy))
+        # A footprint need not be a box: a splitter may have cut it, or a warp turned it.
+        shared = shapely.clip_by_rect(self.shapes[near], left, bottom, right, top)
+        return self.rows(near[shapely.area(shared) > dx * dy])
 
     def rows(self, footprints: NDArray[np.intp]) -> NDArray[np.intp]:
         """Rows of some footprints together.

@@ -1,6 +1,7 @@
-"""The pixels of a window."""
+"""Pixel grids: the one type for the pixels of a window, a file's block, a cube or a map."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from rasterio.crs import CRS
 from rasterio.transform import Affine, from_origin
@@ -16,7 +17,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The pixels to read: a north-up grid in a coordinate reference system.
+    """A north-up grid of pixels in a coordinate reference system.
 
     Attributes:
         left: West edge, in units of *crs*.
@@ -35,6 +36,26 @@ class Grid:
     width: int
     height: int
     crs: CRS
+
+    @classmethod
+    def of(cls, x: slice, y: slice, crs: CRS) -> 'Grid':
+        """Lay a grid over a window, as TorchGeo writes windows.
+
+        Args:
+            x: West and east edge, and the width of a pixel as its step.
+            y: South and north edge, and the height of a pixel as its step.
+            crs: Coordinate reference system.
+
+        Returns:
+            The grid from the north-west corner on, its size rounded to whole pixels.
+
+        Raises:
+            SITSError: If the window is smaller than half a pixel.
+        """
+        width, height = round((x.stop - x.start) / x.step), round((y.stop - y.start) / y.step)
+        if width < 1 or height < 1:
+            raise SITSError(f'the window x={x}, y={y} is less than a pixel of {x.step} x {y.step}')
+        return cls(x.start, y.stop, x.step, y.step, width, height, crs)
 
     @property
     def transform(self) -> Affine:
@@ -70,6 +91,42 @@ class Grid:
         if drift > TOLERANCE:
             return None
         return (self.left - transform.c) / transform.a, (self.top - transform.f) / transform.e
+
+    def snapped(self, transform: Affine) -> 'tuple[Grid, int, int] | None':
+        """Move this grid onto the pixels of a raster, by half a pixel at most.
+
+        Args:
+            transform: Affine transformation of the raster, in the CRS of this grid.
+
+        Returns:
+            The grid, this one where it lies on the pixels already, with the column and the row
+            of its corner in the raster. Half a pixel is rounded towards the same side for every
+            raster of a grid. None where :meth:`offset_in` is None.
+        """
+        offset = self.offset_in(transform)
+        if offset is None:
+            return None
+        column, row = (math.floor(value + 0.5) for value in offset)
+        right, down = offset[0] - column, offset[1] - row
+        if max(abs(right), abs(down)) <= TOLERANCE:
+            return self, column, row
+        left, top = self.left - right * self.xres, self.top + down * self.yres
+        return replace(self, left=left, top=top), column, row
+
+    def crop(self, row: int, column: int, height: int, width: int) -> 'Grid':
+        """Cut a smaller grid out, or one that lies partly outside.
+
+        Args:
+            row: First row.
+            column: First column.
+            height: Number of rows.
+            width: Number of columns.
+
+        Returns:
+            The grid of these pixels.
+        """
+        left, top = self.left + column * self.xres, self.top - row * self.yres
+        return replace(self, left=left, top=top, width=width, height=height)
 
 
 def pixel_size(res: float | tuple[float, float]) -> tuple[float, float]:

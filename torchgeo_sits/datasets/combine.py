@@ -18,7 +18,7 @@ from torchgeo.datasets.utils import GeoSlice, Sample
 from ..errors import SITSError
 from ..grid import Grid
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
-from .catalogue import acquisition_keys
+from .frames import acquisition_keys
 
 __all__ = [
     'LabelledTimeSeries',

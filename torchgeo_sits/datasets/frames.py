@@ -1,7 +1,7 @@
-"""The frames of a window as they are stored, before they become a sample."""
+"""Frames of a window as they are stored, before they become a sample."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,25 @@ from ..errors import SITSError
 from ..grid import Grid
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
 
-__all__ = ['Frames']
+__all__ = ['Frames', 'acquisition_keys']
+
+_DAY = 24 * 60 * 60  # seconds
+
+
+def acquisition_keys(
+    times: NDArray[np.int64], group_by: Literal['day', 'time'], *, per_second: int = 1
+) -> NDArray[np.int64]:
+    """Number acquisitions, equal for all frames of one.
+
+    Args:
+        times: When frames were taken, since 1970 UTC, ``(N,)``.
+        group_by: What makes them one acquisition: the UTC day, or the time.
+        per_second: Units of *times* in a second.
+
+    Returns:
+        ``(N,)``, equal for those of one acquisition and ascending with time.
+    """
+    return times // (_DAY * per_second) if group_by == 'day' else times
 
 
 @dataclass(frozen=True)
@@ -99,13 +117,11 @@ class Frames:
                 f'a window of {height} x {width} pixels at row {row}, column {column} leaves the '
                 f'{self.grid.height} x {self.grid.width} pixels that were read'
             )
-        left = self.grid.left + column * self.grid.xres
-        top = self.grid.top - row * self.grid.yres
         return replace(
             self,
             values=self.values[..., rows, columns],
             clear=self.clear[:, rows, columns],
-            grid=replace(self.grid, left=left, top=top, width=width, height=height),
+            grid=self.grid.crop(row, column, height, width),
             observed=None if self.observed is None else self.observed[:, rows, columns],
         )
 

@@ -26,9 +26,9 @@ from torchgeo.datasets.utils import GeoSlice, Sample
 from ..collate import pad_time
 from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, MASK, VALID
-from . import TimeSeries
 from .filenames import parse_name
-from .scenes import list_rasters
+from .files import list_rasters
+from .series import TimeSeries
 
 __all__ = [
     'DatedLabels',

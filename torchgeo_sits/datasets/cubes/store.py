@@ -1,8 +1,8 @@
-"""Cubes on disk: opening, and reading windows of them."""
+"""Cubes on disk: opened, and windows of them read."""
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import zarr
@@ -15,13 +15,13 @@ from torchgeo.datasets.utils import Path
 from ...errors import SITSError
 from ...grid import TOLERANCE, Grid, pixel_size
 from ...keys import IMAGE, MASK_CLEAR
-from ..file_stamps import file_signature
-from ..scenes import RastersNotFoundError
+from ..files import RastersNotFoundError
+from ..frames import Frames
+from ..reading import file_signature
 from .layout import ATTRIBUTE, FORMAT, MASK_OBSERVED, shard_file, zarr_options
 
 __all__ = [
     'CubeStore',
-    'CubeWindow',
     'channels_of',
     'cube_record',
     'find_cubes',
@@ -30,22 +30,8 @@ __all__ = [
 ]
 
 
-class CubeWindow(NamedTuple):
-    """Some acquisitions of a window of a cube.
-
-    Attributes:
-        values: ``(T, C, H, W)`` as stored, 0 where nothing was observed.
-        clear: ``(T, H, W)`` bool.
-        observed: ``(T, H, W)`` bool; None where it was not asked for.
-    """
-
-    values: NDArray[Any]
-    clear: NDArray[np.bool_]
-    observed: NDArray[np.bool_] | None
-
-
 def cube_record(path: str) -> dict[str, Any]:
-    """What the root of a cube says about how it was made.
+    """Read the record in the root of a cube of how it was made.
 
     Args:
         path: The cube.
@@ -149,7 +135,7 @@ class CubeStore:
 
     @staticmethod
     def _whole(array: Any) -> NDArray[Any]:
-        """All values of a coordinate."""
+        """Read all values of a coordinate."""
         return np.asarray(array[...])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -157,7 +143,7 @@ class CubeStore:
         return self.__dict__ | {'_arrays': None}
 
     def _open(self) -> dict[str, 'zarr.Array[Any]']:
-        """The arrays of pixels and masks, opened at first use."""
+        """Open the arrays of pixels and masks at first use."""
         if self._arrays is None:
             with zarr_options():
                 group = zarr.open_group(self.path, mode='r')
@@ -179,7 +165,7 @@ class CubeStore:
         width: int,
         *,
         observed: bool = False,
-    ) -> CubeWindow:
+    ) -> Frames:
         """Read some acquisitions of a window.
 
         Args:
@@ -192,7 +178,8 @@ class CubeStore:
             observed: Read what was observed too.
 
         Returns:
-            The frames; beyond the cube nothing was observed.
+            The frames, of which what was observed is None unless it is asked for; beyond the
+            cube nothing was.
 
         Raises:
             OSError: If a shard is missing or broken, or the cube is no longer the one that was
@@ -233,10 +220,17 @@ class CubeStore:
                 f"'{self.path}' is not the cube that it was when the series was opened: it was "
                 'replaced or removed meanwhile. Open the series again.'
             )
-        return CubeWindow(found[0], found[1], found[-1] if observed else None)
+        return Frames(
+            found[0],
+            found[1],
+            self.times[frames],
+            self.grid.crop(row, column, height, width),
+            observed=found[-1] if observed else None,
+            scale=self.scale,
+        )
 
     def _get(self, array: 'zarr.Array[Any]', selection: tuple[slice, ...]) -> NDArray[Any]:
-        """Part of an array, or an error that names the file that is to blame."""
+        """Read a part of an array, or name the file that is to blame."""
         try:
             return np.asarray(array[selection])
         except MemoryError:
@@ -250,7 +244,7 @@ class CubeStore:
             ) from error
 
     def _broken_shard(self, array: 'zarr.Array[Any]', rows: slice, columns: slice) -> str:
-        """The first file in a window that cannot be read."""
+        """Find the first file in a window that cannot be read."""
         shards = array.shards
         assert shards is not None  # cubes have them
         height, width = shards[-2:]
@@ -371,7 +365,7 @@ def require_expected(
 
 
 def channels_of(cube: CubeStore, bands: Sequence[str]) -> list[int]:
-    """Numbers of bands in a cube.
+    """Look up the numbers of bands in a cube.
 
     Args:
         cube: The cube.
@@ -395,6 +389,6 @@ def channels_of(cube: CubeStore, bands: Sequence[str]) -> list[int]:
 
 
 def _short(crs: CRS) -> str:
-    """A CRS as the command line takes it, where it has a code."""
+    """Spell a CRS as the command line takes it, where it has a code."""
     authority = crs.to_authority(min_confidence=100)
     return ':'.join(authority) if authority else str(crs.name)
