@@ -1,5 +1,6 @@
 """Cubes of image time series as a TorchGeo data set."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -10,13 +11,15 @@ import shapely
 from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 from torchgeo.datasets.utils import Path, Sample
 
 from ..errors import SITSError
-from ..grid import Grid
+from ..grid import TOLERANCE, Grid, pixel_size
 from .catalogue import acquisition_intervals
-from .cubes import CubeStore, channels_of, find_cubes, require_expected, require_same_grid
+from .cubes import CubeStore
 from .filenames import RasterName
+from .files import RastersNotFoundError
 from .frames import Frames
 from .series import TimeSeries
 
@@ -88,14 +91,14 @@ class ZarrTimeSeries(TimeSeries):
         self._cubes = [CubeStore(path) for path in self.files]
         first = self._cubes[0]
         for cube in self._cubes[1:]:
-            require_same_grid(cube, first)
-        require_expected(first, crs, res)
+            _require_same_grid(cube, first)
+        _require_expected(first, crs, res)
         self._transform = first.grid.transform
         self._crs = first.grid.crs
         self._res = first.grid.xres, first.grid.yres
         self.all_bands = tuple(dict.fromkeys(band for cube in self._cubes for band in cube.bands))
         self.bands = first.bands if bands is None else tuple(bands)
-        self._channels = [channels_of(cube, self.bands) for cube in self._cubes]
+        self._channels = [_channels_of(cube, self.bands) for cube in self._cubes]
         #: Column and row of the corner of the first cube in each.
         self._shifts = []
         for cube in self._cubes:
@@ -139,7 +142,7 @@ class ZarrTimeSeries(TimeSeries):
     @property
     def files(self) -> list[str]:
         """The cubes, sorted."""
-        return find_cubes(self.paths)
+        return _find_cubes(self.paths)
 
     @property
     def block_grid(self) -> Grid:
@@ -243,3 +246,96 @@ class ZarrTimeSeries(TimeSeries):
                 np.copyto(clear[k], found.clear[i], where=fresh)
                 observed[k] |= fresh
         return Frames(values, clear, np.zeros(count, np.int64), grid, observed=observed)
+
+
+def _find_cubes(paths: Path | Iterable[Path]) -> list[str]:
+    """List the stores among paths and in the folders among them, each once, sorted."""
+    roots = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    found: set[str] = set()
+    for root in [os.fspath(root) for root in roots]:
+        if not os.path.isdir(root):
+            raise RastersNotFoundError(
+                f"'{root}' does not exist: give a cube that `torchgeo-sits cube` wrote, or a "
+                'folder of some, as `paths`'
+            )
+        for folder, inner, files in os.walk(root):
+            if 'zarr.json' in files:
+                found.add(folder)
+                inner.clear()  # the arrays of a store have one too
+    if not found:
+        raise RastersNotFoundError(
+            f'no cubes in {", ".join(repr(os.fspath(root)) for root in roots)}: write one with '
+            '`torchgeo-sits cube`'
+        )
+    return sorted(found)
+
+
+def _require_same_grid(cube: CubeStore, first: CubeStore) -> None:
+    """Refuse a cube whose pixels do not lie side by side with those of the first one."""
+    if cube.grid.crs != first.grid.crs:
+        raise SITSError(
+            f"'{cube.path}' is in another CRS than '{first.path}', and cubes are not warped: "
+            f'convert again with --crs {_short(first.crs)}'
+        )
+    offset = first.grid.offset_in(cube.grid.transform)
+    if offset is None:
+        raise SITSError(
+            f"'{cube.path}' has pixels of {cube.grid.xres} x {cube.grid.yres}, '{first.path}' of "
+            f'{first.grid.xres} x {first.grid.yres}: convert again with --res {first.grid.xres}'
+        )
+    shift = max(abs(value - round(value)) for value in offset)
+    if shift > 10 * TOLERANCE:
+        raise SITSError(
+            f"the pixels of '{cube.path}' lie {shift:.2f} of a pixel beside those of "
+            f"'{first.path}': open them as two data sets and join these with |"
+        )
+    if cube.scale != first.scale:
+        raise SITSError(
+            f"'{cube.path}' has scale {cube.scale}, '{first.path}' {first.scale}: convert one of "
+            'them again, so that both have the same'
+        )
+
+
+def _require_expected(
+    cube: CubeStore, crs: CRS | str | None, res: float | tuple[float, float] | None
+) -> None:
+    """Refuse a cube in another CRS or of another pixel size than asked for."""
+    if crs is not None:
+        try:
+            wanted = CRS.from_user_input(crs)
+        except CRSError as error:
+            raise SITSError(
+                f"crs={crs!r} is no coordinate reference system, such as 'EPSG:32631': {error}"
+            ) from error
+        if wanted != cube.crs:
+            raise SITSError(
+                f"'{cube.path}' is in {_short(cube.crs)}, and cubes are not warped to "
+                f'{_short(wanted)}: convert again with --crs {_short(wanted)}'
+            )
+    if res is not None:
+        own = cube.grid.xres, cube.grid.yres
+        asked = pixel_size(res)
+        if max(abs(a / b - 1) for a, b in zip(asked, own, strict=True)) > 1e-9:
+            raise SITSError(
+                f"'{cube.path}' has pixels of {own[0]} x {own[1]}, and cubes are not resampled "
+                f'to {asked[0]} x {asked[1]}: convert again with --res {asked[0]}'
+            )
+
+
+def _channels_of(cube: CubeStore, bands: Sequence[str]) -> list[int]:
+    """Look up the numbers of bands in a cube, from 0."""
+    unknown = [band for band in bands if band not in cube.bands]
+    if unknown:
+        raise SITSError(
+            f"unknown bands {unknown}: '{cube.path}' holds {cube.bands}. Give some of these "
+            'names, in the order in which the channels are wanted.'
+        )
+    if not bands:
+        raise SITSError('bands is empty: name at least one, or leave it None for all')
+    return [cube.bands.index(band) for band in bands]
+
+
+def _short(crs: CRS) -> str:
+    """Spell a CRS as the command line takes it, where it has a code."""
+    authority = crs.to_authority(min_confidence=100)
+    return ':'.join(authority) if authority else str(crs.name)
