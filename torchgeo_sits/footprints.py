@@ -11,7 +11,7 @@ __all__ = ['DistinctShapes']
 
 
 class DistinctShapes:
-    """Footprints of rows, each distinct one once.
+    """Footprints of rows in a spatial tree, each distinct one once.
 
     A stack of hundreds of dates has one footprint or a few, so that windows are held against
     these instead of all rows.
@@ -22,6 +22,15 @@ class DistinctShapes:
     Attributes:
         shapes: The distinct ones, ``(F,)``.
         tree: A tree of these.
+
+    Example:
+        >>> import numpy as np
+        >>> import shapely
+        >>> from torchgeo_sits.footprints import DistinctShapes
+        >>> west, east = shapely.box(0, 0, 10, 10), shapely.box(10, 0, 20, 10)
+        >>> distinct = DistinctShapes(np.array([west, east, west]))
+        >>> len(distinct.shapes), distinct.rows(np.array([0]))
+        (2, array([0, 2]))
     """
 
     def __init__(self, shapes: NDArray[np.object_]) -> None:
@@ -53,7 +62,7 @@ class DistinctShapes:
         return self.rows(near[shapely.area(shared) > dx * dy])
 
     def rows(self, footprints: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Rows of some footprints together.
+        """Find the rows of some footprints together.
 
         Args:
             footprints: Their numbers, ``(K,)``.

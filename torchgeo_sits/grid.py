@@ -27,6 +27,18 @@ class Grid:
         width: Number of columns.
         height: Number of rows.
         crs: Coordinate reference system.
+
+    Example:
+        >>> from rasterio.crs import CRS
+        >>> from torchgeo_sits.grid import Grid
+        >>> grid = Grid(600_000, 5_000_000, 10, 10, 64, 32, CRS.from_epsg(32631))
+        >>> grid.bounds
+        (600000, 4999680, 600640, 5000000)
+        >>> part = grid.crop(row=4, column=8, height=16, width=16)
+        >>> part.snapped(grid.transform)[1:]  # column and row
+        (8, 4)
+        >>> Grid.of(slice(600_003, 600_163, 10), slice(4_999_840, 5_000_000, 10), grid.crs).width
+        16
     """
 
     left: float
@@ -73,7 +85,7 @@ class Grid:
         )
 
     def offset_in(self, transform: Affine) -> tuple[float, float] | None:
-        """Column and row of this grid's corner in a raster of the same pixel size.
+        """Find the column and row of this grid's corner in a raster of the same pixel size.
 
         Args:
             transform: Affine transformation of the raster, in the CRS of this grid.
@@ -130,7 +142,7 @@ class Grid:
 
 
 def pixel_size(res: float | tuple[float, float]) -> tuple[float, float]:
-    """Width and height of a pixel.
+    """Check the size of a pixel, and spell it as width and height.
 
     Args:
         res: Both, or one number for both, in units of the CRS.
@@ -140,6 +152,11 @@ def pixel_size(res: float | tuple[float, float]) -> tuple[float, float]:
 
     Raises:
         SITSError: If they are not positive.
+
+    Example:
+        >>> from torchgeo_sits.grid import pixel_size
+        >>> pixel_size(10), pixel_size((10, 20))
+        ((10.0, 10.0), (10.0, 20.0))
     """
     xres, yres = (res, res) if isinstance(res, int | float) else res
     if xres <= 0 or yres <= 0:
@@ -148,13 +165,23 @@ def pixel_size(res: float | tuple[float, float]) -> tuple[float, float]:
 
 
 def grid_of(dataset: GeoDataset) -> Grid:
-    """All pixels of a data set.
+    """Lay a grid over all pixels of a data set.
 
     Args:
         dataset: The data set; its pixels begin at the upper left corner of its extent.
 
     Returns:
         The grid.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> from torchgeo_sits.grid import grid_of
+        >>> grid = grid_of(RasterTimeSeries(files.images))
+        >>> grid.left, grid.top, grid.width, grid.height
+        (500000.0, 5640000.0, 32, 32)
     """
     west, south, east, north = (float(v) for v in dataset.index.total_bounds)
     xres, yres = pixel_size(dataset.res)

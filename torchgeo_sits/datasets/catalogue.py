@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One delivery of one acquisition: a multi-band file, or the files of its bands.
+    """Delivery of an acquisition: a multi-band file, or the files of its bands.
 
     Attributes:
         name: What the names say; the bands of a product agree in it but for the band.
@@ -119,7 +119,7 @@ def catalogue(
 
 
 def _is_ancillary(raster: RasterFile) -> bool:
-    """Whether the name says that the file is a mask or another companion of the bands."""
+    """Tell by its name whether a file is a mask or another companion of the bands."""
     return raster.name.band is not None and raster.name.band.upper() in ANCILLARY_BANDS
 
 
@@ -136,7 +136,7 @@ def _products_of_files(
     band_name: Callable[[str], str],
     default_band_names: Callable[[int], tuple[str, ...]],
 ) -> list[Product]:
-    """One product per file; bands by their descriptions, else by their place."""
+    """Make each file a product, its bands by their descriptions, else by their place."""
     first = rasters[0]
     for raster in rasters:
         if len(raster.indexes) != len(first.indexes):
@@ -166,7 +166,7 @@ def _products_of_files(
 def _products_of_bands(
     rasters: Sequence[RasterFile], band_name: Callable[[str], str]
 ) -> list[Product]:
-    """One product per name without its band; of a band in several resolutions the finest."""
+    """Make files with one name but for the band a product; the finest of each band."""
     groups: dict[tuple[str, ...], list[RasterFile]] = defaultdict(list)
     for raster in rasters:
         folder = PurePath(raster.path).parent
@@ -189,7 +189,7 @@ def _products_of_bands(
 def _with_all_bands(
     products: Sequence[Product], bands: Sequence[str], unreadable: Literal['raise', 'skip']
 ) -> list[Product]:
-    """The products that hold all of *bands*, and only the files that hold one of them."""
+    """Keep the products that hold all of *bands*, and only the files that hold one of them."""
     complete, lacking = [], []
     for product in products:
         missing = [band for band in bands if band not in product.sources]
@@ -226,7 +226,7 @@ def product_index(
     target: RasterCRS,
     crs: CRS,
 ) -> GeoDataFrame:
-    """One row per product, as TorchGeo's samplers and splitters read them.
+    """Index products by footprint and interval, as TorchGeo's samplers and splitters read it.
 
     Args:
         products: The products.
@@ -256,7 +256,7 @@ def product_index(
 def acquisition_intervals(
     names: Sequence[RasterName], group_by: Literal['day', 'time']
 ) -> pd.IntervalIndex:
-    """First and last instant of the acquisitions that names belong to, for an index.
+    """Find the first and last instant of the acquisitions of files, for an index.
 
     Args:
         names: What the file names say.
@@ -276,12 +276,12 @@ def acquisition_intervals(
 
 
 def to_pyproj(crs: RasterCRS) -> CRS:
-    """The same CRS as TorchGeo and GeoPandas hold it."""
+    """Turn a CRS of rasterio into one of pyproj, as TorchGeo and GeoPandas hold it."""
     return CRS.from_wkt(crs.to_wkt(version='WKT2_2019'))
 
 
 def extents(rasters: Sequence[RasterFile], crs: RasterCRS) -> NDArray[np.float64]:
-    """``(N, 4)`` west, south, east and north of N rasters, in units of *crs*."""
+    """Bounds of N rasters in units of *crs*: west, south, east, north, ``(N, 4)``."""
     warped: dict[tuple[RasterCRS, Bounds], Bounds] = {}  # a tile has the same in all its files
     bounds = []
     for raster in rasters:
@@ -296,7 +296,7 @@ def extents(rasters: Sequence[RasterFile], crs: RasterCRS) -> NDArray[np.float64
 
 
 def common_crs(rasters: Sequence[RasterFile], crs: CRS | None) -> RasterCRS:
-    """The CRS of all samples; says once how many files must be warped to it.
+    """Choose the CRS of all samples, and warn of files that must be warped to it.
 
     Args:
         rasters: The rasters.
@@ -327,7 +327,7 @@ def common_crs(rasters: Sequence[RasterFile], crs: CRS | None) -> RasterCRS:
 
 
 def finest(rasters: Sequence[RasterFile], crs: RasterCRS) -> tuple[float, float]:
-    """Size of the smallest pixel among rasters, in units of *crs*."""
+    """Find the size of the smallest pixel among rasters, in units of *crs*."""
     same = [raster.res for raster in rasters if raster.crs == crs]
     if same:
         return min(same)

@@ -20,7 +20,7 @@ _REMOTE = re.compile(
 
 
 class Stamp(NamedTuple):
-    """The state of a file.
+    """State of a file on disk, by which a later run knows it again.
 
     Attributes:
         size: Bytes, -1 for a file on a server.
@@ -36,7 +36,7 @@ class Stamp(NamedTuple):
     companions: str
 
     def settled(self, now_ns: int) -> bool:
-        """Whether changes after *now_ns* will show: clocks of file systems tick up to 2 s."""
+        """Tell whether changes after *now_ns* will show: clocks of file systems tick up to 2 s."""
         return max(self.mtime_ns, self.ctime_ns) < now_ns - 3_000_000_000
 
 

@@ -23,7 +23,16 @@ _FIELDS = tuple(field.name for field in fields(Header))
 
 
 class RastersNotFoundError(DatasetNotFoundError):
-    """No folder or no rasters where they were looked for; the message says where."""
+    """No folder or no rasters where they were looked for; the message says where.
+
+    Example:
+        >>> from torchgeo_sits.datasets import RastersNotFoundError, RasterTimeSeries
+        >>> try:
+        ...     RasterTimeSeries('nowhere')
+        ... except RastersNotFoundError as error:
+        ...     print(error)
+        'nowhere' does not exist: give a folder of rasters, or files, as `paths`
+    """
 
     def __init__(self, message: str) -> None:
         FileNotFoundError.__init__(self, message)

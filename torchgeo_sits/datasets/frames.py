@@ -53,6 +53,18 @@ class Frames:
             that was not read, which takes *offset* to be None: 0 stays 0 then.
         offset: ``(T,)`` float32, added to what is stored; None for no offset.
         scale: Factor on what is stored.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import Sentinel2TimeSeries, write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> series = Sentinel2TimeSeries(files.images, cloud_paths=files.clouds)
+        >>> frames = series.frames(series.bounds)
+        >>> frames.values.dtype, frames.grid.width, len(frames.clearest(0.4).times)
+        (dtype('uint16'), 32, 2)
+        >>> frames.crop(8, 8, 16, 16).to_sample()['image'].shape
+        torch.Size([4, 10, 16, 16])
     """
 
     values: NDArray[Any]

@@ -43,7 +43,7 @@ Bounds = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The grid and the bands of one file.
+    """Grid and bands of one file, as they are stored: rotated or south-up ones too.
 
     Attributes:
         crs: Its coordinate reference system.
@@ -111,7 +111,7 @@ def read_header(path: str) -> Header:
 
 
 def _spectral_indexes(source: DatasetReader) -> tuple[int, ...]:
-    """Numbers (from 1) of the bands of an open raster that are not an alpha channel."""
+    """Find the numbers (from 1) of the bands of an open raster that are not an alpha channel."""
     return tuple(
         i
         for i, colour in zip(source.indexes, source.colorinterp, strict=True)
@@ -155,7 +155,7 @@ class HeaderCache:
         self._frame: GeoDataFrame | None = None
 
     def load(self) -> dict[str, Header]:
-        """The headers of the files that are as they were when they were read."""
+        """Look up the headers of the files that are as they were when they were read."""
         try:
             frame = geopandas.read_parquet(self.place, columns=_COLUMNS)
             paths = frame['path'].tolist()
@@ -202,20 +202,20 @@ class HeaderCache:
         new.insert(0, 'path', [self._keys[path] for path in settled])
         for name, values in zip(Stamp._fields, zip(*settled.values(), strict=True), strict=True):
             new[name] = values
-        parts = [new[_COLUMNS]]
+        tables = [new[_COLUMNS]]
         if self._frame is not None:
             dropped = {self._keys[path] for path in headers}
-            parts.append(self._frame[[_stays(p, dropped) for p in self._frame['path']]])
-        _write(pd.concat(parts, ignore_index=True), self.place)
+            tables.append(self._frame[[_stays(p, dropped) for p in self._frame['path']]])
+        _write(pd.concat(tables, ignore_index=True), self.place)
 
 
 def _absolute(path: str) -> str:
-    """The same path from whatever folder a program is started."""
+    """Make a path the same from whatever folder a program is started."""
     return path if '://' in path or path.startswith('/vsi') else os.path.abspath(path)
 
 
 def _place(paths: Sequence[str]) -> Path:
-    """Where the headers of the files below one folder are kept."""
+    """Name the file that keeps the headers of the files below one folder."""
     chosen = os.environ.get('TORCHGEO_SITS_CACHE')
     folder = Path(chosen) if chosen else platformdirs.user_cache_path('torchgeo_sits', False)
     try:
@@ -227,14 +227,14 @@ def _place(paths: Sequence[str]) -> Path:
 
 
 def _stays(path: str, dropped: set[str]) -> bool:
-    """Whether an older row is kept: it is not replaced, and its file may still be there."""
+    """Tell whether an older row stays: it is not replaced, and its file may still be there."""
     if path in dropped:
         return False
     return '://' in path or path.startswith('/vsi') or os.path.exists(path)
 
 
 def _header(crs: CRS, bands: str, *grid: float) -> Header:
-    """A header from the values of a row."""
+    """Make a header of the values of a row."""
     band = json.loads(bands)
     return Header(
         crs=crs,
@@ -252,7 +252,7 @@ def _header(crs: CRS, bands: str, *grid: float) -> Header:
 
 
 def _table(headers: Sequence[Header]) -> GeoDataFrame:
-    """One row per header, without the path and the stamp."""
+    """Tabulate headers, without the path and the stamp."""
     grid: NDArray[np.float64] = np.array(
         [(*h.transform[:6], h.width, h.height, *h.bounds, *h.res, *h.block) for h in headers]
     )
@@ -356,7 +356,7 @@ def _read(files: Sequence[str]) -> list[Header | RasterioError]:
 
 
 def _bar(total: int) -> Progress:
-    """A bar on the terminal, such as ``reading headers ━━━━ 3,412/10,000 0:00:02``."""
+    """Show a bar on the terminal, such as ``reading headers ━━━━ 3,412/10,000 0:00:02``."""
     bar = Progress(
         TextColumn('{task.description}'),
         BarColumn(),

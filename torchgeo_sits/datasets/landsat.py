@@ -35,6 +35,23 @@ class LandsatTimeSeries(RasterTimeSeries):
 
     .. [1] USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide, LSDS-1619, version 5.0,
        section 4 (QA_PIXEL: table 6-2).
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import rasterio
+        >>> from torchgeo_sits.datasets import LandsatTimeSeries
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> where = {'crs': 'EPSG:32632', 'transform': rasterio.Affine(30, 0, 6e5, 0, -30, 5e6)}
+        >>> size = {'count': 1, 'height': 1, 'width': 3, 'dtype': 'uint16'}
+        >>> for layer, values in (('SR_B4', [9000, 9000, 0]), ('QA_PIXEL', [21824, 22280, 1])):
+        ...     name = f'{folder.name}/LC08_L2SP_198025_20200601_20200831_02_T1_{layer}.TIF'
+        ...     with rasterio.open(name, 'w', **where, **size) as file:
+        ...         file.write(np.array([[values]], 'uint16'))
+        >>> series = LandsatTimeSeries(folder.name)
+        >>> sample = series[series.bounds]
+        >>> sample['image'][0, 0, 0, :2], sample['mask_clear'].flatten()  # clear, cloud, fill
+        (tensor([0.0475, 0.0475]), tensor([ True, False, False]))
     """
 
     all_bands = tuple(f'SR_B{i}' for i in range(1, 8))

@@ -70,6 +70,19 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
     ==============================  ===========================================================
 
     A subclass with options of its own takes ``*args`` and ``**kwargs`` too and hands them on.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> clouds = {'cloud_paths': files.clouds, 'clear_values': [4, 5, 6]}
+        >>> series = RasterTimeSeries(files.images, **clouds)
+        >>> sample = series[series.bounds]
+        >>> sample['image'].shape
+        torch.Size([4, 10, 32, 32])
+        >>> sample['mask_clear'].float().mean((1, 2)).round(decimals=2)
+        tensor([1.0000, 0.1800, 0.0700, 0.4500])
     """
 
     #: Regular expression for the names; this one means that the common names are recognised.
@@ -314,7 +327,7 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
 
     @property
     def files(self) -> list[str]:
-        """All rasters under ``paths`` whose names fit ``filename_glob``, sorted."""
+        """Rasters under ``paths`` whose names fit ``filename_glob``, sorted."""
         return list_rasters(self.paths, self.filename_glob)
 
     @property
@@ -378,7 +391,7 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
 
 
 class _MosaicReader:
-    """Reads acquisitions, several at once, each to one frame.
+    """Reader of acquisitions, several at once, each to one frame.
 
     Args:
         bands: Names of the channels, in their order.
@@ -496,7 +509,7 @@ class _MosaicReader:
         values[:, ~observed] = 0
 
     def _read(self, product: Product, grid: Grid, out: NDArray[Any]) -> NDArray[np.bool_]:
-        """Read a product ``(C, H, W)``; where all of its bands were observed, ``(H, W)``."""
+        """Read a product ``(C, H, W)``; its pixels of which all bands were observed, ``(H, W)``."""
         seen = np.ones(out.shape[1:], bool)
         for raster, channels, indexes in self._files(product):
             # A slice of the frame is read into as it is, a choice of channels by a copy.
@@ -517,7 +530,7 @@ class _MosaicReader:
         return seen
 
     def _files(self, product: Product) -> list[tuple[RasterFile, list[int], list[int]]]:
-        """Files of a product, with the channels that they fill and their bands' numbers."""
+        """List the files of a product with the channels they fill and their bands' numbers."""
         found: dict[str, tuple[RasterFile, list[int], list[int]]] = {}
         rasters = {raster.path: raster for raster in product.rasters}
         for channel, band in enumerate(self.bands):
@@ -562,7 +575,7 @@ class _MosaicReader:
 
 
 class _ReadingThreads:
-    """Calls a function many times, on several threads at once.
+    """Threads that call a function many times at once.
 
     GDAL and the codecs of Zarr release the interpreter while they decode, so threads read at
     once. A fork or a pickle starts without threads.
@@ -625,7 +638,7 @@ class _ReadingThreads:
 
 
 def _available_threads() -> int:
-    """Count the threads that this process may read with: its share of the cores, four at most."""
+    """Count the threads to read with: the share of this process in the cores, at most four."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     worker = torch.utils.data.get_worker_info()
     share = (cores or 1) // (worker.num_workers if worker else 1)

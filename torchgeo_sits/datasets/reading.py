@@ -35,7 +35,7 @@ class _ChangedError(Exception):
 
 
 class RasterReader:
-    """Reads windows of rasters onto a grid, with a mask of what was observed.
+    """Reader of windows of rasters onto a grid, with a mask of what was observed.
 
     What a read returns is what one state of the file holds: a file that changes while it is
     read is read again, and one that is no longer the raster that was indexed is refused.
@@ -137,7 +137,7 @@ class RasterReader:
         return data, observed
 
     def _overview(self, raster: RasterFile, grid: Grid) -> int | None:
-        """Number of the coarsest overview that is as fine as *grid*, None for the raster."""
+        """Find the coarsest overview that is as fine as *grid*, None for the raster."""
         if raster.crs != grid.crs:
             return None
         most = min(grid.xres / raster.res[0], grid.yres / raster.res[1]) * (1 + TOLERANCE)
@@ -155,7 +155,7 @@ _FileSignature = tuple[int, int, int]
 
 
 def file_signature(path: str) -> _FileSignature | None:
-    """What tells one state of a local file from another.
+    """Read what tells one state of a local file from another.
 
     Args:
         path: Path, or a URL or ``/vsi...`` path of GDAL.
@@ -171,7 +171,7 @@ def file_signature(path: str) -> _FileSignature | None:
 
 
 def _is_changed(path: str, signature: _FileSignature | None) -> bool:
-    """Whether there is another file, or other content, at *path* than when it was opened."""
+    """Tell whether there is another file, or other content, at *path* than when it was opened."""
     now = file_signature(path)
     return now is not None and now != signature
 
@@ -181,7 +181,7 @@ _TICK = 50_000_000
 
 
 class _Handle:
-    """An open raster with what each read needs to know: asking GDAL takes longer than reading.
+    """Open raster with all that a read needs to know: asking GDAL takes longer than reading.
 
     Args:
         path: The raster.
@@ -243,7 +243,7 @@ class _Handle:
 
 
 class _HandlePool:
-    """Lends open rasters to one thread at a time and closes the least recently used.
+    """Pool of open rasters, each lent to one thread at a time, the least recently used closed.
 
     A rasterio handle shares its file offset with every process forked from this one, and
     returns wrong pixels when two threads use it at once. So handles belong to one process (a
@@ -301,7 +301,7 @@ class _HandlePool:
 
     @contextmanager
     def lend(self, path: str, level: int | None = None) -> Iterator[_Handle]:
-        """An open raster that nobody else uses meanwhile.
+        """Lend an open raster that nobody else uses meanwhile.
 
         A local file that has changed since it was opened is opened anew; one that was deleted
         is still read, as it was.
@@ -350,7 +350,7 @@ def _close_all(handles: OrderedDict[tuple[str, int | None], _Handle]) -> None:
 
 
 def _open_files_limit() -> int:
-    """Handles that may stay open: half of what the system allows this process."""
+    """Count the handles that may stay open: half of what the system allows this process."""
     try:
         import resource
     except ImportError:  # Windows counts otherwise
@@ -496,7 +496,7 @@ def _warp(
 
 
 def _observed(data: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
-    """``(H, W)``: no band of *data* ``(C, H, W)`` is its *nodata*, NaN or inf."""
+    """Find where ``(H, W)`` no band of *data* ``(C, H, W)`` is its *nodata*, NaN or inf."""
     inexact = np.issubdtype(data.dtype, np.inexact)
     if inexact:  # float32 rounds a nodata of -3.4028234663852886e+38
         nodata = [value if value is None else data.dtype.type(value) for value in nodata]

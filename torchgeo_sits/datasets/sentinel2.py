@@ -53,6 +53,18 @@ class Sentinel2TimeSeries(RasterTimeSeries):
 
     .. [1] ESA, Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD, issue 14.9,
        ``BOA_ADD_OFFSET``.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import Sentinel2TimeSeries, write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> bands = ['red', 'nir']
+        >>> series = Sentinel2TimeSeries(files.images, bands=bands, cloud_paths=files.clouds)
+        >>> series.bands
+        ('B04', 'B08')
+        >>> 0 <= series[series.bounds]['image'].max() < 2  # reflectance
+        tensor(True)
     """
 
     all_bands = _BY_COUNT[12]

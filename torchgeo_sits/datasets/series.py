@@ -44,6 +44,37 @@ class TimeSeries(SeriesOperators):
         transforms: Called with each sample.
         group_by: What makes rows of the index one acquisition: the same UTC day, or time.
         min_clear: Share of clear pixels that a frame of a sample must have.
+
+    Example:
+        >>> import geopandas
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> import shapely
+        >>> from torchgeo_sits.datasets import Frames, TimeSeries
+        >>> class Constant(TimeSeries):
+        ...     bands = ('value',)
+        ...     _res = (10.0, 10.0)
+        ...     block_grid = None
+        ...
+        ...     def __init__(self):
+        ...         super().__init__('memory')
+        ...         days = pd.to_datetime(['2021-03-01', '2021-04-01'])
+        ...         ends = days + pd.Timedelta(hours=23)
+        ...         spans = pd.IntervalIndex.from_arrays(days, ends, closed='both', name='datetime')
+        ...         place = [shapely.box(0, 0, 80, 80)] * 2
+        ...         self.index = geopandas.GeoDataFrame(
+        ...             {'filepath': ['a', 'b']}, index=spans, geometry=place, crs='EPSG:32631'
+        ...         )
+        ...
+        ...     def instants(self, index):
+        ...         return pd.DatetimeIndex(index.index.left)
+        ...
+        ...     def read_frames(self, acquisitions, grid):
+        ...         times = self.instants(self.index)[[rows[0] for rows in acquisitions]]
+        ...         values = np.ones((len(times), 1, grid.height, grid.width), np.float32)
+        ...         return Frames(values, values[:, 0] > 0, times.as_unit('s').asi8, grid)
+        >>> Constant()[0:40, 0:40]['image'].shape
+        torch.Size([2, 1, 4, 4])
     """
 
     bands: tuple[str, ...]

@@ -45,6 +45,23 @@ class ZarrTimeSeries(TimeSeries):
 
     What is missing, broken or replaced meanwhile is an error that names the file, never zeros.
     Safe under forked and spawned workers.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import (
+        ...     RasterTimeSeries,
+        ...     ZarrTimeSeries,
+        ...     write_cube,
+        ...     write_synthetic_series,
+        ... )
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> rasters = RasterTimeSeries(files.images)
+        >>> write_cube(rasters, f'{folder.name}/s.zarr')
+        1
+        >>> cube = ZarrTimeSeries(f'{folder.name}/s.zarr', bands=['B04', 'B08'])
+        >>> cube[cube.bounds]['image'].shape
+        torch.Size([4, 2, 32, 32])
     """
 
     def __init__(
@@ -120,7 +137,7 @@ class ZarrTimeSeries(TimeSeries):
         self.index = self._make_index(names, times, first.crs)
 
     def _make_index(self, names: list[str], times: NDArray[np.int64], crs: CRS) -> GeoDataFrame:
-        """One row per acquisition and cube."""
+        """Index acquisitions and cubes, a row for each."""
         ends = np.concatenate([cube.spans[:, 1] for cube in self._cubes])
         stops = pd.to_datetime(ends, unit='s').as_unit('us') - pd.Timedelta(microseconds=1)
         starts = pd.to_datetime(times, unit='s').as_unit('us')
@@ -146,7 +163,7 @@ class ZarrTimeSeries(TimeSeries):
 
     @property
     def block_grid(self) -> Grid:
-        """One chunk of the first cube: what is decoded at once."""
+        """First chunk of the first cube: the pixels decoded at once."""
         grid, (rows, columns) = self._cubes[0].grid, self._cubes[0].chunk
         return replace(grid, height=rows, width=columns)
 

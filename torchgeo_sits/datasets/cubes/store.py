@@ -86,6 +86,22 @@ class CubeStore:
     Raises:
         OSError: If it does not exist, is not complete, or its metadata cannot be read.
         SITSError: If it is another kind of store.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_cube
+        >>> from torchgeo_sits.datasets import write_synthetic_series
+        >>> from torchgeo_sits.datasets.cubes import CubeStore
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> import numpy as np
+        >>> path = f'{folder.name}/s.zarr'
+        >>> write_cube(RasterTimeSeries(files.images), path)
+        1
+        >>> cube = CubeStore(path)
+        >>> window = {'row': 0, 'column': 8, 'height': 16, 'width': 16}
+        >>> cube.read(np.arange(4), channels=[2, 6], **window).values.shape
+        (4, 2, 16, 16)
     """
 
     def __init__(self, path: str) -> None:

@@ -293,6 +293,18 @@ def write_cube(
             leaves frames out.
         OSError: If a file cannot be read or written; what is there stays, and can go on.
         SITSError: If another process writes the same cube.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_cube
+        >>> from torchgeo_sits.datasets import write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> series = RasterTimeSeries(files.images)
+        >>> write_cube(series, f'{folder.name}/s.zarr')
+        1
+        >>> write_cube(series, f'{folder.name}/s.zarr')  # complete already
+        0
     """
     path, source = os.fspath(path), CubeSource(series)
     _begun(path)  # refuses what is something else, before anything is written into it
@@ -476,6 +488,22 @@ def verify_cube(
         SITSError: If the cube holds other dates, bands or pixels; the message names the first
             place.
         OSError: If the cube is not complete, or a file or a shard cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import (
+        ...     RasterTimeSeries,
+        ...     verify_cube,
+        ...     write_cube,
+        ...     write_synthetic_series,
+        ... )
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> series = RasterTimeSeries(files.images)
+        >>> write_cube(series, f'{folder.name}/s.zarr')
+        1
+        >>> verify_cube(series, f'{folder.name}/s.zarr')  # shards, all of them equal
+        1
     """
     path, source = os.fspath(path), CubeSource(series)
     store = CubeStore(path)
