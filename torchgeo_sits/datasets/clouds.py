@@ -94,10 +94,11 @@ class CloudMasks:
 
     def within(self, grid: Grid) -> set[int]:
         """Find the numbers of the masks that share an area with a window."""
-        if self._tree is None or self._crs != grid.crs:
+        if self._crs != grid.crs:
             self._footprints = self._footprints.to_crs(to_pyproj(grid.crs))
+            self._crs, self._tree = grid.crs, None
+        if self._tree is None:
             self._tree = DistinctShapes(np.asarray(self._footprints))
-            self._crs = grid.crs
         return set(self._tree.meeting(grid).tolist())
 
     @property

@@ -11,8 +11,9 @@ import pandas as pd
 from torchgeo.datasets.utils import disambiguate_timestamp
 
 from ..errors import SITSError
+from .frames import utc
 
-__all__ = ['ANCILLARY_BANDS', 'KNOWN_NAMES', 'RasterName', 'parse_name', 'utc']
+__all__ = ['ANCILLARY_BANDS', 'KNOWN_NAMES', 'RasterName', 'parse_name']
 
 #: Shown to users whose files carry no date that :func:`parse_name` finds.
 KNOWN_NAMES = (
@@ -96,20 +97,6 @@ class RasterName:
     def has_clock(self) -> bool:
         """Tell whether the name holds a time of day, not only a date."""
         return self.stop - self.time < pd.Timedelta(hours=12)
-
-
-def utc(time: object) -> pd.Timestamp:
-    """Express a time in UTC without a zone, as the index of a dataset holds it.
-
-    Args:
-        time: Anything :class:`pandas.Timestamp` accepts. Without a zone it is UTC already,
-            whatever the zone of this computer.
-
-    Returns:
-        The instant, in UTC, without a zone.
-    """
-    stamp = pd.Timestamp(time)
-    return stamp if stamp.tz is None else stamp.tz_convert('UTC').tz_localize(None)
 
 
 def parse_name(

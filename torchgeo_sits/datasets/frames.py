@@ -1,9 +1,10 @@
-"""Frames of a window as they are stored, before they become a sample."""
+"""Frames of a window as they are stored, and the times by which they are told apart."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -13,9 +14,23 @@ from ..errors import SITSError
 from ..grid import Grid
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
 
-__all__ = ['Frames', 'acquisition_keys']
+__all__ = ['Frames', 'acquisition_keys', 'utc']
 
 _DAY = 24 * 60 * 60  # seconds
+
+
+def utc(time: object) -> pd.Timestamp:
+    """Express a time in UTC without a zone, as the index of a dataset holds it.
+
+    Args:
+        time: Anything :class:`pandas.Timestamp` accepts. Without a zone it is UTC already,
+            whatever the zone of this computer.
+
+    Returns:
+        The instant, in UTC, without a zone.
+    """
+    stamp = pd.Timestamp(time)
+    return stamp if stamp.tz is None else stamp.tz_convert('UTC').tz_localize(None)
 
 
 def acquisition_keys(

@@ -157,7 +157,7 @@ class PASTIS(TorchGeoPASTIS):
         >>> PASTIS.bands_of('s1a')
         ('S1A_VV', 'S1A_VH', 'S1A_VV_VH')
         >>> PASTIS.classes[3]
-        'Corn'
+        'corn'
     """
 
     #: Number in ``mask`` of parcels that are mostly outside their patch: no label.

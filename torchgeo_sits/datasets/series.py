@@ -19,8 +19,7 @@ from ..errors import SITSError, SITSIndexError
 from ..footprints import DistinctShapes
 from ..grid import TOLERANCE, Grid
 from .combine import SeriesOperators
-from .filenames import utc
-from .frames import Frames, acquisition_keys
+from .frames import Frames, acquisition_keys, utc
 from .plotting import plot_series
 
 __all__ = ['TimeSeries']
