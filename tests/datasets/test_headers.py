@@ -142,16 +142,16 @@ def test_what_was_just_written_is_not_kept(
     now = reading.time.time_ns()
     monkeypatch.setattr(reading.time, 'time_ns', lambda: now + 4_000_000_000)
     cache.keep(headers)  # however long reading took
-    assert not cache.place.exists()
+    assert not cache.path.exists()
     cache = HeaderCache(files)
     cache.keep(headers)
-    assert len(geopandas.read_parquet(cache.place)) == len(files)
+    assert len(geopandas.read_parquet(cache.path)) == len(files)
 
 
 @pytest.mark.parametrize('damage', ['cut', 'text', 'empty', 'foreign', 'columns', 'crs', 'folder'])
 def test_a_damaged_cache_is_made_anew(files: list[str], reads: list[str], damage: str) -> None:
     expected = read_headers(files)
-    place = HeaderCache(files).place
+    place = HeaderCache(files).path
     frame = geopandas.read_parquet(place)
     if damage == 'cut':
         place.write_bytes(place.read_bytes()[:-100])
@@ -209,7 +209,7 @@ def test_parts_of_a_folder_share_a_file(files: list[str], reads: list[str]) -> N
     reads.clear()
     read_headers(files[:5])
     assert reads == []
-    kept = geopandas.read_parquet(HeaderCache(files).place)
+    kept = geopandas.read_parquet(HeaderCache(files).path)
     assert sorted(kept['path']) == files[:5]  # and what is gone is dropped
 
 
@@ -242,7 +242,7 @@ def test_unreadable_files_are_never_kept(
 
 def test_any_gis_reads_it(files: list[str], reads: list[str]) -> None:
     expected = read_headers(files)
-    frame = geopandas.read_parquet(HeaderCache(files).place)
+    frame = geopandas.read_parquet(HeaderCache(files).path)
     assert frame.crs == 'EPSG:4326'
     for row, header in zip(frame.itertuples(), expected, strict=True):
         assert (row.west, row.south, row.east, row.north) == header.bounds
@@ -280,7 +280,7 @@ def test_processes_that_write_at_once(files: list[str], reads: list[str]) -> Non
         worker.join()
         assert worker.exitcode == 0
     assert all(outcomes)
-    place = HeaderCache(files).place
+    place = HeaderCache(files).path
     assert os.listdir(place.parent) == [place.name]  # no drafts are left
     assert len(HeaderCache(files).load()) == len(files)
 

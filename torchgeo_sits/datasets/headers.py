@@ -151,13 +151,13 @@ class HeaderCache:
         # Before anything is read: what changes from here on has another stamp next time.
         self._now = time.time_ns()
         self._stamps = stamps(files)
-        self.place = _place(list(self._keys.values()))
+        self.path = _cache_path(list(self._keys.values()))
         self._frame: GeoDataFrame | None = None
 
     def load(self) -> dict[str, Header]:
         """Look up the headers of the files that are as they were when they were read."""
         try:
-            frame = geopandas.read_parquet(self.place, columns=_COLUMNS)
+            frame = geopandas.read_parquet(self.path, columns=_COLUMNS)
             paths = frame['path'].tolist()
             rows = list(zip(*(frame[name].tolist() for name in _HEADER), strict=True))
             kept = map(Stamp, *(frame[name].tolist() for name in Stamp._fields))
@@ -206,7 +206,7 @@ class HeaderCache:
         if self._frame is not None:
             dropped = {self._keys[path] for path in headers}
             tables.append(self._frame[[_stays(p, dropped) for p in self._frame['path']]])
-        _write(pd.concat(tables, ignore_index=True), self.place)
+        _write(pd.concat(tables, ignore_index=True), self.path)
 
 
 def _absolute(path: str) -> str:
@@ -214,7 +214,7 @@ def _absolute(path: str) -> str:
     return path if '://' in path or path.startswith('/vsi') else os.path.abspath(path)
 
 
-def _place(paths: Sequence[str]) -> Path:
+def _cache_path(paths: Sequence[str]) -> Path:
     """Name the file that keeps the headers of the files below one folder."""
     chosen = os.environ.get('TORCHGEO_SITS_CACHE')
     folder = Path(chosen) if chosen else platformdirs.user_cache_path('torchgeo_sits', False)
@@ -272,13 +272,13 @@ def _table(headers: Sequence[Header]) -> GeoDataFrame:
     return GeoDataFrame(frame, geometry=extent, crs='EPSG:4326')
 
 
-def _write(frame: GeoDataFrame, place: Path) -> None:
+def _write(frame: GeoDataFrame, path: Path) -> None:
     """Replace the file as a whole, so that nobody ever reads a part of it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft = place.with_name(f'{place.stem}-{uuid.uuid4().hex}.tmp')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f'{path.stem}-{uuid.uuid4().hex}.tmp')
     try:
         frame.to_parquet(draft, index=False)
-        os.replace(draft, place)
+        os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -324,7 +324,7 @@ def _keep(cache: HeaderCache, found: dict[str, Header | RasterioError], seconds:
         if seconds > 10 * _PATIENCE:
             warnings.warn(
                 f'the headers of {len(headers)} rasters, read in {seconds:.0f} s, cannot be kept '
-                f"in '{cache.place}' ({error}) and are read again each time: set the environment "
+                f"in '{cache.path}' ({error}) and are read again each time: set the environment "
                 'variable TORCHGEO_SITS_CACHE to a folder that can be written',
                 UserWarning,
                 stacklevel=5,

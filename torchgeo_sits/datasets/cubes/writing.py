@@ -86,7 +86,7 @@ class CubeSource:
         self.grid = _cube_grid(series)
         index = series.index
         instants = series.instants(index).as_unit('ns')
-        place, days = pd.factorize(
+        acquisition, days = pd.factorize(
             acquisition_keys(instants.asi8 // 10**9, series.group_by), sort=True
         )
         self._known = np.asarray(days)
@@ -98,7 +98,7 @@ class CubeSource:
                 'right': (index.index.right + pd.Timedelta(microseconds=1)).as_unit('ns'),
             }
         )
-        groups = frame.groupby(place)
+        groups = frame.groupby(acquisition)
         self.times = _seconds(groups['time'].min())
         self.spans = np.stack(
             [_seconds(groups['left'].min()), _seconds(groups['right'].max().dt.ceil('s'))], axis=1
@@ -110,7 +110,7 @@ class CubeSource:
             )
         shapes = np.asarray(index.geometry)
         self.footprints = [
-            shapely.to_wkt(shapely.union_all(shapes[place == i]), rounding_precision=-1)
+            shapely.to_wkt(shapely.union_all(shapes[acquisition == i]), rounding_precision=-1)
             for i in range(len(self.times))
         ]
         shape = (len(self.times), len(self.bands), self.grid.height, self.grid.width)
