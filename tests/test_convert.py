@@ -111,15 +111,15 @@ def test_interrupt_leaves_what_can_go_on(series_folder: Path, tmp_path: Path) ->
         # What a shell starts in the background ignores interrupts.
         'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
         'from torchgeo_sits import main\n'
-        'from torchgeo_sits.datasets import cube_layout, cube_source\n'
-        'cube_layout.SHARD_SIDE = 32\n'
-        'own = cube_source.CubeSource.read\n'
+        'from torchgeo_sits.datasets.cubes import layout, writing\n'
+        'layout.SHARD_SIDE = 32\n'
+        'own = writing.CubeSource.read\n'
         'def slow(self, batch):\n'
         '    for item in own(self, batch):\n'
         '        print("read", flush=True)\n'
         '        time.sleep(1)\n'
         '        yield item\n'
-        'cube_source.CubeSource.read = slow\n'
+        'writing.CubeSource.read = slow\n'
         f'main.main(["cube", {str(series_folder)!r}, {str(path)!r}])\n'
     )
     with subprocess.Popen(

@@ -13,7 +13,7 @@ MAY_IMPORT = {
     'errors': set(),
     'keys': set(),
     'grid': set(),
-    'footprints': set(),
+    'footprints': {'grid'},
     'stacking': set(),
     'collate': {'keys'},
     # Data, views, models and scores know the ground floor, never each other.

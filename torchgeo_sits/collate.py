@@ -23,7 +23,7 @@ def pad_time(samples: Iterable[dict[str, Any]]) -> dict[str, Any]:
         samples: One dictionary per sample, all with the same keys. Tensors named in
             :data:`~torchgeo_sits.keys.FRAME_KEYS`, and ``mask`` where it has as many axes
             as ``image`` less one, are ``(T, ...)`` with T free; all others have one shape.
-            So are the frame keys of a further series beside the first, such as ``valid_s1a``
+            So are the frame keys of another series beside the first, such as ``valid_s1a``
             where there is an ``image_s1a``: each series has a T of its own.
 
     Returns:
@@ -33,6 +33,16 @@ def pad_time(samples: Iterable[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         SITSError: If *samples* is empty, or a key is missing from some samples, or shapes
             differ otherwise than in time.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.collate import pad_time
+        >>> batch = pad_time({'image': torch.ones(t, 2, 4, 4)} for t in (3, 1))
+        >>> batch['image'].shape, batch['length']
+        (torch.Size([2, 3, 2, 4, 4]), tensor([3, 1]))
+        >>> batch['valid']
+        tensor([[ True,  True,  True],
+                [ True, False, False]])
     """
     samples = list(samples)
     if not samples:
@@ -62,7 +72,7 @@ def pad_time(samples: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _per_frame(key: str, sample: dict[str, Any]) -> bool:
-    """Whether the tensor of *key* has one entry per frame."""
+    """Tell whether the tensor of *key* has one entry per frame."""
     if key == MASK:
         return IMAGE in sample and sample[MASK].ndim == sample[IMAGE].ndim - 1
     base, _, series = key.rpartition('_')

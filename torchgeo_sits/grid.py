@@ -1,6 +1,7 @@
-"""The pixels of a window."""
+"""Pixel grids: the one type for the pixels of a window, a file's block, a cube or a map."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from rasterio.crs import CRS
 from rasterio.transform import Affine, from_origin
@@ -16,7 +17,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The pixels to read: a north-up grid in a coordinate reference system.
+    """A north-up grid of pixels in a coordinate reference system.
 
     Attributes:
         left: West edge, in units of *crs*.
@@ -26,6 +27,18 @@ class Grid:
         width: Number of columns.
         height: Number of rows.
         crs: Coordinate reference system.
+
+    Example:
+        >>> from rasterio.crs import CRS
+        >>> from torchgeo_sits.grid import Grid
+        >>> grid = Grid(600_000, 5_000_000, 10, 10, 64, 32, CRS.from_epsg(32631))
+        >>> grid.bounds
+        (600000, 4999680, 600640, 5000000)
+        >>> part = grid.crop(row=4, column=8, height=16, width=16)
+        >>> part.snapped(grid.transform)[1:]  # column and row
+        (8, 4)
+        >>> Grid.of(slice(600_003, 600_163, 10), slice(4_999_840, 5_000_000, 10), grid.crs).width
+        16
     """
 
     left: float
@@ -35,6 +48,26 @@ class Grid:
     width: int
     height: int
     crs: CRS
+
+    @classmethod
+    def of(cls, x: slice, y: slice, crs: CRS) -> 'Grid':
+        """Lay a grid over a window, as TorchGeo writes windows.
+
+        Args:
+            x: West and east edge, and the width of a pixel as its step.
+            y: South and north edge, and the height of a pixel as its step.
+            crs: Coordinate reference system.
+
+        Returns:
+            The grid from the north-west corner on, its size rounded to whole pixels.
+
+        Raises:
+            SITSError: If the window is smaller than half a pixel.
+        """
+        width, height = round((x.stop - x.start) / x.step), round((y.stop - y.start) / y.step)
+        if width < 1 or height < 1:
+            raise SITSError(f'the window x={x}, y={y} is less than a pixel of {x.step} x {y.step}')
+        return cls(x.start, y.stop, x.step, y.step, width, height, crs)
 
     @property
     def transform(self) -> Affine:
@@ -52,7 +85,7 @@ class Grid:
         )
 
     def offset_in(self, transform: Affine) -> tuple[float, float] | None:
-        """Column and row of this grid's corner in a raster of the same pixel size.
+        """Find the column and row of this grid's corner in a raster of the same pixel size.
 
         Args:
             transform: Affine transformation of the raster, in the CRS of this grid.
@@ -71,9 +104,45 @@ class Grid:
             return None
         return (self.left - transform.c) / transform.a, (self.top - transform.f) / transform.e
 
+    def snapped(self, transform: Affine) -> 'tuple[Grid, int, int] | None':
+        """Move this grid onto the pixels of a raster, by half a pixel at most.
+
+        Args:
+            transform: Affine transformation of the raster, in the CRS of this grid.
+
+        Returns:
+            The grid, this one where it lies on the pixels already, with the column and the row
+            of its corner in the raster. Half a pixel is rounded towards the same side for every
+            raster of a grid. None where :meth:`offset_in` is None.
+        """
+        offset = self.offset_in(transform)
+        if offset is None:
+            return None
+        column, row = (math.floor(value + 0.5) for value in offset)
+        right, down = offset[0] - column, offset[1] - row
+        if max(abs(right), abs(down)) <= TOLERANCE:
+            return self, column, row
+        left, top = self.left - right * self.xres, self.top + down * self.yres
+        return replace(self, left=left, top=top), column, row
+
+    def crop(self, row: int, column: int, height: int, width: int) -> 'Grid':
+        """Cut a smaller grid out, or one that lies partly outside.
+
+        Args:
+            row: First row.
+            column: First column.
+            height: Number of rows.
+            width: Number of columns.
+
+        Returns:
+            The grid of these pixels.
+        """
+        left, top = self.left + column * self.xres, self.top - row * self.yres
+        return replace(self, left=left, top=top, width=width, height=height)
+
 
 def pixel_size(res: float | tuple[float, float]) -> tuple[float, float]:
-    """Width and height of a pixel.
+    """Check the size of a pixel, and spell it as width and height.
 
     Args:
         res: Both, or one number for both, in units of the CRS.
@@ -83,6 +152,11 @@ def pixel_size(res: float | tuple[float, float]) -> tuple[float, float]:
 
     Raises:
         SITSError: If they are not positive.
+
+    Example:
+        >>> from torchgeo_sits.grid import pixel_size
+        >>> pixel_size(10), pixel_size((10, 20))
+        ((10.0, 10.0), (10.0, 20.0))
     """
     xres, yres = (res, res) if isinstance(res, int | float) else res
     if xres <= 0 or yres <= 0:
@@ -91,13 +165,23 @@ def pixel_size(res: float | tuple[float, float]) -> tuple[float, float]:
 
 
 def grid_of(dataset: GeoDataset) -> Grid:
-    """All pixels of a data set.
+    """Lay a grid over all pixels of a data set.
 
     Args:
         dataset: The data set; its pixels begin at the upper left corner of its extent.
 
     Returns:
         The grid.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> from torchgeo_sits.grid import grid_of
+        >>> grid = grid_of(RasterTimeSeries(files.images))
+        >>> grid.left, grid.top, grid.width, grid.height
+        (500000.0, 5640000.0, 32, 32)
     """
     west, south, east, north = (float(v) for v in dataset.index.total_bounds)
     xres, yres = pixel_size(dataset.res)

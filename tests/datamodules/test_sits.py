@@ -417,8 +417,8 @@ def test_patches_by_block_are_read_once_a_block(series_folder, monkeypatch):
     module.setup('fit')
     reads = []
     series = module.train_dataset
-    read = series._read
-    monkeypatch.setattr(series, '_read', lambda *a: reads.append(1) or read(*a))
+    read = series.read_frames
+    monkeypatch.setattr(series, 'read_frames', lambda *a: reads.append(1) or read(*a))
     batches = list(module.train_dataloader())
     assert len(batches) == 6
     assert all(batch['image'].shape == (4, 3, 3, 8, 8) for batch in batches)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchgeo.datasets.utils import disambiguate_timestamp
 
-from torchgeo_sits.datasets.filenames import parse_name, utc
+from torchgeo_sits.datasets.filenames import parse_name
+from torchgeo_sits.datasets.frames import utc
 
 
 @pytest.mark.parametrize(

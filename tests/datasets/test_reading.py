@@ -10,8 +10,8 @@ import rasterio
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
+from torchgeo_sits.datasets.files import scan
 from torchgeo_sits.datasets.reading import RasterReader
-from torchgeo_sits.datasets.scenes import scan
 from torchgeo_sits.grid import Grid
 
 UTM31, UTM32 = CRS.from_epsg(32631), CRS.from_epsg(32632)

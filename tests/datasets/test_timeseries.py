@@ -423,7 +423,7 @@ def test_handles_stay_within_the_limit_and_close(
 ) -> None:
     for day in range(1, 13):
         write(f'a_202001{day:02d}.tif')
-    monkeypatch.setattr('torchgeo_sits.datasets.handles._open_files_limit', lambda: 4)
+    monkeypatch.setattr('torchgeo_sits.datasets.reading._open_files_limit', lambda: 4)
     series = RasterTimeSeries(tmp_path)
     first = whole(series)
     assert _open_rasters(tmp_path) <= 4

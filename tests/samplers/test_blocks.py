@@ -92,8 +92,8 @@ def test_neighbours_come_from_different_blocks(folder):
 def test_samples_are_those_of_plain_windows(folder, monkeypatch):
     series, plain = RasterTimeSeries(folder), RasterTimeSeries(folder)
     reads = []
-    read = series._read
-    monkeypatch.setattr(series, '_read', lambda *a: reads.append(1) or read(*a))
+    read = series.read_frames
+    monkeypatch.setattr(series, 'read_frames', lambda *a: reads.append(1) or read(*a))
     dates = RandomDateCountSampler(series, count=2, stride='max', generator=1)
     sampler = BlockPatchSampler(series, size=7, length=96, per_block=8, generator=1) @ dates
     for window in sampler:

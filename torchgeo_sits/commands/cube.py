@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from .. import datasets
 from ..datasets import RasterTimeSeries, verify_cube, write_cube
-from ..datasets.cubes.writing import Progress as OnShard
+from ..datasets.cubes import Progress as OnShard
 from ..errors import SITSError
 
 __all__ = ['convert']
@@ -55,9 +55,8 @@ def convert(args: Sequence[str]) -> None:
     os.environ.setdefault('GDAL_CACHEMAX', '256')
     parser, series_class, names = _parser(args)
     options = parser.parse_args(list(args))
-    series = series_class(
-        options.src, options.crs, **{name: getattr(options, name) for name in names}
-    )
+    given = {name: getattr(options, name) for name in names}
+    series = series_class(paths=options.src, crs=options.crs, **given)
     path = os.path.normpath(options.dst)
     command = f'torchgeo-sits cube {shlex.join(args)}'
     try:

@@ -1,11 +1,13 @@
 """Data sets of dated rasters, as TorchGeo data sets."""
 
 from .combine import LabelledTimeSeries, TimeSeriesUnion, merge_series
-from .cubes.writing import verify_cube, write_cube
+from .cubes import verify_cube, write_cube
 from .filenames import RasterName, parse_name
+from .files import RastersNotFoundError
+from .frames import Frames
+from .landsat import LandsatTimeSeries
 from .pastis import PASTIS
 from .raster_series import RasterTimeSeries
-from .scenes import RastersNotFoundError
 from .sentinel1 import Sentinel1Beside
 from .sentinel2 import Sentinel2TimeSeries
 from .series import TimeSeries
@@ -14,7 +16,9 @@ from .zarr_series import ZarrTimeSeries
 
 __all__ = [
     'PASTIS',
+    'Frames',
     'LabelledTimeSeries',
+    'LandsatTimeSeries',
     'RasterName',
     'RasterTimeSeries',
     'RastersNotFoundError',

@@ -1,10 +1,9 @@
-"""From files to products: which files belong together, and which bands they hold."""
+"""Products of a collection: which files belong together, which bands they hold, where they lie."""
 
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import PurePath
 from typing import Literal
 
@@ -15,43 +14,48 @@ from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.crs import CRS as RasterCRS
+from rasterio.errors import CRSError
+from rasterio.warp import calculate_default_transform, transform_bounds
 
 from ..errors import SITSError
 from .filenames import ANCILLARY_BANDS, RasterName
-from .scenes import Scene, extents, list_examples
+from .files import RasterFile, list_examples
+from .headers import Bounds
 
 __all__ = [
     'Product',
     'acquisition_intervals',
-    'acquisition_keys',
     'catalogue',
-    'group_products',
+    'common_crs',
+    'extents',
+    'finest',
     'product_index',
+    'to_pyproj',
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One delivery of one acquisition: a multi-band file, or the files of its bands.
+    """Delivery of an acquisition: a multi-band file, or the files of its bands.
 
     Attributes:
         name: What the names say; the bands of a product agree in it but for the band.
-        scenes: The files, in the order of their paths.
+        rasters: The files, in the order of their paths.
         sources: Band -> file and number of the band in it.
     """
 
     name: RasterName
-    scenes: tuple[Scene, ...]
+    rasters: tuple[RasterFile, ...]
     sources: dict[str, tuple[str, int]]
 
 
 def catalogue(
-    scenes: Sequence[Scene],
+    rasters: Sequence[RasterFile],
     *,
     bands: Sequence[str] | None,
     unreadable: Literal['raise', 'skip'],
     band_name: Callable[[str], str],
-    default_names: Callable[[int], tuple[str, ...]],
+    default_band_names: Callable[[int], tuple[str, ...]],
     default_bands: Callable[[tuple[str, ...]], tuple[str, ...]],
 ) -> tuple[list[Product], tuple[str, ...], tuple[str, ...]]:
     """Group files to products and find the names of their bands.
@@ -60,11 +64,11 @@ def catalogue(
     others are products of their own.
 
     Args:
-        scenes: What :func:`scan` found.
+        rasters: What :func:`scan` found.
         bands: Bands that each product must hold; None for *default_bands*.
         unreadable: What to do about a product without one of *bands*.
         band_name: Spelling of a band that is found in a file or a name.
-        default_names: Names for so many bands that carry none.
+        default_band_names: Names for so many bands that carry none.
         default_bands: Which to read of all spectral bands found.
 
     Returns:
@@ -74,12 +78,14 @@ def catalogue(
         SITSError: If files differ in number or names of bands, a band is unknown, or a
             product lacks one.
     """
-    separate = [s for s in scenes if s.name.band is not None and len(s.indexes) == 1]
-    if separate and len(separate) < len(scenes):
+    separate = [s for s in rasters if s.name.band is not None and len(s.indexes) == 1]
+    if separate and len(separate) < len(rasters):
         spectral = [s for s in separate if not _is_ancillary(s)]
         if spectral:
             bands_of_products = {s.path for s in separate}
-            others = [s for s in scenes if s.path not in bands_of_products and not _is_ancillary(s)]
+            others = [
+                s for s in rasters if s.path not in bands_of_products and not _is_ancillary(s)
+            ]
             if others:
                 raise SITSError(
                     f"'{spectral[0].path}' holds the band {spectral[0].name.band} of a product, "
@@ -88,11 +94,11 @@ def catalogue(
                 )
         else:  # masks beside multi-band files
             separate = []
-            scenes = [s for s in scenes if not _is_ancillary(s)]
+            rasters = [s for s in rasters if not _is_ancillary(s)]
     if separate:
         products = _products_of_bands(separate, band_name)
     else:
-        products = _products_of_files(scenes, band_name, default_names)
+        products = _products_of_files(rasters, band_name, default_band_names)
 
     found = {band: None for product in products for band in product.sources}
     spectral_bands = [b for b in found if b.upper() not in ANCILLARY_BANDS]
@@ -108,13 +114,13 @@ def catalogue(
     if not wanted:
         raise SITSError('bands is empty: name at least one, or leave it None for all')
     complete = _with_all_bands(products, wanted, unreadable)
-    complete.sort(key=lambda product: (product.name.time, product.scenes[0].path))
+    complete.sort(key=lambda product: (product.name.time, product.rasters[0].path))
     return complete, all_bands, wanted
 
 
-def _is_ancillary(scene: Scene) -> bool:
-    """Whether the name says that the file is a mask or another companion of the bands."""
-    return scene.name.band is not None and scene.name.band.upper() in ANCILLARY_BANDS
+def _is_ancillary(raster: RasterFile) -> bool:
+    """Tell by its name whether a file is a mask or another companion of the bands."""
+    return raster.name.band is not None and raster.name.band.upper() in ANCILLARY_BANDS
 
 
 def _band_order(band: str) -> tuple[float, str]:
@@ -126,54 +132,56 @@ def _band_order(band: str) -> tuple[float, str]:
 
 
 def _products_of_files(
-    scenes: Sequence[Scene],
+    rasters: Sequence[RasterFile],
     band_name: Callable[[str], str],
-    default_names: Callable[[int], tuple[str, ...]],
+    default_band_names: Callable[[int], tuple[str, ...]],
 ) -> list[Product]:
-    """One product per file; bands by their descriptions, else by their place."""
-    first = scenes[0]
-    for scene in scenes:
-        if len(scene.indexes) != len(first.indexes):
+    """Make each file a product, its bands by their descriptions, else by their place."""
+    first = rasters[0]
+    for raster in rasters:
+        if len(raster.indexes) != len(first.indexes):
             raise SITSError(
                 f"rasters differ in their number of bands: '{first.path}' has "
-                f"{len(first.indexes)}, '{scene.path}' has {len(scene.indexes)}. Keep images of "
+                f"{len(first.indexes)}, '{raster.path}' has {len(raster.indexes)}. Keep images of "
                 'one kind in a folder (masks of clouds go to cloud_paths, labels to a dataset '
                 'of their own).'
             )
-    described = next((s for s in scenes if s.descriptions), None)
-    names = described.descriptions if described else default_names(len(first.indexes))
+    described = next((s for s in rasters if s.descriptions), None)
+    names = described.descriptions if described else default_band_names(len(first.indexes))
     bands = tuple(band_name(name) for name in names)
     products = []
-    for scene in scenes:
-        own = tuple(band_name(name) for name in scene.descriptions) or bands
+    for raster in rasters:
+        own = tuple(band_name(name) for name in raster.descriptions) or bands
         if set(own) != set(bands):
             raise SITSError(
                 f"rasters differ in their bands: '{described.path if described else first.path}' "
-                f"has {bands}, '{scene.path}' has {own}. Keep images of one kind in a folder."
+                f"has {bands}, '{raster.path}' has {own}. Keep images of one kind in a folder."
             )
-        index = dict(zip(own, scene.indexes, strict=True))
-        sources = {band: (scene.path, index[band]) for band in bands}
-        products.append(Product(scene.name, (scene,), sources))
+        index = dict(zip(own, raster.indexes, strict=True))
+        sources = {band: (raster.path, index[band]) for band in bands}
+        products.append(Product(raster.name, (raster,), sources))
     return products
 
 
-def _products_of_bands(scenes: Sequence[Scene], band_name: Callable[[str], str]) -> list[Product]:
-    """One product per name without its band; of a band in several resolutions the finest."""
-    groups: dict[tuple[str, ...], list[Scene]] = defaultdict(list)
-    for scene in scenes:
-        folder = PurePath(scene.path).parent
+def _products_of_bands(
+    rasters: Sequence[RasterFile], band_name: Callable[[str], str]
+) -> list[Product]:
+    """Make files with one name but for the band a product; the finest of each band."""
+    groups: dict[tuple[str, ...], list[RasterFile]] = defaultdict(list)
+    for raster in rasters:
+        folder = PurePath(raster.path).parent
         # Sentinel-2 keeps the bands of a product in R10m, R20m and R60m; others a folder
         # per band.
-        own = folder.name.upper() in {'R10M', 'R20M', 'R60M', str(scene.name.band).upper()}
-        groups[str(folder.parent if own else folder), scene.name.product].append(scene)
+        own = folder.name.upper() in {'R10M', 'R20M', 'R60M', str(raster.name.band).upper()}
+        groups[str(folder.parent if own else folder), raster.name.product].append(raster)
 
     products = []
     for group in groups.values():
-        finest: dict[str, Scene] = {}
-        for scene in sorted(group, key=lambda s: (s.res, s.path)):
-            finest.setdefault(band_name(str(scene.name.band)), scene)
+        finest: dict[str, RasterFile] = {}
+        for raster in sorted(group, key=lambda s: (s.res, s.path)):
+            finest.setdefault(band_name(str(raster.name.band)), raster)
         kept = tuple(sorted(finest.values(), key=lambda s: s.path))
-        sources = {band: (scene.path, scene.indexes[0]) for band, scene in finest.items()}
+        sources = {band: (raster.path, raster.indexes[0]) for band, raster in finest.items()}
         products.append(Product(kept[0].name, kept, sources))
     return products
 
@@ -181,19 +189,19 @@ def _products_of_bands(scenes: Sequence[Scene], band_name: Callable[[str], str])
 def _with_all_bands(
     products: Sequence[Product], bands: Sequence[str], unreadable: Literal['raise', 'skip']
 ) -> list[Product]:
-    """The products that hold all of *bands*, and only the files that hold one of them."""
+    """Keep the products that hold all of *bands*, and only the files that hold one of them."""
     complete, lacking = [], []
     for product in products:
         missing = [band for band in bands if band not in product.sources]
         if missing:
-            path, name = product.scenes[0].path, product.name
+            path, name = product.rasters[0].path, product.name
             lacking.append(
                 f'{"/".join(missing)} of {name.time:%Y-%m-%d} '
                 f'({PurePath(path).parent / name.product}, * for the band)'
             )
             continue
         used = {product.sources[band][0] for band in bands}
-        kept = tuple(scene for scene in product.scenes if scene.path in used)
+        kept = tuple(raster for raster in product.rasters if raster.path in used)
         complete.append(Product(product.name, kept, product.sources))
     if lacking and (unreadable == 'raise' or not complete):
         raise SITSError(
@@ -211,9 +219,6 @@ def _with_all_bands(
     return complete
 
 
-_DAY = 24 * 60 * 60  # seconds
-
-
 def product_index(
     products: Sequence[Product],
     *,
@@ -221,7 +226,7 @@ def product_index(
     target: RasterCRS,
     crs: CRS,
 ) -> GeoDataFrame:
-    """One row per product, as TorchGeo's samplers and splitters read them.
+    """Index products by footprint and interval, as TorchGeo's samplers and splitters read it.
 
     Args:
         products: The products.
@@ -232,47 +237,26 @@ def product_index(
     Returns:
         ``filepath`` of the first file and the footprint that all files share, by interval.
     """
-    scenes = [scene for product in products for scene in product.scenes]
-    counts = [len(product.scenes) for product in products]
+    rasters = [raster for product in products for raster in product.rasters]
+    counts = [len(product.rasters) for product in products]
     starts = np.cumsum([0, *counts[:-1]])
-    bounds = extents(scenes, target)
+    bounds = extents(rasters, target)
     low = np.maximum.reduceat(bounds[:, :2], starts)
     high = np.minimum.reduceat(bounds[:, 2:], starts)
     shared = shapely.box(*low.T, *high.T)
     shared[(low >= high).any(axis=1)] = shapely.Polygon()
     return GeoDataFrame(
-        {'filepath': [product.scenes[0].path for product in products]},
+        {'filepath': [product.rasters[0].path for product in products]},
         index=acquisition_intervals([product.name for product in products], group_by),
         geometry=shared,
         crs=crs,
     )
 
 
-def group_products(
-    products: Sequence[Product], group_by: Literal['day', 'time']
-) -> list[list[Product]]:
-    """Products of each acquisition.
-
-    Args:
-        products: Some products of a window.
-        group_by: What makes products one acquisition: the UTC day, or the time.
-
-    Returns:
-        Acquisitions in the order of time, the products of each in that of their names.
-    """
-
-    def key(product: Product) -> pd.Timestamp:
-        time = product.name.time
-        return time.normalize() if group_by == 'day' else time
-
-    ordered = sorted(products, key=lambda product: (key(product), product.scenes[0].path))
-    return [list(group) for _, group in groupby(ordered, key)]
-
-
 def acquisition_intervals(
     names: Sequence[RasterName], group_by: Literal['day', 'time']
 ) -> pd.IntervalIndex:
-    """First and last instant of the acquisitions that names belong to, for an index.
+    """Find the first and last instant of the acquisitions of files, for an index.
 
     Args:
         names: What the file names say.
@@ -291,16 +275,65 @@ def acquisition_intervals(
     return pd.IntervalIndex.from_arrays(first, last, closed='both', name='datetime')
 
 
-def acquisition_keys(
-    seconds: NDArray[np.int64], group_by: Literal['day', 'time']
-) -> NDArray[np.int64]:
-    """What frames of one acquisition have in common.
+def to_pyproj(crs: RasterCRS) -> CRS:
+    """Turn a CRS of rasterio into one of pyproj, as TorchGeo and GeoPandas hold it."""
+    return CRS.from_wkt(crs.to_wkt(version='WKT2_2019'))
+
+
+def extents(rasters: Sequence[RasterFile], crs: RasterCRS) -> NDArray[np.float64]:
+    """Bounds of N rasters in units of *crs*: west, south, east, north, ``(N, 4)``."""
+    warped: dict[tuple[RasterCRS, Bounds], Bounds] = {}  # a tile has the same in all its files
+    bounds = []
+    for raster in rasters:
+        if raster.crs == crs:
+            bounds.append(raster.bounds)
+            continue
+        place = raster.crs, raster.bounds
+        if place not in warped:
+            warped[place] = transform_bounds(raster.crs, crs, *raster.bounds)
+        bounds.append(warped[place])
+    return np.array(bounds)
+
+
+def common_crs(rasters: Sequence[RasterFile], crs: CRS | None) -> RasterCRS:
+    """Choose the CRS of all samples, and warn of files that must be warped to it.
 
     Args:
-        seconds: When frames were taken, seconds since 1970 UTC, ``(N,)``.
-        group_by: What makes them one acquisition: the UTC day, or the time.
+        rasters: The rasters.
+        crs: What the user chose, if anything; else that of the first raster.
 
     Returns:
-        ``(N,)``, equal for those of one acquisition and ascending with time.
+        The CRS.
+
+    Raises:
+        SITSError: If *crs* is none.
     """
-    return seconds // _DAY if group_by == 'day' else seconds
+    try:
+        target = rasters[0].crs if crs is None else RasterCRS.from_user_input(crs)
+    except (CRSError, ValueError) as error:
+        raise SITSError(
+            f"crs={crs!r} is no coordinate reference system, such as 'EPSG:32631': {error}"
+        ) from error
+    others = [raster.path for raster in rasters if raster.crs != target]
+    if others and crs is None:
+        warnings.warn(
+            f'{len(others)} of {len(rasters)} rasters are in another CRS than '
+            f"'{rasters[0].path}' and are warped to its own ({target.to_string()[:60]}): "
+            f'{list_examples(others)}. Give `crs` for another choice.',
+            UserWarning,
+            stacklevel=3,
+        )
+    return target
+
+
+def finest(rasters: Sequence[RasterFile], crs: RasterCRS) -> tuple[float, float]:
+    """Find the size of the smallest pixel among rasters, in units of *crs*."""
+    same = [raster.res for raster in rasters if raster.crs == crs]
+    if same:
+        return min(same)
+    raster = min(rasters, key=lambda s: s.res)
+    left, bottom, right, top = raster.bounds
+    width = round((right - left) / raster.res[0])
+    height = round((top - bottom) / raster.res[1])
+    transform, *_ = calculate_default_transform(raster.crs, crs, width, height, *raster.bounds)
+    return float(transform.a), float(-transform.e)

@@ -18,7 +18,7 @@ from torchgeo.datasets.utils import GeoSlice, Sample
 from ..errors import SITSError
 from ..grid import Grid
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
-from .catalogue import acquisition_keys
+from .frames import acquisition_keys
 
 __all__ = [
     'LabelledTimeSeries',
@@ -31,16 +31,16 @@ __all__ = [
 
 
 def is_labels(dataset: GeoDataset) -> bool:
-    """Whether a data set holds labels: vectors, or rasters with ``is_image=False``."""
+    """Tell whether a data set holds labels: vectors, or rasters with ``is_image=False``."""
     if isinstance(dataset, UnionDataset):
-        return all(is_labels(part) for part in dataset.datasets)
+        return all(is_labels(member) for member in dataset.datasets)
     if isinstance(dataset, RasterDataset):
         return not dataset.is_image
     return isinstance(dataset, VectorDataset)
 
 
 def is_series(dataset: GeoDataset) -> bool:
-    """Whether samples of a data set hold dated frames."""
+    """Tell whether samples of a data set hold dated frames."""
     return isinstance(dataset, SeriesOperators)
 
 
@@ -79,6 +79,19 @@ class LabelledTimeSeries(IntersectionDataset):
 
     Raises:
         SITSError: If the two have no place in common.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> from torchgeo_sits.datasets.labels import Labels
+        >>> series = RasterTimeSeries(files.images)
+        >>> labels = Labels(str(files.classes), crs=series.crs, res=series.res)
+        >>> labelled = series & labels
+        >>> sample = labelled[labelled.bounds]
+        >>> type(labelled).__name__, sample['image'].shape, sample['mask'].shape
+        ('LabelledTimeSeries', torch.Size([4, 10, 32, 32]), torch.Size([32, 32]))
     """
 
     def __init__(
@@ -103,7 +116,7 @@ class LabelledTimeSeries(IntersectionDataset):
 
     @property
     def block_grid(self) -> Grid | None:
-        """One block of the files of the series, if it has such."""
+        """First block of the files of the series, if it has such."""
         return getattr(self.datasets[0], 'block_grid', None)
 
     def __getitem__(self, index: GeoSlice) -> Sample:
@@ -149,6 +162,16 @@ class TimeSeriesUnion(SeriesOperators, UnionDataset):
             *dataset1*.
         group_by: What makes two frames one acquisition: the UTC day, or the time.
         transforms: Called with each merged sample.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> first, *others = sorted(files.images.iterdir())
+        >>> series = RasterTimeSeries(first) | RasterTimeSeries(others)
+        >>> type(series).__name__, series[series.bounds]['image'].shape
+        ('TimeSeriesUnion', torch.Size([4, 10, 32, 32]))
     """
 
     def __init__(
@@ -181,6 +204,19 @@ def merge_series(samples: Sequence[Sample], *, group_by: Literal['day', 'time'] 
 
     Raises:
         SITSError: If there is no sample, or frames differ in bands or size.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.datasets import merge_series
+        >>> def series(day, value):
+        ...     return {
+        ...         'image': torch.full((1, 1, 1, 1), value),
+        ...         'acquisition_times': torch.tensor([day * 86400]),
+        ...         'mask_clear': torch.ones(1, 1, 1, dtype=torch.bool),
+        ...     }
+        >>> merged = merge_series([series(9, 1.0), series(3, 2.0)])
+        >>> merged['image'].flatten(), merged['length']
+        (tensor([2., 1.]), tensor(2))
     """
     if not samples:
         raise SITSError('merge_series got no samples: expected at least one')
@@ -201,17 +237,17 @@ def merge_series(samples: Sequence[Sample], *, group_by: Literal['day', 'time'] 
     frames: dict[int, list[int]] = {}
     for i in torch.argsort(times, stable=True).tolist():
         frames.setdefault(int(keys[i]), []).append(i)
-    parts = [_merge_frames(image[sorted(group)], clear[sorted(group)]) for group in frames.values()]
-    merged[IMAGE] = torch.stack([part[0] for part in parts])
-    merged[MASK_CLEAR] = torch.stack([part[1] for part in parts])
-    merged[ACQUISITION_TIMES] = torch.stack([times[group].min() for group in frames.values()])
-    merged[VALID] = torch.ones(len(parts), dtype=torch.bool)
-    merged[LENGTH] = torch.tensor(len(parts))
+    groups = [sorted(group) for group in frames.values()]
+    images, masks = zip(*(_merge_frames(image[g], clear[g]) for g in groups), strict=True)
+    merged[IMAGE], merged[MASK_CLEAR] = torch.stack(images), torch.stack(masks)
+    merged[ACQUISITION_TIMES] = torch.stack([times[group].min() for group in groups])
+    merged[VALID] = torch.ones(len(groups), dtype=torch.bool)
+    merged[LENGTH] = torch.tensor(len(groups))
     return merged
 
 
 def _merge_frames(image: Tensor, clear: Tensor) -> tuple[Tensor, Tensor]:
-    """One frame ``(C, H, W)`` and mask ``(H, W)`` of ``(N, C, H, W)`` and ``(N, H, W)``.
+    """Merge frames ``(N, C, H, W)`` and masks ``(N, H, W)`` to ``(C, H, W)`` and ``(H, W)``.
 
     The one place where a 0 is taken for a gap: a sample does not say whether a pixel that is
     not clear was observed, series write 0 where it was not, and what is decided is only

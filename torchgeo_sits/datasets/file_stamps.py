@@ -1,4 +1,4 @@
-"""What tells whether a file is still the one that was read before."""
+"""Stamps of files: whether they are still those that an earlier run read."""
 
 import os
 import re
@@ -6,10 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ['FileSignature', 'Stamp', 'file_signature', 'is_changed', 'stamps']
-
-#: Inode, size in bytes and time of the last change in nanoseconds.
-FileSignature = tuple[int, int, int]
+__all__ = ['Stamp', 'stamps']
 
 #: Files beside a raster from which GDAL takes a part of its header: metadata, world files,
 #: projections. They follow the whole name or stand in place of its ending.
@@ -23,7 +20,7 @@ _REMOTE = re.compile(
 
 
 class Stamp(NamedTuple):
-    """The state of a file.
+    """State of a file on disk, by which a later run knows it again.
 
     Attributes:
         size: Bytes, -1 for a file on a server.
@@ -39,7 +36,7 @@ class Stamp(NamedTuple):
     companions: str
 
     def settled(self, now_ns: int) -> bool:
-        """Whether changes after *now_ns* will show: clocks of file systems tick up to 2 s."""
+        """Tell whether changes after *now_ns* will show: clocks of file systems tick up to 2 s."""
         return max(self.mtime_ns, self.ctime_ns) < now_ns - 3_000_000_000
 
 
@@ -92,25 +89,3 @@ def _stamp(
                 beside += f'{own}:{other.st_size}:{other.st_mtime_ns}:{other.st_ctime_ns};'
                 ctime = max(ctime, other.st_mtime_ns, other.st_ctime_ns)
     return Stamp(state.st_size, mtime, ctime, beside)
-
-
-def file_signature(path: str) -> FileSignature | None:
-    """What tells one state of a local file from another.
-
-    Args:
-        path: Path, or a URL or ``/vsi...`` path of GDAL.
-
-    Returns:
-        Inode, size and time of change; None where there is no such local file.
-    """
-    try:
-        stat = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-def is_changed(path: str, signature: FileSignature | None) -> bool:
-    """Whether there is another file, or other content, at *path* than when it was opened."""
-    now = file_signature(path)
-    return now is not None and now != signature

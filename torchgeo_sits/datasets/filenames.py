@@ -1,4 +1,4 @@
-"""What a raster's file name says: when it was acquired, which band it holds, of which product."""
+"""Date, band and product of a raster, read off its file name."""
 
 import re
 from collections.abc import Sequence
@@ -11,8 +11,9 @@ import pandas as pd
 from torchgeo.datasets.utils import disambiguate_timestamp
 
 from ..errors import SITSError
+from .frames import utc
 
-__all__ = ['ANCILLARY_BANDS', 'KNOWN_NAMES', 'RasterName', 'parse_name', 'utc']
+__all__ = ['ANCILLARY_BANDS', 'KNOWN_NAMES', 'RasterName', 'parse_name']
 
 #: Shown to users whose files carry no date that :func:`parse_name` finds.
 KNOWN_NAMES = (
@@ -72,13 +73,19 @@ _LAST_OF_DAY = pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class RasterName:
-    """What :func:`parse_name` found in one file name.
+    """Date, band and product in a file name, as :func:`parse_name` found them.
 
     Attributes:
         time: Acquisition, UTC without a zone; midnight where the name holds a date only.
         stop: Last microsecond that the name may mean: the end of the day for a date.
         band: Name of the band that the file holds, None where the name holds none.
         product: The name without band and resolution: the same for all bands of a product.
+
+    Example:
+        >>> from torchgeo_sits.datasets import parse_name
+        >>> name = parse_name('T31UES_20180802T105031_B04_10m.jp2')
+        >>> name.band, name.product, name.has_clock
+        ('B04', 'T31UES_20180802T105031_*', True)
     """
 
     time: pd.Timestamp
@@ -88,22 +95,8 @@ class RasterName:
 
     @property
     def has_clock(self) -> bool:
-        """Whether the name holds a time of day, not only a date."""
+        """Tell whether the name holds a time of day, not only a date."""
         return self.stop - self.time < pd.Timedelta(hours=12)
-
-
-def utc(time: object) -> pd.Timestamp:
-    """Express a time in UTC without a zone, as the index of a dataset holds it.
-
-    Args:
-        time: Anything :class:`pandas.Timestamp` accepts. Without a zone it is UTC already,
-            whatever the zone of this computer.
-
-    Returns:
-        The instant, in UTC, without a zone.
-    """
-    stamp = pd.Timestamp(time)
-    return stamp if stamp.tz is None else stamp.tz_convert('UTC').tz_localize(None)
 
 
 def parse_name(
@@ -130,6 +123,16 @@ def parse_name(
 
     Raises:
         SITSError: If a date that *filename_regex* found does not fit *date_format*.
+
+    Example:
+        >>> from torchgeo_sits.datasets import parse_name
+        >>> parse_name('LC08_L2SP_198025_20180802_20200831_02_T1_SR_B4.TIF').time
+        Timestamp('2018-08-02 00:00:00')
+        >>> own = {'filename_regex': 'x-(?P<date>.*).tif', 'date_format': '%d.%m.%y'}
+        >>> parse_name('x-02.08.18.tif', **own).stop
+        Timestamp('2018-08-02 23:59:59.999999')
+        >>> parse_name('readme.tif') is None
+        True
     """
     name = PurePath(path).name
     if filename_regex is not None:
@@ -153,7 +156,7 @@ def parse_name(
 
 @lru_cache(1 << 16)
 def _own_span(digits: str, form: str) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """First and last instant of a date in one of :data:`_DATES`: ten times as fast as pandas."""
+    """Find the ends of a date in a format of :data:`_DATES`: ten times as fast as pandas."""
     time = datetime.strptime(digits, form)
     if time.year != int(digits[:4]):  # strptime takes day 366 of a common year for 1 January
         raise SITSError(f'{digits} is no date')
@@ -163,13 +166,13 @@ def _own_span(digits: str, form: str) -> tuple[pd.Timestamp, pd.Timestamp]:
 
 @lru_cache(1 << 16)
 def _span(date: str, form: str) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """First and last instant of a date in any format; bands and tiles often share one."""
+    """Find the first and last instant of a date in any format; bands and tiles often share one."""
     first, last = disambiguate_timestamp(date, form)
     return utc(first), utc(last)
 
 
 def _find_time(stem: str) -> tuple[pd.Timestamp, pd.Timestamp] | None:
-    """First and last instant that the date in *stem* may mean."""
+    """Find the first and last instant that the date in *stem* may mean."""
     for pattern, form in _DATES:
         for match in pattern.finditer(stem):
             digits = ''.join(group for group in match.groups() if group.isdigit())
@@ -181,7 +184,7 @@ def _find_time(stem: str) -> tuple[pd.Timestamp, pd.Timestamp] | None:
 
 
 def _parse_with(regex: str, date_format: str, name: str) -> RasterName | None:
-    """:func:`parse_name` by a regular expression of the user's."""
+    """Parse a name by a regular expression of the user's."""
     try:
         match = re.match(regex, name, re.VERBOSE)
     except re.error as error:

@@ -1,9 +1,10 @@
-"""The frames of a window as they are stored, before they become a sample."""
+"""Frames of a window as they are stored, and the times by which they are told apart."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -13,7 +14,39 @@ from ..errors import SITSError
 from ..grid import Grid
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
 
-__all__ = ['Frames']
+__all__ = ['Frames', 'acquisition_keys', 'utc']
+
+_DAY = 24 * 60 * 60  # seconds
+
+
+def utc(time: object) -> pd.Timestamp:
+    """Express a time in UTC without a zone, as the index of a dataset holds it.
+
+    Args:
+        time: Anything :class:`pandas.Timestamp` accepts. Without a zone it is UTC already,
+            whatever the zone of this computer.
+
+    Returns:
+        The instant, in UTC, without a zone.
+    """
+    stamp = pd.Timestamp(time)
+    return stamp if stamp.tz is None else stamp.tz_convert('UTC').tz_localize(None)
+
+
+def acquisition_keys(
+    times: NDArray[np.int64], group_by: Literal['day', 'time'], *, per_second: int = 1
+) -> NDArray[np.int64]:
+    """Number acquisitions, equal for all frames of one.
+
+    Args:
+        times: When frames were taken, since 1970 UTC, ``(N,)``.
+        group_by: What makes them one acquisition: the UTC day, or the time.
+        per_second: Units of *times* in a second.
+
+    Returns:
+        ``(N,)``, equal for those of one acquisition and ascending with time.
+    """
+    return times // (_DAY * per_second) if group_by == 'day' else times
 
 
 @dataclass(frozen=True)
@@ -35,6 +68,18 @@ class Frames:
             that was not read, which takes *offset* to be None: 0 stays 0 then.
         offset: ``(T,)`` float32, added to what is stored; None for no offset.
         scale: Factor on what is stored.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import Sentinel2TimeSeries, write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> series = Sentinel2TimeSeries(files.images, cloud_paths=files.clouds)
+        >>> frames = series.frames(series.bounds)
+        >>> frames.values.dtype, frames.grid.width, len(frames.clearest(0.4).times)
+        (dtype('uint16'), 32, 2)
+        >>> frames.crop(8, 8, 16, 16).to_sample()['image'].shape
+        torch.Size([4, 10, 16, 16])
     """
 
     values: NDArray[Any]
@@ -99,13 +144,11 @@ class Frames:
                 f'a window of {height} x {width} pixels at row {row}, column {column} leaves the '
                 f'{self.grid.height} x {self.grid.width} pixels that were read'
             )
-        left = self.grid.left + column * self.grid.xres
-        top = self.grid.top - row * self.grid.yres
         return replace(
             self,
             values=self.values[..., rows, columns],
             clear=self.clear[:, rows, columns],
-            grid=replace(self.grid, left=left, top=top, width=width, height=height),
+            grid=self.grid.crop(row, column, height, width),
             observed=None if self.observed is None else self.observed[:, rows, columns],
         )
 

@@ -1,23 +1,49 @@
-"""What the header of a raster file says."""
+"""Headers of raster files, those of large collections kept between runs."""
 
+import hashlib
+import json
+import os
+import sys
+import time
+import uuid
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import batched
+from pathlib import Path
+from typing import Any
 
+import geopandas
+import numpy as np
+import pandas as pd
+import platformdirs
+import shapely
+from geopandas import GeoDataFrame, GeoSeries
+from numpy.typing import NDArray
+from pyproj import CRS as PyprojCRS
+from pyproj.exceptions import CRSError, ProjError
+from rasterio import Env
 from rasterio import open as open_raster
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.transform import Affine
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import SITSError
+from .file_stamps import Stamp, stamps
 
-__all__ = ['Bounds', 'Header', 'read_header']
+__all__ = ['Bounds', 'Header', 'HeaderCache', 'read_header', 'read_headers']
 
 Bounds = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The grid and the bands of one file.
+    """Grid and bands of one file, as they are stored: rotated or south-up ones too.
 
     Attributes:
         crs: Its coordinate reference system.
@@ -85,9 +111,275 @@ def read_header(path: str) -> Header:
 
 
 def _spectral_indexes(source: DatasetReader) -> tuple[int, ...]:
-    """Numbers (from 1) of the bands of an open raster that are not an alpha channel."""
+    """Find the numbers (from 1) of the bands of an open raster that are not an alpha channel."""
     return tuple(
         i
         for i, colour in zip(source.indexes, source.colorinterp, strict=True)
         if colour != ColorInterp.alpha
     )
+
+
+#: Part of the names of cache files: another one for another meaning of the columns.
+_VERSION = 1
+
+_TRANSFORM = ['a', 'b', 'c', 'd', 'e', 'f']
+_BOUNDS = ['west', 'south', 'east', 'north']
+_GRID = [*_TRANSFORM, 'width', 'height', *_BOUNDS, 'xres', 'yres', 'block_rows', 'block_columns']
+_HEADER = ['crs', 'bands', *_GRID]
+_COLUMNS = ['path', *Stamp._fields, *_HEADER, 'geometry']
+
+
+class HeaderCache:
+    """A GeoParquet file with the headers of the rasters below one folder.
+
+    One row per file: its path, what tells that it is unchanged, its grid in its own CRS, its
+    bands as JSON, and its extent in longitude and latitude, which any GIS draws. Rows count only
+    while a local file is as it was; what lies on a server is trusted. Options such as
+    ``filename_regex`` are not part of it, so all datasets below a folder share it.
+
+    It is kept in the folder that the environment variable ``TORCHGEO_SITS_CACHE`` names, else in
+    the user's folder for caches (``~/.cache/torchgeo_sits`` on Linux). It may be removed at any
+    time. Whatever is wrong with it is no error: then all headers are read. Processes that write
+    at once replace each other's file as a whole, and the last one stays.
+
+    Args:
+        files: The rasters.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self._keys = {path: _absolute(path) for path in files}
+        # Before anything is read: what changes from here on has another stamp next time.
+        self._now = time.time_ns()
+        self._stamps = stamps(files)
+        self.path = _cache_path(list(self._keys.values()))
+        self._frame: GeoDataFrame | None = None
+
+    def load(self) -> dict[str, Header]:
+        """Look up the headers of the files that are as they were when they were read."""
+        try:
+            frame = geopandas.read_parquet(self.path, columns=_COLUMNS)
+            paths = frame['path'].tolist()
+            rows = list(zip(*(frame[name].tolist() for name in _HEADER), strict=True))
+            kept = map(Stamp, *(frame[name].tolist() for name in Stamp._fields))
+            row_of = {path: i for i, path in enumerate(paths)}
+            stamp_of = dict(zip(paths, kept, strict=True))
+            shared: dict[tuple[Any, ...], Header] = {}
+            crs: dict[str, CRS] = {}
+            known = {}
+            for path, stamp in self._stamps.items():
+                key = self._keys[path]
+                if stamp_of.get(key) != stamp:
+                    continue
+                row = rows[row_of[key]]
+                if row not in shared:
+                    if row[0] not in crs:
+                        crs[row[0]] = CRS.from_wkt(row[0])
+                    shared[row] = _header(crs[row[0]], *row[1:])
+                known[path] = shared[row]
+        except Exception:  # missing, cut off, of another make: what a cache holds is no matter
+            return {}
+        self._frame = frame
+        return known
+
+    def keep(self, headers: Mapping[str, Header]) -> None:
+        """Add headers that have been read since this object was made.
+
+        Args:
+            headers: Header of each file. Files that had changed so lately that another change
+                might not show are left out.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        settled = {
+            path: stamp
+            for path, stamp in self._stamps.items()
+            if path in headers and stamp.settled(self._now)
+        }
+        if not settled:
+            return
+        new = _table([headers[path] for path in settled])
+        new.insert(0, 'path', [self._keys[path] for path in settled])
+        for name, values in zip(Stamp._fields, zip(*settled.values(), strict=True), strict=True):
+            new[name] = values
+        tables = [new[_COLUMNS]]
+        if self._frame is not None:
+            dropped = {self._keys[path] for path in headers}
+            tables.append(self._frame[[_stays(p, dropped) for p in self._frame['path']]])
+        _write(pd.concat(tables, ignore_index=True), self.path)
+
+
+def _absolute(path: str) -> str:
+    """Make a path the same from whatever folder a program is started."""
+    return path if '://' in path or path.startswith('/vsi') else os.path.abspath(path)
+
+
+def _cache_path(paths: Sequence[str]) -> Path:
+    """Name the file that keeps the headers of the files below one folder."""
+    chosen = os.environ.get('TORCHGEO_SITS_CACHE')
+    folder = Path(chosen) if chosen else platformdirs.user_cache_path('torchgeo_sits', False)
+    try:
+        root = os.path.commonpath(paths)
+    except ValueError:  # on a disk and on a server: those have nothing in common
+        root = ''
+    digest = hashlib.sha256(root.encode(errors='surrogateescape')).hexdigest()[:20]
+    return folder / f'headers-v{_VERSION}-{digest}.parquet'
+
+
+def _stays(path: str, dropped: set[str]) -> bool:
+    """Tell whether an older row stays: it is not replaced, and its file may still be there."""
+    if path in dropped:
+        return False
+    return '://' in path or path.startswith('/vsi') or os.path.exists(path)
+
+
+def _header(crs: CRS, bands: str, *grid: float) -> Header:
+    """Make a header of the values of a row."""
+    band = json.loads(bands)
+    return Header(
+        crs=crs,
+        transform=Affine(*grid[:6]),
+        width=int(grid[6]),
+        height=int(grid[7]),
+        bounds=(grid[8], grid[9], grid[10], grid[11]),
+        res=(grid[12], grid[13]),
+        block=(int(grid[14]), int(grid[15])),
+        indexes=tuple(band['indexes']),
+        descriptions=tuple(band['descriptions']),
+        dtypes=tuple(band['dtypes']),
+        nodata=tuple(band['nodata']),
+    )
+
+
+def _table(headers: Sequence[Header]) -> GeoDataFrame:
+    """Tabulate headers, without the path and the stamp."""
+    grid: NDArray[np.float64] = np.array(
+        [(*h.transform[:6], h.width, h.height, *h.bounds, *h.res, *h.block) for h in headers]
+    )
+    wkt = pd.Series([h.crs.to_wkt() for h in headers])
+    bands = [
+        json.dumps({k: getattr(h, k) for k in ('indexes', 'descriptions', 'dtypes', 'nodata')})
+        for h in headers
+    ]
+    frame = pd.DataFrame({'crs': wkt, 'bands': bands} | dict(zip(_GRID, grid.T, strict=True)))
+    extent = np.full(len(frame), None, object)
+    for text, rows in frame.groupby('crs').indices.items():
+        boxes = shapely.box(*frame[_BOUNDS].to_numpy()[rows].T)
+        try:
+            extent[rows] = GeoSeries(boxes, crs=PyprojCRS.from_wkt(text)).to_crs('EPSG:4326').values
+        except (CRSError, ProjError):  # not on the Earth, or its corners are not
+            continue
+    return GeoDataFrame(frame, geometry=extent, crs='EPSG:4326')
+
+
+def _write(frame: GeoDataFrame, path: Path) -> None:
+    """Replace the file as a whole, so that nobody ever reads a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f'{path.stem}-{uuid.uuid4().hex}.tmp')
+    try:
+        frame.to_parquet(draft, index=False)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+#: Fewer files are read sooner than a cache pays, and leave no trace.
+_WORTH_KEEPING = 256
+#: Files that one thread reads before it says so.
+_BATCH = 16
+#: Seconds after which a person who waits is told how far it is.
+_PATIENCE = 1.0
+
+
+def read_headers(files: Sequence[str]) -> list[Header | RasterioError]:
+    """Read the headers of rasters.
+
+    Args:
+        files: The rasters.
+
+    Returns:
+        The header of each, or the error that opening it raised.
+
+    Raises:
+        SITSError: If a raster has no CRS.
+    """
+    if len(files) < _WORTH_KEEPING:
+        return _read(files)
+    cache = HeaderCache(files)
+    found: dict[str, Header | RasterioError] = {**cache.load()}
+    new = [path for path in files if path not in found]
+    if new:
+        start = time.monotonic()
+        found.update(zip(new, _read(new), strict=True))
+        _keep(cache, {path: found[path] for path in new}, time.monotonic() - start)
+    return [found[path] for path in files]
+
+
+def _keep(cache: HeaderCache, found: dict[str, Header | RasterioError], seconds: float) -> None:
+    """Keep what was read; say so where it cannot be kept and took long."""
+    headers = {path: header for path, header in found.items() if isinstance(header, Header)}
+    try:
+        cache.keep(headers)
+    except Exception as error:  # a full disk, a home that is read only: only slower next time
+        if seconds > 10 * _PATIENCE:
+            warnings.warn(
+                f'the headers of {len(headers)} rasters, read in {seconds:.0f} s, cannot be kept '
+                f"in '{cache.path}' ({error}) and are read again each time: set the environment "
+                'variable TORCHGEO_SITS_CACHE to a folder that can be written',
+                UserWarning,
+                stacklevel=5,
+            )
+
+
+def _read(files: Sequence[str]) -> list[Header | RasterioError]:
+    """Read the headers of rasters on several threads, with a bar where it takes long."""
+    remote = any('://' in path or path.startswith('/vsi') for path in files)
+    start = time.monotonic()
+    results: list[Header | RasterioError] = []
+    shared: dict[Header, Header] = {}
+    bar: Progress | None = None
+    # Opening waits for a server, or a disk: from a warm disk more threads gain nothing, since
+    # GDAL and Python each do it one by one.
+    pool = ThreadPoolExecutor(32 if remote else 8, thread_name_prefix='header')
+    try:
+        for batch in pool.map(_read_batch, batched(files, _BATCH)):
+            results += [shared.setdefault(h, h) if isinstance(h, Header) else h for h in batch]
+            if bar is None and time.monotonic() - start > _PATIENCE and sys.stderr.isatty():
+                bar = _bar(len(files))
+            if bar is not None:
+                bar.update(bar.task_ids[0], completed=len(results))
+    finally:
+        if bar is not None:
+            bar.stop()
+        pool.shutdown(cancel_futures=True)  # what is left need not be read after a failure
+    return results
+
+
+def _bar(total: int) -> Progress:
+    """Show a bar on the terminal, such as ``reading headers ━━━━ 3,412/10,000 0:00:02``."""
+    bar = Progress(
+        TextColumn('{task.description}'),
+        BarColumn(),
+        TextColumn('{task.completed:,.0f}/{task.total:,.0f}'),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    bar.add_task('reading headers', total=total)
+    bar.start()
+    return bar
+
+
+def _read_batch(files: Sequence[str]) -> list[Header | RasterioError]:
+    """Read a few headers in one thread."""
+    local = not any('://' in path or path.startswith('/vsi') for path in files)
+    results: list[Header | RasterioError] = []
+    # By default GDAL lists the whole folder for each file that it opens. It finds companions
+    # without, by asking for each, which is slower only on servers.
+    with Env(**({'GDAL_DISABLE_READDIR_ON_OPEN': 'TRUE'} if local else {})):
+        for path in files:
+            try:
+                results.append(read_header(path))
+            except RasterioError as error:
+                results.append(error)
+    return results

@@ -26,9 +26,9 @@ from torchgeo.datasets.utils import GeoSlice, Sample
 from ..collate import pad_time
 from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, MASK, VALID
-from . import TimeSeries
 from .filenames import parse_name
-from .scenes import list_rasters
+from .files import list_rasters
+from .series import TimeSeries
 
 __all__ = [
     'DatedLabels',
@@ -46,7 +46,7 @@ _CHUNK = 1 << 22
 
 @dataclass(frozen=True)
 class LabelValues:
-    """How the values of label rasters become those of a mask.
+    """Values of label rasters, and those of a mask that they become.
 
     Args:
         unlabelled: Value in the mask of what is not labelled.
@@ -55,6 +55,16 @@ class LabelValues:
 
     Raises:
         SITSError: If *classes* is empty.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.datasets.labels import LabelValues
+        >>> values = LabelValues(classes={1110: 'winter wheat', 1200: 'maize'})
+        >>> values.names
+        ['unlabelled', 'winter wheat', 'maize']
+        >>> found = torch.tensor([[1200.0, 7.0, 1110.0]])
+        >>> values.encode(found, missing=torch.zeros(1, 3, dtype=torch.bool))
+        tensor([[2, 0, 1]])
     """
 
     unlabelled: int = 0
@@ -69,7 +79,7 @@ class LabelValues:
 
     @property
     def positions(self) -> dict[int, int] | None:
-        """Value in the mask of each value in the rasters; None where they are the same."""
+        """Values in the mask by values in the rasters; None where they are the same."""
         if self.classes is None:
             return None
         free = (i for i in range(len(self.classes) + 1) if i != self.unlabelled)
@@ -86,7 +96,7 @@ class LabelValues:
         return names
 
     def encode(self, values: Tensor, missing: Tensor) -> Tensor:
-        """Values of the mask for values of the rasters.
+        """Turn values of the rasters into those of the mask.
 
         Args:
             values: ``(..., H, W)`` float64, whole numbers where not missing.
@@ -122,7 +132,7 @@ class LabelValues:
 
 
 def values_in(files: Iterable[str]) -> NDArray[np.float64]:
-    """All values in the first band of rasters, but for no data, read a strip at a time.
+    """Find all values in the first band of rasters but no data, a strip at a time.
 
     Args:
         files: Paths of rasters.
@@ -159,6 +169,18 @@ class Labels(RasterDataset):
         DatasetNotFoundError: If a path does not exist or holds no rasters.
         OSError: If a file cannot be opened.
         SITSError: If a file has several bands.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> from torchgeo_sits.datasets.labels import Labels
+        >>> labels = Labels(str(files.classes), crs='EPSG:32631', res=(10.0, 10.0))
+        >>> labels[labels.bounds]['mask'].shape
+        torch.Size([32, 32])
+        >>> labels.found()[:3]
+        [1, 2, 3]
     """
 
     is_image = False
@@ -207,7 +229,7 @@ class Labels(RasterDataset):
         super().__init__(files, crs=crs, res=res, cache=False)
 
     def found(self) -> list[int]:
-        """All values in the rasters but no data, in one pass over them.
+        """Find all values in the rasters but no data, in one pass over them.
 
         Raises:
             SITSError: If a label is no whole number.
@@ -240,7 +262,7 @@ class Labels(RasterDataset):
         return sample
 
     def _outside(self, sample: Sample) -> Tensor:
-        """Pixels ``(H, W)`` that are 0 because no file reaches there, and only for that."""
+        """Find pixels ``(H, W)`` that are 0 because no file reaches there, and only for that."""
         height, width = sample[MASK].shape[-2:]
         outside = torch.zeros(height, width, dtype=torch.bool)
         xmin, xmax, _, ymin, ymax, _ = sample[BOUNDS][:6].tolist()
@@ -313,7 +335,7 @@ class DatedLabels(Labels):
         self._dates = dates
 
     def _merge_or_stack(self, filepaths: Sequence[str], *args: Any, **kwargs: Any) -> Tensor:
-        """Maps ``(D, 1, H, W)`` of a window, NaN where there is no file for a date."""
+        """Read the maps ``(D, 1, H, W)`` of a window, NaN where there is no file for a date."""
         maps: list[Tensor | None] = []
         for start in self.starts:
             files = [path for path in filepaths if self._dates[path] == start]
@@ -330,6 +352,17 @@ class MapsToFrames:
     Args:
         starts: Seconds since 1970-01-01 UTC from which each map holds, ``(D,)``, ascending.
         unlabelled: Value in the mask of frames before the first map.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from torchgeo_sits.datasets.labels import MapsToFrames
+        >>> sample = {
+        ...     'mask': torch.tensor([[[1]], [[2]]]),
+        ...     'acquisition_times': torch.tensor([5, 15, 25, 35]),
+        ... }
+        >>> MapsToFrames(np.array([10, 30]), unlabelled=0)(sample)['mask'].flatten()
+        tensor([0, 1, 1, 2])
     """
 
     def __init__(self, starts: np.ndarray[Any, Any], unlabelled: int) -> None:

@@ -64,7 +64,7 @@ def read_patches(path: Path) -> gpd.GeoDataFrame:
 
 
 def published_dates(value: Any, *, column: str, patch: int, path: Path) -> NDArray[np.int64]:
-    """Dates of the frames of a patch.
+    """Read the dates of the frames of a patch.
 
     Args:
         value: Index of the frame to YYYYMMDD: a dictionary, or one as JSON, which is what
@@ -150,7 +150,14 @@ class PASTIS(TorchGeoPASTIS):
     It is TorchGeo's data set (its classes, colours, names of bands and download) with what
     that leaves out: the dates of ``metadata.geojson``, frames of all lengths with explicit
     validity, patches ordered as the authors order them, and ids of parcels. Each modality has
-    dates of its own, so that each further one comes under keys of its own.
+    dates of its own, so that each one beside the first comes under keys of its own.
+
+    Example:
+        >>> from torchgeo_sits.datasets import PASTIS
+        >>> PASTIS.bands_of('s1a')
+        ('S1A_VV', 'S1A_VH', 'S1A_VV_VH')
+        >>> PASTIS.classes[3]
+        'corn'
     """
 
     #: Number in ``mask`` of parcels that are mostly outside their patch: no label.
@@ -319,7 +326,7 @@ class PASTIS(TorchGeoPASTIS):
         shape: tuple[int, ...],
         window: tuple[slice, slice],
     ) -> dict[str, Tensor]:
-        """What a sample holds of a modality, under the plain keys."""
+        """Read the frames of a modality, under the plain keys."""
         path, times = self.files[index][modality], self._times[modality][index]
         every = self.bands_of(modality)
         # Mapped, so that a window reads its own pages only.
@@ -348,7 +355,7 @@ class PASTIS(TorchGeoPASTIS):
     def _map(
         self, index: int, kind: str, shape: tuple[int, ...] | None = None
     ) -> NDArray[np.integer]:
-        """A map ``(H, W)`` of a patch, held against a shape."""
+        """Read a map ``(H, W)`` of a patch, and hold it against a shape."""
         path = self.files[index][kind]
         array = _load(path)
         if kind == 'semantic':
@@ -416,7 +423,7 @@ class PASTIS(TorchGeoPASTIS):
                 raise DatasetNotFoundError(self)
 
     def _found(self) -> bool:
-        """Whether the folder of the release is known now."""
+        """Look for the folder of the release."""
         root = Path(self.root)
         for folder in (root, root / 'PASTIS-R', root / 'PASTIS'):
             if (folder / 'metadata.geojson').is_file():
@@ -441,5 +448,5 @@ def _load(path: str, **options: Any) -> NDArray[Any]:
 
 
 def _integers(values: NDArray[np.integer]) -> Tensor:
-    """A map ``(H, W)`` as int64."""
+    """Turn a map ``(H, W)`` into int64."""
     return torch.from_numpy(values.astype(np.int64))

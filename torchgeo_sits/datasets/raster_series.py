@@ -1,24 +1,32 @@
 """A folder of dated rasters as a TorchGeo data set of image time series."""
 
+import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 from pyproj import CRS
+from rasterio.enums import Resampling
+from rasterio.transform import from_origin
 from torchgeo.datasets import RasterDataset
 from torchgeo.datasets.utils import Path, Sample
 
 from ..errors import SITSError
 from ..grid import Grid, pixel_size
-from .catalogue import catalogue, group_products, product_index
+from .catalogue import Product, catalogue, common_crs, finest, product_index, to_pyproj
 from .clouds import CloudMasks
+from .filenames import parse_name
+from .files import RasterFile, list_examples, list_rasters, scan
 from .frames import Frames
-from .mosaics import MosaicReader
 from .reading import RasterReader
-from .scenes import Scene, common_crs, finest, list_rasters, scan, snapped, to_pyproj
 from .series import TimeSeries
 
 __all__ = ['RasterTimeSeries']
@@ -34,15 +42,47 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
     coordinates keep float64; time windows are half-open; handles are safe under workers.
 
     Names, bands, layout (a file per date, or per date and band), CRS and resolution are found
-    in the files. Values are left as they are stored, as float32; where nothing was observed
-    they are 0. A window that is not on the pixel grid is moved onto it, by half a pixel at
-    most, and the sample's ``bounds`` and ``transform`` say where it really lies.
+    in the files. Pixels are ``(stored + offset) x scale`` as float32, by default as they are
+    stored; where nothing was observed they are 0. A window that is not on the pixel grid is
+    moved onto it, by half a pixel at most, and the sample's ``bounds`` and ``transform`` say
+    where it really lies.
 
     The samplers, splitters and operators of TorchGeo work on it: ``series & labels`` joins
     labels by place, whatever their date; ``series | other`` merges in the order of time.
 
     Files that are replaced, truncated or deleted while a series is open give the right pixels
     or an error that names them, never others.
+
+    **Subclasses** tell of a sensor by any of these; :class:`LandsatTimeSeries` is an example:
+
+    ==============================  ===========================================================
+    ``filename_glob``               names of the files that are images
+    ``filename_regex``              names that are not recognised, with ``date_format``
+    ``default_nodata``              no data in files that do not say
+    ``scale``, ``offset``           from what is stored to physical values
+    ``offset_of(path)``             the offset of each file, where they differ
+    ``quality_band``                layer among the files that tells what is clear
+    ``clear_values``                its values that mean clear, or
+    ``clear(quality)``              any other rule, for instance for bits
+    ``band_name(name)``             one spelling of bands
+    ``default_band_names(count)``   bands of files that do not name them
+    ``default_bands(all_bands)``    bands to read unless ``bands`` is given
+    ==============================  ===========================================================
+
+    A subclass with options of its own takes ``*args`` and ``**kwargs`` too and hands them on.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> clouds = {'cloud_paths': files.clouds, 'clear_values': [4, 5, 6]}
+        >>> series = RasterTimeSeries(files.images, **clouds)
+        >>> sample = series[series.bounds]
+        >>> sample['image'].shape
+        torch.Size([4, 10, 32, 32])
+        >>> sample['mask_clear'].float().mean((1, 2)).round(decimals=2)
+        tensor([1.0000, 0.1800, 0.0700, 0.4500])
     """
 
     #: Regular expression for the names; this one means that the common names are recognised.
@@ -53,8 +93,18 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
 
     bands: tuple[str, ...]
 
-    #: Factor on the stored values.
+    #: Factor on the stored values, after *offset* was added.
     scale: float = 1.0
+
+    #: Added to the stored values, see :meth:`offset_of`.
+    offset: float = 0.0
+
+    #: Layer of each product that tells what is clear, as its file name says it, such as 'SCL'.
+    #: Files of this layer among *paths* are the masks unless ``cloud_paths`` is given.
+    quality_band: str | None = None
+
+    #: Values of the masks that mean clear, unless ``clear_values`` is given.
+    clear_values: tuple[int, ...] | None = None
 
     def __init__(
         self,
@@ -83,8 +133,10 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
             bands: Names of the bands to read, in this order; all by default.
             transforms: Called with each sample.
             cache: Keep files open between samples.
-            cloud_paths: Folders or files of masks with the same dates as the images.
-            clear_values: Values of these masks that mean clear; required with *cloud_paths*.
+            cloud_paths: Folders or files of masks with the same dates as the images. By default
+                the files of :attr:`quality_band` among *paths*, if there are any.
+            clear_values: Values of these masks that mean clear; required with *cloud_paths*
+                where the class does not know.
             nodata: Value that means no data, in place of what the files say.
             filename_regex: Only for names that are not recognised: a regular expression with
                 the groups ``date`` (or ``start`` and ``stop``) and, for a file per band,
@@ -104,66 +156,145 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
                 no mask fits, or an option is out of range.
             OSError: If a file cannot be opened and *unreadable* is ``'raise'``.
         """
-        if group_by not in ('day', 'time'):
-            raise SITSError(f"group_by must be 'day' or 'time', got {group_by!r}")
+        super().__init__(paths, transforms, group_by=group_by, min_clear=min_clear)
         if unreadable not in ('raise', 'skip'):
             raise SITSError(f"unreadable must be 'raise' or 'skip', got {unreadable!r}")
-        if not 0 <= min_clear <= 1:
-            raise SITSError(f'min_clear must be a share from 0 to 1, got {min_clear}')
-        if cloud_paths is not None and not clear_values:
-            raise SITSError(
-                'cloud_paths needs clear_values: the values in these masks that mean clear, '
-                f'for instance (2, 4, 5, 6, 7) in Sentinel-2 SCL; got {clear_values!r}'
-            )
-        if clear_values and cloud_paths is None:
-            raise SITSError(
-                f'clear_values={list(clear_values)} needs cloud_paths: the folder of the masks '
-                'that hold these values'
-            )
-        self.paths = paths
-        self.transforms = transforms
         self.cache = cache
         self.time_series = True
-        self.group_by = group_by
         self.unreadable = unreadable
-        self.min_clear = min_clear
         self.nodata = self.nodata if nodata is None else nodata
         self.filename_regex = filename_regex or self.filename_regex
         self.date_format = date_format or self.date_format
+        if clear_values is not None:
+            self.clear_values = tuple(clear_values)
 
-        masks = [] if cloud_paths is None else list_rasters(cloud_paths, option='cloud_paths')
+        masks = self._mask_files(cloud_paths, clear_values)
         hidden = set(masks)
         images = [path for path in self.files if path not in hidden]
         found = catalogue(
             self._scan(images),
-            bands=None if bands is None else [self._band_name(band) for band in bands],
+            bands=None if bands is None else [self.band_name(band) for band in bands],
             unreadable=unreadable,
-            band_name=self._band_name,
-            default_names=self._default_names,
-            default_bands=self._default_bands,
+            band_name=self.band_name,
+            default_band_names=self.default_band_names,
+            default_bands=self.default_bands,
         )
         products, self.all_bands, self.bands = found
-        self._products = {product.scenes[0].path: product for product in products}
-        scenes = [scene for product in products for scene in product.scenes]
-        target = common_crs(scenes, crs)
-        self._res = finest(scenes, target) if res is None else pixel_size(res)
+        self._products = {product.rasters[0].path: product for product in products}
+        rasters = [raster for product in products for raster in product.rasters]
+        target = common_crs(rasters, crs)
+        self._res = finest(rasters, target) if res is None else pixel_size(res)
         self.index = product_index(
             products,
             group_by=group_by,
             target=target,
             crs=to_pyproj(target) if crs is None else CRS.from_user_input(crs),
         )
-        self._mosaics = MosaicReader(
+        self._mosaics = _MosaicReader(
             self.bands,
             RasterReader(nodata=self.nodata, default_nodata=self.default_nodata, cache=cache),
-            clouds=self._cloud_masks(masks, clear_values),
-            dtype=np.result_type(*{dtype for scene in scenes for dtype in scene.dtypes}),
-            offset=self._offset,
+            clouds=self._cloud_masks(masks, by_value=bool(clear_values)),
+            dtype=np.result_type(*{dtype for raster in rasters for dtype in raster.dtypes}),
+            offset=self.offset_of,
             unreadable=unreadable,
         )
 
-    def _scan(self, files: Sequence[str]) -> list[Scene]:
-        """Names and headers of *files*."""
+    def offset_of(self, path: str) -> float:
+        """Tell what is to be added to the stored values of a file before they are scaled.
+
+        Args:
+            path: First file of a product.
+
+        Returns:
+            :attr:`offset`, unless a subclass reads another one off the name.
+        """
+        return self.offset
+
+    def clear(self, quality: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which pixels a mask of clouds calls clear.
+
+        Not asked where ``clear_values`` is given.
+
+        Args:
+            quality: ``(H, W)``, the first band of a mask as it is stored.
+
+        Returns:
+            ``(H, W)`` bool: where it is one of :attr:`clear_values`, unless a subclass decodes
+            bits. What the mask calls no data counts as not clear either way.
+        """
+        return np.isin(quality, self.clear_values or ())
+
+    def band_name(self, name: str) -> str:
+        """Spell a band that was found in a file or its name, or asked for, in one way.
+
+        Args:
+            name: As it was found.
+
+        Returns:
+            The same, unless a subclass knows better.
+        """
+        return name
+
+    def default_band_names(self, count: int) -> tuple[str, ...]:
+        """Name the bands of files that do not.
+
+        Args:
+            count: Number of bands in each file.
+
+        Returns:
+            So many names: ``all_bands`` of the class if they are as many, else B1, B2, ...
+        """
+        own = type(self).all_bands
+        return own if len(own) == count else tuple(f'B{i + 1}' for i in range(count))
+
+    def default_bands(self, all_bands: tuple[str, ...]) -> tuple[str, ...]:
+        """Choose the bands to read where the user names none.
+
+        Args:
+            all_bands: All bands in the files but masks.
+
+        Returns:
+            Some of them, here all.
+        """
+        return all_bands
+
+    def _mask_files(
+        self, cloud_paths: Path | Iterable[Path] | None, clear_values: Sequence[int] | None
+    ) -> list[str]:
+        """List the files of cloud masks, and refuse options that do not go together."""
+        given = cloud_paths is not None
+        decodes = type(self).clear is not RasterTimeSeries.clear and clear_values is None
+        if (given or self.quality_band is not None) and not self.clear_values and not decodes:
+            raise SITSError(
+                f'{"cloud_paths" if given else f"quality_band={self.quality_band!r}"} needs '
+                'clear_values: the values in these masks that mean clear, for instance '
+                f'(2, 4, 5, 6, 7) in Sentinel-2 SCL; got {clear_values!r}'
+            )
+        masks: list[str] = []
+        if cloud_paths is not None:
+            masks = list_rasters(cloud_paths, option='cloud_paths')
+        elif self.quality_band is not None:
+            names = {path: parse_name(path) for path in list_rasters(self.paths)}
+            wanted = self.quality_band.upper()
+            masks = [
+                p for p, n in names.items() if n is not None and (n.band or '').upper() == wanted
+            ]
+            masks = masks if len(masks) < len(names) else []
+        if clear_values and not given and not masks:
+            raise SITSError(
+                f'clear_values={list(clear_values)} needs cloud_paths: the folder of the masks '
+                'that hold these values'
+            )
+        return masks
+
+    @staticmethod
+    def _is_quality(path: str, quality_band: str) -> bool:
+        """Tell whether a file holds the layer of quality, by its name."""
+        name = parse_name(path)
+        return name is not None and (name.band or '').upper() == quality_band.upper()
+
+    def _scan(self, files: Sequence[str]) -> list[RasterFile]:
+        """Read names and headers of *files*."""
         if not files:
             raise SITSError(
                 f'cloud_paths holds all rasters of paths={self.paths!r}: give the '
@@ -176,46 +307,45 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
             date_format=self.date_format,
         )
 
-    def _cloud_masks(
-        self, files: Sequence[str], clear_values: Sequence[int] | None
-    ) -> CloudMasks | None:
+    def _cloud_masks(self, files: Sequence[str], *, by_value: bool) -> CloudMasks | None:
         """Match masks to the acquisitions."""
         if not files:
             return None
         try:
-            scenes = self._scan(files)
+            masks = self._scan(files)
         except ValueError:  # a regular expression for the images need not fit the masks
-            scenes = scan(files, unreadable=self.unreadable)
+            masks = scan(files, unreadable=self.unreadable)
+        clear = partial(np.isin, test_elements=self.clear_values or ()) if by_value else self.clear
         return CloudMasks(
-            scenes,
+            masks,
             [product.name.time for product in self._products.values()],
             self._index,
             group_by=self.group_by,
-            clear_values=clear_values or (),
+            clear=clear,
             cache=self.cache,
         )
 
     @property
     def files(self) -> list[str]:
-        """All rasters under ``paths`` whose names fit ``filename_glob``, sorted."""
+        """Rasters under ``paths`` whose names fit ``filename_glob``, sorted."""
         return list_rasters(self.paths, self.filename_glob)
 
     @property
     def source_files(self) -> list[str]:
-        """The files that frames are read from, those of cloud masks apart."""
+        """Files that frames are read from, without those of cloud masks."""
         products = (self._products[path] for path in dict.fromkeys(self.index.filepath))
-        return [scene.path for product in products for scene in product.scenes]
+        return [raster.path for product in products for raster in product.rasters]
 
     @property
     def cloud_files(self) -> list[str]:
-        """The files of cloud masks."""
+        """Files of cloud masks."""
         return [] if self._mosaics.clouds is None else self._mosaics.clouds.files
 
     @property
     def stored_dtype(self) -> np.dtype[Any]:
         """Type that holds the stored pixels of all frames with their offsets added."""
         dtype = self._mosaics.dtype
-        offsets = {self._offset(path) for path in dict.fromkeys(self.index.filepath)}
+        offsets = {self.offset_of(path) for path in dict.fromkeys(self.index.filepath)}
         if not any(offsets):
             return dtype
         small = np.issubdtype(dtype, np.integer) and dtype.itemsize <= 2
@@ -223,61 +353,293 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
             return np.dtype(np.int32)
         return np.dtype(np.float32)  # that of samples, to which offsets are added in it
 
-    def _instants(self, index: GeoDataFrame) -> pd.DatetimeIndex:
-        """When the products of an index were acquired."""
-        return pd.DatetimeIndex([self._products[path].name.time for path in index.filepath])
-
     @property
     def block_grid(self) -> Grid:
-        """One block of the first file in the CRS of the samples: what is decoded at once."""
-        scenes = (p.scenes[0] for p in self._products.values())
+        """First block of the first file in the CRS of the samples: the pixels decoded at once."""
+        rasters = (p.rasters[0] for p in self._products.values())
         crs = self._by_place.crs
-        scene = next((scene for scene in scenes if scene.crs == crs), None)
-        if scene is None:  # all are warped, so that no block of pixels is any file's own
+        raster = next((raster for raster in rasters if raster.crs == crs), None)
+        if raster is None:  # all are warped, so that no block of pixels is any file's own
             xmin, _, _, ymax = self.index.total_bounds
             return Grid(xmin, ymax, *self.res, 256, 256, crs)
-        rows, columns = scene.block
-        size = round(columns * scene.res[0] / self.res[0]), round(rows * scene.res[1] / self.res[1])
-        return Grid(scene.bounds[0], scene.bounds[3], *self.res, *size, crs)
+        (rows, columns), (xres, yres) = raster.block, raster.res
+        size = round(columns * xres / self.res[0]), round(rows * yres / self.res[1])
+        return Grid(raster.bounds[0], raster.bounds[3], *self.res, *size, crs)
 
-    def _band_name(self, name: str) -> str:
-        """Spelling of a band found in a file; subclasses know their sensor."""
-        return name
+    def instants(self, index: GeoDataFrame) -> pd.DatetimeIndex:
+        """Look up when the products of an index were acquired."""
+        return pd.DatetimeIndex([self._products[path].name.time for path in index.filepath])
 
-    def _default_names(self, count: int) -> tuple[str, ...]:
-        """Names of so many bands that the files do not name."""
-        own = type(self).all_bands
-        return own if len(own) == count else tuple(f'B{i + 1}' for i in range(count))
-
-    def _default_bands(self, all_bands: tuple[str, ...]) -> tuple[str, ...]:
-        """Bands to read where the user names none."""
-        return all_bands
-
-    def _offset(self, path: str) -> float:
-        """What is to be added to the stored values of a file before they are scaled."""
-        return 0.0
-
-    def _read(self, rows: NDArray[np.intp], grid: Grid, step: int) -> Frames | None:
-        """Frames of the products of some rows, one for each acquisition."""
-        # A splitter may repeat rows.
-        paths = dict.fromkeys(self.index['filepath'].to_numpy()[rows])
-        found = group_products([self._products[path] for path in paths], self.group_by)[::step]
-        if not found:
-            return None
-        grid = snapped(grid, [scene for a in found for product in a for scene in product.scenes])
-        values, observed, clear, offset = self._mosaics.read(found, grid)
-        firsts = [min(product.name.time for product in a) for a in found]
-        return Frames(
-            values=values,
-            clear=clear,
-            times=np.array([int(first.timestamp()) for first in firsts], np.int64),
-            grid=grid,
-            observed=observed,
-            offset=offset if offset.any() else None,
-            scale=self.scale,
-        )
+    def read_frames(self, acquisitions: Sequence[NDArray[np.intp]], grid: Grid) -> Frames:
+        """Read the frames of some rows, one for each acquisition."""
+        paths = self.index['filepath'].to_numpy()
+        # Products in the order of their names; a splitter may repeat rows.
+        found = [[self._products[path] for path in sorted({*paths[a]})] for a in acquisitions]
+        for raster in (raster for own in found for product in own for raster in product.rasters):
+            if raster.crs == grid.crs:
+                own_pixels = from_origin(raster.bounds[0], raster.bounds[3], *raster.res)
+                snapped = grid.snapped(own_pixels)
+                if snapped is not None:
+                    grid = snapped[0]
+                    break
+        return replace(self._mosaics.read(found, grid), scale=self.scale)
 
     def close(self) -> None:
         """Close all open files; the next sample opens what it needs."""
         self._by_place.blocks.clear()
         self._mosaics.close()
+
+
+class _MosaicReader:
+    """Reader of acquisitions, several at once, each to one frame.
+
+    Args:
+        bands: Names of the channels, in their order.
+        reader: Reads the files.
+        clouds: Masks of clouds, if there are any.
+        dtype: Type that holds what any of the files stores.
+        offset: What is to be added to the pixels of a product, by the path of its first file.
+        unreadable: What to do about a file that breaks off: fail, or leave its pixels
+            unobserved and say so once.
+    """
+
+    def __init__(
+        self,
+        bands: Sequence[str],
+        reader: RasterReader,
+        *,
+        clouds: CloudMasks | None,
+        dtype: np.dtype[Any],
+        offset: Callable[[str], float],
+        unreadable: Literal['raise', 'skip'],
+    ) -> None:
+        self.bands = tuple(bands)
+        self.reader = reader
+        self.clouds = clouds
+        self.dtype = dtype
+        self.offset = offset
+        self.unreadable = unreadable
+        #: Files that could not be read so far, and were left out.
+        self.skipped: set[str] = set()
+        self._threads = _ReadingThreads()
+
+    def close(self) -> None:
+        """Close all open files; reading again opens what it needs."""
+        self._threads.close()
+        self.reader.close()
+        if self.clouds is not None:
+            self.clouds.close()
+
+    def read(self, acquisitions: Sequence[Sequence[Product]], grid: Grid) -> Frames:
+        """Read frames.
+
+        Args:
+            acquisitions: The products of T acquisitions. Where two of one acquisition cover a
+                pixel, the first that observed it counts.
+            grid: Pixels wanted.
+
+        Returns:
+            The frames, with a factor of 1.
+
+        Raises:
+            OSError: If a file cannot be read, unless it is to be skipped.
+        """
+        shape = (len(acquisitions), grid.height, grid.width)
+        offsets = [[self.offset(p.rasters[0].path) for p in a] for a in acquisitions]
+        mixed = any(len(set(own)) > 1 for own in offsets)
+        # One frame of products with different offsets: only once added they are the same.
+        dtype = np.result_type(self.dtype, np.float32) if mixed else self.dtype
+        values = np.empty((shape[0], len(self.bands), *shape[1:]), dtype)
+        observed = np.zeros(shape, bool)
+        clear = np.zeros(shape, bool) if self.clouds is not None else observed
+        self.reader.reserve(sum(len(p.rasters) for a in acquisitions for p in a))
+        near: set[int] = set()
+        if self.clouds is not None:
+            near = self.clouds.within(grid)
+            self.clouds.reserve(len(near))
+        broken: list[str] = []
+        times = [min(product.name.time for product in own) for own in acquisitions]
+
+        def frame(i: int) -> None:
+            self._mosaic(values[i], observed[i], acquisitions[i], offsets[i], grid, broken)
+            if self.clouds is not None:
+                clear[i] = observed[i]
+                self._leave_out_clouds(clear[i], times[i], grid, near, broken)
+
+        self._threads.map(frame, len(acquisitions))
+        if broken:
+            self._report(broken)
+        first = np.array([own[0] for own in offsets], np.float32)
+        return Frames(
+            values,
+            clear,
+            np.array([int(time.timestamp()) for time in times], np.int64),
+            grid,
+            observed=observed,
+            offset=first if first.any() else None,
+        )
+
+    def _mosaic(
+        self,
+        values: NDArray[Any],
+        observed: NDArray[np.bool_],
+        products: Sequence[Product],
+        offsets: Sequence[float],
+        grid: Grid,
+        broken: list[str],
+    ) -> None:
+        """Fill a frame ``(C, H, W)`` and what of it is *observed* ``(H, W)``, in place."""
+        for product, offset in zip(products, offsets, strict=True):
+            fresh = not observed.any()
+            data = values if fresh else np.empty_like(values)
+            try:
+                seen = self._read(product, grid, data)
+            except OSError:
+                if self.unreadable == 'raise':
+                    raise
+                broken.append(product.rasters[0].path)
+                continue
+            if offset != offsets[0]:
+                data += offset - offsets[0]  # what the frame says is that of the first
+            if not fresh:
+                np.copyto(values, data, where=seen & ~observed)
+            observed |= seen
+            if observed.all():
+                return
+        values[:, ~observed] = 0
+
+    def _read(self, product: Product, grid: Grid, out: NDArray[Any]) -> NDArray[np.bool_]:
+        """Read a product ``(C, H, W)``; its pixels of which all bands were observed, ``(H, W)``."""
+        seen = np.ones(out.shape[1:], bool)
+        for raster, channels, indexes in self._files(product):
+            # A slice of the frame is read into as it is, a choice of channels by a copy.
+            first, last = channels[0], channels[-1] + 1
+            direct = channels == list(range(first, last))
+            values, valid = self.reader.read(
+                raster,
+                indexes,
+                grid,
+                resampling=Resampling.bilinear,
+                out=out[first:last] if direct else None,
+            )
+            if not direct:
+                out[channels] = values
+            seen &= valid
+            if not seen.any():
+                break
+        return seen
+
+    def _files(self, product: Product) -> list[tuple[RasterFile, list[int], list[int]]]:
+        """List the files of a product with the channels they fill and their bands' numbers."""
+        found: dict[str, tuple[RasterFile, list[int], list[int]]] = {}
+        rasters = {raster.path: raster for raster in product.rasters}
+        for channel, band in enumerate(self.bands):
+            path, index = product.sources[band]
+            _, channels, indexes = found.setdefault(path, (rasters[path], [], []))
+            channels.append(channel)
+            indexes.append(index)
+        return list(found.values())
+
+    def _leave_out_clouds(
+        self,
+        clear: NDArray[np.bool_],
+        time: Any,
+        grid: Grid,
+        near: set[int],
+        broken: list[str],
+    ) -> None:
+        """Take what the mask of an acquisition calls cloudy out of *clear*, in place."""
+        if self.clouds is None or not clear.any():
+            return
+        try:
+            mask = self.clouds.read(time, grid, near)
+        except OSError:
+            if self.unreadable == 'raise':
+                raise
+            broken.append(f'cloud mask of {time}')
+            clear[:] = False
+            return
+        if mask is not None:
+            clear &= mask
+
+    def _report(self, broken: Sequence[str]) -> None:
+        """Warn of files that were not reported before."""
+        new = sorted(set(broken) - self.skipped)
+        self.skipped.update(new)
+        if new:
+            warnings.warn(
+                f'{len(new)} rasters cannot be read and count as unobserved: {list_examples(new)}',
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+class _ReadingThreads:
+    """Threads that call a function many times at once.
+
+    GDAL and the codecs of Zarr release the interpreter while they decode, so threads read at
+    once. A fork or a pickle starts without threads.
+    """
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        """Begin without threads, in this process."""
+        self._pid = os.getpid()
+        self._pool: ThreadPoolExecutor | None = None
+        self._size = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle and copy nothing: threads belong to their process."""
+        return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._start()
+
+    def close(self) -> None:
+        """Stop the threads; calling again starts what it needs."""
+        if self._pool is not None and self._pid == os.getpid():
+            self._pool.shutdown()
+        self._start()
+
+    def map(self, function: Callable[[int], None], count: int) -> None:
+        """Call *function* with 0 ... *count* - 1, on as many threads as this process may use.
+
+        Args:
+            function: Called once per number, from any thread. What it raises is raised here,
+                after all threads have ended.
+            count: How many calls.
+        """
+        if self._pid != os.getpid():
+            self._start()
+        threads = min(_available_threads(), count)
+        if threads < 2:
+            for i in range(count):
+                function(i)
+            return
+        if self._pool is None or self._size < threads:
+            self._size = threads
+            self._pool = ThreadPoolExecutor(threads, thread_name_prefix='sits-reader')
+
+        def run(first: int) -> None:
+            for i in range(first, count, threads):
+                function(i)
+
+        # One task per thread: handing over each frame costs as much as reading a small one.
+        # The first share runs here, so that a window costs one handover less.
+        others = [self._pool.submit(run, first) for first in range(1, threads)]
+        try:
+            run(0)
+        finally:
+            errors = [task.exception() for task in others]
+        if error := next((error for error in errors if error is not None), None):
+            raise error
+
+
+def _available_threads() -> int:
+    """Count the threads to read with: the share of this process in the cores, at most four."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    worker = torch.utils.data.get_worker_info()
+    share = (cores or 1) // (worker.num_workers if worker else 1)
+    return min(4, max(1, share))

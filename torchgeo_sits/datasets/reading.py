@@ -1,22 +1,30 @@
-"""Windows of rasters on any grid, with masks that mean what they say."""
+"""Windows of rasters on any grid, with masks that mean what they say.
 
+Handles survive workers, threads, and files that change under them.
+"""
+
+import os
+import threading
 import time
-from collections.abc import Sequence
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio import Env
+from rasterio import open as open_raster
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from ..grid import TOLERANCE, Grid
-from .file_stamps import file_signature, is_changed
-from .handles import Handle, HandlePool
-from .scenes import Scene
+from .files import RasterFile
 
-__all__ = ['RasterReader']
+__all__ = ['RasterReader', 'file_signature']
 
 #: Seconds to wait before a file that could not be read, or changed meanwhile, is read again.
 _PAUSES = (0.02, 0.1, 0.4)
@@ -27,7 +35,7 @@ class _ChangedError(Exception):
 
 
 class RasterReader:
-    """Reads windows of rasters onto a grid, with a mask of what was observed.
+    """Reader of windows of rasters onto a grid, with a mask of what was observed.
 
     What a read returns is what one state of the file holds: a file that changes while it is
     read is read again, and one that is no longer the raster that was indexed is refused.
@@ -45,7 +53,7 @@ class RasterReader:
         default_nodata: float | None = None,
         cache: bool = True,
     ) -> None:
-        self._handles = HandlePool(nodata=nodata, default_nodata=default_nodata, cache=cache)
+        self._handles = _HandlePool(nodata=nodata, default_nodata=default_nodata, cache=cache)
         #: Decimation of the overviews of each file from which coarser pixels were asked for.
         self._factors: dict[str, list[int]] = {}
 
@@ -59,7 +67,7 @@ class RasterReader:
 
     def read(
         self,
-        scene: Scene,
+        raster: RasterFile,
         indexes: Sequence[int],
         grid: Grid,
         *,
@@ -74,7 +82,7 @@ class RasterReader:
         classes, which are read by the nearest pixel, never do.
 
         Args:
-            scene: Raster to read.
+            raster: Raster to read.
             indexes: Numbers of the bands, from 1.
             grid: Pixels wanted; they may lie outside the raster.
             resampling: Method, used where the raster must be warped only.
@@ -90,17 +98,17 @@ class RasterReader:
                 indexed; the message names it.
         """
         for pause in (*_PAUSES, None):
-            before = file_signature(scene.path)
+            before = file_signature(raster.path)
             try:
-                data, observed = self._read_once(scene, indexes, grid, resampling, out)
+                data, observed = self._read_once(raster, indexes, grid, resampling, out)
             except (RasterioError, _ChangedError) as error:
                 reason = error.__cause__ or error  # rasterio's own message only points to it
-                self._factors.pop(scene.path, None)
+                self._factors.pop(raster.path, None)
                 # A local file that nobody writes to stays as broken as it is.
-                still = before is not None and file_signature(scene.path) == before
+                still = before is not None and file_signature(raster.path) == before
                 if pause is None or (still and not isinstance(error, _ChangedError)):
                     raise OSError(
-                        f"'{scene.path}' cannot be read ({reason}): it may be truncated, or be "
+                        f"'{raster.path}' cannot be read ({reason}): it may be truncated, or be "
                         'written at this moment. Fetch or write it again, remove it, or leave its '
                         "pixels unobserved with unreadable='skip'."
                     ) from error
@@ -111,72 +119,286 @@ class RasterReader:
 
     def _read_once(
         self,
-        scene: Scene,
+        raster: RasterFile,
         indexes: Sequence[int],
         grid: Grid,
         resampling: Resampling,
         out: NDArray[Any] | None,
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read what one state of the file holds."""
-        level = self._overview(scene, grid) if resampling != Resampling.nearest else None
-        with self._handles.lend(scene.path, level) as handle:
-            if handle.scene is not scene:
-                _require_same(scene, handle, level)
-                handle.scene = scene
+        level = self._overview(raster, grid) if resampling != Resampling.nearest else None
+        with self._handles.lend(raster.path, level) as handle:
+            if handle.raster is not raster:
+                _require_same(raster, handle, level)
+                handle.raster = raster
             data, observed = _read(handle, indexes, grid, resampling, out)
-            if not handle.settled or is_changed(scene.path, handle.signature):
+            if not handle.settled or _is_changed(raster.path, handle.signature):
                 raise _ChangedError('it changed while it was read')
         return data, observed
 
-    def _overview(self, scene: Scene, grid: Grid) -> int | None:
-        """Number of the coarsest overview that is as fine as *grid*, None for the raster."""
-        if scene.crs != grid.crs:
+    def _overview(self, raster: RasterFile, grid: Grid) -> int | None:
+        """Find the coarsest overview that is as fine as *grid*, None for the raster."""
+        if raster.crs != grid.crs:
             return None
-        most = min(grid.xres / scene.res[0], grid.yres / scene.res[1]) * (1 + TOLERANCE)
+        most = min(grid.xres / raster.res[0], grid.yres / raster.res[1]) * (1 + TOLERANCE)
         if most < 2:
             return None
-        if scene.path not in self._factors:
-            with self._handles.lend(scene.path) as handle:
-                self._factors[scene.path] = handle.factors
-        fine = [i for i, factor in enumerate(self._factors[scene.path]) if factor <= most]
+        if raster.path not in self._factors:
+            with self._handles.lend(raster.path) as handle:
+                self._factors[raster.path] = handle.factors
+        fine = [i for i, factor in enumerate(self._factors[raster.path]) if factor <= most]
         return fine[-1] if fine else None
 
 
-def _require_same(scene: Scene, handle: Handle, level: int | None) -> None:
+#: Inode, size in bytes and time of the last change in nanoseconds.
+_FileSignature = tuple[int, int, int]
+
+
+def file_signature(path: str) -> _FileSignature | None:
+    """Read what tells one state of a local file from another.
+
+    Args:
+        path: Path, or a URL or ``/vsi...`` path of GDAL.
+
+    Returns:
+        Inode, size and time of change; None where there is no such local file.
+    """
+    try:
+        stat = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _is_changed(path: str, signature: _FileSignature | None) -> bool:
+    """Tell whether there is another file, or other content, at *path* than when it was opened."""
+    now = file_signature(path)
+    return now is not None and now != signature
+
+
+#: Nanoseconds within which two changes of a file may carry one time.
+_TICK = 50_000_000
+
+
+class _Handle:
+    """Open raster with all that a read needs to know: asking GDAL takes longer than reading.
+
+    Args:
+        path: The raster.
+        level: Overview to open, from 0; None for the raster itself.
+        nodata: Value that means no data, in place of what the file says.
+        default_nodata: Value that means no data in files that do not say.
+
+    Attributes:
+        signature: State of the file when it was opened; None where it cannot be told.
+        settled: Whether a change since would show. Systems note the time of changes by ticks,
+            so that two in quick succession look like one.
+        source: The open raster.
+        nodata: Value that means no data, by band.
+        masked: Whether a mask beside the bands says what was observed.
+        alpha: Number of the band that says it. GDAL's own mask heeds it in 2 or 4 bands only.
+        sparse: Whether blocks that were never written would read as zeros like any other.
+        factors: Decimation of each overview, ascending.
+        transform: Affine transformation of (column, row) to coordinates.
+        crs: Coordinate reference system.
+        shape: Rows and columns.
+        dtypes: Data types of the bands.
+        raster: What this handle was found to agree with.
+    """
+
+    def __init__(
+        self, path: str, level: int | None, nodata: float | None, default_nodata: float | None
+    ) -> None:
+        # Before opening: a change between the two shows as a change later on.
+        self.signature = file_signature(path)
+        age = None if self.signature is None else abs(time.time_ns() - self.signature[2])
+        self.settled = age is None or age > _TICK
+        options = {} if level is None else {'overview_level': level}
+        # GDAL lists the whole folder for files beside a raster: as slow as opening ten of them
+        # where there are thousands. Without the list it asks for each by its name.
+        local = self.signature is not None
+        with Env(**({'GDAL_DISABLE_READDIR_ON_OPEN': 'TRUE'} if local else {})):
+            self.source = open_raster(path, sharing=False, **options)
+        self.nodata = tuple(
+            nodata if nodata is not None else default_nodata if own is None else own
+            for own in self.source.nodatavals
+        )
+        flags = [set(band) for band in self.source.mask_flag_enums]
+        self.masked = nodata is None and any(MaskFlags.per_dataset in flag for flag in flags)
+        self.alpha = next(
+            (
+                index
+                for index, colour in zip(self.source.indexes, self.source.colorinterp, strict=True)
+                if colour == ColorInterp.alpha and nodata is None
+            ),
+            None,
+        )
+        self.sparse = self.source.driver == 'GTiff' and level is None and None in self.nodata
+        self.factors = [] if level is not None else self.source.overviews(1)
+        self.transform = self.source.transform
+        self.crs = self.source.crs
+        self.shape = (self.source.height, self.source.width)
+        self.dtypes = self.source.dtypes
+        self.raster: object | None = None
+
+
+class _HandlePool:
+    """Pool of open rasters, each lent to one thread at a time, the least recently used closed.
+
+    A rasterio handle shares its file offset with every process forked from this one, and
+    returns wrong pixels when two threads use it at once. So handles belong to one process (a
+    fork or a pickle starts without any), and each is lent to one thread at a time.
+
+    Args:
+        nodata: Value that means no data, in place of what the files say.
+        default_nodata: Value that means no data in files that do not say.
+        cache: Keep handles open between reads.
+    """
+
+    #: Handles kept open when a window needs fewer.
+    least_open = 256
+
+    def __init__(self, *, nodata: float | None, default_nodata: float | None, cache: bool) -> None:
+        self.nodata = nodata
+        self.default_nodata = default_nodata
+        self.cache = cache
+        self._start()
+
+    def _start(self) -> None:
+        """Begin without handles, in this process."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._idle: OrderedDict[tuple[str, int | None], _Handle] = OrderedDict()
+        # Also at the end of the program: left to the interpreter's shutdown, each handle
+        # prints an error, since GDAL's own error handling is gone by then.
+        weakref.finalize(self, _close_all, self._idle)
+        self._capacity = self.least_open
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle and copy the options, never handles or locks."""
+        return {name: getattr(self, name) for name in ('nodata', 'default_nodata', 'cache')}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def close(self) -> None:
+        """Close all handles; lending again opens what it needs."""
+        if self._pid != os.getpid():
+            self._start()  # those of the process that this one was forked from are not ours
+        with self._lock:
+            _close_all(self._idle)
+
+    def reserve(self, files: int) -> None:
+        """Keep enough handles open for two windows of so many files, within the system's limit.
+
+        Args:
+            files: Number of files that one window needs.
+        """
+        if self._pid != os.getpid():
+            self._start()
+        self._capacity = min(max(self.least_open, 2 * files, self._capacity), _open_files_limit())
+
+    @contextmanager
+    def lend(self, path: str, level: int | None = None) -> Iterator[_Handle]:
+        """Lend an open raster that nobody else uses meanwhile.
+
+        A local file that has changed since it was opened is opened anew; one that was deleted
+        is still read, as it was.
+
+        Args:
+            path: The raster.
+            level: Overview to open, from 0; None for the raster itself.
+
+        Yields:
+            The handle.
+
+        Raises:
+            RasterioError: If the raster cannot be opened.
+        """
+        if self._pid != os.getpid():
+            self._start()
+        key = path, level
+        with self._lock:
+            handle = self._idle.pop(key, None)
+        if handle is not None and _is_changed(path, handle.signature):
+            handle.source.close()
+            handle = None
+        if handle is None:
+            handle = _Handle(path, level, self.nodata, self.default_nodata)
+        try:
+            yield handle
+        except BaseException:
+            handle.source.close()
+            raise
+        surplus = []
+        with self._lock:
+            if self.cache and handle.settled and key not in self._idle:
+                self._idle[key] = handle
+            else:
+                surplus.append(handle)
+            while len(self._idle) > self._capacity:
+                surplus.append(self._idle.popitem(last=False)[1])
+        for old in surplus:
+            old.source.close()
+
+
+def _close_all(handles: OrderedDict[tuple[str, int | None], _Handle]) -> None:
+    """Close all *handles* and forget them."""
+    while handles:
+        handles.popitem()[1].source.close()
+
+
+def _open_files_limit() -> int:
+    """Count the handles that may stay open: half of what the system allows this process."""
+    try:
+        import resource
+    except ImportError:  # Windows counts otherwise
+        return 2048
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 65536 if soft == resource.RLIM_INFINITY else max(soft // 2, 16)
+
+
+def _require_same(raster: RasterFile, handle: _Handle, level: int | None) -> None:
     """Refuse a raster on another grid, or with other bands, than when it was indexed."""
     types = tuple(
-        handle.dtypes[index - 1] for index in scene.indexes if index <= len(handle.dtypes)
+        handle.dtypes[index - 1] for index in raster.indexes if index <= len(handle.dtypes)
     )
     left, bottom, right, top = handle.source.bounds
     bounds = (min(left, right), min(bottom, top), max(left, right), max(bottom, top))
-    size = (scene.height, scene.width) if level is None else handle.shape
-    if (size, scene.bounds, scene.dtypes, scene.crs) == (handle.shape, bounds, types, handle.crs):
+    size = (raster.height, raster.width) if level is None else handle.shape
+    if (size, raster.bounds, raster.dtypes, raster.crs) == (
+        handle.shape,
+        bounds,
+        types,
+        handle.crs,
+    ):
         return
     raise OSError(
-        f"'{scene.path}' is not the raster that it was when the series was opened: it had "
-        f'{scene.height} x {scene.width} pixels of {scene.dtypes} within {scene.bounds}, and has '
-        f'{handle.shape[0]} x {handle.shape[1]} of {types} within {bounds}. Open the series again.'
+        f"'{raster.path}' is not the raster that it was when the series was opened: it had "
+        f'{raster.height} x {raster.width} pixels of {raster.dtypes} within {raster.bounds}, and '
+        f'has {handle.shape[0]} x {handle.shape[1]} of {types} within {bounds}. Open the series '
+        'again.'
     )
 
 
 def _read(
-    handle: Handle,
+    handle: _Handle,
     indexes: Sequence[int],
     grid: Grid,
     resampling: Resampling,
     out: NDArray[Any] | None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Copy or warp, as the grids demand."""
-    offset = grid.offset_in(handle.transform) if handle.crs == grid.crs else None
-    if offset is None:
+    snapped = grid.snapped(handle.transform) if handle.crs == grid.crs else None
+    if snapped is None:
         return _warp(handle, indexes, grid, resampling, out)
-    # Half a pixel is rounded towards the same side for every file of a grid.
-    column, row = (int(np.floor(value + 0.5)) for value in offset)
+    _, column, row = snapped
     return _copy(handle, indexes, grid, column, row, out)
 
 
 def _copy(
-    handle: Handle,
+    handle: _Handle,
     indexes: Sequence[int],
     grid: Grid,
     column: int,
@@ -216,7 +438,7 @@ def _copy(
 def _leave_out_unwritten(
     observed: NDArray[np.bool_],
     data: NDArray[Any],
-    handle: Handle,
+    handle: _Handle,
     indexes: Sequence[int],
     window: Window,
 ) -> None:
@@ -239,7 +461,7 @@ def _leave_out_unwritten(
 
 
 def _warp(
-    handle: Handle,
+    handle: _Handle,
     indexes: Sequence[int],
     grid: Grid,
     resampling: Resampling,
@@ -274,7 +496,7 @@ def _warp(
 
 
 def _observed(data: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
-    """``(H, W)``: no band of *data* ``(C, H, W)`` is its *nodata*, NaN or inf."""
+    """Find where ``(H, W)`` no band of *data* ``(C, H, W)`` is its *nodata*, NaN or inf."""
     inexact = np.issubdtype(data.dtype, np.inexact)
     if inexact:  # float32 rounds a nodata of -3.4028234663852886e+38
         nodata = [value if value is None else data.dtype.type(value) for value in nodata]

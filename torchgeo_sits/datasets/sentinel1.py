@@ -24,6 +24,19 @@ class Sentinel1Beside:
     Args:
         series: The Sentinel-1 series, opened in the CRS and at the resolution of the optical
             one: ``RasterTimeSeries(paths, crs=optical.crs, res=optical.res)``.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, Sentinel1Beside
+        >>> from torchgeo_sits.datasets import write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> series = RasterTimeSeries(files.images)
+        >>> radar = RasterTimeSeries(files.clouds, crs=series.crs, res=series.res)  # for one band
+        >>> series.transforms = Sentinel1Beside(radar)
+        >>> sample = series[series.bounds]
+        >>> sample['image'].shape, sample['image_s1'].shape
+        (torch.Size([4, 10, 32, 32]), torch.Size([4, 1, 32, 32]))
     """
 
     def __init__(self, series: TimeSeries) -> None:

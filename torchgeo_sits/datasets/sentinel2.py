@@ -1,23 +1,16 @@
 """Sentinel-2 image time series, as reflectance."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
-
-from pyproj import CRS
-from torchgeo.datasets.utils import Path, Sample
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from ..errors import SITSError
-from .filenames import parse_name
 from .raster_series import RasterTimeSeries
-from .scenes import list_rasters
 
 __all__ = ['Sentinel2TimeSeries']
 
-#: Classes of the scene classification (SCL) that show the ground: dark features, vegetation,
-#: bare soil, water, and unclassified, which holds little cloud.
-CLEAR_CLASSES = (2, 4, 5, 6, 7)
-SNOW_CLASS = 11
+#: Class of snow in the scene classification (SCL).
+_SNOW = 11
 
 _L1C = ['B01', 'B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B09', 'B10', 'B11', 'B12']
 _BY_COUNT = {
@@ -60,56 +53,51 @@ class Sentinel2TimeSeries(RasterTimeSeries):
 
     .. [1] ESA, Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD, issue 14.9,
        ``BOA_ADD_OFFSET``.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import Sentinel2TimeSeries, write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> bands = ['red', 'nir']
+        >>> series = Sentinel2TimeSeries(files.images, bands=bands, cloud_paths=files.clouds)
+        >>> series.bands
+        ('B04', 'B08')
+        >>> 0 <= series[series.bounds]['image'].max() < 2  # reflectance
+        tensor(True)
     """
 
     all_bands = _BY_COUNT[12]
     rgb_bands = ('B04', 'B03', 'B02')
     #: DN 0 is no data in all products, though their JPEG 2000 files do not say so.
     default_nodata = 0
+    quality_band = 'SCL'
+    #: Classes of the scene classification that show the ground: dark features, vegetation, bare
+    #: soil, water, and unclassified, which holds little cloud.
+    clear_values: tuple[int, ...] | None = (2, 4, 5, 6, 7)
 
     def __init__(
         self,
-        paths: Path | Iterable[Path] = 'data',
-        crs: CRS | None = None,
-        res: float | tuple[float, float] | None = None,
-        bands: Sequence[str] | None = None,
-        transforms: Callable[[Sample], Sample] | None = None,
-        cache: bool = True,
-        *,
-        cloud_paths: Path | Iterable[Path] | None = None,
+        *args: Any,
         clear_values: Sequence[int] | None = None,
         snow_is_clear: bool = False,
         scale: float = 1e-4,
         offset: float | Literal['baseline'] = 'baseline',
-        nodata: float | None = None,
-        filename_regex: str | None = None,
-        date_format: str | None = None,
-        group_by: Literal['day', 'time'] = 'day',
-        unreadable: Literal['raise', 'skip'] = 'raise',
-        min_clear: float = 0.0,
+        **kwargs: Any,
     ) -> None:
         """Find the products and read their headers.
 
         Args:
-            paths: Folders, searched with all they contain, or files.
-            crs: Coordinate reference system to warp to; that of the first file by default.
-            res: Size of a pixel in units of *crs*; the finest of the bands by default.
-            bands: Names of the bands, ``B01`` ... ``B12`` and ``B8A``.
-            transforms: Called with each sample.
-            cache: Keep files open between samples.
-            cloud_paths: Folders or files of SCL rasters. By default those in *paths* whose
-                names hold ``SCL`` beside files that do not, if there are any.
+            *args: See :class:`RasterTimeSeries`: paths, crs, res, bands (``B01`` ... ``B12`` and
+                ``B8A``), transforms and cache.
             clear_values: Classes that count as clear; by default dark features, vegetation,
                 bare soil, water and unclassified (2, 4, 5, 6, 7).
             snow_is_clear: Count snow (class 11) as clear too.
             scale: Reflectance of one DN; 1 keeps the numbers as they are stored.
             offset: DN added before scaling, or ``'baseline'`` for what the products' names say.
-            nodata: Value that means no data, in place of what the files say.
-            filename_regex: See :class:`RasterTimeSeries`.
-            date_format: See :class:`RasterTimeSeries`.
-            group_by: See :class:`RasterTimeSeries`.
-            unreadable: See :class:`RasterTimeSeries`.
-            min_clear: See :class:`RasterTimeSeries`.
+            **kwargs: See :class:`RasterTimeSeries`. ``cloud_paths`` are SCL rasters; by default
+                those in *paths* whose names hold ``SCL`` beside files that do not, if there are
+                any.
 
         Raises:
             DatasetNotFoundError: If a folder is missing or holds no rasters.
@@ -121,43 +109,15 @@ class Sentinel2TimeSeries(RasterTimeSeries):
         if isinstance(offset, str) and offset != 'baseline':
             raise SITSError(f"offset must be a number of DN or 'baseline', got {offset!r}")
         self.scale = scale
-        self.offset = offset
-        if cloud_paths is None:
-            cloud_paths = self._scene_classifications(paths)
-        if clear_values is None and cloud_paths is not None:
-            clear_values = CLEAR_CLASSES
-        if snow_is_clear and clear_values is not None:
-            clear_values = (*clear_values, SNOW_CLASS)
-        super().__init__(
-            paths,
-            crs,
-            res,
-            bands,
-            transforms,
-            cache,
-            cloud_paths=cloud_paths,
-            clear_values=clear_values,
-            nodata=nodata,
-            filename_regex=filename_regex,
-            date_format=date_format,
-            group_by=group_by,
-            unreadable=unreadable,
-            min_clear=min_clear,
-        )
+        self._by_baseline = isinstance(offset, str)
+        self.offset = 0.0 if isinstance(offset, str) else offset
+        if snow_is_clear:
+            self.clear_values = (*(self.clear_values or ()), _SNOW)
+            clear_values = clear_values and (*clear_values, _SNOW)
+        super().__init__(*args, clear_values=clear_values, **kwargs)
 
-    @staticmethod
-    def _scene_classifications(paths: Path | Iterable[Path]) -> list[str] | None:
-        """Files of scene classes that lie among the files of the bands."""
-        names = {path: parse_name(path) for path in list_rasters(paths)}
-        classes = [
-            path
-            for path, name in names.items()
-            if name is not None and (name.band or '').upper() == 'SCL'
-        ]
-        return classes if 0 < len(classes) < len(names) else None
-
-    def _band_name(self, name: str) -> str:
-        """``B02`` for ``B2``, ``b02``, ``S2-L2A-B02`` and ``blue``; others as they are."""
+    def band_name(self, name: str) -> str:
+        """Spell ``B02`` for ``B2``, ``b02``, ``S2-L2A-B02`` and ``blue``; others as they are."""
         if name.lower() in _COMMON:
             return _COMMON[name.lower()]
         match = re.search(r'(?<![A-Za-z0-9])B(\d{1,2})(A?)$', name.strip(), re.IGNORECASE)
@@ -165,8 +125,8 @@ class Sentinel2TimeSeries(RasterTimeSeries):
             return name
         return f'B{int(match[1])}A' if match[2] else f'B{int(match[1]):02d}'
 
-    def _default_names(self, count: int) -> tuple[str, ...]:
-        """The usual order of so many bands."""
+    def default_band_names(self, count: int) -> tuple[str, ...]:
+        """Name so many bands in their usual order."""
         if count not in _BY_COUNT:
             raise SITSError(
                 f'rasters have {count} bands without descriptions, and only {sorted(_BY_COUNT)} '
@@ -175,13 +135,13 @@ class Sentinel2TimeSeries(RasterTimeSeries):
             )
         return _BY_COUNT[count]
 
-    def _default_bands(self, all_bands: tuple[str, ...]) -> tuple[str, ...]:
-        """The ten bands of 10 and 20 m, as far as the files hold them."""
+    def default_bands(self, all_bands: tuple[str, ...]) -> tuple[str, ...]:
+        """Choose the ten bands of 10 and 20 m, as far as the files hold them."""
         return tuple(band for band in _BY_COUNT[10] if band in all_bands) or all_bands
 
-    def _offset(self, path: str) -> float:
-        """DN that the processing baseline of a product asks to be added."""
-        if not isinstance(self.offset, str):
+    def offset_of(self, path: str) -> float:
+        """Tell the DN that the processing baseline of a product asks to be added."""
+        if not self._by_baseline:
             return self.offset
         baseline = _BASELINE.findall(path)
         return -1000.0 if baseline and int(baseline[-1]) >= 400 else 0.0

@@ -28,10 +28,21 @@ _REVISIT = 5
 
 @dataclass(frozen=True)
 class SyntheticSeries:
-    """Where the files of a synthetic series lie.
+    """Paths of the files of a synthetic series.
 
     Args:
         root: Folder of the series; ``META.json`` in it holds arguments, classes and events.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import SyntheticSeries, write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> again = SyntheticSeries(files.root)
+        >>> again.meta['dates']
+        ['2020-09-11', '2020-09-16', '2020-09-26', '2020-10-01']
+        >>> again.meta['classes']['1']
+        'winter wheat'
     """
 
     root: Path
@@ -115,6 +126,14 @@ def write_synthetic_series(
     Raises:
         SITSError: If an argument is out of its range.
         FileExistsError: If *root* holds anything but a series of the same arguments.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> sorted(path.name for path in files.images.iterdir())[0]
+        'synthetic_S2_20200911.tif'
     """
     arguments = {
         'size': list(size),
@@ -177,7 +196,7 @@ def _check(
 
 
 def _reusable(series: SyntheticSeries, arguments: dict[str, Any]) -> bool:
-    """Whether *series* is on disk with these arguments; FileExistsError if something else is."""
+    """Tell whether *series* is there with these arguments; FileExistsError where others are."""
     if not series.root.exists() or (series.root.is_dir() and not any(series.root.iterdir())):
         return False
     advice = f"give another folder, or delete '{series.root}'"
@@ -193,9 +212,9 @@ def _reusable(series: SyntheticSeries, arguments: dict[str, Any]) -> bool:
         key: (found.get(key), value) for key, value in wanted.items() if found.get(key) != value
     }
     if differing:
-        listed = ', '.join(f'{key}={old!r}, not {new!r}' for key, (old, new) in differing.items())
+        changes = ', '.join(f'{key}={old!r}, not {new!r}' for key, (old, new) in differing.items())
         raise FileExistsError(
-            f"'{series.root}' holds a synthetic series with other arguments ({listed}): {advice}"
+            f"'{series.root}' holds a synthetic series with other arguments ({changes}): {advice}"
         )
     return True
 
@@ -239,7 +258,7 @@ def _simulate(series: SyntheticSeries, arguments: dict[str, Any]) -> None:
 
 
 def _describe(scene: Scene) -> list[dict[str, Any]]:
-    """The events in words and ISO dates."""
+    """Describe the events in words and ISO dates."""
     return [
         {
             'event': EVENTS[event.kind],

@@ -1,8 +1,9 @@
 """Cubes of image time series as a TorchGeo data set."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -10,24 +11,25 @@ import shapely
 from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 from torchgeo.datasets.utils import Path, Sample
 
 from ..errors import SITSError
-from ..grid import TOLERANCE, Grid
-from .catalogue import acquisition_intervals, acquisition_keys
-from .cubes.store import (
-    CubeStore,
-    CubeWindow,
-    channels_of,
-    find_cubes,
-    require_expected,
-    require_same_grid,
-)
+from ..grid import TOLERANCE, Grid, pixel_size
+from .catalogue import acquisition_intervals
+from .cubes import CubeStore
 from .filenames import RasterName
+from .files import RastersNotFoundError
 from .frames import Frames
 from .series import TimeSeries
 
 __all__ = ['ZarrTimeSeries']
+
+#: Options of series of rasters that a cube was written with.
+_OF_CONVERSION = (
+    *('cloud_paths', 'clear_values', 'nodata', 'filename_regex', 'date_format', 'unreadable'),
+    *('snow_is_clear', 'scale', 'offset'),
+)
 
 
 class ZarrTimeSeries(TimeSeries):
@@ -43,6 +45,23 @@ class ZarrTimeSeries(TimeSeries):
 
     What is missing, broken or replaced meanwhile is an error that names the file, never zeros.
     Safe under forked and spawned workers.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import (
+        ...     RasterTimeSeries,
+        ...     ZarrTimeSeries,
+        ...     write_cube,
+        ...     write_synthetic_series,
+        ... )
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> rasters = RasterTimeSeries(files.images)
+        >>> write_cube(rasters, f'{folder.name}/s.zarr')
+        1
+        >>> cube = ZarrTimeSeries(f'{folder.name}/s.zarr', bands=['B04', 'B08'])
+        >>> cube[cube.bounds]['image'].shape
+        torch.Size([4, 2, 32, 32])
     """
 
     def __init__(
@@ -55,6 +74,7 @@ class ZarrTimeSeries(TimeSeries):
         *,
         group_by: Literal['day', 'time'] = 'day',
         min_clear: float = 0.0,
+        **kwargs: Any,
     ) -> None:
         """Open the cubes.
 
@@ -68,32 +88,34 @@ class ZarrTimeSeries(TimeSeries):
             min_clear: Frames with a smaller share of clear pixels are left out of a sample;
                 0 keeps all, the empty ones too. Where no frame is clear enough the clearest
                 is kept.
+            **kwargs: Options of a series of rasters, such as ``nodata``, are refused unless they
+                are None or what they are by default: a cube was given them when it was written.
 
         Raises:
             DatasetNotFoundError: If there is no cube.
             SITSError: If cubes differ in grid or scale, are not what is expected, a band is
-                unknown, or an option is out of range.
+                unknown, or an option is out of range or one of the conversion.
             OSError: If a cube is not complete or cannot be read.
         """
-        if group_by not in ('day', 'time'):
-            raise SITSError(f"group_by must be 'day' or 'time', got {group_by!r}")
-        if not 0 <= min_clear <= 1:
-            raise SITSError(f'min_clear must be a share from 0 to 1, got {min_clear}')
-        self.paths = paths
-        self.transforms = transforms
-        self.group_by = group_by
-        self.min_clear = min_clear
+        given = {name: kwargs.pop(name) for name in _OF_CONVERSION if name in kwargs}
+        for name, value in given.items():
+            if value is not None and (name, value) != ('unreadable', 'raise'):
+                raise SITSError(
+                    f'{name} is no argument of ZarrTimeSeries: leave it out, or give it to '
+                    '`torchgeo-sits cube` for a cube that is read'
+                )
+        super().__init__(paths, transforms, group_by=group_by, min_clear=min_clear, **kwargs)
         self._cubes = [CubeStore(path) for path in self.files]
         first = self._cubes[0]
         for cube in self._cubes[1:]:
-            require_same_grid(cube, first)
-        require_expected(first, crs, res)
+            _require_same_grid(cube, first)
+        _require_expected(first, crs, res)
         self._transform = first.grid.transform
         self._crs = first.grid.crs
         self._res = first.grid.xres, first.grid.yres
         self.all_bands = tuple(dict.fromkeys(band for cube in self._cubes for band in cube.bands))
         self.bands = first.bands if bands is None else tuple(bands)
-        self._channels = [channels_of(cube, self.bands) for cube in self._cubes]
+        self._channels = [_channels_of(cube, self.bands) for cube in self._cubes]
         #: Column and row of the corner of the first cube in each.
         self._shifts = []
         for cube in self._cubes:
@@ -111,11 +133,11 @@ class ZarrTimeSeries(TimeSeries):
         ]
         #: Number of the cube, and of the frame in it, of each row by its name.
         self._rows_by_name = dict(zip(names, rows, strict=True))
-        self._placed: tuple[pd.Index, NDArray[np.intp], NDArray[np.int64]] | None = None
+        self._known_rows: tuple[pd.Index, NDArray[np.intp], NDArray[np.int64]] | None = None
         self.index = self._make_index(names, times, first.crs)
 
     def _make_index(self, names: list[str], times: NDArray[np.int64], crs: CRS) -> GeoDataFrame:
-        """One row per acquisition and cube."""
+        """Index acquisitions and cubes, a row for each."""
         ends = np.concatenate([cube.spans[:, 1] for cube in self._cubes])
         stops = pd.to_datetime(ends, unit='s').as_unit('us') - pd.Timedelta(microseconds=1)
         starts = pd.to_datetime(times, unit='s').as_unit('us')
@@ -137,121 +159,200 @@ class ZarrTimeSeries(TimeSeries):
     @property
     def files(self) -> list[str]:
         """The cubes, sorted."""
-        return find_cubes(self.paths)
+        return _find_cubes(self.paths)
 
     @property
     def block_grid(self) -> Grid:
-        """One chunk of the first cube: what is decoded at once."""
+        """First chunk of the first cube: the pixels decoded at once."""
         grid, (rows, columns) = self._cubes[0].grid, self._cubes[0].chunk
         return replace(grid, height=rows, width=columns)
 
-    def _instants(self, index: GeoDataFrame) -> pd.DatetimeIndex:
-        """When the rows of an index were acquired."""
+    def instants(self, index: GeoDataFrame) -> pd.DatetimeIndex:
+        """Look up when the rows of an index were acquired."""
         times = [self._time(*self._rows_by_name[name]) for name in index.filepath]
         return pd.to_datetime(np.array(times, np.int64), unit='s').as_unit('ns')
 
+    def read_frames(self, acquisitions: Sequence[NDArray[np.intp]], grid: Grid) -> Frames:
+        """Read the frames of some rows, one for each acquisition."""
+        grid, column, row = self._on_pixels(grid)
+        stored, times = self._stored_rows()
+        first = np.array([times[rows].min() for rows in acquisitions])
+        frame = np.repeat(np.arange(len(acquisitions)), [len(rows) for rows in acquisitions])
+        stored = stored[np.concatenate(acquisitions)]
+        cubes = np.unique(stored[:, 0])
+        if len(cubes) == 1 and len(stored) == len(acquisitions):
+            frames = self._read_cube(int(cubes[0]), stored[:, 1], grid, row, column)
+        else:
+            frames = self._merge(stored, frame, grid, row, column)
+        return replace(frames, times=first, grid=grid, scale=self._cubes[0].scale)
+
     def _time(self, cube: int, frame: int) -> int:
-        """Seconds since 1970."""
+        """Look up the seconds since 1970 of a frame of a cube."""
         return int(self._cubes[cube].times[frame])
 
-    def _places(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-        """Cube and frame ``(R, 2)`` and time ``(R,)`` of the rows of the index."""
+    def _stored_rows(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Look up cube and frame ``(R, 2)`` and time ``(R,)`` of the rows of the index."""
         index = self.index
-        if self._placed is None or self._placed[0] is not index.index:
+        if self._known_rows is None or self._known_rows[0] is not index.index:
             rows = np.array([self._rows_by_name[name] for name in index.filepath], np.intp)
             times = np.array([self._time(*row) for row in rows], np.int64)
-            self._placed = index.index, rows.reshape(-1, 2), times
-        return self._placed[1:]
-
-    def _read(self, rows: NDArray[np.intp], grid: Grid, step: int) -> Frames | None:
-        """Frames of some rows, one for each acquisition."""
-        if not len(rows):
-            return None
-        grid, column, row = self._on_pixels(grid)
-        places, times = self._places()
-        places, times = places[rows], times[rows]
-        _, frame = np.unique(acquisition_keys(times, self.group_by), return_inverse=True)
-        if step > 1:
-            kept = frame % step == 0
-            places, times, frame = places[kept], times[kept], frame[kept] // step
-        count = int(frame.max()) + 1
-        first = np.full(count, np.iinfo(np.int64).max)
-        np.minimum.at(first, frame, times)
-        cubes = np.unique(places[:, 0])
-        window = row, column, grid.height, grid.width
-        if len(cubes) == 1 and len(places) == count:
-            values, clear, observed = self._window(
-                int(cubes[0]), places[np.argsort(frame), 1], window
-            )
-        else:
-            values, clear, observed = self._merge(places, frame, count, window)
-        scale = self._cubes[0].scale
-        return Frames(values, clear, first, grid, observed=observed, scale=scale)
+            self._known_rows = index.index, rows.reshape(-1, 2), times
+        return self._known_rows[1:]
 
     def _on_pixels(self, grid: Grid) -> tuple[Grid, int, int]:
-        """A window moved onto the pixels, by half of one at most, and its column and row."""
+        """Move a window onto the pixels; its column and row in the first cube."""
+        first = self._cubes[0]
         if grid.crs is not self._crs:
             if grid.crs != self._crs:
                 raise SITSError(
-                    f"'{self._cubes[0].path}' is in {self._crs.to_string()[:60]} and cannot be "
+                    f"'{first.path}' is in {self._crs.to_string()[:60]} and cannot be "
                     f'read in {grid.crs.to_string()[:60]}, as another data set joined to it may '
                     'ask: convert again with --crs, or put the cube first'
                 )
             self._crs = grid.crs
-        offset = grid.offset_in(self._transform)
-        if offset is None:
+        snapped = grid.snapped(self._transform)
+        if snapped is None:
             raise SITSError(
-                f"'{self._cubes[0].path}' has pixels of {self._cubes[0].grid.xres} x "
-                f'{self._cubes[0].grid.yres} and cannot be read with {grid.xres} x {grid.yres}: '
-                'convert again with --res'
+                f"'{first.path}' has pixels of {first.grid.xres} x {first.grid.yres} and cannot "
+                f'be read with {grid.xres} x {grid.yres}: convert again with --res'
             )
-        column, row = int(np.floor(offset[0] + 0.5)), int(np.floor(offset[1] + 0.5))
-        right, down = offset[0] - column, offset[1] - row
-        if max(abs(right), abs(down)) > TOLERANCE:
-            left, top = grid.left - right * grid.xres, grid.top + down * grid.yres
-            grid = replace(grid, left=left, top=top)
-        return grid, column, row
+        return snapped
 
-    def _window(
+    def _read_cube(
         self,
         cube: int,
         frames: NDArray[np.intp],
-        window: tuple[int, int, int, int],
+        grid: Grid,
+        row: int,
+        column: int,
         *,
         observed: bool = False,
-    ) -> CubeWindow:
-        """Frames of one cube; row and column are those in the first cube."""
-        row, column, height, width = window
+    ) -> Frames:
+        """Read frames of one cube; row and column are those in the first cube."""
         right, down = self._shifts[cube]
         return self._cubes[cube].read(
             frames,
             self._channels[cube],
             row + down,
             column + right,
-            height,
-            width,
+            grid.height,
+            grid.width,
             observed=observed,
         )
 
     def _merge(
         self,
-        places: NDArray[np.intp],
+        stored: NDArray[np.intp],
         frame: NDArray[np.intp],
-        count: int,
-        window: tuple[int, int, int, int],
-    ) -> CubeWindow:
-        """Frames of several rows each, whose first one that observed a pixel counts."""
-        height, width = window[2:]
-        values = np.zeros((count, len(self.bands), height, width), self._dtype)
-        clear, observed = np.zeros((2, count, height, width), bool)
-        for cube in np.unique(places[:, 0]):
-            mine = places[:, 0] == cube
-            frames, at = np.unique(places[mine, 1], return_index=True)
-            found = self._window(int(cube), frames, window, observed=True)
+        grid: Grid,
+        row: int,
+        column: int,
+    ) -> Frames:
+        """Read frames of several rows each, whose first one that observed a pixel counts."""
+        count = int(frame[-1]) + 1
+        values = np.zeros((count, len(self.bands), grid.height, grid.width), self._dtype)
+        clear, observed = np.zeros((2, count, grid.height, grid.width), bool)
+        for cube in np.unique(stored[:, 0]):
+            mine = stored[:, 0] == cube
+            frames, at = np.unique(stored[mine, 1], return_index=True)
+            found = self._read_cube(int(cube), frames, grid, row, column, observed=True)
             assert found.observed is not None  # it was asked for
             for i, k in enumerate(frame[mine][at]):
                 fresh = found.observed[i] & ~observed[k]
                 np.copyto(values[k], found.values[i], where=fresh)
                 np.copyto(clear[k], found.clear[i], where=fresh)
                 observed[k] |= fresh
-        return CubeWindow(values, clear, observed)
+        return Frames(values, clear, np.zeros(count, np.int64), grid, observed=observed)
+
+
+def _find_cubes(paths: Path | Iterable[Path]) -> list[str]:
+    """List the stores among paths and in the folders among them, each once, sorted."""
+    roots = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    found: set[str] = set()
+    for root in [os.fspath(root) for root in roots]:
+        if not os.path.isdir(root):
+            raise RastersNotFoundError(
+                f"'{root}' does not exist: give a cube that `torchgeo-sits cube` wrote, or a "
+                'folder of some, as `paths`'
+            )
+        for folder, inner, files in os.walk(root):
+            if 'zarr.json' in files:
+                found.add(folder)
+                inner.clear()  # the arrays of a store have one too
+    if not found:
+        raise RastersNotFoundError(
+            f'no cubes in {", ".join(repr(os.fspath(root)) for root in roots)}: write one with '
+            '`torchgeo-sits cube`'
+        )
+    return sorted(found)
+
+
+def _require_same_grid(cube: CubeStore, first: CubeStore) -> None:
+    """Refuse a cube whose pixels do not lie side by side with those of the first one."""
+    if cube.grid.crs != first.grid.crs:
+        raise SITSError(
+            f"'{cube.path}' is in another CRS than '{first.path}', and cubes are not warped: "
+            f'convert again with --crs {_short(first.crs)}'
+        )
+    offset = first.grid.offset_in(cube.grid.transform)
+    if offset is None:
+        raise SITSError(
+            f"'{cube.path}' has pixels of {cube.grid.xres} x {cube.grid.yres}, '{first.path}' of "
+            f'{first.grid.xres} x {first.grid.yres}: convert again with --res {first.grid.xres}'
+        )
+    shift = max(abs(value - round(value)) for value in offset)
+    if shift > 10 * TOLERANCE:
+        raise SITSError(
+            f"the pixels of '{cube.path}' lie {shift:.2f} of a pixel beside those of "
+            f"'{first.path}': open them as two data sets and join these with |"
+        )
+    if cube.scale != first.scale:
+        raise SITSError(
+            f"'{cube.path}' has scale {cube.scale}, '{first.path}' {first.scale}: convert one of "
+            'them again, so that both have the same'
+        )
+
+
+def _require_expected(
+    cube: CubeStore, crs: CRS | str | None, res: float | tuple[float, float] | None
+) -> None:
+    """Refuse a cube in another CRS or of another pixel size than asked for."""
+    if crs is not None:
+        try:
+            wanted = CRS.from_user_input(crs)
+        except CRSError as error:
+            raise SITSError(
+                f"crs={crs!r} is no coordinate reference system, such as 'EPSG:32631': {error}"
+            ) from error
+        if wanted != cube.crs:
+            raise SITSError(
+                f"'{cube.path}' is in {_short(cube.crs)}, and cubes are not warped to "
+                f'{_short(wanted)}: convert again with --crs {_short(wanted)}'
+            )
+    if res is not None:
+        own = cube.grid.xres, cube.grid.yres
+        asked = pixel_size(res)
+        if max(abs(a / b - 1) for a, b in zip(asked, own, strict=True)) > 1e-9:
+            raise SITSError(
+                f"'{cube.path}' has pixels of {own[0]} x {own[1]}, and cubes are not resampled "
+                f'to {asked[0]} x {asked[1]}: convert again with --res {asked[0]}'
+            )
+
+
+def _channels_of(cube: CubeStore, bands: Sequence[str]) -> list[int]:
+    """Look up the numbers of bands in a cube, from 0."""
+    unknown = [band for band in bands if band not in cube.bands]
+    if unknown:
+        raise SITSError(
+            f"unknown bands {unknown}: '{cube.path}' holds {cube.bands}. Give some of these "
+            'names, in the order in which the channels are wanted.'
+        )
+    if not bands:
+        raise SITSError('bands is empty: name at least one, or leave it None for all')
+    return [cube.bands.index(band) for band in bands]
+
+
+def _short(crs: CRS) -> str:
+    """Spell a CRS as the command line takes it, where it has a code."""
+    authority = crs.to_authority(min_confidence=100)
+    return ':'.join(authority) if authority else str(crs.name)

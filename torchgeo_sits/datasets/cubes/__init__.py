@@ -1,1 +1,6 @@
-"""Zarr cubes: how a series lies in them, how they are read, and how they are written."""
+"""Zarr cubes: their layout, how they are read, and how they are written."""
+
+from .store import CubeStore
+from .writing import Progress, verify_cube, write_cube
+
+__all__ = ['CubeStore', 'Progress', 'verify_cube', 'write_cube']

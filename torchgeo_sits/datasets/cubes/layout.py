@@ -1,4 +1,4 @@
-"""How a cube lies in its store: arrays, chunks, shards and codecs."""
+"""Layout of a cube in its store: arrays, chunks, shards, codecs and attributes."""
 
 import math
 import os
@@ -21,7 +21,7 @@ __all__ = [
     'FORMAT',
     'MASK_OBSERVED',
     'CubeLayout',
-    'Window',
+    'Shard',
     'array_attributes',
     'group_attributes',
     'shard_file',
@@ -160,8 +160,8 @@ def _text(values: Sequence[str]) -> NDArray[Any]:
     return np.array(list(values), np.dtypes.StringDType())
 
 
-#: Rows and columns of a part of a cube.
-Window = tuple[slice, slice]
+#: Rows and columns of the pixels of a shard.
+Shard = tuple[slice, slice]
 
 #: Version of what is described here, kept in each cube.
 FORMAT = 1
@@ -222,7 +222,7 @@ class CubeLayout:
             (parts * chunk_times, bands, side, side),
         )
 
-    def batches(self, block: tuple[int, int], itemsize: int) -> list[list[Window]]:
+    def batches(self, block: tuple[int, int], itemsize: int) -> list[list[Shard]]:
         """Shards that are best read together, so that blocks of the source are decoded once.
 
         Args:
@@ -238,7 +238,7 @@ class CubeLayout:
         across = min(-(-block[1] // side), -(-width // side), most)
         down = min(-(-block[0] // side), most // across)
 
-        def shards(top: int, left: int) -> list[Window]:
+        def shards(top: int, left: int) -> list[Shard]:
             bottom, right = min(top + down * side, height), min(left + across * side, width)
             return [
                 (slice(y, min(y + side, bottom)), slice(x, min(x + side, right)))

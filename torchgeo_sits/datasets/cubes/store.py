@@ -1,51 +1,30 @@
-"""Cubes on disk: opening, and reading windows of them."""
+"""Cubes on disk: opened, and windows of them read."""
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from pyproj import CRS
-from pyproj.exceptions import CRSError
 from rasterio.crs import CRS as RasterCRS
-from torchgeo.datasets.utils import Path
 
 from ...errors import SITSError
-from ...grid import TOLERANCE, Grid, pixel_size
+from ...grid import Grid
 from ...keys import IMAGE, MASK_CLEAR
-from ..file_stamps import file_signature
-from ..scenes import RastersNotFoundError
+from ..frames import Frames
+from ..reading import file_signature
 from .layout import ATTRIBUTE, FORMAT, MASK_OBSERVED, shard_file, zarr_options
 
 __all__ = [
     'CubeStore',
-    'CubeWindow',
-    'channels_of',
     'cube_record',
-    'find_cubes',
-    'require_expected',
-    'require_same_grid',
 ]
 
 
-class CubeWindow(NamedTuple):
-    """Some acquisitions of a window of a cube.
-
-    Attributes:
-        values: ``(T, C, H, W)`` as stored, 0 where nothing was observed.
-        clear: ``(T, H, W)`` bool.
-        observed: ``(T, H, W)`` bool; None where it was not asked for.
-    """
-
-    values: NDArray[Any]
-    clear: NDArray[np.bool_]
-    observed: NDArray[np.bool_] | None
-
-
 def cube_record(path: str) -> dict[str, Any]:
-    """What the root of a cube says about how it was made.
+    """Read the record in the root of a cube of how it was made.
 
     Args:
         path: The cube.
@@ -107,6 +86,22 @@ class CubeStore:
     Raises:
         OSError: If it does not exist, is not complete, or its metadata cannot be read.
         SITSError: If it is another kind of store.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_cube
+        >>> from torchgeo_sits.datasets import write_synthetic_series
+        >>> from torchgeo_sits.datasets.cubes import CubeStore
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> import numpy as np
+        >>> path = f'{folder.name}/s.zarr'
+        >>> write_cube(RasterTimeSeries(files.images), path)
+        1
+        >>> cube = CubeStore(path)
+        >>> window = {'row': 0, 'column': 8, 'height': 16, 'width': 16}
+        >>> cube.read(np.arange(4), channels=[2, 6], **window).values.shape
+        (4, 2, 16, 16)
     """
 
     def __init__(self, path: str) -> None:
@@ -149,7 +144,7 @@ class CubeStore:
 
     @staticmethod
     def _whole(array: Any) -> NDArray[Any]:
-        """All values of a coordinate."""
+        """Read all values of a coordinate."""
         return np.asarray(array[...])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -157,7 +152,7 @@ class CubeStore:
         return self.__dict__ | {'_arrays': None}
 
     def _open(self) -> dict[str, 'zarr.Array[Any]']:
-        """The arrays of pixels and masks, opened at first use."""
+        """Open the arrays of pixels and masks at first use."""
         if self._arrays is None:
             with zarr_options():
                 group = zarr.open_group(self.path, mode='r')
@@ -179,7 +174,7 @@ class CubeStore:
         width: int,
         *,
         observed: bool = False,
-    ) -> CubeWindow:
+    ) -> Frames:
         """Read some acquisitions of a window.
 
         Args:
@@ -192,7 +187,8 @@ class CubeStore:
             observed: Read what was observed too.
 
         Returns:
-            The frames; beyond the cube nothing was observed.
+            The frames, of which what was observed is None unless it is asked for; beyond the
+            cube nothing was.
 
         Raises:
             OSError: If a shard is missing or broken, or the cube is no longer the one that was
@@ -233,10 +229,17 @@ class CubeStore:
                 f"'{self.path}' is not the cube that it was when the series was opened: it was "
                 'replaced or removed meanwhile. Open the series again.'
             )
-        return CubeWindow(found[0], found[1], found[-1] if observed else None)
+        return Frames(
+            found[0],
+            found[1],
+            self.times[frames],
+            self.grid.crop(row, column, height, width),
+            observed=found[-1] if observed else None,
+            scale=self.scale,
+        )
 
     def _get(self, array: 'zarr.Array[Any]', selection: tuple[slice, ...]) -> NDArray[Any]:
-        """Part of an array, or an error that names the file that is to blame."""
+        """Read a part of an array, or name the file that is to blame."""
         try:
             return np.asarray(array[selection])
         except MemoryError:
@@ -250,7 +253,7 @@ class CubeStore:
             ) from error
 
     def _broken_shard(self, array: 'zarr.Array[Any]', rows: slice, columns: slice) -> str:
-        """The first file in a window that cannot be read."""
+        """Find the first file in a window that cannot be read."""
         shards = array.shards
         assert shards is not None  # cubes have them
         height, width = shards[-2:]
@@ -267,134 +270,3 @@ class CubeStore:
                 except Exception:
                     return files[-1]
         return files[0]
-
-
-def find_cubes(paths: Path | Iterable[Path]) -> list[str]:
-    """List the Zarr stores among paths and in the folders among them.
-
-    Args:
-        paths: Stores, or folders that hold some at any depth.
-
-    Returns:
-        Paths of the stores, each once, sorted.
-
-    Raises:
-        RastersNotFoundError: If a path does not exist or none holds a store.
-    """
-    roots = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    found: set[str] = set()
-    for root in [os.fspath(root) for root in roots]:
-        if not os.path.isdir(root):
-            raise RastersNotFoundError(
-                f"'{root}' does not exist: give a cube that `torchgeo-sits cube` wrote, or a "
-                'folder of some, as `paths`'
-            )
-        for folder, inner, files in os.walk(root):
-            if 'zarr.json' in files:
-                found.add(folder)
-                inner.clear()  # the arrays of a store have one too
-    if not found:
-        raise RastersNotFoundError(
-            f'no cubes in {", ".join(repr(os.fspath(root)) for root in roots)}: write one with '
-            '`torchgeo-sits cube`'
-        )
-    return sorted(found)
-
-
-def require_same_grid(cube: CubeStore, first: CubeStore) -> None:
-    """Refuse cubes whose pixels do not lie side by side with those of another.
-
-    Args:
-        cube: A cube.
-        first: The first one of the data set.
-
-    Raises:
-        SITSError: If CRS, pixel size, alignment or scale differ.
-    """
-    if cube.grid.crs != first.grid.crs:
-        raise SITSError(
-            f"'{cube.path}' is in another CRS than '{first.path}', and cubes are not warped: "
-            f'convert again with --crs {_short(first.crs)}'
-        )
-    offset = first.grid.offset_in(cube.grid.transform)
-    if offset is None:
-        raise SITSError(
-            f"'{cube.path}' has pixels of {cube.grid.xres} x {cube.grid.yres}, '{first.path}' of "
-            f'{first.grid.xres} x {first.grid.yres}: convert again with --res {first.grid.xres}'
-        )
-    shift = max(abs(value - round(value)) for value in offset)
-    if shift > 10 * TOLERANCE:
-        raise SITSError(
-            f"the pixels of '{cube.path}' lie {shift:.2f} of a pixel beside those of "
-            f"'{first.path}': open them as two data sets and join these with |"
-        )
-    if cube.scale != first.scale:
-        raise SITSError(
-            f"'{cube.path}' has scale {cube.scale}, '{first.path}' {first.scale}: convert one of "
-            'them again, so that both have the same'
-        )
-
-
-def require_expected(
-    cube: CubeStore, crs: CRS | str | None, res: float | tuple[float, float] | None
-) -> None:
-    """Refuse a cube in another CRS or of another pixel size than asked for.
-
-    Args:
-        cube: The cube.
-        crs: The coordinate reference system, None for any.
-        res: The size of a pixel, None for any.
-
-    Raises:
-        SITSError: If they differ, or *crs* is none.
-    """
-    if crs is not None:
-        try:
-            wanted = CRS.from_user_input(crs)
-        except CRSError as error:
-            raise SITSError(
-                f"crs={crs!r} is no coordinate reference system, such as 'EPSG:32631': {error}"
-            ) from error
-        if wanted != cube.crs:
-            raise SITSError(
-                f"'{cube.path}' is in {_short(cube.crs)}, and cubes are not warped to "
-                f'{_short(wanted)}: convert again with --crs {_short(wanted)}'
-            )
-    if res is not None:
-        own = cube.grid.xres, cube.grid.yres
-        asked = pixel_size(res)
-        if max(abs(a / b - 1) for a, b in zip(asked, own, strict=True)) > 1e-9:
-            raise SITSError(
-                f"'{cube.path}' has pixels of {own[0]} x {own[1]}, and cubes are not resampled "
-                f'to {asked[0]} x {asked[1]}: convert again with --res {asked[0]}'
-            )
-
-
-def channels_of(cube: CubeStore, bands: Sequence[str]) -> list[int]:
-    """Numbers of bands in a cube.
-
-    Args:
-        cube: The cube.
-        bands: Their names.
-
-    Returns:
-        Their numbers, from 0.
-
-    Raises:
-        SITSError: If a band is unknown, or there are none.
-    """
-    unknown = [band for band in bands if band not in cube.bands]
-    if unknown:
-        raise SITSError(
-            f"unknown bands {unknown}: '{cube.path}' holds {cube.bands}. Give some of these "
-            'names, in the order in which the channels are wanted.'
-        )
-    if not bands:
-        raise SITSError('bands is empty: name at least one, or leave it None for all')
-    return [cube.bands.index(band) for band in bands]
-
-
-def _short(crs: CRS) -> str:
-    """A CRS as the command line takes it, where it has a code."""
-    authority = crs.to_authority(min_confidence=100)
-    return ':'.join(authority) if authority else str(crs.name)

@@ -1,6 +1,7 @@
 """From a series of rasters to a cube, shard by shard."""
 
 import errno
+import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -10,32 +11,258 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import shapely
 import zarr
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from pyproj import CRS
 from zarr.errors import ZarrUserWarning
 
 from ...errors import SITSError
+from ...grid import TOLERANCE, Grid
 from ...keys import IMAGE, MASK_CLEAR
+from ..file_stamps import stamps
+from ..frames import Frames, acquisition_keys
 from ..raster_series import RasterTimeSeries
 from .layout import (
     ATTRIBUTE,
     FORMAT,
     MASK_OBSERVED,
-    Window,
+    CubeLayout,
+    Shard,
     array_attributes,
     group_attributes,
     shard_file,
     write_coordinates,
     zarr_options,
 )
-from .source import CubeSource, StoredFrames
-from .store import CubeStore, CubeWindow, cube_record
+from .store import CubeStore, cube_record
 
-__all__ = ['Progress', 'verify_cube', 'write_cube']
+__all__ = ['CubeSource', 'Progress', 'verify_cube', 'write_cube']
 
 #: Called with the number of shards that are done, and of all.
 Progress = Callable[[int, int], None]
 _LOCK = '.lock'
+
+
+class CubeSource:
+    """A series of rasters as the content of a cube, shard by shard.
+
+    A cube holds all acquisitions on one pixel grid, which is that of the series' first file
+    and covers all footprints.
+
+    Args:
+        series: The series.
+
+    Attributes:
+        grid: Pixels of the cube.
+        crs: Their coordinate reference system.
+        bands: Names of the channels.
+        times: Seconds since 1970 UTC of the acquisitions, ``(T,)``, ascending.
+        spans: First second of each and first after it, ``(T, 2)``.
+        footprints: Where each may have pixels, as WKT, T of them.
+        dtype: Type of the stored pixels.
+        scale: Factor on them.
+        has_clouds: Whether some pixels are observed but not clear.
+        layout: Chunks and shards.
+
+    Raises:
+        SITSError: If the series leaves out frames, or two acquisitions are of one second.
+    """
+
+    def __init__(self, series: RasterTimeSeries) -> None:
+        if series.min_clear > 0:
+            raise SITSError(
+                f'a cube holds all acquisitions, but the series has min_clear={series.min_clear}: '
+                'give min_clear to ZarrTimeSeries when you read the cube'
+            )
+        self.series = series
+        self.crs: CRS = series.crs
+        self.bands = series.bands
+        self.dtype = series.stored_dtype
+        self.scale = float(series.scale)
+        self.has_clouds = bool(series.cloud_files)
+        self.grid = _cube_grid(series)
+        index = series.index
+        instants = series.instants(index).as_unit('ns')
+        acquisition, days = pd.factorize(
+            acquisition_keys(instants.asi8 // 10**9, series.group_by), sort=True
+        )
+        self._known = np.asarray(days)
+        frame = pd.DataFrame(
+            {
+                'time': instants,
+                'left': index.index.left.as_unit('ns'),
+                # Closed at the last microsecond; as whole seconds, open at the next.
+                'right': (index.index.right + pd.Timedelta(microseconds=1)).as_unit('ns'),
+            }
+        )
+        groups = frame.groupby(acquisition)
+        self.times = _seconds(groups['time'].min())
+        self.spans = np.stack(
+            [_seconds(groups['left'].min()), _seconds(groups['right'].max().dt.ceil('s'))], axis=1
+        )
+        if series.group_by == 'time' and len(set(instants)) > len(self.times):
+            raise SITSError(
+                'two acquisitions of the series are within one second, which is as fine as the '
+                "times of a cube are: open the series with group_by='day'"
+            )
+        shapes = np.asarray(index.geometry)
+        self.footprints = [
+            shapely.to_wkt(shapely.union_all(shapes[acquisition == i]), rounding_precision=-1)
+            for i in range(len(self.times))
+        ]
+        shape = (len(self.times), len(self.bands), self.grid.height, self.grid.width)
+        self.layout = CubeLayout.of(shape, self.dtype.itemsize)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe this source in plain values, which tell it from another one.
+
+        Returns:
+            The options that change pixels, and digests of the acquisitions and of the files'
+            names, sizes and times.
+        """
+        series, grid = self.series, self.grid
+        paths = sorted({*series.source_files, *series.cloud_files})
+        states = stamps(paths)
+        files = hashlib.sha256()
+        for path in paths:
+            state = states.get(path)
+            size, changed = (-1, 0) if state is None else (state.size, state.mtime_ns)
+            line = (os.path.abspath(path), size, changed, series.offset_of(path))
+            files.update(repr(line).encode())
+        acquisitions = hashlib.sha256(self.times.tobytes() + self.spans.tobytes())
+        acquisitions.update(repr(self.footprints).encode())
+        return {
+            'dataset': type(series).__name__,
+            'files': len(paths),
+            'files_sha256': files.hexdigest(),
+            'acquisitions': len(self.times),
+            'acquisitions_sha256': acquisitions.hexdigest(),
+            'bands': list(self.bands),
+            'dtype': self.dtype.name,
+            'scale': self.scale,
+            'crs': self.crs.to_wkt(),
+            'grid': [grid.left, grid.top, grid.xres, grid.yres, grid.width, grid.height],
+            'group_by': series.group_by,
+            'nodata': _plain(series.nodata, series.default_nodata),
+            'clear_values': [int(v) for v in series.clear_values or ()] if self.has_clouds else [],
+            'unreadable': series.unreadable,
+        }
+
+    def require_same(self, path: str, record: dict[str, Any], but: tuple[str, ...] = ()) -> None:
+        """Refuse a cube that was made of something else.
+
+        Args:
+            path: The cube.
+            record: What it says about its source.
+            but: Keys of :meth:`describe` that may differ.
+
+        Raises:
+            SITSError: If another one differs.
+        """
+        own = self.describe()
+        known = record['source']
+        differ = [key for key in own if key not in but and known.get(key) != own[key]]
+        if not differ:
+            return
+        told = [
+            f'{key} was {known.get(key)!r} and is {own[key]!r}'
+            for key in differ
+            if not key.endswith('sha256')
+        ]
+        if not told:
+            what = 'files' if 'files_sha256' in differ else 'acquisitions'
+            told = [f'{what} have other names, sizes, times or offsets']
+        raise SITSError(
+            f"'{path}' was made of another source, or with other options: {'; '.join(told)}. "
+            'Choose another name, remove the cube, or repeat the command that made it: '
+            f'{record["command"]}'
+        )
+
+    def batches(self) -> list[list[Shard]]:
+        """List all shards, in batches that are best read together; each time the same."""
+        block = self.series.block_grid
+        return self.layout.batches((block.height, block.width), self.dtype.itemsize)
+
+    def read(self, batch: Sequence[Shard]) -> Iterator[tuple[Shard, Frames]]:
+        """Read all acquisitions of some shards, together.
+
+        Args:
+            batch: One of :meth:`batches`.
+
+        Yields:
+            Each shard, and its frames as a cube stores them, with the offset added.
+
+        Raises:
+            OSError: If a file cannot be read.
+        """
+        top, left = batch[0][0].start, batch[0][1].start
+        bottom, right = batch[-1][0].stop, batch[-1][1].stop
+        whole = self._read(self.grid.crop(top, left, bottom - top, right - left))
+        for rows, columns in batch:
+            size = rows.stop - rows.start, columns.stop - columns.start
+            yield (rows, columns), whole.crop(rows.start - top, columns.start - left, *size)
+
+    def _read(self, grid: Grid) -> Frames:
+        """Read all acquisitions of a part of the cube."""
+        left, bottom, right, top = grid.bounds
+        time = self.series.bounds[2]
+        stop = time.stop + pd.Timedelta(microseconds=1)  # the bounds are closed
+        size = grid.height, grid.width
+        shape = len(self.times), len(self.bands), *size
+        try:
+            frames = self.series.frames(
+                (
+                    slice(left, right, grid.xres),
+                    slice(bottom, top, grid.yres),
+                    slice(time.start, stop, 1),
+                )
+            )
+        except IndexError:  # between the footprints
+            nothing = np.zeros((shape[0], *size), bool)
+            return Frames(np.zeros(shape, self.dtype), nothing, self.times, grid, observed=nothing)
+        values, observed = frames.values, frames.observed
+        assert observed is not None  # series of rasters know
+        if frames.offset is not None:
+            # As Frames makes pixels of them, so that both are the same to the last bit.
+            values = values.astype(self.dtype)
+            values += frames.offset.astype(self.dtype)[:, None, None, None]
+            values *= observed[:, None]
+        clear = frames.clear
+        if len(frames.times) == shape[0]:
+            values = values.astype(self.dtype, copy=False)
+        else:
+            at = np.searchsorted(self._known, acquisition_keys(frames.times, self.series.group_by))
+            some = values, clear, observed
+            values = np.zeros(shape, self.dtype)
+            clear, observed = np.zeros((2, shape[0], *size), bool)
+            values[at], clear[at], observed[at] = some
+        return Frames(values, clear, self.times, grid, observed=observed, scale=self.scale)
+
+
+def _cube_grid(series: RasterTimeSeries) -> Grid:
+    """Lay a grid over all footprints, on the pixels of the first file in the CRS."""
+    block = series.block_grid
+    xres, yres = series.res
+    west, south, east, north = series.index.total_bounds
+    first = np.floor((west - block.left) / xres + TOLERANCE), (block.top - north) / yres
+    last = np.ceil((east - block.left) / xres - TOLERANCE), (block.top - south) / yres
+    column, row = int(first[0]), int(np.floor(first[1] + TOLERANCE))
+    width, height = int(last[0]) - column, int(np.ceil(last[1] - TOLERANCE)) - row
+    left, top = block.left + column * xres, block.top - row * yres
+    return Grid(float(left), float(top), xres, yres, width, height, block.crs)
+
+
+def _seconds(times: 'pd.Series[Any]') -> NDArray[np.int64]:
+    """Turn times into seconds since 1970."""
+    return times.to_numpy().astype('datetime64[s]').astype(np.int64)
+
+
+def _plain(*values: float | None) -> list[str]:
+    """Write numbers as JSON can hold all of them."""
+    return [repr(None if value is None else float(value)) for value in values]
 
 
 def write_cube(
@@ -66,6 +293,18 @@ def write_cube(
             leaves frames out.
         OSError: If a file cannot be read or written; what is there stays, and can go on.
         SITSError: If another process writes the same cube.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_cube
+        >>> from torchgeo_sits.datasets import write_synthetic_series
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> series = RasterTimeSeries(files.images)
+        >>> write_cube(series, f'{folder.name}/s.zarr')
+        1
+        >>> write_cube(series, f'{folder.name}/s.zarr')  # complete already
+        0
     """
     path, source = os.fspath(path), CubeSource(series)
     _begun(path)  # refuses what is something else, before anything is written into it
@@ -93,16 +332,16 @@ def write_cube(
         total, done, written = sum(map(len, batches)), 0, 0
         begun = known is not None and not complete
         for batch in batches:
-            missing = [w for w in batch if not _is_done(path, arrays, w, read=begun)]
+            missing = [s for s in batch if not _is_done(path, arrays, s, read=begun)]
             done += len(batch) - len(missing)
             if progress is not None:
                 progress(done, total)
             # The whole batch, not what is missing only: warped pixels depend on the window.
-            for window, frames in source.read(batch) if missing else ():
-                if window not in missing:
+            for shard, frames in source.read(batch) if missing else ():
+                if shard not in missing:
                     continue
                 for name, array in arrays.items():
-                    array[(..., *window)] = _stored(frames, name)
+                    array[(..., *shard)] = _stored(frames, name)
                 done, written = done + 1, written + 1
                 if progress is not None:
                     progress(done, total)
@@ -122,7 +361,7 @@ def write_cube(
 
 
 def _begun(path: str) -> dict[str, Any] | None:
-    """The record of a cube at *path*; None where there is nothing."""
+    """Read the record of a cube at *path*; None where there is nothing."""
     if not os.path.lexists(path):
         return None
     if not os.path.isdir(path):
@@ -140,7 +379,7 @@ def _begun(path: str) -> dict[str, Any] | None:
 
 
 def _names(source: CubeSource) -> list[str]:
-    """The arrays of pixels and masks."""
+    """Name the arrays of pixels and masks."""
     return [IMAGE, MASK_CLEAR, MASK_OBSERVED] if source.has_clouds else [IMAGE, MASK_CLEAR]
 
 
@@ -163,7 +402,7 @@ def _create(root: zarr.Group, source: CubeSource) -> None:
 
 
 def _open(path: str, names: Sequence[str]) -> dict[str, 'zarr.Array[Any]']:
-    """Some arrays of a cube."""
+    """Open some arrays of a cube."""
     try:
         with zarr_options():
             group = zarr.open_group(path, mode='r+', use_consolidated=False)
@@ -176,27 +415,27 @@ def _open(path: str, names: Sequence[str]) -> dict[str, 'zarr.Array[Any]']:
     return {name: array for name, array in found.items() if isinstance(array, zarr.Array)}
 
 
-def _stored(frames: StoredFrames, name: str) -> Any:
-    """What goes into an array."""
+def _stored(frames: Frames, name: str) -> Any:
+    """Look up what goes into an array."""
     return {IMAGE: frames.values, MASK_CLEAR: frames.clear, MASK_OBSERVED: frames.observed}[name]
 
 
 def _is_done(
     path: str,
     arrays: dict[str, 'zarr.Array[Any]'],
-    window: Window,
+    shard: Shard,
     *,
     read: bool,
 ) -> bool:
-    """Whether all files of a shard are there, and can be read; those that cannot are removed."""
+    """Tell whether all files of a shard can be read, and remove those that cannot."""
     for array in arrays.values():
-        file = shard_file(path, array, window[0].start, window[1].start)
+        file = shard_file(path, array, shard[0].start, shard[1].start)
         if not os.path.exists(file):
             return False
         if not read:
             continue
         try:  # a power cut may have left a file whose content never reached the disk
-            array[(..., *window)]
+            array[(..., *shard)]
         except Exception:  # whatever the codecs raise
             os.unlink(file)  # Zarr would read it to write a shard on the border
             return False
@@ -249,6 +488,22 @@ def verify_cube(
         SITSError: If the cube holds other dates, bands or pixels; the message names the first
             place.
         OSError: If the cube is not complete, or a file or a shard cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import (
+        ...     RasterTimeSeries,
+        ...     verify_cube,
+        ...     write_cube,
+        ...     write_synthetic_series,
+        ... )
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> series = RasterTimeSeries(files.images)
+        >>> write_cube(series, f'{folder.name}/s.zarr')
+        1
+        >>> verify_cube(series, f'{folder.name}/s.zarr')  # shards, all of them equal
+        1
     """
     path, source = os.fspath(path), CubeSource(series)
     store = CubeStore(path)
@@ -276,11 +531,11 @@ def verify_cube(
 
 
 def _first_difference(
-    ours: CubeWindow, wanted: StoredFrames, source: CubeSource, rows: slice, columns: slice
+    ours: Frames, wanted: Frames, source: CubeSource, rows: slice, columns: slice
 ) -> str:
-    """The first pixel of a shard in which cube and source differ, empty for none."""
-    for name, a, b in zip(('image', 'mask_clear', 'mask_observed'), ours, wanted, strict=True):
-        assert a is not None  # what was observed was asked for
+    """Describe the first pixel in which cube and source differ, empty for none."""
+    for name in (IMAGE, MASK_CLEAR, MASK_OBSERVED):
+        a, b = _stored(ours, name), _stored(wanted, name)
         equal = a == b
         if a.dtype.kind == 'f':  # NaN is stored as it is, -0 is not 0
             equal = a.view(f'u{a.itemsize}') == b.view(f'u{b.itemsize}')

@@ -16,7 +16,7 @@ EVENTS: Final = ('clearing', 'burning', 'building')
 
 @dataclass(frozen=True)
 class Event:
-    """One dated change.
+    """Dated change of a unit of land.
 
     Args:
         kind: Index in :data:`EVENTS`.
@@ -117,5 +117,5 @@ def apply_events(
 
 
 def _is(name: str) -> NDArray[np.bool_]:
-    """True at one endmember, ``(E,)``."""
+    """Mark one endmember, ``(E,)``."""
     return np.arange(len(SURFACES)) == SURFACES.index(name)

@@ -1,4 +1,4 @@
-"""How the land covers of the synthetic series grow through the year."""
+"""Growth of the land covers of the synthetic series through the year."""
 
 from dataclasses import astuple, dataclass
 from typing import Final
@@ -136,7 +136,7 @@ _GRASS, _DECIDUOUS, _CONIFER, _WATERBODY, _BUILT, _BARE = range(CROPS, len(CLASS
 
 @dataclass(frozen=True)
 class Growth:
-    """What makes each of N units of land (parcels, or parts of them) differ from its class.
+    """Traits in which N units of land (parcels, or pieces cut off them) differ within a class.
 
     Args:
         cover: Class index of each unit and calendar year, ``(N, Y)`` int.

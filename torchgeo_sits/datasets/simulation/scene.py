@@ -108,6 +108,20 @@ def draw_scene(
 
     Returns:
         The scene.
+
+    Example:
+        >>> import numpy as np
+        >>> from torchgeo_sits.datasets.simulation import draw_scene
+        >>> scene = draw_scene(
+        ...     (32, 32),
+        ...     days=np.array([18_600, 18_700]),
+        ...     parcel_pixels=110,
+        ...     changed=0.1,
+        ...     difficulty=1.0,
+        ...     rng=np.random.default_rng(0),
+        ... )
+        >>> [image.shape for image, classes in scene.frames(np.random.default_rng(1))]
+        [(10, 32, 32), (10, 32, 32)]
     """
     land = draw_landscape(
         size, parcel_pixels=parcel_pixels, min_pixels=min(20, parcel_pixels // 2), rng=rng

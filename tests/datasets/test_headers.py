@@ -15,12 +15,10 @@ import shapely
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
-from torchgeo_sits.datasets import header_cache
-from torchgeo_sits.datasets import header_cache as header_reading
+from torchgeo_sits.datasets import headers as reading
 from torchgeo_sits.datasets.file_stamps import Stamp, stamps
-from torchgeo_sits.datasets.header_cache import HeaderCache, read_headers
-from torchgeo_sits.datasets.headers import Header, read_header
-from torchgeo_sits.datasets.scenes import scan
+from torchgeo_sits.datasets.files import scan
+from torchgeo_sits.datasets.headers import Header, HeaderCache, read_header, read_headers
 
 
 @pytest.fixture
@@ -33,8 +31,8 @@ def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]
         return read_header(path)
 
     monkeypatch.setenv('TORCHGEO_SITS_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr(header_reading, '_WORTH_KEEPING', 1)
-    monkeypatch.setattr(header_reading, 'read_header', read)
+    monkeypatch.setattr(reading, '_WORTH_KEEPING', 1)
+    monkeypatch.setattr(reading, 'read_header', read)
     monkeypatch.setattr(Stamp, 'settled', lambda self, now_ns: True)
     return opened
 
@@ -128,7 +126,7 @@ def test_what_changes_while_it_is_read_is_not_kept(
         return header
 
     with monkeypatch.context() as patch:
-        patch.setattr(header_reading, 'read_header', read)
+        patch.setattr(reading, 'read_header', read)
         read_headers(files)
     assert [header.width for header in read_headers(files)] == [16, 16, 16, 32, 16, 16]
     assert reads == [files[3]]
@@ -141,19 +139,19 @@ def test_what_was_just_written_is_not_kept(
     monkeypatch.setenv('TORCHGEO_SITS_CACHE', str(tmp_path / 'cache'))
     headers = {path: read_header(path) for path in files}
     cache = HeaderCache(files)
-    now = header_cache.time.time_ns()
-    monkeypatch.setattr(header_cache.time, 'time_ns', lambda: now + 4_000_000_000)
+    now = reading.time.time_ns()
+    monkeypatch.setattr(reading.time, 'time_ns', lambda: now + 4_000_000_000)
     cache.keep(headers)  # however long reading took
-    assert not cache.place.exists()
+    assert not cache.path.exists()
     cache = HeaderCache(files)
     cache.keep(headers)
-    assert len(geopandas.read_parquet(cache.place)) == len(files)
+    assert len(geopandas.read_parquet(cache.path)) == len(files)
 
 
 @pytest.mark.parametrize('damage', ['cut', 'text', 'empty', 'foreign', 'columns', 'crs', 'folder'])
 def test_a_damaged_cache_is_made_anew(files: list[str], reads: list[str], damage: str) -> None:
     expected = read_headers(files)
-    place = HeaderCache(files).place
+    place = HeaderCache(files).path
     frame = geopandas.read_parquet(place)
     if damage == 'cut':
         place.write_bytes(place.read_bytes()[:-100])
@@ -188,7 +186,7 @@ def test_a_folder_that_cannot_be_written(
     with warnings.catch_warnings():
         warnings.simplefilter('error')  # nobody minds while reading is quick
         assert len(read_headers(files)) == len(files)
-    monkeypatch.setattr(header_reading, '_PATIENCE', 0)
+    monkeypatch.setattr(reading, '_PATIENCE', 0)
     with pytest.warns(UserWarning, match=r'cannot be kept in .*TORCHGEO_SITS_CACHE'):
         read_headers(files)
 
@@ -211,7 +209,7 @@ def test_parts_of_a_folder_share_a_file(files: list[str], reads: list[str]) -> N
     reads.clear()
     read_headers(files[:5])
     assert reads == []
-    kept = geopandas.read_parquet(HeaderCache(files).place)
+    kept = geopandas.read_parquet(HeaderCache(files).path)
     assert sorted(kept['path']) == files[:5]  # and what is gone is dropped
 
 
@@ -244,7 +242,7 @@ def test_unreadable_files_are_never_kept(
 
 def test_any_gis_reads_it(files: list[str], reads: list[str]) -> None:
     expected = read_headers(files)
-    frame = geopandas.read_parquet(HeaderCache(files).place)
+    frame = geopandas.read_parquet(HeaderCache(files).path)
     assert frame.crs == 'EPSG:4326'
     for row, header in zip(frame.itertuples(), expected, strict=True):
         assert (row.west, row.south, row.east, row.north) == header.bounds
@@ -282,7 +280,7 @@ def test_processes_that_write_at_once(files: list[str], reads: list[str]) -> Non
         worker.join()
         assert worker.exitcode == 0
     assert all(outcomes)
-    place = HeaderCache(files).place
+    place = HeaderCache(files).path
     assert os.listdir(place.parent) == [place.name]  # no drafts are left
     assert len(HeaderCache(files).load()) == len(files)
 
@@ -303,7 +301,7 @@ def test_a_bar_for_those_who_wait(
         def isatty(self) -> bool:
             return terminal
 
-    monkeypatch.setattr(header_reading, '_PATIENCE', 0)
+    monkeypatch.setattr(reading, '_PATIENCE', 0)
     monkeypatch.setattr('sys.stderr', screen := Screen())
     monkeypatch.setenv('TERM', 'xterm')
     read_headers(files)

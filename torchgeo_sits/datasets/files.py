@@ -1,4 +1,4 @@
-"""What the names and headers of raster files say."""
+"""Raster files with dates in their names: found in folders, their headers read."""
 
 import os
 import warnings
@@ -8,50 +8,39 @@ from fnmatch import fnmatch
 from pathlib import PurePath
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pyproj import CRS
-from rasterio.crs import CRS as RasterCRS
-from rasterio.errors import CRSError, RasterioError
-from rasterio.transform import from_origin
-from rasterio.warp import calculate_default_transform, transform_bounds
+from rasterio.errors import RasterioError
 from torchgeo.datasets import DatasetNotFoundError
 from torchgeo.datasets.utils import Path, find_files
 
 from ..errors import SITSError
-from ..grid import TOLERANCE, Grid
 from .filenames import KNOWN_NAMES, RasterName, parse_name
-from .header_cache import read_headers
-from .headers import Bounds, Header
+from .headers import Header, read_headers
 
-__all__ = [
-    'RASTER_EXTENSIONS',
-    'RastersNotFoundError',
-    'Scene',
-    'common_crs',
-    'extents',
-    'finest',
-    'list_examples',
-    'list_rasters',
-    'scan',
-    'snapped',
-    'to_pyproj',
-]
+__all__ = ['RasterFile', 'RastersNotFoundError', 'list_examples', 'list_rasters', 'scan']
 
 #: Names of all that a header holds.
 _FIELDS = tuple(field.name for field in fields(Header))
 
 
 class RastersNotFoundError(DatasetNotFoundError):
-    """No folder or no rasters where they were looked for; the message says where."""
+    """No folder or no rasters where they were looked for; the message says where.
+
+    Example:
+        >>> from torchgeo_sits.datasets import RastersNotFoundError, RasterTimeSeries
+        >>> try:
+        ...     RasterTimeSeries('nowhere')
+        ... except RastersNotFoundError as error:
+        ...     print(error)
+        'nowhere' does not exist: give a folder of rasters, or files, as `paths`
+    """
 
     def __init__(self, message: str) -> None:
         FileNotFoundError.__init__(self, message)
 
 
 @dataclass(frozen=True, slots=True)
-class Scene(Header):
-    """One file: what its name and its header say.
+class RasterFile(Header):
+    """Name and header of one file.
 
     Attributes:
         path: The file.
@@ -74,7 +63,7 @@ def scan(
     unreadable: Literal['raise', 'skip'],
     filename_regex: str | None = None,
     date_format: str = '%Y%m%d',
-) -> list[Scene]:
+) -> list[RasterFile]:
     """Read the names and headers of rasters.
 
     Args:
@@ -85,7 +74,7 @@ def scan(
         date_format: See :func:`~torchgeo_sits.datasets.filenames.parse_name`.
 
     Returns:
-        One scene per file with a date in its name. Others are left out with one warning.
+        One raster per file with a date in its name. Others are left out with one warning.
 
     Raises:
         SITSError: If no name holds a date, or a raster has no CRS.
@@ -118,12 +107,12 @@ def scan(
         )
 
     results = read_headers([path for path, _ in dated])
-    scenes: list[Scene] = []
+    rasters: list[RasterFile] = []
     errors: dict[str, RasterioError] = {}
     for (path, name), header in zip(dated, results, strict=True):
         if isinstance(header, Header):
             said = {field: getattr(header, field) for field in _FIELDS}
-            scenes.append(Scene(path=path, name=name, **said))
+            rasters.append(RasterFile(path=path, name=name, **said))
         else:
             errors[path] = header
     broken = list(errors)
@@ -140,11 +129,11 @@ def scan(
             UserWarning,
             stacklevel=3,
         )
-    if not scenes:
+    if not rasters:
         raise RastersNotFoundError(
             f'none of {len(dated)} rasters can be opened: {list_examples(broken)}'
         )
-    return scenes
+    return rasters
 
 
 #: Endings of the files that are taken for rasters, whatever their case.
@@ -187,98 +176,3 @@ def list_rasters(
             + (f" with names like '{filename_glob}'" if filename_glob != '*' else '')
         )
     return sorted(files)
-
-
-def to_pyproj(crs: RasterCRS) -> CRS:
-    """The same CRS as TorchGeo and GeoPandas hold it."""
-    return CRS.from_wkt(crs.to_wkt(version='WKT2_2019'))
-
-
-def extents(scenes: Sequence[Scene], crs: RasterCRS) -> NDArray[np.float64]:
-    """``(N, 4)`` west, south, east and north of N rasters, in units of *crs*."""
-    warped: dict[tuple[RasterCRS, Bounds], Bounds] = {}  # a tile has the same in all its files
-    bounds = []
-    for scene in scenes:
-        if scene.crs == crs:
-            bounds.append(scene.bounds)
-            continue
-        place = scene.crs, scene.bounds
-        if place not in warped:
-            warped[place] = transform_bounds(scene.crs, crs, *scene.bounds)
-        bounds.append(warped[place])
-    return np.array(bounds)
-
-
-def common_crs(scenes: Sequence[Scene], crs: CRS | None) -> RasterCRS:
-    """The CRS of all samples; says once how many files must be warped to it.
-
-    Args:
-        scenes: The rasters.
-        crs: What the user chose, if anything; else that of the first raster.
-
-    Returns:
-        The CRS.
-
-    Raises:
-        SITSError: If *crs* is none.
-    """
-    try:
-        target = scenes[0].crs if crs is None else RasterCRS.from_user_input(crs)
-    except (CRSError, ValueError) as error:
-        raise SITSError(
-            f"crs={crs!r} is no coordinate reference system, such as 'EPSG:32631': {error}"
-        ) from error
-    others = [scene.path for scene in scenes if scene.crs != target]
-    if others and crs is None:
-        warnings.warn(
-            f'{len(others)} of {len(scenes)} rasters are in another CRS than '
-            f"'{scenes[0].path}' and are warped to its own ({target.to_string()[:60]}): "
-            f'{list_examples(others)}. Give `crs` for another choice.',
-            UserWarning,
-            stacklevel=3,
-        )
-    return target
-
-
-def finest(scenes: Sequence[Scene], crs: RasterCRS) -> tuple[float, float]:
-    """Size of the smallest pixel among rasters, in units of *crs*."""
-    same = [scene.res for scene in scenes if scene.crs == crs]
-    if same:
-        return min(same)
-    scene = min(scenes, key=lambda s: s.res)
-    left, bottom, right, top = scene.bounds
-    width = round((right - left) / scene.res[0])
-    height = round((top - bottom) / scene.res[1])
-    transform, *_ = calculate_default_transform(scene.crs, crs, width, height, *scene.bounds)
-    return float(transform.a), float(-transform.e)
-
-
-def snapped(grid: Grid, scenes: Sequence[Scene]) -> Grid:
-    """Move a window onto the pixel grid of the rasters below it, by half a pixel at most.
-
-    Args:
-        grid: The window as it was asked for.
-        scenes: The rasters; the first one of its CRS and pixel size gives the grid.
-
-    Returns:
-        The window, as it was if it fits already or no raster has its pixel size.
-    """
-    for scene in scenes:
-        if scene.crs != grid.crs:
-            continue
-        offset = grid.offset_in(from_origin(scene.bounds[0], scene.bounds[3], *scene.res))
-        if offset is None:
-            continue
-        column, row = (float(value - np.floor(value + 0.5)) for value in offset)
-        if max(abs(column), abs(row)) <= TOLERANCE:
-            return grid
-        return Grid(
-            grid.left - column * grid.xres,
-            grid.top + row * grid.yres,
-            grid.xres,
-            grid.yres,
-            grid.width,
-            grid.height,
-            grid.crs,
-        )
-    return grid
