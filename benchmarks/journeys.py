@@ -32,14 +32,12 @@ Figures go to results/journeys.json under the label, beside those of the other o
 there is their ratio; the goal was half of the files.
 """
 
-import argparse
 import gc
 import importlib
 import json
 import logging
 import os
 import pkgutil
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -62,9 +60,10 @@ from lightning.pytorch import Trainer
 from rasterio.transform import from_origin
 from torch.utils.data import DataLoader
 
+from . import harness
+
 # The package is imported in the functions, once it is known which one.
 
-RESULTS = Path(__file__).parent / 'results' / 'journeys.json'
 SIZE, DATES, BANDS, CLASSES = 64, 8, 4, 3
 
 #: Options of the commands; paths are those that `write_data` writes.
@@ -317,31 +316,23 @@ def ratios(before: dict[str, Any], after: dict[str, Any]) -> dict[str, dict[str,
 
 def main() -> None:
     """Trace all journeys, print the table and write the results."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = harness.parser(__doc__)
     parser.add_argument('--label', choices=('before', 'after'), default='after')
     parser.add_argument(
         '--package',
         type=Path,
-        default=Path(__file__).parents[1],
+        default=harness.ROOT,
         help='folder that holds torchgeo_sits, of another clone perhaps',
     )
-    parser.add_argument('--output', type=Path, default=RESULTS)
+    parser.add_argument('--output', type=Path, default=harness.RESULTS / 'journeys.json')
     arguments = parser.parse_args()
     root = arguments.package.resolve()
-    commit = subprocess.run(
-        ['git', 'describe', '--always', '--dirty', '--exclude', '*'],
-        cwd=root,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
     # Each in a new process: what one has opened or cached, another would not enter.
     with ProcessPoolExecutor(1, get_context('spawn'), max_tasks_per_child=1) as pool:
         traced = pool.map(trace, JOURNEYS, [str(root)] * len(JOURNEYS))
         journeys = dict(zip(JOURNEYS, traced, strict=True))
     results = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
-    results[arguments.label] = {'commit': commit, 'journeys': journeys}
+    results[arguments.label] = {'commit': harness.commit(root), 'journeys': journeys}
     if {'before', 'after'} <= results.keys():
         results['after / before'] = ratios(results['before'], results['after'])
     arguments.output.write_text(json.dumps(results, indent=1) + '\n')

@@ -11,14 +11,12 @@ import torch
 from lightning.pytorch import seed_everything
 from numpy.typing import NDArray
 
-from .classic import classifier, layers
-from .job import Job
+from .contenders import Job
 from .pretraining import Features, frozen
-from .probes import PROBES, by_draw, scores
+from .probes import PER_FIELD, PROBES, Pixels, by_draw, classifier, layers, scores
 from .public import PATCHES, SETS
+from .run import entry
 from .sites import SMALLEST, Site
-from .splits import PER_FIELD, Pixels
-from .work import entry
 
 #: Shares of the fields of the training sites that are labelled.
 BUDGETS = ('1 %', '5 %', 'all')
@@ -41,7 +39,7 @@ def run_public(job: Job, patches: int = PATCHES) -> dict[str, Any]:
         patches: Patches of each role at most.
 
     Returns:
-        A record as that of :func:`.work.run`. With the budget 'all' there is one draw, as all
+        A record as that of :func:`.run.run`. With the budget 'all' there is one draw, as all
         would be the same.
 
     Raises:

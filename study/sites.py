@@ -1,4 +1,4 @@
-"""Places with series and labelled fields, held in memory."""
+"""Sites: series with labelled fields, held in memory, and composites of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +13,11 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
+from torchgeo_sits.models.frame_order import fill_gaps
 
 #: Fields with fewer pixels are never tested; those of ieda_mt are what choices are made on.
 SMALLEST = 8
+YEAR = 365.25 * 86_400
 
 
 @dataclass(frozen=True)
@@ -118,3 +120,35 @@ def synthetic(scratch: Path, *, seed: int, size: int) -> list[Site]:
     image, times, clear = _read(series.images, series.clouds)
     fields[classes == 0] = 0
     return normalised([Site('synthetic', image, times, clear, classes, fields)])
+
+
+# -- composites: equally many layers for every site, medians of what was clear in bins ------
+
+
+def season_composite(site: Site, number: int = 16) -> Tensor:
+    """Medians ``(number, C, H, W)`` by the day of the year."""
+    share = (site.times % YEAR) / YEAR
+    return _composite(site, (share * number).long().clamp(max=number - 1), number)
+
+
+def elapsed_composite(site: Site, number: int = 24) -> Tensor:
+    """Medians ``(number, C, H, W)`` by the time since the first date."""
+    share = (site.times - site.times[0]) / (site.times[-1] - site.times[0])
+    return _composite(site, (share * number).long().clamp(max=number - 1), number)
+
+
+def _composite(site: Site, bins: Tensor, number: int) -> Tensor:
+    """Medians by bin; empty ones are interpolated along time, 0 where nothing was ever seen."""
+    values = torch.where(site.clear[:, None], site.image, torch.nan)
+    empty = torch.full_like(values[0], torch.nan)
+    stack = torch.stack(
+        [
+            values[bins == b].nanmedian(0).values if (bins == b).any() else empty
+            for b in range(number)
+        ]
+    )
+    lines = stack.flatten(2).permute(2, 0, 1)[None]
+    seen = ~lines.isnan().any(-1)
+    steps = torch.arange(number)[None]
+    filled = fill_gaps(lines, steps, seen, steps)
+    return filled[0].permute(1, 2, 0).unflatten(-1, site.image.shape[2:])

@@ -1,16 +1,30 @@
-"""Tables of what was found, in Markdown."""
+"""The report of the runs: tables in Markdown, and plots."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from . import tuning
+from .claims import (
+    COLUMNS,
+    HEADLINE,
+    PLANAR,
+    REAL,
+    RESAMPLING,
+    Finding,
+    compare,
+    findings,
+    scored_as,
+)
 from .contenders import (
     ABLATIONS,
     BY_KIND,
     CLASSIC,
     CONTENDERS,
     FROZEN,
+    LENGTHS,
     LONGER,
     MAIN,
     SUPERVISED,
@@ -18,19 +32,10 @@ from .contenders import (
     Contender,
     at_length,
 )
-from .goals import PLANAR, REAL, Finding, compare, scored_as
-from .records import TRAINED, Records, Where
-from .statistics import Interval, bootstrap
+from .plots import plot_budgets, plot_contenders, plot_steps
+from .public import SETS
+from .records import TRAINED, Interval, Records, Where, bootstrap
 
-#: Columns of the table of contenders: site and budget.
-COLUMNS = (
-    ('wc_be_a', '1'),
-    ('wc_be_b', '1'),
-    ('ieda_mt', '1'),
-    ('ieda_mt', '5'),
-    ('synthetic', '1 %'),
-    ('synthetic', '5 %'),
-)
 #: Columns of the tables of differences: name, sites and budget.
 PLACES = (
     ('real stacks, 1', REAL, '1'),
@@ -40,6 +45,99 @@ PLACES = (
     ('synthetic, 1 %', ('synthetic',), '1 %'),
     ('synthetic, 5 %', ('synthetic',), '5 %'),
 )
+#: Contenders that differ in nothing but their views.
+TWINS = [
+    (one.name, one.name.replace('planar, mixed', 'resampling'))
+    for one in MAIN + LONGER
+    if one.kind == 'mixed'
+]
+#: Kinds of path, with the views without planes that took as many steps.
+KINDS_OF_PATH = [
+    (one.name, at_length(RESAMPLING, one.longer))
+    for one in BY_KIND + LONGER
+    if one.kind not in ('', 'mixed')
+]
+
+
+def write(runs: list[dict[str, Any]], folder: Path) -> None:
+    """Write the tables and plots of *runs* into *folder*, and print the claims."""
+    if not runs:
+        print('Nothing has been run yet.')
+        return
+    records = Records(runs)
+    found = {times: findings(records, times) for times in LENGTHS}
+    seconds = sum(run['total_seconds'] for run in runs)
+    broken = [r for r in runs if not r.get('finite', True)]
+    stopped = [r for r in runs if r.get('stopped')]
+    kinds = [CONTENDERS[PLANAR], CONTENDERS[RESAMPLING], *BY_KIND]
+    least = dict.fromkeys(REAL, '1') | {'synthetic': '1 %'}
+    parts = [
+        '# Planar views against resampling, TorchGeo and classic baselines',
+        f'{len(runs)} runs, {seconds / 3600:.1f} hours of one thread; '
+        f'{len(broken)} had a loss that was not finite. Macro F1 in points, with its 95 % '
+        'interval by a bootstrap over initialisations and draws of fields (differences are '
+        'paired). Frozen features are scored by '
+        f'the {HEADLINE[0]} probe on {HEADLINE[1]} features where nothing else is said.',
+        f'{len(stopped)} runs were stopped when they had collapsed, and are scored as they were.',
+        *(['\n'.join(map(_stop, stopped))] if stopped else []),
+        '## Claims',
+        *(
+            part
+            for times, one in found.items()
+            if one
+            for part in (f'{steps(records, times)}:', claim_table(one))
+        ),
+        '## Contenders',
+        contender_table(records),
+        '![Contenders](contenders.png)',
+        '![Budgets](budgets.png)',
+        '![Steps](steps.png)',
+        '## The same in mean IoU',
+        contender_table(records, 'miou'),
+        '## Probes and depths, least labels',
+        detail(records, [*MAIN, *TORCHGEO, *LONGER, *FROZEN], least),
+        '## Planar views less resampled ones',
+        differences(records, TWINS),
+        '## Kinds of path less resampled views',
+        differences(records, KINDS_OF_PATH),
+        '## Ablations, and more steps, less what they change',
+        differences(records, [(one.name, one.changes) for one in ABLATIONS + LONGER]),
+        '## Kinds of path, least labels',
+        detail(records, kinds, least),
+        '## Ablations, least labels',
+        detail(records, [CONTENDERS[PLANAR], CONTENDERS['DINO, planar, mixed'], *ABLATIONS], least),
+        '## Half of the dates, and other sites',
+        elsewhere(records),
+        '## Trained with labels',
+        fine_tuned(records),
+        '## Learning rates tried on development data',
+        tuning.table(),
+    ]
+    if any(run['set'] in SETS for run in runs):
+        shares = dict.fromkeys(SETS, '1 %')
+        parts += ['## Public data sets', detail(records, CONTENDERS.values(), shares)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'table.md').write_text('\n\n'.join(parts) + '\n')
+    short = {
+        times: [f for f in one if f.place in ('real stacks', 'synthetic')]
+        for times, one in found.items()
+    }
+    summary = f'{claims_by_length(records, short)}\n\n{means(records)}\n'
+    (folder / 'summary.md').write_text(summary)
+    plot_contenders(records, folder / 'contenders.png')
+    plot_budgets(records, folder / 'budgets.png')
+    plot_steps(records, folder / 'steps.png')
+    print(claims_by_length(records, found))
+    print(f'\nTables and plots: {folder}')
+
+
+def _stop(run: dict[str, Any]) -> str:
+    """Say which run was stopped, and when."""
+    contender, site = run['contender'], run['set']
+    return f'- {contender}; {site}; initialisation {run["seed"]}; after {run["steps"]} steps'
+
+
+# -- tables ---------------------------------------------------------------------------------
 
 
 def number(found: Interval, *, sign: bool = False) -> str:
@@ -58,7 +156,7 @@ def rows(lines: Iterable[Iterable[str]], head: Iterable[str]) -> str:
     )
 
 
-def claims(found: list[Finding]) -> str:
+def claim_table(found: list[Finding]) -> str:
     """The claims and what became of them."""
     return rows(
         (

@@ -1,11 +1,10 @@
-"""What is claimed, and how far it holds: differences with their intervals."""
+"""The claims, and how far they hold: differences with their intervals."""
 
 from dataclasses import dataclass
 
 from . import contenders
 from .contenders import CONTENDERS, at_length
-from .records import RAW, TRAINED, Records, Where
-from .statistics import Interval, bootstrap
+from .records import RAW, TRAINED, Interval, Records, Where, bootstrap
 
 #: How frozen features are probed in the claims; chosen on development data.
 HEADLINE = ('linear', 'joined')
@@ -23,6 +22,17 @@ PLACES = (
     ('synthetic', ('synthetic',), '1'),
     ('synthetic', ('synthetic',), '1 %'),
     ('synthetic', ('synthetic',), '5 %'),
+)
+
+
+#: Site and budget of each place at which contenders are shown side by side.
+COLUMNS = (
+    ('wc_be_a', '1'),
+    ('wc_be_b', '1'),
+    ('ieda_mt', '1'),
+    ('ieda_mt', '5'),
+    ('synthetic', '1 %'),
+    ('synthetic', '5 %'),
 )
 
 

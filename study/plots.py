@@ -7,11 +7,9 @@ import matplotlib
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
+from .claims import COLUMNS, PLANAR, RESAMPLING, UNTRAINED, scored_as
 from .contenders import ABLATIONS, BY_KIND, CONTENDERS, LENGTHS, LONGER, at_length
-from .goals import PLANAR, RESAMPLING, UNTRAINED, scored_as
-from .records import Records
-from .statistics import bootstrap
-from .tables import COLUMNS
+from .records import Records, bootstrap
 
 COLOURS = {
     'ours': '#1b6ca8',

@@ -4,10 +4,11 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
-from . import store
-from .contenders import CONTENDERS, MAIN
-from .job import Job
+from .contenders import CONTENDERS, MAIN, Job
+from .records import RESULTS, read
 
+#: Records of the runs.
+PATH = RESULTS / 'tuning.jsonl.gz'
 STEPS = 100
 #: Learning rates of our methods, and of TorchGeo's: LARS takes larger ones than Adam, and 4.8 is
 #: what TorchGeo's SimCLR takes by itself.
@@ -42,7 +43,7 @@ def jobs(data: Path, scratch: Path) -> list[Job]:
 def _means() -> dict[tuple[str, float], dict[str, float]]:
     """Macro F1 by contender and rate: over sets and budgets, by probe and depth."""
     values: dict[tuple[str, float], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for record in store.read(store.RESULTS / 'tuning.jsonl'):
+    for record in read(PATH):
         for score in record['scores']:
             key = f'{score["probe"]}, {score["depth"]}'
             values[record['contender'], record['lr']][key].append(mean(score['f1']) / 1000)

@@ -17,17 +17,26 @@ from lightning.pytorch import seed_everything
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from torchgeo_sits.models import build_encoder
-
-from . import ours, theirs
-from .classic import classifier, layers
-from .contenders import PLANAR, at_length
-from .job import Job
+from . import ours
+from .contenders import PLANAR, Job, at_length
 from .pretraining import Features, frozen
-from .probes import DRAWS, PROBES, by_draw, linear, probe, probe_across, scores, tested
+from .probes import (
+    DRAWS,
+    PROBES,
+    Pixels,
+    by_draw,
+    classifier,
+    draw_fields,
+    labelled_pixels,
+    layers,
+    linear,
+    probe,
+    probe_across,
+    scores,
+    tested,
+)
 from .sites import Site, belgium, mato_grosso, synthetic
-from .splits import Pixels, draw_fields, labelled_pixels
-from .supervised import predict, train
+from .supervised import predict, train, untrained
 
 #: Draws of fields that training with labels takes part in, for each initialisation.
 SHARE = 2
@@ -76,7 +85,7 @@ def run(job: Job) -> dict[str, Any]:
     record: dict[str, Any] = {'contender': contender.name, 'set': job.set, 'seed': job.seed}
     bands = sites[0].image.shape[1]
     if contender.group == 'supervised':
-        found = list(_supervised(job, sites, lambda: _scratch(contender.method, bands)))
+        found = list(_supervised(job, sites, lambda: untrained(contender.method, bands)))
     elif contender.group == 'classic':
         found = list(_classic(job, sites))
     else:
@@ -104,14 +113,6 @@ def give_memory_back() -> None:
     gc.collect()
     if platform.libc_ver()[0] == 'glibc':
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _scratch(name: str, bands: int) -> nn.Module:
-    if name == 'planar_vit':
-        return ours.encoder(bands)
-    if name == 'TorchGeo ConvLSTM':
-        return theirs.LastState(bands)
-    return build_encoder(name, bands)
 
 
 def entry(site: str, budget: str, name: str, depth: str, found: dict[str, Any]) -> dict[str, Any]:

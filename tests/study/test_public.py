@@ -1,4 +1,4 @@
-"""PASTIS and DynamicEarthNet in the benchmark, from files in the published layouts."""
+"""PASTIS and DynamicEarthNet in the study, from files in the published layouts."""
 
 import logging
 import os
@@ -10,11 +10,10 @@ import pytest
 import rasterio
 import torch
 
-from benchmarks.ssl.contenders import CONTENDERS
-from benchmarks.ssl.job import Job
-from benchmarks.ssl.public import PLANET_MEAN, PLANET_STD, decode, dynamicearthnet, pastis
-from benchmarks.ssl.public_run import draw_labelled, labelled_pixels, run_public
-from benchmarks.ssl.splits import Pixels
+from study.contenders import CONTENDERS, Job
+from study.probes import Pixels
+from study.public import PLANET_MEAN, PLANET_STD, decode, dynamicearthnet, pastis
+from study.public_run import draw_labelled, labelled_pixels, run_public
 
 from ..pastis_release import dates_of, labels_of, norm_of, patch_ids, write_release
 

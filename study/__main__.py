@@ -2,12 +2,12 @@
 
 Run from the root of the repository:
 
-    uv run python -m benchmarks.ssl --quick         # a look, under 10 minutes
-    uv run python -m benchmarks.ssl --full          # all contenders; goes on where it was stopped
-    uv run python -m benchmarks.ssl --longer        # some of them with more steps
-    uv run python -m benchmarks.ssl --ablations     # planar views with one thing changed
-    uv run python -m benchmarks.ssl --tune          # learning rates, on development data alone
-    uv run python -m benchmarks.ssl --report        # tables and plots of what is there
+    uv run python -m study --quick         # a look, under 10 minutes
+    uv run python -m study --full          # all contenders; goes on where it was stopped
+    uv run python -m study --longer        # some of them with more steps
+    uv run python -m study --ablations     # planar views with one thing changed
+    uv run python -m study --tune          # learning rates, on development data alone
+    uv run python -m study --report        # tables and plots of what is there
 
 Real stacks are looked for in ``--data``; without them the simulated set alone is used. PASTIS and
 DynamicEarthNet are run, too, where their folders are given.
@@ -21,12 +21,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from . import report, store, tuning
-from .contenders import ABLATIONS, CONTENDERS, LAST, LONGER, SEEDS, Contender
-from .job import Job
+from . import report, tuning
+from .contenders import ABLATIONS, CONTENDERS, LAST, LONGER, SEEDS, Contender, Job
 from .public import SETS
 from .public_run import run_public
-from .work import BUDGETS, load, run
+from .records import RESULTS, append, read
+from .run import BUDGETS, load, run
 
 #: Of one thread each: two of two threads wait for each other more than they work.
 PROCESSES = 2
@@ -98,7 +98,7 @@ def work(todo: list[Job], path: Path) -> None:
         futures = {pool.submit(run_public if job.set in SETS else run, job): job for job in todo}
         for number, future in enumerate(as_completed(futures), 1):
             record: dict[str, Any] = future.result()
-            store.append(path, record | {'lr': futures[future].lr})
+            append(path, record | {'lr': futures[future].lr})
             spent = time.perf_counter() - start
             print(
                 f'{number} of {len(todo)}, {spent / 60:.1f} min,',
@@ -112,7 +112,7 @@ def work(todo: list[Job], path: Path) -> None:
 def main() -> None:
     """Do what was asked for."""
     parser = argparse.ArgumentParser(
-        prog='python -m benchmarks.ssl',
+        prog='python -m study',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument('--data', type=Path, default=Path('../shared/data'))
     for name in SETS:
         parser.add_argument(f'--{name}', type=Path, metavar='DIR')
-    parser.add_argument('--scratch', type=Path, default=Path('.benchmark/ssl'))
+    parser.add_argument('--scratch', type=Path, default=Path('.benchmark/study'))
     parser.add_argument(
         '--only', nargs='+', choices=CONTENDERS, metavar='CONTENDER', help='run no others'
     )
@@ -130,19 +130,19 @@ def main() -> None:
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     if arguments.mode == 'tune':
         todo = tuning.jobs(arguments.data, arguments.scratch)
-        path = store.RESULTS / 'tuning.jsonl'
-        done = {(r['contender'], r['set'], r['lr']) for r in store.read(path)}
+        path = tuning.PATH
+        done = {(r['contender'], r['set'], r['lr']) for r in read(path)}
         work([j for j in todo if (j.contender.name, j.set, j.lr) not in done], path)
         print(tuning.table())
         return
     quick = arguments.mode == 'quick'
-    path = (arguments.scratch if quick else store.RESULTS) / 'runs.jsonl'
+    path = (arguments.scratch if quick else RESULTS) / 'runs.jsonl.gz'
     if quick:
         path.unlink(missing_ok=True)
     if arguments.mode != 'report':
-        done = {(r['contender'], r['set'], r['seed']) for r in store.read(path)}
+        done = {(r['contender'], r['set'], r['seed']) for r in read(path)}
         work([j for j in jobs(arguments, tuning.rates()) if j.key not in done], path)
-    report.write(store.read(path), path.parent)
+    report.write(read(path), path.parent)
 
 
 if __name__ == '__main__':

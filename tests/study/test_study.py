@@ -1,4 +1,5 @@
 import argparse
+import gzip
 import json
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -8,21 +9,19 @@ import pytest
 import torch
 from sklearn.metrics import f1_score, jaccard_score
 
-from benchmarks.ssl import ours, store, theirs
-from benchmarks.ssl.__main__ import jobs
-from benchmarks.ssl.composites import season_composite
-from benchmarks.ssl.contenders import CONTENDERS, at_length
-from benchmarks.ssl.crops import DATES, FrameCrops, SeriesCrops, StackedCrops
-from benchmarks.ssl.goals import compare, findings
-from benchmarks.ssl.job import Job
-from benchmarks.ssl.pretraining import frozen, pretrain
-from benchmarks.ssl.probes import linear, probe, scores
-from benchmarks.ssl.public import SETS
-from benchmarks.ssl.records import Records
-from benchmarks.ssl.sites import Site, components
-from benchmarks.ssl.splits import Pixels, draw_fields, labelled_pixels
-from benchmarks.ssl.statistics import bootstrap
-from benchmarks.ssl.theirs import METHODS, build, features
+import study
+from study import ours, theirs
+from study.__main__ import jobs
+from study.claims import compare, findings
+from study.contenders import CONTENDERS, Job, at_length
+from study.crops import DATES, FrameCrops, SeriesCrops, StackedCrops
+from study.pretraining import frozen, pretrain
+from study.probes import Pixels, draw_fields, labelled_pixels, linear, probe, scores
+from study.public import SETS
+from study.records import Records, append, bootstrap, read
+from study.report import write
+from study.sites import Site, components, season_composite
+from study.theirs import METHODS, build, features
 
 DAY = 86_400
 
@@ -186,14 +185,43 @@ def test_all_initialisations_of_contenders_are_run_and_fewer_of_ablations(tmp_pa
 
 
 def test_a_record_that_a_kill_cut_off_is_run_again(tmp_path):
-    path = tmp_path / 'runs.jsonl'
-    store.append(path, {'seed': 0})
-    with path.open('a') as file:
-        file.write('{"seed": 1, "sco')
-    assert store.read(path) == [{'seed': 0}]
-    store.append(path, {'seed': 2})
-    assert store.read(path) == [{'seed': 0}, {'seed': 2}]
-    assert json.loads(path.read_text().splitlines()[-1]) == {'seed': 2}
+    path = tmp_path / 'runs.jsonl.gz'
+    append(path, {'seed': 0})
+    first = path.read_bytes()
+    append(path, {'seed': 1})
+    whole = path.read_bytes()
+    for end in range(len(first) + 1, len(whole)):
+        path.write_bytes(whole[:end])
+        assert read(path) == [{'seed': 0}]
+        append(path, {'seed': 2})
+        assert read(path) == [{'seed': 0}, {'seed': 2}]
+        # For all other readers, too.
+        with gzip.open(path, 'rt') as file:
+            assert [json.loads(line)['seed'] for line in file] == [0, 2]
+
+
+def test_records_are_read_from_a_file_that_was_compressed_as_a_whole(tmp_path):
+    path = tmp_path / 'runs.jsonl.gz'
+    assert read(path) == []
+    path.write_bytes(gzip.compress(b'{"seed":0}\n{"seed":1}\n'))
+    append(path, {'seed': 2})
+    assert [record['seed'] for record in read(path)] == [0, 1, 2]
+
+
+def test_the_report_is_written_to_its_folder_alone(tmp_path, monkeypatch):
+    score = {'site': 'synthetic', 'budget': '1 %', 'probe': 'linear', 'depth': 'joined'}
+    run = {'contender': 'VICReg, planar, mixed', 'set': 'synthetic', 'seed': 0}
+    run |= {'total_seconds': 1.0, 'scores': [score | {'f1': [612], 'miou': [500]}]}
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(study.__file__).parents[1] / 'README.md').read_bytes()
+    write([run], tmp_path / 'results')
+    names = {path.name for path in (tmp_path / 'results').iterdir()}
+    assert names == {'table.md', 'summary.md', 'contenders.png', 'budgets.png', 'steps.png'}
+    assert (
+        '| VICReg, planar, mixed | 1 |  |  |  |  | 61.2 |  |'
+        in (tmp_path / 'results' / 'summary.md').read_text()
+    )
+    assert (Path(study.__file__).parents[1] / 'README.md').read_bytes() == readme
 
 
 def test_encoders_of_both_sides_are_of_one_size():

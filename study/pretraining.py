@@ -13,7 +13,7 @@ from torchgeo_sits.callbacks import CollapseError
 from torchgeo_sits.models import SITSEncoder
 
 from . import ours, theirs
-from .job import Job
+from .contenders import Job
 from .sites import Site
 
 #: Samples of a step.

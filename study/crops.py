@@ -7,8 +7,7 @@ from torch.utils.data import Dataset
 
 from torchgeo_sits.keys import ACQUISITION_TIMES, IMAGE, LENGTH, MASK_CLEAR, VALID
 
-from .composites import season_composite
-from .sites import Site
+from .sites import Site, season_composite
 
 #: Dates of a sample, at most.
 DATES = 24

@@ -13,15 +13,12 @@ from einops import rearrange
 from timm.models import VisionTransformer, register_model
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchgeo.models import RCF, ConvLSTM
+from torchgeo.models import RCF
 from torchgeo.tasks import BYOL, MAE, BaseTask, MoCo, SimCLR
 from torchgeo.tasks.byol import BYOLModule
 
-from torchgeo_sits.keys import Series
-
-from .composites import season_composite
 from .crops import FrameCrops, StackedCrops
-from .sites import Site
+from .sites import Site, season_composite
 
 #: Side of a crop, and of a patch of the ViT, in pixels.
 SIZE, PATCH = 16, 2
@@ -49,24 +46,6 @@ class SmallBYOL(BYOL):
             hidden_size=HIDDEN,
             projection_size=OUTPUT,
         )
-
-
-class LastState(nn.Module):
-    """TorchGeo's ConvLSTM, of about as many parameters as our encoder: its state at the end."""
-
-    def __init__(self, bands: int, dim: int = 64) -> None:
-        super().__init__()
-        self.dim = dim
-        self.lstm = ConvLSTM(bands, dim)
-
-    def feature_dim(self, depth: str) -> int:
-        """Channels of the state, at whatever depth."""
-        return self.dim
-
-    def features(self, series: Series, *, depth: str) -> Tensor:
-        """Features ``(B, D, H, W)`` of a series without padding; of dates it knows the order."""
-        (layer,), _ = self.lstm.forward_features(series.image)
-        return layer[:, -1]
 
 
 def vit_width(channels: int, parameters: int) -> int:

@@ -4,18 +4,45 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torchgeo.models import ConvLSTM
 
 from torchgeo_sits.keys import Series
-from torchgeo_sits.models import SITSEncoder
+from torchgeo_sits.models import SITSEncoder, build_encoder
 
+from . import ours
 from .crops import DATES
-from .ours import TILE
+from .probes import Pixels
 from .sites import Site
-from .splits import Pixels
-from .theirs import LastState
 
 STEPS, BATCH, SIZE = 100, 6, 12
 LR = 1e-3
+
+
+class LastState(nn.Module):
+    """TorchGeo's ConvLSTM, of about as many parameters as our encoder: its state at the end."""
+
+    def __init__(self, bands: int, dim: int = 64) -> None:
+        super().__init__()
+        self.dim = dim
+        self.lstm = ConvLSTM(bands, dim)
+
+    def feature_dim(self, depth: str) -> int:
+        """Channels of the state, at whatever depth."""
+        return self.dim
+
+    def features(self, series: Series, *, depth: str) -> Tensor:
+        """Features ``(B, D, H, W)`` of a series without padding; of dates it knows the order."""
+        (layer,), _ = self.lstm.forward_features(series.image)
+        return layer[:, -1]
+
+
+def untrained(name: str, bands: int) -> nn.Module:
+    """Build an encoder by its name, with random weights."""
+    if name == 'planar_vit':
+        return ours.encoder(bands)
+    if name == 'TorchGeo ConvLSTM':
+        return LastState(bands)
+    return build_encoder(name, bands)
 
 
 class Classifier(nn.Module):
@@ -99,9 +126,9 @@ def predict(model: Classifier, site: Site, pixels: Pixels) -> NDArray[np.int64]:
     wanted = torch.zeros(high * wide, dtype=torch.bool)
     wanted[pixels.index] = True
     wanted = wanted.view(high, wide)
-    for top in range(0, high, TILE):
-        for left in range(0, wide, TILE):
-            rows, columns = slice(top, top + TILE), slice(left, left + TILE)
+    for top in range(0, high, ours.TILE):
+        for left in range(0, wide, ours.TILE):
+            rows, columns = slice(top, top + ours.TILE), slice(left, left + ours.TILE)
             if not wanted[rows, columns].any():
                 continue
             clear = site.clear[:, rows, columns]

@@ -1,6 +1,7 @@
-"""Who is compared: each contender's name, and what it is made of."""
+"""The contenders, each with its name and what it is made of, and the runs of them."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 #: Kinds of path, and the mixture of those that are curves or walks.
@@ -164,3 +165,33 @@ CONTENDERS = {
     c.name: c
     for c in MAIN + TORCHGEO + FROZEN + CLASSIC + SUPERVISED + LONGER + BY_KIND + ABLATIONS
 }
+
+
+@dataclass(frozen=True)
+class Job:
+    """One contender, one set, one initialisation.
+
+    Attributes:
+        contender: Who.
+        set: Name of the set.
+        seed: Number of the initialisation.
+        steps: Optimiser steps of a pretraining.
+        lr: Learning rate of a pretraining, None for the task's own.
+        data: Folder of the set.
+        scratch: Folder of the simulated series.
+        development: Score what choices are made on, not the test.
+    """
+
+    contender: Contender
+    set: str
+    seed: int
+    steps: int
+    lr: float | None
+    data: Path
+    scratch: Path
+    development: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Contender, set and initialisation, which tell its record from others."""
+        return self.contender.name, self.set, self.seed
