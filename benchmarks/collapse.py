@@ -1,4 +1,4 @@
-"""Does the watch over the embeddings stop what is broken, and only that?
+"""Run healthy and broken pretraining under the watch for collapse: is it stopped, and when?
 
     python -m benchmarks.collapse                    # 10 dates, short paths: minutes
     python -m benchmarks.collapse --size default     # as conf/*.yaml say: hours
@@ -118,7 +118,7 @@ def read(size: str) -> tuple[SyntheticSITSDataModule, list[Any]]:
 
 
 class Record(Callback):
-    """Keep what is logged of the health."""
+    """Keep the logged health."""
 
     def __init__(self) -> None:
         self.steps: list[dict[str, float]] = []
@@ -179,7 +179,7 @@ def run(job: tuple[str, str | None, int, str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run what is missing, write after each run, print the table."""
+    """Run the missing jobs, write after each run, print the table."""
     parser = harness.parser(__doc__)
     parser.add_argument('--size', choices=('small', 'default'), default='small')
     size = parser.parse_args().size

@@ -132,7 +132,7 @@ def date_attributions(task: Any, place: Place, dates: Parts) -> dict[str, Tensor
 
 
 def integrated_gradients(place: Place, steps: int = 16) -> Tensor:
-    """What each clear value ``(T, C, H, W)`` adds to the answer (Sundararajan et al. 2017, eq. 1).
+    """Share ``(T, C, H, W)`` of each clear value in the answer (Sundararajan et al. 2017, eq. 1).
 
     See https://arxiv.org/abs/1703.01365. The path starts from the mean of each band, 0 where
     images are normalised.

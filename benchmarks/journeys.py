@@ -1,4 +1,4 @@
-"""How many files does a reader open who follows one journey through the package?
+"""Count the files that a reader opens who follows one journey through the package.
 
     python -m benchmarks.journeys --label after
     python -m benchmarks.journeys --label before --package ../a_clone_of_beef576
@@ -91,7 +91,7 @@ QUIET = (
 
 
 class Tracer(AbstractContextManager['Tracer']):
-    """Keep which functions of a package are entered inside of ``with``, in all threads."""
+    """Keep the functions of a package that are entered inside of ``with``, in all threads."""
 
     def __init__(self, package: Path) -> None:
         """Initialize a new Tracer instance.

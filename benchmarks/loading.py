@@ -46,7 +46,7 @@ Place = tuple[slice, slice]
 
 
 class MultiBand(RasterDataset):
-    """What a user of TorchGeo writes for these files."""
+    """TorchGeo's data set of these files, as a user writes it."""
 
     filename_glob = '*.tif'
     filename_regex = r'S2_(?P<date>\d{8})'

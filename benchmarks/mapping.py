@@ -1,4 +1,4 @@
-"""Maps from a folder of dated rasters: are they right, how fast, how much memory, and killed.
+"""Maps from a folder of dated rasters: their parity, speed, memory, and runs that are killed.
 
     python -m benchmarks.mapping parity [--data DIR]   # windows against one forward over all
     python -m benchmarks.mapping speed                 # against a loop over TorchGeo's sampler
@@ -168,7 +168,7 @@ def parity(data: Path, scratch: Path) -> dict[str, Any]:
 
 
 class Scenes(RasterDataset):
-    """What a user of TorchGeo writes for these files."""
+    """TorchGeo's data set of these files, as a user writes it."""
 
     filename_glob = '*.tif'
     filename_regex = r'scene_(?P<date>\d{8})'

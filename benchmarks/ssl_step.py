@@ -291,7 +291,7 @@ def work(size: str, method: str, device: str) -> dict[str, Any]:
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the rounds of a method say."""
+    """Summarise the rounds of a method."""
     steps = [s for run in runs for s in run['step_s']]
     middle, first = statistics.median(steps), runs[0]
     entry = {key: first[key] for key in ('encoder_parameters', 'trained_parameters')}
@@ -315,7 +315,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def ratios(entries: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Each of ours over its counterpart."""
+    """Ratios of our tasks to their counterparts."""
     keys = ('step_s', 'peak_mib', 'pixel_dates', 's_per_million_pixel_dates')
     table = {}
     for ours, theirs in itertools.product(OURS, THEIRS):

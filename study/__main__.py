@@ -50,7 +50,7 @@ MODES = {
 
 
 def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
-    """All runs, seed by seed, so that a run that is stopped has something of everything.
+    """List all runs, seed by seed, so that a run that is stopped has something of everything.
 
     Kinds of path and the slow models that are trained with labels come last.
     """
@@ -110,7 +110,7 @@ def work(todo: list[Job], path: Path) -> None:
 
 
 def main() -> None:
-    """Do what was asked for."""
+    """Run, tune or report, as the command line says."""
     parser = argparse.ArgumentParser(
         prog='python -m study',
         description=__doc__,

@@ -58,12 +58,12 @@ class Finding:
 
     @property
     def met(self) -> bool:
-        """Whether the difference is as asked for, and its interval above 0."""
+        """True if the difference is as large as the goal, and its interval is above 0."""
         return self.found.mean >= self.goal and self.found.low > 0
 
 
 def scored_as(name: str, site: str, budget: str) -> Where:
-    """How a contender is scored."""
+    """Find the probe and depth by which a contender is scored."""
     group = CONTENDERS[name].group
     how = {'classic': RAW, 'supervised': TRAINED}.get(group, HEADLINE)
     if group == 'random':
@@ -120,7 +120,7 @@ def compare(
 
 
 def findings(records: Records, longer: int = 1) -> list[Finding]:
-    """All claims, at all places where both sides were run.
+    """Find the differences of all claims, at all places where both sides were run.
 
     Args:
         records: All records.

@@ -42,7 +42,7 @@ class Pixels:
     fields: NDArray[np.int64]
 
     def of(self, fields: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which pixels ``(P,)`` lie in one of *fields*."""
+        """Select the pixels ``(P,)`` that lie in one of *fields*."""
         return np.isin(self.fields, fields)
 
 
@@ -117,7 +117,7 @@ PROBES = {'knn': nearest, 'linear': linear}
 
 
 def classifier(contender: Contender, seed: int) -> Callable[[], Any]:
-    """What builds the classifier of a contender."""
+    """Return the function that builds the classifier of a contender."""
 
     def forest() -> RandomForestClassifier:
         return RandomForestClassifier(100, random_state=seed)
@@ -126,7 +126,7 @@ def classifier(contender: Contender, seed: int) -> Callable[[], Any]:
 
 
 def layers(contender: Contender, site: Site) -> Tensor:
-    """All layers of the composite that a contender sees, as features ``(D, H, W)``."""
+    """Layers of the composite that a contender sees, as features ``(D, H, W)``."""
     composite = {'season': season_composite, 'elapsed': elapsed_composite}[contender.views]
     return composite(site).flatten(0, 1)
 

@@ -287,7 +287,7 @@ def _image(root: Path, folder: str, month: str, window: Window) -> Tensor:
 def _standardising(
     mean: Sequence[float], std: Sequence[float]
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """What makes an image ``(T, C, H, W)`` of unit deviation, and 0 where not clear."""
+    """Return a function that standardises an image ``(T, C, H, W)``, 0 where not clear."""
     centre, spread = (torch.tensor(values)[:, None, None] for values in (mean, std))
     return lambda image, clear: torch.where(clear[:, None], (image - centre) / spread, 0.0)
 

@@ -101,7 +101,7 @@ class Records:
         return min(len({r['seed'] for r in runs if r['set'] == one}) for one in sets)
 
     def has(self, contender: str, where: Where) -> bool:
-        """Whether there is any score."""
+        """True if there is any score."""
         return (contender, where) in self._rows
 
     def table(self, contender: str, where: Where, metric: Metric = 'f1') -> NDArray[np.float64]:
@@ -116,7 +116,7 @@ class Records:
         return np.array([rows[seed][metric] for seed in sorted(rows)]) / 1000
 
     def difference(self, ours: str, at: Where, theirs: str, other: Where) -> NDArray[np.float64]:
-        """What the first has over the second, for equal seeds and draws ``(seeds, draws)``.
+        """Difference of the first and the second, for equal seeds and draws ``(seeds, draws)``.
 
         A contender that was trained with labels saw some draws of each seed: of the other, the
         same are taken.

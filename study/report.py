@@ -132,7 +132,7 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
 
 
 def _stop(run: dict[str, Any]) -> str:
-    """Say which run was stopped, and when."""
+    """Name a run that was stopped, and its last step."""
     contender, site = run['contender'], run['set']
     return f'- {contender}; {site}; initialisation {run["seed"]}; after {run["steps"]} steps'
 
@@ -182,7 +182,7 @@ def steps(records: Records, times: int) -> str:
 
 
 def goal(finding: Finding) -> str:
-    """What was asked for, in points."""
+    """Goal of a claim, in points."""
     return f'{100 * finding.goal:+.0f}' if finding.goal else '> 0'
 
 
@@ -201,7 +201,7 @@ def claims_by_length(records: Records, found: dict[int, list[Finding]]) -> str:
 
 
 def contender_table(records: Records, metric: Any = 'f1') -> str:
-    """Each contender at each place, as the claims score it."""
+    """Scores of each contender at each place, as the claims score it."""
     lines = []
     for name in CONTENDERS:
         cells = []
@@ -217,7 +217,7 @@ def contender_table(records: Records, metric: Any = 'f1') -> str:
 
 
 def detail(records: Records, contenders: Iterable[Contender], budget: dict[str, str]) -> str:
-    """Both probes at all depths."""
+    """Scores of both probes at all depths."""
     lines = []
     depths = [(p, d) for p in ('knn', 'linear') for d in ('early', 'late', 'joined')]
     for contender in contenders:
@@ -235,7 +235,7 @@ def detail(records: Records, contenders: Iterable[Contender], budget: dict[str, 
 
 
 def differences(records: Records, pairs: Iterable[tuple[str, str]]) -> str:
-    """What the first of each pair has over the second, by the linear probe at two depths."""
+    """Differences of the first and the second of each pair, by the linear probe at two depths."""
     lines = []
     for first, second in pairs:
         for depth in ('joined', 'late'):

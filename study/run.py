@@ -154,7 +154,7 @@ def _budgets(job: Job, halved: bool) -> tuple[str, ...]:
 
 
 def _problems(job: Job, sites: list[Site]) -> Iterator[tuple[Site, Pixels, Site]]:
-    """Each site with its pixels, as it is and, of the Belgian ones, with half of the dates."""
+    """Sites with their pixels, each as it is and, of the Belgian ones, with half of the dates."""
     for site in sites:
         small = job.development and job.set == 'mato_grosso'
         pixels = labelled_pixels(site, development=small)

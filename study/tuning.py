@@ -64,7 +64,7 @@ def rates() -> dict[str, float]:
 
 
 def table() -> str:
-    """What was tried, as Markdown."""
+    """Learning rates that were tried, as Markdown."""
     chosen = rates()
     lines = ['| contender | learning rate | linear, joined | chosen |', '|---|---|---|---|']
     for (name, lr), found in sorted(_means().items()):
