@@ -1,7 +1,8 @@
 """Change detection on two real stacks, beside a threshold on the difference of yearly medians.
 
-Run with ``uv run python -m benchmarks.change DATA``, where DATA holds the folders ``tura`` and
-``modis_dtwsat_mt`` (see the README of the data); results go to ``results/change.json``.
+    python -m benchmarks.change DATA
+
+DATA holds the folders ``tura`` and ``modis_dtwsat_mt``; results go to results/change.json.
 
 * tura: Landsat NDVI. The reference is BFAST Monitor's map of breaks from 2009 on with a magnitude
   below -1000, the output of an algorithm: what is scored is agreement with it. A half of the area
@@ -16,12 +17,7 @@ its default settings, 100 steps and three seeds. The threshold is the one with t
 part that trains.
 """
 
-import argparse
-import json
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import rasterio
 import torch
-from lightning.pytorch import LightningDataModule, Trainer, seed_everything
+from lightning.pytorch import LightningDataModule, seed_everything
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -38,6 +34,8 @@ from torchgeo_sits.collate import pad_time
 from torchgeo_sits.datasets import RasterTimeSeries
 from torchgeo_sits.tasks import SITSChangeDetection
 from torchgeo_sits.tasks.change import parse_spans, two_windows
+
+from . import harness
 
 UNKNOWN = 255
 SEEDS = range(3)
@@ -183,14 +181,7 @@ def by_model(stack: Stack, train: Tensor, seed: int) -> Tensor:
         ignore_index=UNKNOWN,
         pos_weight=round(float((labels == 0).sum() / (labels == 1).sum()) ** 0.5, 3),
     )
-    trainer = Trainer(
-        accelerator='cpu',
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = harness.quiet_trainer(max_epochs=1)
     trainer.fit(task, data)
     batch = pad_time([stack.sample | {'image': data.image}])
     with torch.no_grad():
@@ -199,16 +190,12 @@ def by_model(stack: Stack, train: Tensor, seed: int) -> Tensor:
 
 def main() -> None:
     """Measure, print and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument('data', type=Path)
     data = parser.parse_args().data
     torch.set_num_threads(THREADS)
-    commit = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True)
-    results: dict[str, object] = {
-        'machine': f'{platform.machine()}, {THREADS} threads, torch {torch.__version__}',
-        'load_at_start': round(os.getloadavg()[0], 2),
-        'commit': commit.stdout.strip(),
-    }
+    results = harness.describe(seeds=len(SEEDS))
+    figures: dict[str, object] = {}
     contenders: dict[str, tuple[Callable[[Stack, Tensor, int], Tensor], range]] = {
         'threshold on yearly medians': (by_threshold, range(1)),
         'planar_vit_tiny from scratch': (by_model, SEEDS),
@@ -230,10 +217,9 @@ def main() -> None:
                 for score in ('f1', 'iou'):
                     values = [float(run[score]) for run in runs if run['train'] == part]
                     entry[f'{score}_trained_on_{part}'] = round(statistics.median(values), 3)
-            results[f'{name}: {contender}'] = entry
+            figures[f'{name}: {contender}'] = entry
             print(name, contender, {k: v for k, v in entry.items() if k != 'runs'}, flush=True)
-    out = Path(__file__).parent / 'results' / 'change.json'
-    out.write_text(json.dumps(results, indent=2) + '\n')
+    harness.save('change', results | {'figures': figures})
 
 
 if __name__ == '__main__':

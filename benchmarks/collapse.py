@@ -1,4 +1,4 @@
-"""Does the watch over the embeddings stop what is broken, and only that?
+"""Run healthy and broken pretraining under the watch for collapse: is it stopped, and when?
 
     python -m benchmarks.collapse                    # 10 dates, short paths: minutes
     python -m benchmarks.collapse --size default     # as conf/*.yaml say: hours
@@ -12,12 +12,8 @@ weights, the views and the order of the batches. Output goes to results/collapse
 recorded there are not repeated.
 """
 
-import argparse
-import json
 import logging
 import multiprocessing
-import os
-import platform
 import tempfile
 import warnings
 from contextlib import nullcontext
@@ -35,8 +31,8 @@ from torchgeo_sits import tasks
 from torchgeo_sits.callbacks import CollapseError, EmbeddingHealth
 from torchgeo_sits.datamodules import PatchOptions, SyntheticSITSDataModule
 
-ROOT = Path(__file__).parent
-RESULTS = ROOT / 'results' / 'collapse.json'
+from . import harness
+
 FOLDER = Path(tempfile.gettempdir()) / 'torchgeo_sits_collapse'
 STEPS = 80
 METHODS = ('dino', 'byol', 'simclr', 'vicreg', 'mae')
@@ -91,7 +87,7 @@ class OneBYOL(OneNetwork, tasks.SITSBYOL):
 
 def build(method: str, breakage: str | None, size: str) -> Any:
     """A task as its configuration says, but for what is broken."""
-    model = yaml.safe_load((ROOT.parent / 'conf' / f'{method}.yaml').read_text())['model']
+    model = yaml.safe_load((harness.ROOT / 'conf' / f'{method}.yaml').read_text())['model']
     options, kind = model['init_args'], getattr(tasks, model['class_path'].rsplit('.', 1)[1])
     if size == 'small':
         options['views_kwargs'] = {'num_paths': 4, 'length': 16}
@@ -124,7 +120,7 @@ def read(size: str) -> tuple[SyntheticSITSDataModule, list[Any]]:
 
 
 class Record(Callback):
-    """Keep what is logged of the health."""
+    """Keep the logged health."""
 
     def __init__(self) -> None:
         self.steps: list[dict[str, float]] = []
@@ -148,15 +144,8 @@ def run(job: tuple[str, str | None, int, str]) -> dict[str, Any]:
     order = torch.randperm(len(batches)).tolist()
     loader = DataLoader([dict(batches[i]) for i in order], batch_size=None)  # type: ignore[arg-type]
     record = Record()
-    trainer = Trainer(
-        accelerator='cpu',
-        max_steps=STEPS,
-        logger=False,
-        callbacks=[EmbeddingHealth(), record],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
+    trainer = harness.quiet_trainer(
+        max_steps=STEPS, callbacks=[EmbeddingHealth(), record], limit_val_batches=0
     )
     message = None
     with (
@@ -192,22 +181,28 @@ def run(job: tuple[str, str | None, int, str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run what is missing, write after each run, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the missing jobs, write after each run, print the table."""
+    parser = harness.parser(__doc__)
     parser.add_argument('--size', choices=('small', 'default'), default='small')
     size = parser.parse_args().size
     jobs: list[tuple[str, str | None, int, str]] = []
     for name, methods in BROKEN.items():
         jobs += [(method, name, seed, size) for seed in range(3) for method in methods]
     jobs += [(method, None, seed, size) for seed in range(4) for method in METHODS]
-    runs = json.loads(RESULTS.read_text())['runs'] if RESULTS.exists() else []
+    results = harness.describe(
+        steps=STEPS,
+        batch=16,
+        small='10 of 40 dates, 4 paths of 16 pixels',
+        default='as conf/*.yaml',
+    )
+    runs = harness.load('collapse').get('figures', {}).get('runs', [])
     done = {(r['method'], r['broken'], r['seed'], r['size']) for r in runs}
     read(size)  # Written once, before the processes read.
     with multiprocessing.get_context('spawn').Pool(2) as pool:
         for result in pool.imap_unordered(run, [job for job in jobs if job not in done]):
             runs.append(result)
             print(*(result[k] for k in ('method', 'broken', 'seed', 'stopped_at_step')), flush=True)
-            RESULTS.write_text(json.dumps(summary(runs), indent=1) + '\n')
+            harness.save('collapse', results | {'figures': summary(runs)})
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -219,13 +214,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         row = table.setdefault(name, {'seeds': 0, 'stopped_at_steps': []})
         row['seeds'] += 1
         row['stopped_at_steps'].append(result['stopped_at_step'])
-    return {
-        'machine': f'{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}',
-        'what': f'{STEPS} steps of batch 16 on the simulated series, one thread each; small: 10 '
-        'of 40 dates, 4 paths of 16 pixels; default: as conf/*.yaml say',
-        'table': table,
-        'runs': runs,
-    }
+    return {'table': table, 'runs': runs}
 
 
 if __name__ == '__main__':

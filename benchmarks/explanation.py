@@ -13,11 +13,8 @@ just that. ``nearest`` ranks pixels by their distance from the place alone. Resu
 results/explanation.json.
 """
 
-import argparse
 import json
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 from torch import Tensor
 
 from torchgeo_sits.datamodules import (
@@ -42,7 +39,8 @@ from torchgeo_sits.keys import Series
 from torchgeo_sits.models import PlanarViT, semantic_map
 from torchgeo_sits.tasks import SITSClassification, SITSSegmentation
 
-RESULTS = Path(__file__).parent / 'results' / 'explanation.json'
+from . import harness
+
 THREADS = 1
 SEEDS = 2
 #: Places of each seed; random orders of each place; points of a curve; training steps.
@@ -93,15 +91,7 @@ def train(data: SITSDataModule, by_field: bool, model: dict[str, Any], seed: int
     seed_everything(seed, verbose=False)
     kwargs = {**model, 'lr': 0.002}
     task = SITSClassification(depth='late', **kwargs) if by_field else SITSSegmentation(**kwargs)
-    trainer = Trainer(
-        accelerator='cpu',
-        max_epochs=1,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = harness.quiet_trainer(max_epochs=1, limit_val_batches=0)
     trainer.fit(task, data)
     return task.eval()
 
@@ -147,7 +137,7 @@ def date_attributions(task: Any, place: Place, dates: Parts) -> dict[str, Tensor
 
 
 def integrated_gradients(place: Place, steps: int = 16) -> Tensor:
-    """What each clear value ``(T, C, H, W)`` adds to the answer (Sundararajan et al. 2017, eq. 1).
+    """Share ``(T, C, H, W)`` of each clear value in the answer (Sundararajan et al. 2017, eq. 1).
 
     See https://arxiv.org/abs/1703.01365. The path starts from the mean of each band, 0 where
     images are normalised.
@@ -283,21 +273,14 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Train, measure, print, and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument('--data', type=Path, help='folder that holds wc_be_b')
     parser.add_argument('--only', default='', help='runs whose name holds this; others are kept')
     arguments = parser.parse_args()
     folder = arguments.data
     torch.set_num_threads(THREADS)
-    commit = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True)
-    results: dict[str, Any] = {
-        'machine': f'{platform.machine()}, {THREADS} threads, torch {torch.__version__}',
-        'commit': commit.stdout.strip(),
-        'seeds': SEEDS,
-        'places of each seed': PLACES,
-    }
-    if arguments.only and RESULTS.exists():
-        results = json.loads(RESULTS.read_text()) | results
+    results = harness.describe(seeds=SEEDS, places_of_each_seed=PLACES, steps=STEPS)
+    figures = harness.load('explanation').get('figures', {}) if arguments.only else {}
     series: dict[str, Path | None] = {'simulated': None}
     if folder is not None:
         series['wc_be_b'] = folder
@@ -314,10 +297,10 @@ def main() -> None:
                     data.prepare_data()
                     task = train(data, by_field, options, seed)
                     runs.append(explain_all(data, task, seed))
-                results[title] = summary(runs)
-                results[title]['seconds'] = round(time.perf_counter() - start)
-                print(title, json.dumps(results[title], indent=1), flush=True)
-                RESULTS.write_text(json.dumps(results, indent=2) + '\n')
+                figures[title] = summary(runs)
+                figures[title]['seconds'] = round(time.perf_counter() - start)
+                print(title, json.dumps(figures[title], indent=1), flush=True)
+                harness.save('explanation', results | {'figures': figures})
 
 
 if __name__ == '__main__':

@@ -10,13 +10,8 @@ do not count, and files are in the memory of the operating system. Output goes t
 results/index.json.
 """
 
-import importlib.metadata
-import json
 import os
-import platform
 import shutil
-import statistics
-import subprocess
 import tempfile
 import time
 import warnings
@@ -31,8 +26,9 @@ from torchgeo.datasets import RasterDataset
 
 from torchgeo_sits.datasets import RasterTimeSeries
 
+from . import harness
+
 ROUNDS = 5
-RESULTS = Path(__file__).parent / 'results' / 'index.json'
 BANDS = ('B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B11', 'B12')
 DATES = [f'{date:%Y%m%d}' for date in pd.date_range('2018-01-01', periods=100, freq='5D')]
 
@@ -86,23 +82,7 @@ def generate(folder: Path) -> None:
                     write(product / f'T{tile:02d}_{date}_{band}.tif', tile, 1)
 
 
-def interleave(contenders: dict[str, Callable[[], object]], cache: Path) -> dict[str, object]:
-    """Run all contenders in turn; median and range in seconds."""
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(ROUNDS):
-        for name, run in contenders.items():
-            if 'first' in name:
-                shutil.rmtree(cache, ignore_errors=True)
-            start = time.perf_counter()
-            run()
-            taken[name].append(time.perf_counter() - start)
-    return {
-        name: {'median_s': statistics.median(t), 'min_s': min(t), 'max_s': max(t)}
-        for name, t in taken.items()
-    }
-
-
-def measure(folder: Path) -> dict[str, object]:
+def measure(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
     """Time all contenders on each collection; a second start follows the first at once."""
     files, bands = folder / 'files', folder / 'bands'
     masked = {'cloud_paths': folder / 'masks', 'clear_values': (1,)}
@@ -124,10 +104,16 @@ def measure(folder: Path) -> dict[str, object]:
             'RasterTimeSeries, second start': lambda: RasterTimeSeries(files, **masked),
         },
     }
-    figures: dict[str, object] = {}
+
+    def clear(name: str) -> None:
+        if 'first' in name:
+            shutil.rmtree(folder / 'cache', ignore_errors=True)
+
+    figures: dict[str, dict[str, dict[str, float]]] = {}
     for title, contenders in collections.items():
         print(title)
-        figures[title] = interleave(contenders, folder / 'cache')
+        times = harness.interleave(contenders, ROUNDS, warm_up=0, before=clear)
+        figures[title] = {name: harness.spread(seconds) for name, seconds in times.items()}
         for name, figure in figures[title].items():
             print(
                 f'  {name:42} {figure["median_s"]:7.2f} s  '
@@ -138,6 +124,9 @@ def measure(folder: Path) -> dict[str, object]:
 
 def main() -> None:
     """Generate, measure, print a table and write the JSON."""
+    harness.parser(__doc__).parse_args()
+    packages = ('torchgeo', 'rasterio', 'geopandas', 'pyarrow', 'pandas', 'shapely')
+    results = harness.describe(*packages, rounds=ROUNDS, gdal=rasterio.__gdal_version__)
     warnings.simplefilter('ignore')  # files in another zone, as they should be
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -145,25 +134,7 @@ def main() -> None:
         generate(folder)
         time.sleep(4)  # files that are 3 s old at most are not kept
         figures = measure(folder)
-    result = {
-        'machine': {
-            'processor': platform.processor() or platform.machine(),
-            'cores': os.cpu_count(),
-            'python': platform.python_version(),
-        },
-        'versions': {
-            package: importlib.metadata.version(package)
-            for package in ('torchgeo', 'rasterio', 'geopandas', 'pyarrow', 'pandas', 'shapely')
-        },
-        'gdal': rasterio.__gdal_version__,
-        'commit': subprocess.run(
-            ['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, check=False
-        ).stdout.strip(),
-        'rounds': ROUNDS,
-        'seconds': figures,
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=2) + '\n')
+    harness.save('index', results | {'figures': figures})
 
 
 if __name__ == '__main__':

@@ -7,18 +7,13 @@ file per band, and the same as a Zarr cube. In every round each contender reads 
 that a slow phase of the machine hits all of them alike; all read the same random places. What
 GDAL keeps of decoded blocks is held to 64 MB for all of them, so that no place is read from
 memory: collections are larger than the 1 GB that this scene takes. Output goes to
-results/loading.json and, as a table, to results/loading.md.
+results/loading.json.
 """
 
-import argparse
-import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +24,6 @@ from typing import Any
 os.environ['GDAL_CACHEMAX'] = '64'
 
 import numpy as np
-import psutil
 import rasterio
 import torch
 from rasterio.transform import from_origin
@@ -42,15 +36,17 @@ from torchgeo_sits.collate import pad_time
 from torchgeo_sits.datasets import RasterTimeSeries, ZarrTimeSeries
 from torchgeo_sits.samplers import BlockPatchSampler
 
+from . import harness
+
 BANDS = ('B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B11', 'B12')
 SIDE = 1024
 LEFT, TOP = 600_000, 5_000_000
-RESULTS = Path(__file__).parent / 'results' / 'loading.json'
+ROUNDS, WARM_UP = 5, 3  # the warm-up opens all files
 Place = tuple[slice, slice]
 
 
 class MultiBand(RasterDataset):
-    """What a user of TorchGeo writes for these files."""
+    """TorchGeo's data set of these files, as a user writes it."""
 
     filename_glob = '*.tif'
     filename_regex = r'S2_(?P<date>\d{8})'
@@ -235,39 +231,32 @@ def tensorstore_cube(path: Path) -> Any:
     return tensorstore.open(spec, context=context, read=True).result()
 
 
-def interleave(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, Any]:
+def sample_times(contenders: dict[str, Callable[[], object]]) -> dict[str, Any]:
     """Read with all contenders in turn; milliseconds a sample."""
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
-    for round_ in range(rounds + 3):
-        for name, read in contenders.items():
-            # Samples that share a read count together: those of a few draws, or blocks.
-            number = 64 if 'block' in name.lower() else 1
+    # Samples that share a read count together: those of a few draws, or blocks.
+    numbers = {name: 64 if 'block' in name.lower() else 1 for name in contenders}
+    marks: dict[str, list[float]] = {name: [] for name in contenders}
+
+    def several(name: str) -> None:
+        for _ in range(numbers[name]):
             start = time.perf_counter()
-            marks = []
-            for _ in range(number):
-                before = time.perf_counter()
-                read()
-                marks.append((time.perf_counter() - before) * 1e3)
-            if round_ >= 3:  # three rounds of warm-up open all files
-                taken[name].append((time.perf_counter() - start) * 1e3 / number)
-                taken.setdefault(f'{name}\0each', []).extend(marks)
+            contenders[name]()
+            marks[name].append((time.perf_counter() - start) * 1e3)
+
+    times = harness.interleave(
+        {name: lambda name=name: several(name) for name in contenders}, ROUNDS, warm_up=WARM_UP
+    )
     figures = {}
-    for name in contenders:
-        low, median, high = statistics.quantiles(taken[name], n=4)
-        each = np.array(taken[f'{name}\0each'])
-        figures[name] = {
-            'median_ms': median,
-            'q1_ms': low,
-            'q3_ms': high,
-            'mean_ms': statistics.fmean(taken[name]),
-            'p50_ms': float(np.percentile(each, 50)),
-            'p95_ms': float(np.percentile(each, 95)),
-        }
+    for name, seconds in times.items():
+        p50, p95 = np.percentile(marks[name][WARM_UP * numbers[name] :], [50, 95])
+        own = harness.spread(seconds, 'ms', calls=numbers[name])
+        figures[name] = own | {'p50_ms': float(p50), 'p95_ms': float(p95)}
     return figures
 
 
-def epoch(folder: str, name: str, side: int, workers: int, samples: int) -> None:
-    """Go through a loader in a process of its own; seconds and memory as a line of JSON."""
+def epoch(folder: Path, name: str, side: int, workers: int, samples: int) -> dict[str, float]:
+    """Samples a second and memory of a loader; for a process of its own."""
+    torch.set_num_threads(2)
     places = [
         window(*p, side) for p, _ in zip(random_places(side, 9), range(samples), strict=False)
     ]
@@ -276,42 +265,22 @@ def epoch(folder: str, name: str, side: int, workers: int, samples: int) -> None
     data: Any
     if name.startswith('TorchGeo'):
         data = (MultiBand if 'multi' in name else PerBand)(
-            Path(folder) / ('multi' if 'multi' in name else 'single'), time_series=True
+            folder / ('multi' if 'multi' in name else 'single'), time_series=True
         )
     elif 'Zarr' in name:
-        data = ZarrTimeSeries(Path(folder) / 'cube.zarr')
+        data = ZarrTimeSeries(folder / 'cube.zarr')
     else:
-        data = RasterTimeSeries(Path(folder) / ('single' if 'file per' in name else 'multi'))
+        data = RasterTimeSeries(folder / ('single' if 'file per' in name else 'multi'))
     if 'Block' in name:
         sampler = BlockPatchSampler(data, size=side, length=samples, generator=0, **options)
     collate = None if name.startswith('TorchGeo') else pad_time
-    me = psutil.Process()
-    peak = 0
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.05):
-            total = 0
-            for process in [me, *me.children(recursive=True)]:
-                try:
-                    # What is shared with the parent counts once, by its share.
-                    total += process.memory_full_info().pss
-                except psutil.Error:
-                    continue
-            peak = max(peak, total)
-
-    before = me.memory_full_info().pss
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    loader = DataLoader(data, sampler=sampler, collate_fn=collate, **options)
-    start = time.perf_counter()
-    count = sum(len(batch['image']) for batch in loader)
-    seconds = time.perf_counter() - start
-    done.set()
-    watcher.join()
+    with harness.PeakMemory() as memory:
+        loader = DataLoader(data, sampler=sampler, collate_fn=collate, **options)
+        start = time.perf_counter()
+        count = sum(len(batch['image']) for batch in loader)
+        seconds = time.perf_counter() - start
     assert count == samples
-    print(json.dumps({'samples_per_s': count / seconds, 'peak_MB': (peak - before) / 1e6}))
+    return {'samples_per_s': count / seconds, 'peak_MB': (memory.peak - memory.start) / 1e6}
 
 
 def loaders(folder: Path, side: int, workers: int) -> dict[str, Any]:
@@ -324,77 +293,31 @@ def loaders(folder: Path, side: int, workers: int) -> dict[str, Any]:
         'RasterTimeSeries, BlockPatchSampler': 256,
         'ZarrTimeSeries, random': 128,
     }
-    environment = os.environ | {'GDAL_CACHEMAX': '5%'}  # as users have it, for the memory
-    found = {}
-    for name, samples in names.items():
-        arguments = [str(folder), name, str(side), str(workers), str(samples)]
-        line = subprocess.run(
-            [sys.executable, __file__, '--epoch', *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        found[name] = json.loads(line.splitlines()[-1])
-    return found
+    return {
+        name: harness.in_new_process(epoch, folder, name, side, workers, samples)
+        for name, samples in names.items()
+    }
 
 
-def table(result: dict[str, Any]) -> str:
-    """The figures in Markdown."""
-    lines = []
-    for size, figures in result['samples'].items():
-        base = figures['TorchGeo RasterDataset, multi-band']['median_ms']
-        single = figures['TorchGeo RasterDataset, file per band']['median_ms']
-        lines += [
-            f'\n### {size}\n',
-            '| contender | median ms (quartiles) | p50 | p95 | faster than RasterDataset |',
-            '|---|---|---|---|---|',
-        ]
-        for name, f in figures.items():
-            ratio = (single if 'file per' in name else base) / f['median_ms']
-            lines.append(
-                f'| {name} | {f["median_ms"]:.1f} ({f["q1_ms"]:.1f} to {f["q3_ms"]:.1f}) | '
-                f'{f["p50_ms"]:.1f} | {f["p95_ms"]:.1f} | {ratio:.1f} x |'
-            )
-    for size, figures in result['loaders'].items():
-        lines += [
-            f'\n### DataLoader, {size}\n',
-            '| contender | samples / s | peak memory above start, MB |',
-            '|---|---|---|',
-        ]
-        for name, f in figures.items():
-            lines.append(f'| {name} | {f["samples_per_s"]:.1f} | {f["peak_MB"]:.0f} |')
-    return '\n'.join(lines) + '\n'
+def print_table(title: str, figures: dict[str, dict[str, float]]) -> None:
+    """Print figures, a line for each contender."""
+    print(title)
+    for name, found in figures.items():
+        print(f'  {name:46}', *(f'{key} {value:.1f}' for key, value in found.items()), flush=True)
 
 
 def main() -> None:
-    """Measure, print a table and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--quick', action='store_true', help='one size and few rounds')
+    """Measure, print and write the results."""
+    parser = harness.parser(__doc__)
+    parser.add_argument('--quick', action='store_true', help='one size, and nothing is written')
     parser.add_argument('--folder', type=Path, help='where to write the scene, and keep it')
-    parser.add_argument('--epoch', nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(2)
-    if options.epoch:
-        folder, name, *numbers = options.epoch
-        epoch(folder, name, *map(int, numbers))
-        return
-    result: dict[str, Any] = {
-        'machine': {
-            'processor': platform.processor() or platform.machine(),
-            'cores': os.cpu_count(),
-            'python': platform.python_version(),
-            'torch': torch.__version__,
-            'rasterio': rasterio.__version__,
-            'gdal': rasterio.__gdal_version__,
-        },
-        'commit': subprocess.run(
-            ['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, check=False
-        ).stdout.strip(),
-        'rounds': 5,
-        'samples': {},
-        'loaders': {},
-    }
+    results = harness.describe(
+        'torchgeo', 'rasterio', rounds=ROUNDS, warm_up=WARM_UP, gdal=rasterio.__gdal_version__
+    )
+    samples: dict[str, Any] = {}
+    epochs: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         root = options.folder or Path(temporary)
         for dates in (61,) if options.quick else (61, 24):
@@ -402,17 +325,14 @@ def main() -> None:
             generate(folder, dates)
             for side in (64,) if options.quick else (64, 128):
                 size = f'{dates} dates, patches of {side}'
-                figures = interleave(contenders(folder, dates, side), result['rounds'])
-                result['samples'][size] = figures
+                samples[size] = sample_times(contenders(folder, dates, side))
+                print_table(size, samples[size])
             for side, workers in [(64, 0), (64, 2)] if dates == 61 else []:
                 size = f'{dates} dates, patches of {side}, {workers} workers'
-                result['loaders'][size] = loaders(folder, side, workers)
-    text = table(result)
-    print(text)
+                epochs[size] = loaders(folder, side, workers)
+                print_table(size, epochs[size])
     if not options.quick:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(result, indent=2) + '\n')
-        RESULTS.with_suffix('.md').write_text(text.lstrip())
+        harness.save('loading', results | {'figures': {'samples': samples, 'loaders': epochs}})
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Maps from a folder of dated rasters: are they right, how fast, how much memory, and killed.
+"""Maps from a folder of dated rasters: their parity, speed, memory, and runs that are killed.
 
     python -m benchmarks.mapping parity [--data DIR]   # windows against one forward over all
     python -m benchmarks.mapping speed                 # against a loop over TorchGeo's sampler
@@ -9,12 +9,10 @@ Encoders have random weights: neither speed nor equality hangs on what they have
 command puts its figures into results/mapping.json and leaves those of the others.
 """
 
-import argparse
 import hashlib
 import json
 import math
 import os
-import platform
 import random
 import re
 import shutil
@@ -33,10 +31,9 @@ from typing import Any
 os.environ.setdefault('GDAL_CACHEMAX', '256')
 
 import numpy as np
-import psutil
 import rasterio
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 from rasterio.transform import from_origin
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -47,7 +44,8 @@ from torchgeo_sits.callbacks import MapWriter
 from torchgeo_sits.datamodules import ImageOptions, SITSDataModule
 from torchgeo_sits.tasks import SITSSegmentation
 
-RESULTS = Path(__file__).parent / 'results' / 'mapping.json'
+from . import harness
+
 LEFT, TOP = 600_000, 5_000_000
 CLASSES = 6
 SMALL = {'embed_dim': 64, 'depth': 2, 'time_dim': 48}
@@ -102,11 +100,8 @@ def predict(
     task: SITSSegmentation, data: SITSDataModule, folder: Path, *, window: int, overlap: int
 ) -> None:
     """Write the maps."""
-    trainer = Trainer(
-        accelerator='cpu',
-        logger=False,
-        enable_progress_bar=False,
-        callbacks=[MapWriter(str(folder), window=window, overlap=overlap)],
+    trainer = harness.quiet_trainer(
+        callbacks=[MapWriter(str(folder), window=window, overlap=overlap)]
     )
     trainer.predict(task, datamodule=data)
 
@@ -174,7 +169,7 @@ def parity(data: Path, scratch: Path) -> dict[str, Any]:
 
 
 class Scenes(RasterDataset):
-    """What a user of TorchGeo writes for these files."""
+    """TorchGeo's data set of these files, as a user writes it."""
 
     filename_glob = '*.tif'
     filename_regex = r'scene_(?P<date>\d{8})'
@@ -222,7 +217,6 @@ def plain_loop(task: SITSSegmentation, folder: Path, out: Path, *, size: int, ov
 
 def speed(data: Path, scratch: Path) -> dict[str, Any]:
     """Pixels per second of both, turn by turn, in one run."""
-    repeats = 3
     found: dict[str, Any] = {}
     for model, kwargs, side in (('planar_vit_tiny', SMALL, 512), ('ltae', {}, 256)):
         folder = write_scene(scratch / f'scene-{side}', side, side)
@@ -238,15 +232,14 @@ def speed(data: Path, scratch: Path) -> dict[str, Any]:
                     task, data_of(str(folder)), out, window=window, overlap=32
                 )
             )
-        seconds: dict[str, list[float]] = {name: [] for name in contenders}
-        for turn in range(repeats):
-            for name, contender in contenders.items():
-                out = scratch / f'{model}-{name}-{turn}'
-                out.mkdir()
-                start = time.perf_counter()
-                contender(out)
-                seconds[name].append(time.perf_counter() - start)
-                print(model, name, f'{seconds[name][-1]:.1f} s', flush=True)
+        seconds = harness.interleave(
+            {
+                name: lambda contender=contender: contender(Path(tempfile.mkdtemp(dir=scratch)))
+                for name, contender in contenders.items()
+            },
+            rounds=3,
+            warm_up=0,
+        )
         base = seconds['plain loop, patches of 64']
         found[f'{model}, {side} x {side} x 24, 10 bands'] = {
             name: {
@@ -274,27 +267,11 @@ def start(function: str, *arguments: object) -> subprocess.Popen[bytes]:
     code = f'import sys; from benchmarks.mapping import {function}; {function}(*sys.argv[1:])'
     return subprocess.Popen(
         [sys.executable, '-c', code, *map(str, arguments)],
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=harness.ROOT,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-
-
-def peak_of(process: subprocess.Popen[bytes]) -> float:
-    """Gigabytes of a process and its children at most, shared pages counted once."""
-    peak = 0.0
-    watched = psutil.Process(process.pid)
-    while process.poll() is None:
-        total = 0
-        for one in [watched, *watched.children(recursive=True)]:
-            try:
-                total += one.memory_full_info().pss
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        peak = max(peak, total / 1e9)
-        time.sleep(0.5)
-    return peak
 
 
 def memory(data: Path, scratch: Path) -> dict[str, Any]:
@@ -309,7 +286,9 @@ def memory(data: Path, scratch: Path) -> dict[str, Any]:
         out = scratch / f'out-{height}'
         begun = time.perf_counter()
         process = start('_large', folder, out, json.dumps(options), depth)
-        peak = peak_of(process)
+        with harness.PeakMemory(process.pid, interval=0.5) as watched:
+            process.wait()
+        peak = watched.peak / 1e9
         spent = time.perf_counter() - begun
         assert process.returncode == 0
         found[f'{height} x {width} x 24, 4 bands, {options or "default"}, {depth}'] = {
@@ -382,25 +361,16 @@ def kills(data: Path, scratch: Path) -> dict[str, Any]:
 def main() -> None:
     """Run one of the commands and keep its figures."""
     commands = {'parity': parity, 'speed': speed, 'memory': memory, 'kills': kills}
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = harness.parser(__doc__)
     parser.add_argument('command', choices=commands)
     parser.add_argument('--data', type=Path, default=Path('../shared/data'))
     parser.add_argument('--scratch', type=Path, default=None)
     arguments = parser.parse_args()
+    results = harness.describe('torchgeo', 'rasterio')
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         found = commands[arguments.command](arguments.data, Path(scratch))
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results[arguments.command] = {
-        'machine': f'{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}',
-        'threads': torch.get_num_threads(),
-        'commit': subprocess.run(
-            ['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, check=False
-        ).stdout.strip(),
-        'found': found,
-    }
-    RESULTS.write_text(json.dumps(results, indent=1) + '\n')
+    whole = harness.load('mapping') | {arguments.command: results | {'figures': found}}
+    harness.save('mapping', whole)
     print(json.dumps(found, indent=1))
 
 

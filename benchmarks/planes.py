@@ -6,15 +6,6 @@ Each figure is the median over interleaved rounds: in every round each contender
 that a slow phase of the machine hits all of them alike. Output goes to results/planes.json.
 """
 
-import json
-import os
-import platform
-import statistics
-import subprocess
-import time
-from collections.abc import Callable
-from pathlib import Path
-
 import kornia.augmentation as K
 import torch
 
@@ -32,29 +23,16 @@ from torchgeo_sits.transforms import (
 )
 from torchgeo_sits.transforms.path_drawing import Kind
 
+from . import harness
+
 ROUNDS = 25
 B, T, C, H, W = 8, 32, 10, 64, 64
-RESULTS = Path(__file__).parent / 'results' / 'planes.json'
-
-
-def interleave(contenders: dict[str, Callable[[], object]]) -> dict[str, dict[str, float]]:
-    """Run all contenders in turn; median and quartiles in milliseconds."""
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
-    for round_ in range(ROUNDS + 2):
-        for name, run in contenders.items():
-            start = time.perf_counter()
-            run()
-            if round_ >= 2:  # two rounds of warm-up
-                taken[name].append((time.perf_counter() - start) * 1e3)
-    figures = {}
-    for name, values in taken.items():
-        low, median, high = statistics.quantiles(values, n=4)
-        figures[name] = {'median_ms': median, 'q1_ms': low, 'q3_ms': high}
-    return figures
 
 
 def main() -> None:
     """Measure, print a table and write the JSON."""
+    harness.parser(__doc__).parse_args()
+    results = harness.describe('kornia', rounds=ROUNDS, image=[B, T, C, H, W])
     torch.manual_seed(0)
     image = torch.rand(B, T, C, H, W)
     clear = torch.rand(B, T, H, W) < 0.7
@@ -84,7 +62,7 @@ def main() -> None:
         'from_planes snake': lambda: from_planes(snake_planes, snake(H, W), (H, W)),
         'from_planes walks, per sample': lambda: from_planes(walk_planes, walks, (H, W)),
     }
-    copies = interleave({'clone': image.clone, **planes})
+    copies = harness.interleave({'clone': image.clone, **planes}, ROUNDS, warm_up=2)
 
     flips = K.AugmentationSequential(
         K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5), data_keys=['input', 'mask']
@@ -99,40 +77,27 @@ def main() -> None:
     whole = PlanarMultiView(
         kind='hilbert', num_paths=64, length=64, region=64, dates=(0.5, 0.5), local_views=0
     )
-    multi = interleave(
+    multi = harness.interleave(
         {
             "Kornia's flips, image and mask_clear": lambda: flips(folded, masks),
             **views,
             'two views of all pixels and half of the dates': lambda: whole(batch),
-        }
+        },
+        ROUNDS,
+        warm_up=2,
     )
 
-    result = {
-        'machine': {
-            'processor': platform.processor() or platform.machine(),
-            'cores': os.cpu_count(),
-            'torch_threads': torch.get_num_threads(),
-            'torch': torch.__version__,
-            'python': platform.python_version(),
-        },
-        'commit': subprocess.run(
-            ['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, check=False
-        ).stdout.strip(),
-        'rounds': ROUNDS,
-        'image': {'shape': [B, T, C, H, W], 'dtype': 'float32', 'mebibytes': image.nbytes / 2**20},
-        'against_clone': copies,
-        'against_flips': multi,
-    }
-    for part in (copies, multi):
-        base = next(iter(part.values()))['median_ms']
-        for name, figure in part.items():
-            figure['ratio'] = figure['median_ms'] / base
+    figures = {}
+    for title, times in (('against_clone', copies), ('against_flips', multi)):
+        found = {name: harness.spread(seconds, 'ms') for name, seconds in times.items()}
+        base = next(iter(found.values()))['median_ms']
+        figures[title] = {name: f | {'ratio': f['median_ms'] / base} for name, f in found.items()}
+        for name, figure in figures[title].items():
             print(
                 f'{name:48} {figure["median_ms"]:8.1f} ms  '
                 f'[{figure["q1_ms"]:.1f}, {figure["q3_ms"]:.1f}]  x {figure["ratio"]:.2f}'
             )
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=2) + '\n')
+    harness.save('planes', results | {'figures': figures})
 
 
 if __name__ == '__main__':

@@ -10,11 +10,9 @@ end, the k-NN scores before and after, and whether the checkpoint gives an encod
 goes to results/runs.json.
 """
 
-import argparse
 import json
 import math
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -23,12 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from torchgeo_sits.models import load_encoder
 
-RESULTS = Path(__file__).parent / 'results' / 'runs.json'
+from . import harness
 
 #: Options of the runs on real series; {data} is the folder that holds them.
 FOLDERS = {
@@ -94,7 +91,7 @@ def run(options: list[str], *, seed: int) -> dict[str, Any]:
 
 def main() -> None:
     """Run all, print a line for each, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument('--data', help='folder of the real series')
     parser.add_argument('--seeds', type=int, default=1)
     parser.add_argument('--only', default='', help='runs whose name holds this; others are kept')
@@ -105,22 +102,17 @@ def main() -> None:
         for name, options in FOLDERS.items():
             own = [option.replace('{data}', data) for option in options]
             runs[name] = ['--data', 'SITSDataModule', *own]
-    results: dict[str, Any] = {
-        'machine': f'{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}',
-        'runs': {},
-    }
-    if arguments.only and RESULTS.exists():
-        results['runs'] = json.loads(RESULTS.read_text())['runs']
+    results = harness.describe()
+    figures = harness.load('runs').get('figures', {}) if arguments.only else {}
     for name, options in runs.items():
         if arguments.only not in name:
             continue
-        results['runs'][name] = [run(options, seed=seed) for seed in range(arguments.seeds)]
+        figures[name] = [run(options, seed=seed) for seed in range(arguments.seeds)]
         # Of the largest child so far: the runs stand in no order of size.
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-        results['runs'][name][-1]['largest peak so far, GiB'] = round(peak, 2)
-        print(name, json.dumps(results['runs'][name], indent=1), flush=True)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + '\n')
+        figures[name][-1]['largest peak so far, GiB'] = round(peak, 2)
+        print(name, json.dumps(figures[name], indent=1), flush=True)
+    harness.save('runs', results | {'figures': figures})
 
 
 if __name__ == '__main__':

@@ -8,16 +8,10 @@ index but one, with windows of about as many dates. Contenders run in turn in ev
 a slow phase of the machine hits all of them alike. Output goes to results/samplers.json.
 """
 
-import json
-import os
-import platform
-import subprocess
-import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from itertools import islice
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,10 +30,11 @@ from torchgeo_sits.samplers import (
     SkippingSampler,
 )
 
+from . import harness
+
 ROWS = 100_000
 BUILDS, ROUNDS, DRAWS = 5, 9, 1000
 SIZE = 64
-RESULTS = Path(__file__).parent / 'results' / 'samplers.json'
 START = pd.Timestamp('2018-01-01')
 
 
@@ -96,28 +91,20 @@ def torchgeos(data: Footprints, roi: Polygon | None, delta: str) -> SpatioTempor
     return places @ RandomTimedeltaSampler(data, delta=pd.Timedelta(delta), generator=0)
 
 
-def interleave(
-    contenders: dict[str, Callable[[], object]], rounds: int, *, scale: float = 1, warm_up: int = 0
+def times(
+    contenders: dict[str, Callable[[], object]], rounds: int, **options: Any
 ) -> dict[str, dict[str, float]]:
-    """Run all contenders in turn; quartiles and least, in seconds times *scale*."""
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
-    for round_ in range(rounds + warm_up):
-        for name, run in contenders.items():
-            start = time.perf_counter()
-            run()
-            if round_ >= warm_up:
-                taken[name].append((time.perf_counter() - start) * scale)
-    figures = {}
-    for name, values in taken.items():
-        low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
-        figures[name] = {'median': median, 'q1': low, 'q3': high, 'least': min(values)}
-    return figures
+    """Summarised times of contenders: in seconds, or with *calls* in milliseconds a call."""
+    warm_up = int('calls' in options)
+    unit = 'ms' if 'calls' in options else 's'
+    taken = harness.interleave(contenders, rounds, warm_up=warm_up)
+    return {name: harness.spread(values, unit, **options) for name, values in taken.items()}
 
 
 def measure(
     make: Callable[[], Footprints], delta: str, foreign_rows: int, roi: Polygon | None
-) -> dict[str, object]:
-    """Construction in seconds, draws in milliseconds, and what comes with an epoch."""
+) -> dict[str, Any]:
+    """Times of construction and draws, and what comes with an epoch."""
     data = make()
     fewer = Footprints.__new__(Footprints)
     fewer.index, fewer._res = data.index[:foreign_rows], data._res
@@ -126,7 +113,7 @@ def measure(
     def build(name: str) -> None:
         samplers[name] = ours(data, roi) if name == 'ours' else torchgeos(fewer, roi, delta)
 
-    construction = interleave(
+    construction = times(
         {name: lambda name=name: build(name) for name in ('ours', "TorchGeo's")}, BUILDS
     )
     draw = {name: lambda s=sampler: list(s) for name, sampler in samplers.items()}
@@ -144,16 +131,13 @@ def measure(
 
     return {
         'rows_for_torchgeo': foreign_rows,
-        'construction_s': construction,
-        'draw_ms': interleave(draw, ROUNDS, scale=1e3 / DRAWS, warm_up=1),
-        'one_window_of_each_eighth_ms': interleave(
-            {'ours': lambda: list(share)}, ROUNDS, scale=1e3 / (DRAWS // 8), warm_up=1
-        )['ours'],
-        'resume_after_50000_s': interleave({'ours': resume}, 3)['ours'],
-        'count_of_grid': {
-            'windows': count(),
-            'seconds': interleave({'ours': count}, 3)['ours'],
-        },
+        'construction': construction,
+        'draw': times(draw, ROUNDS, calls=DRAWS),
+        'one_window_of_each_eighth': times({'ours': lambda: list(share)}, ROUNDS, calls=DRAWS // 8)[
+            'ours'
+        ],
+        'resume_after_50000': times({'ours': resume}, 3)['ours'],
+        'count_of_grid': {'windows': count(), **times({'ours': count}, 3)['ours']},
         'dates_at_a_place': float(
             np.mean(
                 [
@@ -167,8 +151,13 @@ def measure(
 
 def main() -> None:
     """Measure, print a table and write the JSON."""
+    harness.parser(__doc__).parse_args()
+    packages = ('torchgeo', 'shapely', 'geopandas', 'numpy', 'pandas')
+    results = harness.describe(
+        *packages, rows=ROWS, patch=SIZE, builds=BUILDS, rounds=ROUNDS, draws_per_round=DRAWS
+    )
     warnings.simplefilter('ignore')
-    indexes = {}
+    figures = {}
     cases = (
         (tiles, '40D', ROWS, None),
         # TorchGeo's erosion of a footprint in pieces takes time by the square of their number,
@@ -178,34 +167,15 @@ def main() -> None:
         (swaths, '100D', ROWS, shapely.box(1e5, 1e5, 9e5, 9e5)),
     )
     for make, *case in cases:
-        indexes[make.__name__] = {'what': make.__doc__, **measure(make, *case)}
-        for part in ('construction_s', 'draw_ms'):
-            figures = indexes[make.__name__][part]
-            for name, figure in figures.items():
+        figures[make.__name__] = {'what': make.__doc__, **measure(make, *case)}
+        for part, unit in (('construction', 's'), ('draw', 'ms')):
+            found = figures[make.__name__][part]
+            for name, figure in found.items():
                 print(
-                    f'{make.__name__:8} {part:16} {name:12} {figure["median"]:10.4f}  '
-                    f'[{figure["q1"]:.4f}, {figure["q3"]:.4f}]  '
-                    f'x {figures["ours"]["median"] / figure["median"]:.4f}'
+                    f'{make.__name__:8} {part:16} {name:12} {figure[f"median_{unit}"]:9.4f} {unit} '
+                    f'[{figure[f"q1_{unit}"]:.4f}, {figure[f"q3_{unit}"]:.4f}]'
                 )
-    result = {
-        'machine': {
-            'processor': platform.processor() or platform.machine(),
-            'cores': os.cpu_count(),
-            'python': platform.python_version(),
-        }
-        | {name: version(name) for name in ('torchgeo', 'shapely', 'geopandas', 'numpy', 'pandas')},
-        'commit': subprocess.run(
-            ['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, check=False
-        ).stdout.strip(),
-        'rows': ROWS,
-        'patch': SIZE,
-        'builds': BUILDS,
-        'rounds': ROUNDS,
-        'draws_per_round': DRAWS,
-        'indexes': indexes,
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=2) + '\n')
+    harness.save('samplers', results | {'figures': figures})
 
 
 if __name__ == '__main__':

@@ -1,7 +1,9 @@
 """A step of each pretraining method beside TorchGeo's, on the same batch, in one run.
 
-Run with ``python -m benchmarks.ssl_step``; results go to ``results/ssl_step.json``, and with
-``--device cuda`` to ``results/ssl_step_cuda.json``. The GPU's part has not been run yet.
+    python -m benchmarks.ssl_step [--device cuda]
+
+Results go to results/ssl_step.json, of a GPU to results/ssl_step_cuda.json; the GPU's part has not
+been run yet.
 
 The batch is 16 x 24 x 10 x 32 x 32, 30 % of the pixels unclear. Our tasks take it as it is; those
 of TorchGeo take its frames stacked as channels, with a ViT from timm on patches of 4 x 4 pixels
@@ -23,14 +25,10 @@ kernels cover, by torch.profiler over further steps, over the median step withou
 the CPU ``share_of_views`` is that of drawing and augmenting the views.
 """
 
-import argparse
 import itertools
-import json
 import math
 import os
-import platform
 import statistics
-import subprocess
 import time
 import warnings
 from collections.abc import Callable
@@ -42,7 +40,7 @@ from typing import Any
 import timm
 import torch
 from einops import rearrange
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, seed_everything
 from timm.models import VisionTransformer, register_model
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
@@ -52,6 +50,8 @@ from torchgeo.tasks.byol import BYOLModule
 
 from torchgeo_sits.models import SITSEncoder
 from torchgeo_sits.tasks import SITSBYOL, SITSDINO, SITSMAE, SITSSimCLR, SITSVICReg
+
+from . import harness
 
 THREADS = 1
 ROUNDS = 2
@@ -255,12 +255,6 @@ def kernel_seconds(profiler: profile) -> float:
     return covered(kernels) / 1e6 / PROFILED
 
 
-def resident_mib(key: str) -> float:
-    """Resident memory of this process: VmRSS now, VmHWM at its peak."""
-    lines = Path('/proc/self/status').read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
-
-
 def work(size: str, method: str, device: str) -> dict[str, Any]:
     """Train by a method for some steps; in a process of its own."""
     torch.set_num_threads(THREADS)
@@ -270,21 +264,17 @@ def work(size: str, method: str, device: str) -> dict[str, Any]:
     measure = Measure(task)
     batch = {key: value.to(device) for key, value in make_batch(method).items()}
     steps = WARMUP + STEPS + PROFILED * on_gpu
-    trainer = Trainer(
+    trainer = harness.quiet_trainer(
         accelerator='gpu' if on_gpu else 'cpu',
         devices=1,
         max_epochs=200,  # TorchGeo's schedules count epochs, ours steps
         max_steps=steps,
-        logger=False,
         callbacks=[measure],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
     )
     Path('/proc/self/clear_refs').write_text('5')  # what is resident now becomes the peak
-    before = resident_mib('VmRSS')
+    before = harness.resident_mib('VmRSS')
     trainer.fit(task, DataLoader([batch] * steps, batch_size=None))
-    peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else resident_mib('VmHWM') - before
+    peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else harness.resident_mib() - before
     pairs = list(itertools.pairwise(measure.marks[WARMUP : WARMUP + STEPS + 1]))
     return {
         'device': torch.cuda.get_device_name() if on_gpu else 'cpu',
@@ -301,7 +291,7 @@ def work(size: str, method: str, device: str) -> dict[str, Any]:
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the rounds of a method say."""
+    """Summarise the rounds of a method."""
     steps = [s for run in runs for s in run['step_s']]
     middle, first = statistics.median(steps), runs[0]
     entry = {key: first[key] for key in ('encoder_parameters', 'trained_parameters')}
@@ -325,7 +315,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def ratios(entries: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Each of ours over its counterpart."""
+    """Ratios of our tasks to their counterparts."""
     keys = ('step_s', 'peak_mib', 'pixel_dates', 's_per_million_pixel_dates')
     table = {}
     for ours, theirs in itertools.product(OURS, THEIRS):
@@ -339,24 +329,21 @@ def ratios(entries: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Measure, print and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     device = parser.parse_args().device
-    commit = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True)
-    results: dict[str, Any] = {
-        'machine': f'{platform.machine()}, {THREADS} threads, torch {torch.__version__}',
-        'load_at_start': round(os.getloadavg()[0], 2),
-        'commit': commit.stdout.strip(),
-        'batch': [BATCH, DATES, BANDS, SIZE, SIZE],
-        'warmup, steps': [WARMUP, STEPS],
-    }
+    torch.set_num_threads(THREADS)
+    results = harness.describe(
+        'torchgeo', batch=[BATCH, DATES, BANDS, SIZE, SIZE], warm_up=WARMUP, steps=STEPS
+    )
+    figures: dict[str, Any] = {}
     jobs = [
         (size, method)
         for size, method in itertools.product(VITS, OURS | THEIRS)
         if size == 'tiny' or ',' not in method
     ]
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {job: [] for job in jobs}
-    name = 'ssl_step.json' if device == 'cpu' else f'ssl_step_{device}.json'
+    name = 'ssl_step' if device == 'cpu' else f'ssl_step_{device}'
     # Each child is a copy of a server that has imported everything already.
     context = get_context('forkserver')
     context.set_forkserver_preload(['torchgeo.tasks', 'torchgeo_sits.tasks'])
@@ -368,11 +355,10 @@ def main() -> None:
                 print(*job, summary([run]), flush=True)
             for size in VITS:
                 entries = {job[1]: summary(runs[job]) for job in jobs if job[0] == size}
-                results[size] = entries | {'ratios': ratios(entries)}
-            results |= {'device': run['device'], 'rounds': done + 1}
-            results['load_at_end'] = round(os.getloadavg()[0], 2)
-            out = Path(__file__).parent / 'results' / name
-            out.write_text(json.dumps(results, indent=2) + '\n')
+                figures[size] = entries | {'ratios': ratios(entries)}
+            results['settings'] |= {'device': run['device'], 'rounds': done + 1}
+            results['machine']['load_at_end'] = round(os.getloadavg()[0], 2)
+            harness.save(name, results | {'figures': figures})
 
 
 if __name__ == '__main__':

@@ -1,0 +1,517 @@
+"""The page "Benchmarks" of the documentation, made from the files of results.
+
+    python -m benchmarks.page    # prints it
+
+No figure stands in this module: tables are made from results/*.json and from what
+``python -m study --report`` wrote. Links and pictures are those of a page ``docs/benchmarks.md``.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from . import harness
+
+STUDY = harness.ROOT / 'study'
+#: Pictures of the page, by where it looks for them.
+IMAGES: dict[str, Path] = {
+    f'img/{name}.png': STUDY / 'results' / f'{name}.png'
+    for name in ('steps', 'budgets', 'contenders')
+}
+
+
+def benchmarks_page() -> str:
+    """Make the page.
+
+    Returns:
+        Markdown, with a heading of the first level.
+    """
+    sections = (
+        _introduction(),
+        _runs(),
+        _planes(),
+        _loading(),
+        _index(),
+        _samplers(),
+        _steps(),
+        _encoders(),
+        _collapse(),
+        _explanations(),
+        _maps(),
+        _change(),
+        _study(),
+        _journeys(),
+    )
+    return '\n\n'.join(sections) + '\n'
+
+
+# -- Markdown -------------------------------------------------------------------------------
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table in Markdown."""
+    names = list(head)
+    lines = [names, ['---'] * len(names), *([str(cell) for cell in row] for row in rows)]
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def _measured(name: str, results: dict[str, Any]) -> str:
+    """Where figures come from: the module, and the commit and machine that were measured."""
+    machine, versions = results['machine'], results['versions']
+    facts = [f'commit `{results["commit"]}`' if 'commit' in results else 'commit not recorded']
+    facts.append(machine['processor'])
+    for key in ('cores', 'threads'):
+        if key in machine:
+            number = machine[key]
+            facts.append(f'{number} {key[:-1] if number == 1 else key}')
+    if 'torch' in versions:
+        facts.append(f'torch {versions["torch"]}')
+    return f'*`python -m benchmarks.{name}`: {", ".join(facts)}.*'
+
+
+def _spread(found: dict[str, float], unit: str, digits: int) -> str:
+    """Median, with the quartiles or else the least and the largest."""
+    low, high = ('q1', 'q3') if f'q1_{unit}' in found else ('min', 'max')
+    median, *ends = (f'{found[f"{key}_{unit}"]:,.{digits}f}' for key in ('median', low, high))
+    return f'{median} ({ends[0]} to {ends[1]})'
+
+
+def _times(ratio: float, digits: int = 1) -> str:
+    """A factor."""
+    return f'{ratio:.{digits}f} x'
+
+
+def _or_blank(found: dict[str, Any], key: str, form: str) -> str:
+    """A figure, or nothing where it was not measured."""
+    return format(found[key], form) if key in found else ''
+
+
+# -- sections -------------------------------------------------------------------------------
+
+
+def _introduction() -> str:
+    return """# Benchmarks
+
+All of this was measured on two cores of a shared x86-64 machine without a GPU; a GPU has not been
+tried yet. Each benchmark is a module in `benchmarks/`, run as the line under its heading says, and
+`benchmarks/results/` has all of its figures. That line also names the commit that was measured: the
+code may have changed since. Where a range follows a median, it is that of the quartiles, or of all
+rounds where there are few."""
+
+
+def _runs() -> str:
+    results = harness.load('runs')
+    rows = [
+        (
+            f'{name}, {len(runs)} runs' if len(runs) > 1 else name,
+            runs[0]['steps'],
+            ' to '.join(
+                f'{s:.0f}' for s in sorted({f([r['seconds'] for r in runs]) for f in (min, max)})
+            ),
+            'yes' if all(run['finite'] for run in runs) else 'no',
+        )
+        for name, runs in results['figures'].items()
+        if all(run['returncode'] == 0 for run in runs)
+    ]
+    return f"""## The first command
+
+{_measured('runs', results)}
+
+`torchgeo-sits fit --config conf/dino.yaml` from start to end in a process of its own, on the
+simulated series and on real ones.
+
+{_table(('series', 'steps', 'seconds', 'finite loss'), rows)}"""
+
+
+def _planes() -> str:
+    results = harness.load('planes')
+    figures, shape = results['figures'], results['settings']['image']
+    tables = [
+        _table(
+            ('what', 'ms', 'against the first'),
+            (
+                (name, _spread(found, 'ms', 1), _times(found['ratio'], 2))
+                for name, found in figures[part].items()
+            ),
+        )
+        for part in ('against_clone', 'against_flips')
+    ]
+    return f"""## Planes and views
+
+{_measured('planes', results)}
+
+Planes of a batch of {' x '.join(map(str, shape))} against a copy of the same bytes, in interleaved
+rounds. Paths are shared by all samples, or each sample has its own.
+
+{tables[0]}
+
+The six views of DINO of the same batch, against Kornia's flips of it.
+
+{tables[1]}"""
+
+
+def _loading() -> str:
+    results = harness.load('loading')
+    size, samples = next(iter(results['figures']['samples'].items()))
+    multi, single = (
+        samples[f'TorchGeo RasterDataset, {kind}']['median_ms']
+        for kind in ('multi-band', 'file per band')
+    )
+    rows = [
+        (
+            name,
+            _spread(found, 'ms', 1),
+            f'{found["p95_ms"]:.1f}',
+            _times((single if 'file per' in name else multi) / found['median_ms']),
+        )
+        for name, found in samples.items()
+    ]
+    loaders = [
+        (
+            name,
+            *(
+                f'{found[name]["samples_per_s"]:.1f}; {found[name]["peak_MB"]:.0f} MB'
+                for found in results['figures']['loaders'].values()
+            ),
+        )
+        for name in next(iter(results['figures']['loaders'].values()))
+    ]
+    return f"""## Reading
+
+{_measured('loading', results)}
+
+A sample of {size}, with ten bands, from GeoTIFFs with blocks of 256 x 256 and from the same scene
+as a cube. In each round all contenders read at the same random places; GDAL keeps 64 MB of decoded
+blocks at most. TorchGeo's `RasterDataset` is warm: its files are open. `BlockPatchSampler` draws
+several patches from each block, and time is per patch.
+
+{_table(('contender', 'ms a sample', 'p95', 'as fast as `RasterDataset`'), rows)}
+
+A whole `DataLoader`, once: samples a second, and the peak memory of all of its processes above that
+at the start.
+
+{_table(('contender', *results['figures']['loaders']), loaders)}"""
+
+
+def _index() -> str:
+    results = harness.load('index')
+    rows = [
+        (title, name, _spread(found, 's', 2))
+        for title, contenders in results['figures'].items()
+        for name, found in contenders.items()
+    ]
+    return f"""## The start over many files
+
+{_measured('index', results)}
+
+The time until a data set over so many files is built. The first start reads all headers, the second
+one finds them in the cache.
+
+{_table(('collection', 'contender', 'seconds'), rows)}"""
+
+
+def _samplers() -> str:
+    results = harness.load('samplers')
+    rows = [
+        (
+            found['what'].rstrip('.'),
+            name,
+            f'{found["construction"][name]["median_s"]:.2f}',
+            _spread(found['draw'][name], 'ms', 3),
+        )
+        for found in results['figures'].values()
+        for name in found['draw']
+    ]
+    return f"""## Samplers
+
+{_measured('samplers', results)}
+
+A place and its dates, drawn from an index of {results['settings']['rows']:,} footprints:
+`RandomSeriesPatchSampler @ RandomDateCountSampler` against TorchGeo's `RandomPatchSampler @
+RandomTimedeltaSampler`, whose windows hold about as many dates. Of the scattered chips TorchGeo's
+are given a tenth.
+
+{_table(('footprints', 'samplers', 'construction, s', 'a draw, ms'), rows)}"""
+
+
+def _steps() -> str:
+    results = harness.load('ssl_step')
+    figures, settings = results['figures']['tiny'], results['settings']
+    ratios = figures['ratios']
+    rows = []
+    for pair, ratio in ratios.items():
+        ours, theirs = pair.split(' / ')
+        if ',' in pair:  # Heads of other sizes, or other levels.
+            continue
+        own = figures[ours]
+        rows.append(
+            (
+                f'`{ours}`',
+                f'{own["step_s"]:.2f}',
+                f'{own["peak_mib"]:.0f}',
+                theirs,
+                _times(ratio['step_s'], 2),
+                _times(ratio['peak_mib'], 2),
+            )
+        )
+    batch = ' x '.join(map(str, settings['batch']))
+    head = ('task', 'seconds', 'MiB', "TorchGeo's task", 'time', 'memory')
+    return f"""## A step of pretraining
+
+{_measured('ssl_step', results)}
+
+All that Lightning does from one batch to the next, on a batch of {batch}: views, forward, backward
+and optimiser, with `planar_vit_tiny`. TorchGeo's tasks take the same frames stacked as channels,
+with a ViT of about as many parameters and heads as wide; factors are ours over theirs. They cut
+whole stacks into patches of 4 x 4 pixels, where a token here is one pixel on its own dates: that is
+what the factor pays for.
+
+{_table(head, rows)}"""
+
+
+def _encoders() -> str:
+    results = harness.load('encoders')
+    rows = [
+        (
+            f'`{name}`' if ',' not in name else name,
+            f'{found["parameters"] / 1e6:.2f} M' if 'parameters' in found else '',
+            _spread(found['map'], 's', 2),
+            _or_blank(found.get('train', {}), 'step_s', '.1f'),
+            _or_blank(found.get('train', {}), 'peak_mib', ',.0f'),
+        )
+        for name, found in results['figures'].items()
+    ]
+    head = ('encoder', 'parameters', 'features, s', 'training step, s', 'its memory, MiB')
+    return f"""## Encoders
+
+{_measured('encoders', results)}
+
+Features of all pixels of a patch of {' x '.join(map(str, results['settings']['patch']))} without
+gradients, and a training step on it (forward and backward) with the peak of its memory.
+
+{_table(head, rows)}"""
+
+
+def _collapse() -> str:
+    results = harness.load('collapse')
+    runs = results['figures']['runs']
+    broken = [run for run in runs if run['broken'] is not None]
+    healthy = [run for run in runs if run['broken'] is None]
+    stopped = [run['stopped_at_step'] for run in broken if run['stopped_at_step'] is not None]
+    false = [run for run in healthy if run['stopped_at_step'] is not None]
+    kinds: dict[str, list[int | None]] = {}
+    for run in [*broken, *healthy]:
+        kinds.setdefault(run['broken'] or 'healthy', []).append(run['stopped_at_step'])
+    rows = []
+    for kind, steps in kinds.items():
+        at = [step for step in steps if step is not None]
+        rows.append((kind, len(steps), len(at), f'{min(at)} to {max(at)}' if at else ''))
+    return f"""## The watch for collapse
+
+{_measured('collapse', results)}
+
+Each method of pretraining for {results['settings']['steps']} steps, as it is and broken on purpose.
+`EmbeddingHealth` stopped {len(stopped)} of {len(broken)} broken runs, and {len(false)} of
+{len(healthy)} healthy ones.
+
+{_table(('runs', 'number', 'stopped', 'at step'), rows)}"""
+
+
+def _explanations() -> str:
+    results = harness.load('explanation')
+    settings, figures = results['settings'], results['figures']
+    tables = []
+    for kind in ('dates', 'pixels'):
+        names = list(dict.fromkeys(n for found in figures.values() for n in found[kind]))
+        names.sort(key=lambda name: name != 'random')
+        rows = [
+            (
+                title,
+                *(
+                    f'{found[kind][name]["insertion - deletion"]:.2f}'
+                    if name in found[kind]
+                    else ''
+                    for name in names
+                ),
+            )
+            for title, found in figures.items()
+        ]
+        tables.append(_table((kind, *names), rows))
+    right = _table(
+        ('model', 'predicted right'),
+        (
+            (
+                title,
+                f'{sum(found["places predicted right"])} of '
+                f'{settings["seeds"] * settings["places_of_each_seed"]}',
+            )
+            for title, found in figures.items()
+        ),
+    )
+    return f"""## Explanations
+
+{_measured('explanation', results)}
+
+Dates and pixels are ranked, then taken away the most important first (deletion), or put back the
+most important first (insertion). Figures are the area under the curve of the class's probability
+for insertion less that for deletion (Petsiuk et al. 2018), about 0 for an order that says nothing.
+Small models were trained for {settings['steps']} steps, and {settings['places_of_each_seed']}
+places explained with each of {settings['seeds']} seeds; *pixels* are maps, *series* whole fields.
+Only dates that are clear at a place, and pixels that its answer depends on, take part.
+
+{tables[0]}
+
+{tables[1]}
+
+Attention over dates alone says no more than chance; times its gradient it says about as much as
+occlusion. `torchgeo-sits explain` gives occlusion: it fits all encoders and is far from chance in
+every row, though not the best in each. On wc_be_b gradients rank the dates of Deep-STaR better, and
+for pixels in the maps of PlanarViT hardly anything beats nearest first. An explanation is of what
+is predicted, right or wrong:
+
+{right}"""
+
+
+def _maps() -> str:
+    results = harness.load('mapping')
+    parity = _table(
+        ('raster, encoder', 'largest difference', 'mean', 'same class'),
+        (
+            (
+                name,
+                f'{found["largest difference"]:.1g}',
+                f'{found["mean difference"]:.1g}',
+                f'{100 * found["same class"]:.2f} %',
+            )
+            for name, found in results['parity']['figures'].items()
+        ),
+    )
+    speed = _table(
+        ('encoder, raster', 'how', 'pixels a second', 'against the loop'),
+        (
+            (title, name, f'{found["pixels per second"]:,}', _times(found['times the plain loop']))
+            for title, contenders in results['speed']['figures'].items()
+            for name, found in contenders.items()
+        ),
+    )
+    memory = _table(
+        (
+            'raster, encoder, depth',
+            'peak memory',
+            'pixels a second',
+            'hours for 10,000 km2 at 10 m',
+        ),
+        (
+            (
+                name,
+                f'{found["peak GB"]:.2f} GB',
+                f'{found["pixels per second"]:,}',
+                found['hours per 10,000 km2 at 10 m'],
+            )
+            for name, found in results['memory']['figures'].items()
+        ),
+    )
+    kills = results['kills']['figures']
+    waiting = [state['windows'] for state in kills['kills'] if state['windows']]
+    return f"""## Maps
+
+{_measured('mapping parity', results['parity'])}
+
+Encoders have random weights. Probabilities of windows that were joined, against one pass over the
+whole raster. Where a window holds the whole raster the two are equal, bit for bit. `planar_vit`
+sees a row and a column as far as the window goes, so that its windows are no cut-outs of one pass.
+
+{parity}
+
+{_measured('mapping speed', results['speed'])}
+
+`MapWriter` against a loop over TorchGeo's `GriddedPatchSampler`, with an overlap of 32 pixels. The
+gain is that fewer pixels are computed twice, and that reading goes on meanwhile.
+
+{speed}
+
+{_measured('mapping memory', results['memory'])}
+
+The peak memory of all processes, for rasters of two sizes with a light encoder, and for the default
+one.
+
+{memory}
+
+{_measured('mapping kills', results['kills'])}
+
+{len(kills['kills'])} runs were killed at random moments and started again: {kills['same bytes']}
+end with the bytes of a run that was left alone. {len(kills['kills']) - len(waiting)} of them were
+through before the kill; the others had {min(waiting)} to {max(waiting)} windows by then."""
+
+
+def _change() -> str:
+    results = harness.load('change')
+    rows = [
+        (
+            *title.split(': '),
+            *(
+                f'{found[f"{score}_trained_on_{part}"]:.2f}'
+                for part in (0, 1)
+                for score in ('f1', 'iou')
+            ),
+        )
+        for title, found in results['figures'].items()
+    ]
+    head = ('set', 'model', 'F1, one way', 'IoU', 'F1, the other way', 'IoU')
+    return f"""## Change detection
+
+{_measured('change', results)}
+
+F1 and IoU of change: one part of the area trains, the other one is scored, both ways. The encoder
+is trained from scratch for 100 steps (median of {results['settings']['seeds']} seeds); the
+threshold lies on the difference of yearly medians, and is chosen where the encoder trains. On tura
+the reference is BFAST Monitor's map. On modis_dtwsat_mt all points that change were of one class
+before, and no other point was: that much is told by the first season alone.
+
+{_table(head, rows)}"""
+
+
+def _study() -> str:
+    text = (STUDY / 'FINDINGS.md').read_text().strip()
+    summary = (STUDY / 'results' / 'summary.md').read_text().strip()
+    for there, here in (('# ', '## '), ('](results/', '](img/'), ('](../docs/', '](')):
+        text = text.replace(there, here, 1) if there == '# ' else text.replace(there, here)
+    return f"""{text}
+
+Differences that were asked for and found are in bold type. In the second table are the means of all
+contenders.
+
+{summary}
+
+![Macro F1 of all contenders](img/contenders.png)
+
+![Macro F1 over the number of labels](img/budgets.png)"""
+
+
+def _journeys() -> str:
+    results = harness.load('journeys')
+    labels = [label for label in ('before', 'after') if label in results]
+    counts = ('files', 'lines', 'functions', 'lines_of_functions')
+    rows = [
+        (
+            name,
+            *(
+                ' → '.join(f'{results[label]["journeys"][name][count]:,}' for label in labels)
+                for count in counts
+            ),
+        )
+        for name in results[labels[0]]['journeys']
+    ]
+    commits = ', '.join(f'{label} at commit `{results[label]["commit"]}`' for label in labels)
+    return f"""## How much code a reader opens
+
+*`python -m benchmarks.journeys`: {commits}.*
+
+Each journey through the package is run, and counted is what is entered meanwhile: files with all of
+their lines, functions with theirs. *Before* is the package before its files were folded together.
+
+{_table(('journey', 'files', 'lines', 'functions', 'lines of functions'), rows)}"""
+
+
+if __name__ == '__main__':
+    print(benchmarks_page())

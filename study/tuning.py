@@ -1,0 +1,75 @@
+"""Choices made on development data: another simulated series, and fields too small to be tested."""
+
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+
+from .contenders import CONTENDERS, MAIN, Job
+from .records import RESULTS, read
+
+#: Records of the runs.
+PATH = RESULTS / 'tuning.jsonl.gz'
+STEPS = 100
+#: Learning rates of our methods, and of TorchGeo's: LARS takes larger ones than Adam, and 4.8 is
+#: what TorchGeo's SimCLR takes by itself.
+OURS = (5e-4, 2e-3)
+ADAM = (1e-4, 1e-3, 4e-3)
+LARS = (0.02, 0.1, 0.5, 4.8)
+SETS = ('mato_grosso', 'synthetic')
+
+
+def candidates(name: str) -> tuple[float, ...]:
+    """Learning rates that are tried for a contender, none where it takes that of another."""
+    contender = CONTENDERS[name]
+    if contender.longer > 1:
+        return ()
+    if contender in MAIN and contender.kind == 'mixed':
+        return OURS
+    if contender.group == 'torchgeo':
+        return LARS if contender.method == 'SimCLR' else ADAM
+    return ()
+
+
+def jobs(data: Path, scratch: Path) -> list[Job]:
+    """One run for each contender, rate and set of development data."""
+    return [
+        Job(CONTENDERS[name], one, 0, STEPS, lr, data, scratch, development=True)
+        for name in CONTENDERS
+        for one in SETS
+        for lr in candidates(name)
+    ]
+
+
+def _means() -> dict[tuple[str, float], dict[str, float]]:
+    """Macro F1 by contender and rate: over sets and budgets, by probe and depth."""
+    values: dict[tuple[str, float], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for record in read(PATH):
+        for score in record['scores']:
+            key = f'{score["probe"]}, {score["depth"]}'
+            values[record['contender'], record['lr']][key].append(mean(score['f1']) / 1000)
+    return {key: {k: mean(v) for k, v in found.items()} for key, found in values.items()}
+
+
+def rates() -> dict[str, float]:
+    """The best learning rate of each method of ours and of each contender of TorchGeo.
+
+    Best is what the linear probe on joined features says.
+    """
+    best: dict[str, tuple[float, float]] = {}
+    for (name, lr), found in _means().items():
+        contender = CONTENDERS[name]
+        key = contender.method if contender.group == 'ours' else name
+        best[key] = max(best.get(key, (0.0, 0.0)), (found['linear, joined'], lr))
+    return {key: lr for key, (_, lr) in best.items()}
+
+
+def table() -> str:
+    """Learning rates that were tried, as Markdown."""
+    chosen = rates()
+    lines = ['| contender | learning rate | linear, joined | chosen |', '|---|---|---|---|']
+    for (name, lr), found in sorted(_means().items()):
+        contender = CONTENDERS[name]
+        key = contender.method if contender.group == 'ours' else name
+        mark = 'yes' if chosen[key] == lr else ''
+        lines.append(f'| {name} | {lr:g} | {found["linear, joined"]:.3f} | {mark} |')
+    return '\n'.join(lines)
