@@ -33,6 +33,10 @@ def planar_vit_tiny(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
     Args:
         in_channels: Number of bands.
         **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
+
+    Examples:
+        >>> planar_vit_tiny(4).embed_dim
+        128
     """
     return PlanarViT(in_channels, **kwargs)
 
@@ -43,6 +47,10 @@ def planar_vit_small(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
     Args:
         in_channels: Number of bands.
         **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
+
+    Examples:
+        >>> planar_vit_small(4).embed_dim
+        192
     """
     size = {'embed_dim': 192, 'depth': 4, 'num_heads': 6, 'time_dim': 128, 'num_queries': 8}
     return PlanarViT(in_channels, **(size | kwargs))
@@ -54,6 +62,10 @@ def planar_vit_base(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
     Args:
         in_channels: Number of bands.
         **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
+
+    Examples:
+        >>> planar_vit_base(4).embed_dim
+        384
     """
     size = {'embed_dim': 384, 'depth': 12, 'num_heads': 12, 'time_dim': 256, 'num_queries': 8}
     return PlanarViT(in_channels, **(size | kwargs))
@@ -65,6 +77,10 @@ def factorised_tiny(in_channels: int = 10, **kwargs: Any) -> FactorisedEncoder:
     Args:
         in_channels: Number of bands.
         **kwargs: Arguments of :class:`FactorisedEncoder` that replace those of this size.
+
+    Examples:
+        >>> factorised_tiny(4).embed_dim
+        128
     """
     return FactorisedEncoder(in_channels, **kwargs)
 
@@ -75,6 +91,10 @@ def factorised_small(in_channels: int = 10, **kwargs: Any) -> FactorisedEncoder:
     Args:
         in_channels: Number of bands.
         **kwargs: Arguments of :class:`FactorisedEncoder` that replace those of this size.
+
+    Examples:
+        >>> factorised_small(4).embed_dim
+        192
     """
     size = {'dim': 192, 'patch_size': 2, 'num_heads': 6, 'temporal_depth': 3}
     return FactorisedEncoder(in_channels, **(size | kwargs))
@@ -170,4 +190,4 @@ def _import_builder(path: str) -> Callable[..., SITSEncoder]:
             f'expected {path!r} to be a class derived from SITSEncoder, or a function annotated '
             f'to return one, got {builder!r}'
         )
-    return builder  # type: ignore[no-any-return]
+    return builder

@@ -42,6 +42,14 @@ class PlaneFeatures(NamedTuple):
         early: ``(B, N, S, D_early)``, one vector per token, before spatial context.
         late: ``(B, N, S, D)``, one vector per token, after spatial context.
         seen: ``(B, N, S)`` bool, False for tokens without a clear pixel at any date.
+
+    Examples:
+        >>> import torch
+        >>> late = torch.rand(2, 3, 4, 8)
+        >>> seen = torch.ones(2, 3, 4, dtype=torch.bool)
+        >>> found = PlaneFeatures(late.mean((1, 2)), early=late, late=late, seen=seen)
+        >>> found.embed.shape, found.seen.sum().item()
+        (torch.Size([2, 8]), 24)
     """
 
     embed: Tensor

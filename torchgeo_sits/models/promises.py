@@ -247,7 +247,7 @@ def _compare(name: str, found: Tensor, expected: Tensor, tolerance: float) -> No
 
 
 def _outputs(encoder: SITSEncoder, series: Series) -> dict[str, Tensor]:
-    """Everything that an encoder says of an image, and of its rows as planes."""
+    """Run all methods of an encoder on an image, and on its rows as planes."""
     found = {f'features, {depth}': encoder.features(series, depth=depth) for depth in _DEPTHS}
     found['frame_features'] = encoder.frame_features(series)
     found['embed'], found['forward'] = encoder.embed(series), encoder(series)
@@ -296,11 +296,15 @@ def _with_padding(series: Series, value: float) -> Series:
 
 def _map_series(series: Series, function: Callable[[Tensor], Tensor]) -> Series:
     """Apply a function to all tensors of a series, and of its Sentinel-1 series."""
-    tensors = (None if x is None else function(x) for x in series[:-1])
-    s1 = None if series.s1 is None else _map_series(series.s1, function)
-    return Series(*tensors, s1)  # type: ignore[arg-type]
+    return Series(
+        function(series.image),
+        function(series.acquisition_times),
+        function(series.valid),
+        function(series.clear),
+        None if series.s1 is None else _map_series(series.s1, function),
+    )
 
 
 def _device(encoder: SITSEncoder) -> torch.device:
-    """Where the weights of an encoder are."""
+    """Device of the weights of an encoder."""
     return next((p.device for p in encoder.parameters()), torch.device('cpu'))
