@@ -13,7 +13,14 @@ from torch.utils.data import DataLoader
 from torchgeo.models import api as torchgeo_api
 
 from torchgeo_sits.keys import Series
-from torchgeo_sits.models import ENCODERS, PlanarViT, SITSEncoder, build_encoder, register_models
+from torchgeo_sits.models import (
+    ENCODERS,
+    PlanarViT,
+    SITSEncoder,
+    build_encoder,
+    register_encoder,
+    register_models,
+)
 from torchgeo_sits.models.backbones import register_timm_backbone
 from torchgeo_sits.stacking import evenly_spaced
 
@@ -147,3 +154,51 @@ def test_smp_names_what_does_not_fit():
         smp.Unet('sits_planar_vit_tiny', encoder_weights=None, in_channels=13)
     with pytest.raises(ValueError, match='output_stride=32, got 16'):
         smp.encoders.get_encoder('sits_planar_vit_tiny', in_channels=20, output_stride=16)
+
+
+def narrow(in_channels=10, **kwargs) -> PlanarViT:
+    return PlanarViT(in_channels, embed_dim=32, **kwargs)
+
+
+def test_a_registered_encoder_is_known_like_ours(monkeypatch):
+    import segmentation_models_pytorch as smp
+
+    monkeypatch.setattr('torchgeo_sits.models.api.ENCODERS', ours := dict(ENCODERS))
+    monkeypatch.setattr('torchgeo_sits.models.builders.ENCODERS', ours)
+    monkeypatch.setattr(torchgeo_api, '_model', dict(torchgeo_api._model))
+    assert register_encoder('mine')(narrow) is narrow
+    register_encoder('mine', narrow)
+    assert build_encoder('mine', 4, depth=1).config['depth'] == 1
+    assert torchgeo.models.get_model('mine', in_channels=4).embed_dim == 32
+    assert timm.create_model('sits_mine', in_chans=20).encoder.embed_dim == 32
+    assert smp.encoders.get_encoder('sits_mine', in_channels=20).frames.encoder.embed_dim == 32
+    for name in ('ltae', 'resnet50'):
+        with pytest.raises(ValueError, match=f'a name that is free, got {name!r}'):
+            register_encoder(name, narrow)
+    with pytest.raises(ValueError, match=r"without dots.*'my\.own'"):
+        register_encoder('my.own', narrow)
+
+
+def test_an_encoder_is_built_by_its_path(monkeypatch, tmp_path):
+    (tmp_path / 'own_models.py').write_text(
+        'from torchgeo_sits.models import LTAE\n'
+        'class Mine(LTAE): pass\n'
+        'def build(in_channels: int, **kwargs: int) -> LTAE:\n'
+        '    return LTAE(in_channels, **kwargs)\n'
+        'def unsaid(in_channels): return LTAE(in_channels)\n'
+        'number = 3\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert type(build_encoder('own_models.Mine', 5)).__name__ == 'Mine'
+    assert build_encoder('own_models.build', 5, embed_dim=7).embed_dim == 7
+    for name in ('unsaid', 'number'):
+        with pytest.raises(ValueError, match=rf"'own_models.{name}' to be a class derived from"):
+            build_encoder(f'own_models.{name}', 5)
+    # A checkpoint names a path and arguments: nothing runs that builds no encoder.
+    with pytest.raises(ValueError, match='to be a class derived from SITSEncoder'):
+        build_encoder('torch.hub.load', 5, repo_or_dir='x', model='y')
+    for path in ('own_models.nobody', 'no_such_module.build'):
+        with pytest.raises(ValueError, match=rf'imported from {path!r}.*PYTHONPATH'):
+            build_encoder(path, 5)
+    with pytest.raises(ValueError, match='cannot be built with'):
+        build_encoder('own_models.Mine', 5, unknown=1)

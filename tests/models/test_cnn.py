@@ -5,7 +5,7 @@ import timm
 import torch
 
 from torchgeo_sits.models import register_models
-from torchgeo_sits.models.deep_star import build_cnn
+from torchgeo_sits.models.deep_star import _build_cnn
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from torchgeo_sits.models.deep_star import build_cnn
     ],
 )
 def test_the_last_map_of_at_most_the_stride_is_taken(backbone, max_stride, dim, stride):
-    network, *found = build_cnn(backbone, 5, max_stride)
+    network, *found = _build_cnn(backbone, 5, max_stride)
     assert found == [dim, stride]
     assert network.training
     with torch.no_grad():
@@ -30,7 +30,7 @@ def test_the_last_map_of_at_most_the_stride_is_taken(backbone, max_stride, dim, 
 
 
 def test_what_lies_behind_the_map_is_left_out():
-    network, _, _ = build_cnn('resnet18', 10, 8)
+    network, _, _ = _build_cnn('resnet18', 10, 8)
     whole = timm.create_model('resnet18', in_chans=10)
     kept = ('conv1', 'bn1', 'layer1', 'layer2')
     expected = sum(p.numel() for name in kept for p in getattr(whole, name).parameters())
@@ -51,4 +51,4 @@ def test_what_lies_behind_the_map_is_left_out():
 def test_models_that_do_not_fit_are_named(backbone, message):
     register_models()
     with pytest.raises(ValueError, match=message):
-        build_cnn(backbone, 4, 8)
+        _build_cnn(backbone, 4, 8)

@@ -10,8 +10,8 @@ from torch import nn
 from torchgeo_sits.keys import Series
 from torchgeo_sits.models import LTAE
 from torchgeo_sits.models.dates import days_since_september
+from torchgeo_sits.models.ltae import TemporalAttention
 from torchgeo_sits.models.masked import PixelBatchNorm
-from torchgeo_sits.models.temporal_attention import TemporalAttention
 
 
 def seconds(*dates: str) -> list[int]:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from torchgeo_sits.keys import Series
 from torchgeo_sits.models import UTAE, DenseHead
-from torchgeo_sits.models.utae import _pool, _to_level, reflect_to
+from torchgeo_sits.models.utae import _pool, _reflect_to, _to_level
 
 
 def small(**kwargs) -> UTAE:
@@ -87,11 +87,11 @@ def test_frames_are_normed_one_by_one():
 def test_reflection_goes_back_and_forth(n):
     image = torch.arange(3.0 * n).view(3, n)
     expected = np.pad(image.numpy(), ((0, 13), (0, 16 - n)), mode='reflect')
-    np.testing.assert_array_equal(reflect_to(image, (16, 16)), expected)
+    np.testing.assert_array_equal(_reflect_to(image, (16, 16)), expected)
     # Where PyTorch can reflect at all, it does the same.
     if n == 8:
         padded = F.pad(image[None], (0, 7), mode='reflect')[0]
-        torch.testing.assert_close(reflect_to(image, (3, 15)), padded)
+        torch.testing.assert_close(_reflect_to(image, (3, 15)), padded)
 
 
 def test_time_attention_sums_to_one_over_clear_dates():

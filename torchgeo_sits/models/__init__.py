@@ -1,7 +1,7 @@
 """Encoders of satellite image time series, one protocol for all of them."""
 
 from ..keys import Series
-from .api import register_models
+from .api import register_encoder, register_models
 from .builders import (
     ENCODERS,
     build_encoder,
@@ -29,6 +29,7 @@ from .frame_order import stable_order
 from .heads import DateDecoder, DenseHead, PairHead
 from .ltae import LTAE
 from .planar_vit import PlanarViT
+from .promises import check_encoder
 from .semantic_map import semantic_map
 from .tempcnn import TempCNN
 from .tsvit import TSViT
@@ -59,6 +60,7 @@ __all__ = [
     'TrainingDates',
     'UNet3D',
     'build_encoder',
+    'check_encoder',
     'encoder_card',
     'factorised_small',
     'factorised_tiny',
@@ -67,6 +69,7 @@ __all__ = [
     'planar_vit_base',
     'planar_vit_small',
     'planar_vit_tiny',
+    'register_encoder',
     'register_models',
     'semantic_map',
     'stable_order',

@@ -39,6 +39,13 @@ class StackedFrames(nn.Module):
 
     Attributes:
         num_features: Number of features before the head.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.models import planar_vit_tiny
+        >>> backbone = StackedFrames(planar_vit_tiny(4), [0, 10**7, 2 * 10**7])
+        >>> backbone(torch.rand(2, 3 * 4, 8, 8)).shape
+        torch.Size([2, 128])
     """
 
     acquisition_times: Tensor
@@ -132,6 +139,12 @@ def register_timm_backbone(
         encoder: Name of the encoder.
         num_bands: Number of bands C; 10 are those of Sentinel-2 at 10 and 20 m.
         acquisition_times: T dates, seconds since 1970-01-01 UTC; evenly over a year if None.
+
+    Examples:
+        >>> import timm
+        >>> register_timm_backbone('sits_four_bands', encoder='planar_vit_tiny', num_bands=4)
+        >>> timm.create_model('sits_four_bands', in_chans=12 * 4).num_features
+        128
     """
     if timm.is_model(name):
         return
@@ -229,6 +242,12 @@ def register_smp_encoder(name: str, **params: Any) -> None:
         name: Name for ``smp.Unet(encoder_name=...)``.
         **params: Arguments of :class:`StackedFramesEncoder`: *encoder*, *num_bands*,
             *acquisition_times*.
+
+    Examples:
+        >>> import segmentation_models_pytorch as smp
+        >>> register_smp_encoder('sits_four_bands', encoder='planar_vit_tiny', num_bands=4)
+        >>> smp.encoders.get_encoder('sits_four_bands', in_channels=12 * 4).out_channels[:3]
+        [48, 128, 128]
     """
     entry = {'encoder': StackedFramesEncoder, 'pretrained_settings': {}, 'params': params}
     encoders.setdefault(name, entry)

@@ -1,7 +1,8 @@
 """Encoders by name."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from importlib import import_module
+from typing import Any, Final, get_type_hints
 
 from ..errors import SITSError
 from .convlstm import ConvLSTM
@@ -32,6 +33,10 @@ def planar_vit_tiny(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
     Args:
         in_channels: Number of bands.
         **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
+
+    Examples:
+        >>> planar_vit_tiny(4).embed_dim
+        128
     """
     return PlanarViT(in_channels, **kwargs)
 
@@ -42,6 +47,10 @@ def planar_vit_small(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
     Args:
         in_channels: Number of bands.
         **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
+
+    Examples:
+        >>> planar_vit_small(4).embed_dim
+        192
     """
     size = {'embed_dim': 192, 'depth': 4, 'num_heads': 6, 'time_dim': 128, 'num_queries': 8}
     return PlanarViT(in_channels, **(size | kwargs))
@@ -53,6 +62,10 @@ def planar_vit_base(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
     Args:
         in_channels: Number of bands.
         **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
+
+    Examples:
+        >>> planar_vit_base(4).embed_dim
+        384
     """
     size = {'embed_dim': 384, 'depth': 12, 'num_heads': 12, 'time_dim': 256, 'num_queries': 8}
     return PlanarViT(in_channels, **(size | kwargs))
@@ -64,6 +77,10 @@ def factorised_tiny(in_channels: int = 10, **kwargs: Any) -> FactorisedEncoder:
     Args:
         in_channels: Number of bands.
         **kwargs: Arguments of :class:`FactorisedEncoder` that replace those of this size.
+
+    Examples:
+        >>> factorised_tiny(4).embed_dim
+        128
     """
     return FactorisedEncoder(in_channels, **kwargs)
 
@@ -74,12 +91,17 @@ def factorised_small(in_channels: int = 10, **kwargs: Any) -> FactorisedEncoder:
     Args:
         in_channels: Number of bands.
         **kwargs: Arguments of :class:`FactorisedEncoder` that replace those of this size.
+
+    Examples:
+        >>> factorised_small(4).embed_dim
+        192
     """
     size = {'dim': 192, 'patch_size': 2, 'num_heads': 6, 'temporal_depth': 3}
     return FactorisedEncoder(in_channels, **(size | kwargs))
 
 
-#: Builders of this package's encoders; each takes ``in_channels`` first.
+#: Builders of encoders by name; each takes ``in_channels`` first. Add others by
+#: :func:`~.api.register_encoder`.
 ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'planar_vit_tiny': planar_vit_tiny,
     'planar_vit_small': planar_vit_small,
@@ -97,11 +119,13 @@ ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
 
 
 def build_encoder(name: str, in_channels: int, **kwargs: Any) -> SITSEncoder:
-    """Build an encoder by name.
+    """Build an encoder by name, or by the dotted path of its class or builder.
 
     Args:
-        name: One of :data:`ENCODERS`, or the name of a :class:`SITSEncoder` that another
-            package registered with :mod:`torchgeo.models`.
+        name: One of :data:`ENCODERS`; the name of a :class:`~.encoder.SITSEncoder` that another
+            package registered with :mod:`torchgeo.models`; or a path such as
+            ``my.package.build`` of a class derived from :class:`~.encoder.SITSEncoder`, or of a
+            function that is annotated to return one.
         in_channels: Number of bands.
         **kwargs: Further arguments of the builder.
 
@@ -109,11 +133,18 @@ def build_encoder(name: str, in_channels: int, **kwargs: Any) -> SITSEncoder:
         The encoder, with random weights.
 
     Raises:
-        SITSError: If there is no encoder of this name, or it takes other arguments.
+        SITSError: If there is no encoder of this name or path, or it takes other arguments.
+
+    Examples:
+        >>> build_encoder('planar_vit_tiny', 4, depth=1).embed_dim
+        128
+        >>> build_encoder('torchgeo_sits.models.LTAE', 4).in_channels
+        4
     """
-    if name in ENCODERS:
+    if name in ENCODERS or '.' in name:
+        builder = ENCODERS.get(name) or _import_builder(name)
         try:
-            return ENCODERS[name](in_channels=in_channels, **kwargs)
+            return builder(in_channels=in_channels, **kwargs)
         except TypeError as error:
             raise SITSError(f'{name} cannot be built with {kwargs}: {error}') from error
     from torchgeo.models import get_model, list_models
@@ -128,4 +159,35 @@ def build_encoder(name: str, in_channels: int, **kwargs: Any) -> SITSEncoder:
         if isinstance(model, SITSEncoder):
             return model
         raise SITSError(f'{refusal}, got {type(model).__name__}: {choice}')
-    raise SITSError(f'expected the name of an encoder, one of {sorted(ENCODERS)}, got {name!r}')
+    raise SITSError(
+        f'expected the name of an encoder, one of {sorted(ENCODERS)}, or the dotted path of one, '
+        f'got {name!r}'
+    )
+
+
+def _import_builder(path: str) -> Callable[..., SITSEncoder]:
+    """Import the class or the function at a dotted path.
+
+    Nothing is called that does not say that it builds an encoder: paths come from checkpoints
+    too, together with the arguments.
+    """
+    module, _, name = path.rpartition('.')
+    try:
+        builder: Any = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SITSError(
+            f'no encoder can be imported from {path!r} ({error}): check the path, and that '
+            'Python finds the module (PYTHONPATH)'
+        ) from error
+    made = builder
+    if not isinstance(builder, type):
+        try:
+            made = get_type_hints(builder).get('return')
+        except (NameError, TypeError):
+            made = None
+    if not (isinstance(made, type) and issubclass(made, SITSEncoder)):
+        raise SITSError(
+            f'expected {path!r} to be a class derived from SITSEncoder, or a function annotated '
+            f'to return one, got {builder!r}'
+        )
+    return builder

@@ -33,6 +33,10 @@ class TrainingDates(TypedDict):
         first: Day of the first acquisition, ``YYYY-MM-DD``.
         last: Day of the last one.
         number: Number of days with an acquisition.
+
+    Examples:
+        >>> TrainingDates(first='2020-01-05', last='2020-12-30', number=24)['number']
+        24
     """
 
     first: str
@@ -41,7 +45,7 @@ class TrainingDates(TypedDict):
 
 
 class CardDetails(TypedDict, total=False):
-    """What a card may say beside; checkpoints of earlier versions say none of it.
+    """Entries that a card may have beside; those of earlier versions have none of them.
 
     Attributes:
         task: Class of the task that was trained.
@@ -50,6 +54,10 @@ class CardDetails(TypedDict, total=False):
         paths: Names of the folders or files that it read, without what leads to them.
         dates: Dates of the training data.
         licence: Licence of the weights, where somebody has stated it.
+
+    Examples:
+        >>> CardDetails(task='SITSSegmentation', class_names=['forest', 'water'])['task']
+        'SITSSegmentation'
     """
 
     task: str
@@ -61,7 +69,7 @@ class CardDetails(TypedDict, total=False):
 
 
 class EncoderCard(CardDetails):
-    """What a checkpoint says about its encoder, in plain values that any reader can load.
+    """Description of the encoder of a checkpoint, in plain values that any reader can load.
 
     Attributes:
         model: Name of the builder.
@@ -73,6 +81,12 @@ class EncoderCard(CardDetails):
         version: Version of the package that wrote the checkpoint.
         encoder: Name of the submodule whose weights are the encoder's: they stand in
             ``state_dict`` under this name and a dot.
+
+    Examples:
+        >>> from torchgeo_sits.models import encoder_card, planar_vit_tiny
+        >>> card: EncoderCard = encoder_card('planar_vit_tiny', planar_vit_tiny(4))
+        >>> card['model'], card['encoder']
+        ('planar_vit_tiny', 'backbone')
     """
 
     model: str
@@ -111,6 +125,14 @@ def encoder_card(
 
     Raises:
         SITSError: If *bands*, *mean* or *std* are given but not one per channel.
+
+    Examples:
+        >>> from torchgeo_sits.models import planar_vit_tiny
+        >>> bands = ['B02', 'B03', 'B04', 'B08']
+        >>> encoder = planar_vit_tiny(4)
+        >>> card = encoder_card('planar_vit_tiny', encoder, bands=bands, licence='CC-BY-4.0')
+        >>> card['in_channels'], card['model_kwargs']['embed_dim'], card['licence']
+        (4, 128, 'CC-BY-4.0')
     """
     from .. import __version__
 
@@ -148,6 +170,20 @@ def load_encoder(path: str | Path) -> tuple[SITSEncoder, EncoderCard]:
         FileNotFoundError: If there is no such file.
         SITSError: If the file is not a whole checkpoint of this package, or its weights do
             not fit the model that its card names.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from torchgeo_sits.models import encoder_card, planar_vit_tiny
+        >>> encoder = planar_vit_tiny(4)
+        >>> state = {f'backbone.{key}': value for key, value in encoder.state_dict().items()}
+        >>> content = {'state_dict': state, 'sits': encoder_card('planar_vit_tiny', encoder)}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save(content, path := Path(folder) / 'last.ckpt')
+        ...     encoder, card = load_encoder(path)
+        >>> encoder.training, card['model'], card['in_channels']
+        (False, 'planar_vit_tiny', 4)
     """
     weights, card = _read(path)
     encoder = build_encoder(card['model'], card['in_channels'], **card['model_kwargs'])
@@ -169,6 +205,20 @@ def load_weights(encoder: SITSEncoder, path: str | Path) -> EncoderCard:
         FileNotFoundError: If there is no such file.
         SITSError: If the file is not a whole checkpoint of this package, or its encoder
             has another architecture or number of bands.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from torchgeo_sits.models import encoder_card, planar_vit_tiny
+        >>> encoder = planar_vit_tiny(4)
+        >>> state = {f'backbone.{key}': value for key, value in encoder.state_dict().items()}
+        >>> content = {'state_dict': state, 'sits': encoder_card('planar_vit_tiny', encoder)}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save(content, path := Path(folder) / 'last.ckpt')
+        ...     card = load_weights(planar_vit_tiny(4), path)
+        >>> card['in_channels']
+        4
     """
     weights, card = _read(path)
     if card['in_channels'] != encoder.in_channels:

@@ -34,6 +34,14 @@ class ConvLSTM(SITSEncoder):
 
     Raises:
         SITSError: If a size is below 1 or *kernel_size* is even.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.models import ConvLSTM, Series
+        >>> image, times = torch.rand(2, 5, 4, 8, 8), 10**6 * torch.arange(5).expand(2, 5)
+        >>> series = Series(image, times, valid=torch.ones(2, 5, dtype=torch.bool))
+        >>> ConvLSTM(4, hidden_dim=6).eval().features(series).shape
+        torch.Size([2, 6, 8, 8])
     """
 
     def __init__(
@@ -61,8 +69,7 @@ class ConvLSTM(SITSEncoder):
     def forward_features(self, series: Series, depth: Depth) -> Tensor:
         """Hidden state after the last valid frame.
 
-        Arguments are those of :meth:`SITSEncoder.features`; all depths give late features,
-        *joined* twice.
+        All depths give late features, *joined* twice.
 
         Returns:
             ``(B, D, H, W)``, or ``(B, 2 D, H, W)`` for *joined*.
@@ -76,12 +83,10 @@ class ConvLSTM(SITSEncoder):
         return torch.cat([late] * copies, 1)
 
     def forward_frames(self, series: Series) -> Tensor:
-        """Hidden state after each frame: what the frames up to it have said.
-
-        Arguments are those of :meth:`SITSEncoder.frame_features`.
+        """Hidden state after each frame, of the frames up to it.
 
         Returns:
-            ``(B, T, D, H, W)``, zeros in padding frames.
+            ``(B, T, D, H, W)``.
         """
         states, order = self._states(series)
         return take_frames(states, order.argsort(-1))

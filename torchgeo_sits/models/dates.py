@@ -19,6 +19,7 @@ __all__ = [
 
 #: With the 29th of February.
 DAYS_OF_YEAR: Final = 366
+
 _SECONDS_PER_DAY: Final = 86_400
 
 
@@ -34,6 +35,11 @@ def day_of_year(acquisition_times: Tensor) -> Tensor:
 
     Returns:
         ``(...)`` int64, 0 on the 1st of January and at most 365.
+
+    Examples:
+        >>> import torch
+        >>> day_of_year(torch.tensor([0, 86_400 * 59]))
+        tensor([ 0, 59])
     """
     days = acquisition_times.div(_SECONDS_PER_DAY, rounding_mode='floor') + 719_468
     day = days.remainder(146_097)  # of the era of 400 years, from 0000-03-01
@@ -63,6 +69,11 @@ def season_phase(acquisition_times: Tensor) -> Tensor:
 
     Returns:
         ``(...)`` float32 in [0, 1), 0 at the turn of the year.
+
+    Examples:
+        >>> import torch
+        >>> season_phase(torch.tensor([0, SECONDS_PER_YEAR // 4]))
+        tensor([0.0000, 0.2500])
     """
     return torch.remainder(acquisition_times, SECONDS_PER_YEAR).float() / SECONDS_PER_YEAR
 
@@ -76,6 +87,12 @@ def years_elapsed(acquisition_times: Tensor, valid: Tensor) -> Tensor:
 
     Returns:
         ``(B, T)`` float32, 0 in padding frames and in series without a valid frame.
+
+    Examples:
+        >>> import torch
+        >>> times = torch.tensor([[SECONDS_PER_YEAR, 3 * SECONDS_PER_YEAR, 0]])
+        >>> years_elapsed(times, torch.tensor([[True, True, False]]))
+        tensor([[0., 2., 0.]])
     """
     latest = torch.iinfo(torch.int64).max
     first = acquisition_times.masked_fill(~valid, latest).amin(-1, keepdim=True)
@@ -99,6 +116,13 @@ class TemporalEncoding(nn.Module):
 
     Raises:
         SITSError: If *dim* is below 1 or *harmonics* or *octaves* below 0.
+
+    Examples:
+        >>> import torch
+        >>> times = torch.tensor([[1_500_000_000, 1_510_000_000, 0]])
+        >>> valid = torch.tensor([[True, True, False]])
+        >>> TemporalEncoding(16)(times, valid).shape
+        torch.Size([1, 3, 16])
     """
 
     frequencies: Tensor
@@ -155,6 +179,12 @@ def days_since_september(acquisition_times: Tensor, valid: Tensor) -> Tensor:
 
     Returns:
         ``(B, T)`` float32, at least 0; 0 in padding frames.
+
+    Examples:
+        >>> import torch
+        >>> times = torch.tensor([[1_535_760_000, 1_535_760_000 + 10 * 86_400]])  # from 2018-09-01
+        >>> days_since_september(times, torch.ones(1, 2, dtype=torch.bool))
+        tensor([[ 0., 10.]])
     """
     latest = torch.iinfo(acquisition_times.dtype).max
     first = acquisition_times.masked_fill(~valid, latest).amin(-1, keepdim=True)

@@ -23,10 +23,10 @@ from .encoder import (
 from .frame_order import fill_gaps, regular_dates
 from .masked import map_chunks
 
-__all__ = ['DeepSTaR', 'build_cnn']
+__all__ = ['DeepSTaR']
 
 
-def build_cnn(backbone: str, in_channels: int, max_stride: int) -> tuple[nn.Module, int, int]:
+def _build_cnn(backbone: str, in_channels: int, max_stride: int) -> tuple[nn.Module, int, int]:
     """Build a CNN of timm up to its last feature map of at most a stride.
 
     Args:
@@ -111,6 +111,14 @@ class DeepSTaR(SITSEncoder):
 
     Raises:
         SITSError: If a size is out of its range, timm has no such CNN, or it takes no planes.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.models import DeepSTaR, Series
+        >>> image, times = torch.rand(2, 5, 4, 8, 8), 10**6 * torch.arange(5).expand(2, 5)
+        >>> series = Series(image, times, valid=torch.ones(2, 5, dtype=torch.bool))
+        >>> DeepSTaR(4).eval().features(series).shape
+        torch.Size([2, 128, 8, 8])
     """
 
     def __init__(
@@ -126,7 +134,7 @@ class DeepSTaR(SITSEncoder):
         for name in ('in_channels', 'num_steps', 'max_stride', 'chunk_size'):
             if arguments[name] < 1:
                 raise SITSError(f'expected {name} of at least 1, got {arguments[name]}')
-        network, dim, stride = build_cnn(backbone, in_channels, max_stride)
+        network, dim, stride = _build_cnn(backbone, in_channels, max_stride)
         # Twice: with one cell for a lone pixel, batch norm would have nothing to train with.
         if num_steps % stride or num_steps < 2 * stride:
             raise SITSError(
@@ -147,8 +155,7 @@ class DeepSTaR(SITSEncoder):
     def forward_features(self, series: Series, depth: Depth) -> Tensor:
         """Dense features, the mean over time: rows and columns encoded and folded back.
 
-        Arguments are those of :meth:`SITSEncoder.features`; all depths give late features,
-        *joined* twice.
+        All depths give late features, *joined* twice.
 
         Returns:
             ``(B, D, H, W)``, or ``(B, 2 D, H, W)`` for *joined*.
@@ -161,11 +168,10 @@ class DeepSTaR(SITSEncoder):
         """Features at the date of each frame, interpolated between the network's cells in time.
 
         A cell stands at the mean date of the regular dates that it covers; its mean over the
-        cells is what :meth:`features` gives. Arguments are those of
-        :meth:`SITSEncoder.frame_features`.
+        cells is what :meth:`features` gives.
 
         Returns:
-            ``(B, T, D, H, W)``, zeros in padding frames.
+            ``(B, T, D, H, W)``.
         """
         maps = self._fold(series, pool=False)
         dates = regular_dates(series.acquisition_times, series.valid, self.num_steps)

@@ -42,6 +42,14 @@ class PlaneFeatures(NamedTuple):
         early: ``(B, N, S, D_early)``, one vector per token, before spatial context.
         late: ``(B, N, S, D)``, one vector per token, after spatial context.
         seen: ``(B, N, S)`` bool, False for tokens without a clear pixel at any date.
+
+    Examples:
+        >>> import torch
+        >>> late = torch.rand(2, 3, 4, 8)
+        >>> seen = torch.ones(2, 3, 4, dtype=torch.bool)
+        >>> found = PlaneFeatures(late.mean((1, 2)), early=late, late=late, seen=seen)
+        >>> found.embed.shape, found.seen.sum().item()
+        (torch.Size([2, 8]), 24)
     """
 
     embed: Tensor
@@ -78,8 +86,8 @@ class SITSEncoder(nn.Module, ABC):
 
     Every encoder keeps four promises: padding frames, the content of padding and of unclear
     pixels (NaN included), the other series of the batch, and the order of the frames change no
-    output. Clear pixels must be finite. :func:`~.check_encoder.check_encoder` holds an encoder
-    to them.
+    output. Clear pixels must be finite. :func:`~.promises.check_encoder` holds an encoder to
+    them.
 
     An encoder of one's own derives from this class, implements :meth:`forward_features` and
     :meth:`forward_frames`, and lists what rebuilds it in :attr:`config`. Both are given series
@@ -284,7 +292,12 @@ class SITSEncoder(nn.Module, ABC):
             hidden = hidden.repeat_interleave(self.stride, 2)[..., :w]
             series = _hide(series, hidden)
         joined = rearrange(self.forward_features(series, 'joined'), 'b d n s -> b n s d')
-        early, late = joined.split([self.feature_dim('early'), self.feature_dim('late')], -1)
+        if joined.shape[-1] != self.feature_dim('joined'):
+            raise SITSError(
+                f'expected {self.feature_dim("joined")} channels (early_dim and embed_dim) of '
+                f"forward_features for depth='joined', got {joined.shape[-1]}"
+            )
+        early, late = joined.split([self.early_dim, self.embed_dim], -1)
         seen = self.seen_cells(series)
         return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
 

@@ -16,7 +16,7 @@ from .dates import TemporalEncoding
 from .encoder import Depth, PlaneFeatures, SITSEncoder, count_cells, gap_to_cells, mean_seen
 from .masked import map_chunks
 
-__all__ = ['DateFusion', 'FactorisedEncoder', 'FrameStage']
+__all__ = ['FactorisedEncoder']
 
 
 class DateFusion(nn.Module):
@@ -223,6 +223,14 @@ class FactorisedEncoder(SITSEncoder):
 
     Raises:
         SITSError: If a size is out of its range or *num_heads* does not fit *dim*.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.models import FactorisedEncoder, Series
+        >>> image, times = torch.rand(2, 5, 4, 8, 8), 10**6 * torch.arange(5).expand(2, 5)
+        >>> series = Series(image, times, valid=torch.ones(2, 5, dtype=torch.bool))
+        >>> FactorisedEncoder(4, dim=32).eval().features(series).shape
+        torch.Size([2, 32, 2, 2])
     """
 
     def __init__(
@@ -338,7 +346,7 @@ class FactorisedEncoder(SITSEncoder):
 
     @property
     def plane_cell(self) -> tuple[int, int]:
-        """One path, and *patch_size* pixels of it."""
+        """Size of a token: one path, and *patch_size* pixels of it."""
         return 1, self.stride
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
@@ -390,7 +398,7 @@ class FactorisedEncoder(SITSEncoder):
         return self.fusion(x, known), rearrange(before, 'b t p d -> (b p) t d'), known
 
     def _no_s1(self, series: Series) -> Series:
-        """One frame of padding, so that all weights get gradients, as DDP asks."""
+        """Make a frame of padding, so that all weights get gradients, as DDP asks."""
         b, _, _, h, w = series.image.shape
         valid = series.valid.new_zeros(b, 1)
         return Series(

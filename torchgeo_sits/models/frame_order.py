@@ -39,6 +39,11 @@ def stable_order(times: Tensor) -> Tensor:
 
     Returns:
         ``(B, T)`` int64.
+
+    Examples:
+        >>> import torch
+        >>> stable_order(torch.tensor([[30, 10, 30, 20]]))
+        tensor([[1, 3, 0, 2]])
     """
     if not torch.compiler.is_exporting():
         return times.argsort(dim=-1, stable=True)
@@ -121,6 +126,14 @@ def fill_gaps(values: Tensor, acquisition_times: Tensor, clear: Tensor, dates: T
 
     Returns:
         ``(B, P, S, C)``, zeros where a pixel was never clear.
+
+    Examples:
+        >>> import torch
+        >>> values = torch.tensor([1.0, float('nan'), 3.0]).view(1, 1, 3, 1)
+        >>> clear = torch.tensor([[[True, False, True]]])
+        >>> times, dates = torch.tensor([[0, 10, 20]]), torch.tensor([[5, 15, 99]])
+        >>> fill_gaps(values, times, clear, dates).flatten()
+        tensor([1.5000, 2.5000, 3.0000])
     """
     b, p, t, _ = values.shape
     # Frames that no pixel saw, padding among them, go last, whatever their date.

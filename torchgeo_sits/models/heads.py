@@ -25,6 +25,12 @@ class DenseHead(nn.Module):
 
     Raises:
         SITSError: If a size is below 1.
+
+    Examples:
+        >>> import torch
+        >>> head = DenseHead(16, num_outputs=3, stride=4)
+        >>> head(torch.rand(2, 16, 2, 3), size=(8, 10)).shape
+        torch.Size([2, 3, 8, 10])
     """
 
     def __init__(
@@ -68,6 +74,12 @@ class PairHead(nn.Module):
         num_outputs: Number of scores K of a pixel.
         stride: Pixels per cell of the feature maps, along either axis.
         hidden_dim: Width of the hidden layer; 0 for none.
+
+    Examples:
+        >>> import torch
+        >>> head = PairHead(16, num_outputs=2, stride=1, hidden_dim=8)
+        >>> head(torch.rand(1, 16, 8, 8), torch.rand(1, 16, 8, 8), size=(8, 8)).shape
+        torch.Size([1, 2, 8, 8])
     """
 
     def __init__(self, in_dim: int, num_outputs: int, *, stride: int, hidden_dim: int) -> None:
@@ -99,6 +111,14 @@ class DateDecoder(nn.Module):
         dim: Number of features D of a pixel.
         out_channels: Number of bands C.
         hidden_dim: Width of the hidden layers.
+
+    Examples:
+        >>> import torch
+        >>> decoder = DateDecoder(16, out_channels=4)
+        >>> times, valid = torch.tensor([[0, 10**7]]), torch.ones(1, 2, dtype=torch.bool)
+        >>> dates = decoder.encode_dates(times, valid)
+        >>> decoder(torch.rand(2, 16), dates[0], inside=torch.full((2, 2), 0.5)).shape
+        torch.Size([2, 4])
     """
 
     def __init__(self, dim: int, out_channels: int, *, hidden_dim: int = 128) -> None:

@@ -44,10 +44,10 @@ def map_chunks(function: Callable[..., Tensor], *tensors: Tensor, dim: int, chun
     # The number of slices depends on the size of the input, which an exported graph leaves open.
     if torch.compiler.is_exporting() or tensors[0].shape[dim] <= chunk:
         return function(*tensors)
-    parts = zip(*(tensor.split(chunk, dim) for tensor in tensors), strict=True)
+    slices = zip(*(tensor.split(chunk, dim) for tensor in tensors), strict=True)
     if torch.is_grad_enabled():
-        return torch.cat([checkpoint(function, *part, use_reentrant=False) for part in parts], dim)
-    return torch.cat([function(*part) for part in parts], dim)
+        return torch.cat([checkpoint(function, *each, use_reentrant=False) for each in slices], dim)
+    return torch.cat([function(*each) for each in slices], dim)
 
 
 class PixelBatchNorm(nn.BatchNorm1d):

@@ -27,7 +27,7 @@ __all__ = ['PlanarViT']
 
 
 class _EncodedDates(NamedTuple):
-    """What the time stage knows of the dates of a series.
+    """Dates of a series as the time stage takes them.
 
     Attributes:
         code: ``(B, T, dim)``, added to the hidden vector of each date.
@@ -210,7 +210,7 @@ class TimeStage(nn.Module):
         return torch.where(clear.any((-2, -1))[..., None], x, self.nothing_seen.to(x.dtype))
 
     def deviations(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
-        """How each date alone would move the pooled token, before the output MLP.
+        """Change of the pooled token by each date alone, before the output MLP.
 
         A series of one date pools to that date's hidden vector under every query, so the
         sum of the K value projections applies to it. No weights of its own are needed.
@@ -315,6 +315,14 @@ class PlanarViT(SITSEncoder):
 
     Raises:
         SITSError: If a size is below 1 or heads do not divide a width.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.models import PlanarViT, Series
+        >>> image, times = torch.rand(2, 5, 4, 8, 8), 10**6 * torch.arange(5).expand(2, 5)
+        >>> series = Series(image, times, valid=torch.ones(2, 5, dtype=torch.bool))
+        >>> PlanarViT(4, embed_dim=32).eval().features(series).shape
+        torch.Size([2, 32, 8, 8])
     """
 
     def __init__(
@@ -455,7 +463,7 @@ class PlanarViT(SITSEncoder):
 
     @property
     def plane_cell(self) -> tuple[int, int]:
-        """One path, and *segment* pixels of it."""
+        """Size of a token: one path, and *segment* pixels of it."""
         return 1, self.segment
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def semantic_map(
     *,
     by_frame: bool = False,
 ) -> Tensor:
-    r"""How much each pixel adds to the scores of a linear head on the embedding.
+    r"""Map the scores of a linear head on the embedding back to the pixels that they come from.
 
     Class activation maps (Zhou et al. 2016, https://arxiv.org/abs/1512.04150, eq. 2),
 
@@ -43,6 +43,17 @@ def semantic_map(
 
     Raises:
         SITSError: If *head* is not a linear layer on the late features of *encoder*.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from torchgeo_sits.models import Series, planar_vit_tiny
+        >>> encoder, head = planar_vit_tiny(4).eval(), nn.Linear(128, 3)
+        >>> image, times = torch.rand(1, 5, 4, 8, 8), 10**6 * torch.arange(5)[None]
+        >>> series = Series(image, times, valid=torch.ones(1, 5, dtype=torch.bool))
+        >>> scores = semantic_map(encoder, head, series).mean((2, 3)) + head.bias
+        >>> torch.allclose(scores, head(encoder(series)), atol=1e-5)
+        True
     """
     if not isinstance(head, nn.Linear) or head.in_features != encoder.embed_dim:
         raise SITSError(

@@ -43,6 +43,14 @@ class TempCNN(SITSEncoder):
 
     Raises:
         SITSError: If a size is below 1 or *kernel_size* is even.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.models import TempCNN, Series
+        >>> image, times = torch.rand(2, 5, 4, 8, 8), 10**6 * torch.arange(5).expand(2, 5)
+        >>> series = Series(image, times, valid=torch.ones(2, 5, dtype=torch.bool))
+        >>> TempCNN(4, num_dates=9).eval().features(series).shape
+        torch.Size([2, 256, 8, 8])
     """
 
     def __init__(
@@ -84,8 +92,7 @@ class TempCNN(SITSEncoder):
     def forward_features(self, series: Series, depth: Depth) -> Tensor:
         """Features of each pixel's filled series.
 
-        Arguments are those of :meth:`SITSEncoder.features`; all depths give late features,
-        *joined* twice.
+        All depths give late features, *joined* twice.
 
         Returns:
             ``(B, D, H, W)``, or ``(B, 2 D, H, W)`` for *joined*; zeros where a pixel was never
@@ -107,14 +114,13 @@ class TempCNN(SITSEncoder):
         return torch.cat([late] * copies, 1)
 
     def forward_frames(self, series: Series) -> Tensor:
-        """What the regular dates around each frame add to the features of the series.
+        """Shares of the regular dates around each frame in the features of the series.
 
         The dense layer is a sum over the regular dates. S times the part of one date, put in
         place of the sum, is the vector of that date; those of a frame's neighbours in time are
         interpolated at its date. Before the last norm, their mean over the regular dates is the
         vector of the series. All regular dates of a series of one date are one: its frame
-        has the last of their vectors. Arguments are those of
-        :meth:`SITSEncoder.frame_features`.
+        has the last of their vectors.
 
         Returns:
             ``(B, T, D, H, W)``, zeros in padding frames and where a pixel was never clear.
@@ -126,15 +132,15 @@ class TempCNN(SITSEncoder):
 
         def run(pixels: Tensor, known: Tensor) -> Tensor:
             seen = known.any(-1)
-            parts = map_where(
-                parts_of, fill_gaps(pixels, series.acquisition_times, known, dates), seen
+            shares = map_where(
+                shares_of, fill_gaps(pixels, series.acquisition_times, known, dates), seen
             )
-            everywhere = torch.ones_like(parts[..., 0], dtype=torch.bool)
-            frames = fill_gaps(parts, dates, everywhere, times)
+            everywhere = torch.ones_like(shares[..., 0], dtype=torch.bool)
+            frames = fill_gaps(shares, dates, everywhere, times)
             real = seen[:, :, None] & series.valid[:, None]
             return map_where(self.last, frames, real)
 
-        def parts_of(filled: Tensor) -> Tensor:
+        def shares_of(filled: Tensor) -> Tensor:
             x = self.convolutions(rearrange(filled, 'n s c -> n c s'))
             return torch.einsum('ncs,dcs->nsd', x, weight.to(x.dtype)) + self.dense.bias
 

@@ -47,6 +47,14 @@ class TSViT(SITSEncoder):
 
     Raises:
         SITSError: If a size is below 1 or *num_heads* does not divide *dim*.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.models import TSViT, Series
+        >>> image, times = torch.rand(2, 5, 4, 8, 8), 10**6 * torch.arange(5).expand(2, 5)
+        >>> series = Series(image, times, valid=torch.ones(2, 5, dtype=torch.bool))
+        >>> TSViT(4, dim=32, num_tokens=3).eval().features(series).shape
+        torch.Size([2, 12, 4, 4])
     """
 
     def __init__(
@@ -90,8 +98,7 @@ class TSViT(SITSEncoder):
     def forward_features(self, series: Series, depth: Depth) -> Tensor:
         """Values of the pixels for each class token.
 
-        Arguments are those of :meth:`SITSEncoder.features`; *early* are the class tokens as the
-        temporal encoder leaves them.
+        *Early* features are those of the class tokens as the temporal encoder leaves them.
 
         Returns:
             ``(B, K * p * p, ceil(H / p), ceil(W / p))``, twice the channels for *joined*.
@@ -109,10 +116,9 @@ class TSViT(SITSEncoder):
 
         The paper has no maps of single dates. Here the token of a date is added to the class
         tokens of its patch; where a patch was not clear, the features of the series stand.
-        Arguments are those of :meth:`SITSEncoder.frame_features`.
 
         Returns:
-            ``(B, T, K * p * p, ceil(H / p), ceil(W / p))``, zeros in padding frames.
+            ``(B, T, K * p * p, ceil(H / p), ceil(W / p))``.
         """
         tokens, dates = self._temporal(series)
         tokens = self._spatial(tokens)

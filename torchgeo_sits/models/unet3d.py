@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from ..keys import Series
 from .encoder import Depth, SITSEncoder, gap_to_cells
 from .frame_order import chronological, mark_unclear, take_frames
-from .masked import map_where
+from .masked import PixelBatchNorm, map_where
 
 __all__ = ['UNet3D']
 
@@ -39,6 +39,14 @@ class UNet3D(SITSEncoder):
 
     Raises:
         SITSError: If a size is below 1.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.models import UNet3D, Series
+        >>> image, times = torch.rand(2, 5, 4, 8, 8), 10**6 * torch.arange(5).expand(2, 5)
+        >>> series = Series(image, times, valid=torch.ones(2, 5, dtype=torch.bool))
+        >>> UNet3D(4, width=2).eval().features(series).shape
+        torch.Size([2, 4, 8, 8])
     """
 
     def __init__(self, in_channels: int = 10, *, width: int = 8) -> None:
@@ -57,8 +65,7 @@ class UNet3D(SITSEncoder):
     def forward_features(self, series: Series, depth: Depth) -> Tensor:
         """Mean features of the valid frames.
 
-        Arguments are those of :meth:`SITSEncoder.features`; all depths give late features,
-        *joined* twice.
+        All depths give late features, *joined* twice.
 
         Returns:
             ``(B, D, H, W)``, or ``(B, 2 D, H, W)`` for *joined*; zeros where no frame is valid.
@@ -72,10 +79,8 @@ class UNet3D(SITSEncoder):
     def forward_frames(self, series: Series) -> Tensor:
         """Features of each frame, with its neighbours in time in sight.
 
-        Arguments are those of :meth:`SITSEncoder.frame_features`.
-
         Returns:
-            ``(B, T, D, H, W)``, zeros in padding frames.
+            ``(B, T, D, H, W)``.
         """
         frames, order = self._frames(series)
         return take_frames(frames, order.argsort(-1))
@@ -129,7 +134,7 @@ class _MaskedLayer(nn.Module):
         super().__init__()
         self.conv = conv
         # Over a list of cells: those outside are left out of the list.
-        self.norm = nn.BatchNorm1d(channels)
+        self.norm = PixelBatchNorm(channels)
 
     def forward(self, x: Tensor, inside: Tensor) -> Tensor:
         """Apply the layer.
@@ -145,15 +150,7 @@ class _MaskedLayer(nn.Module):
 
     def _normalise(self, cells: Tensor) -> Tensor:
         """Batch norm and a leaky ReLU of cells ``(N, C)``."""
-        norm = self.norm
-        if self.training and len(cells) < 2:
-            # One cell has no variance to train with.
-            cells = F.batch_norm(
-                cells, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
-            )
-        else:
-            cells = norm(cells)
-        return F.leaky_relu(cells)
+        return F.leaky_relu(self.norm(cells))
 
 
 def _conv(channels: int, out: int) -> _MaskedLayer:

@@ -12,10 +12,10 @@ from ..errors import SITSError
 from ..keys import Series
 from .dates import days_since_september
 from .encoder import Depth, SITSEncoder, count_cells
+from .ltae import TemporalAttention
 from .masked import list_where, map_chunks, unlist_where
-from .temporal_attention import TemporalAttention
 
-__all__ = ['UTAE', 'ConvLayer', 'DownBlock', 'UpBlock', 'reflect_to']
+__all__ = ['UTAE']
 
 
 class ConvLayer(nn.Sequential):
@@ -85,7 +85,7 @@ class UpBlock(nn.Module):
         return x + self.conv2(x)
 
 
-def reflect_to(x: Tensor, size: tuple[int, int]) -> Tensor:
+def _reflect_to(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Pad an image below and to the right with its own reflection, however small it is.
 
     PyTorch's reflection cannot be wider than the image; this one goes back and forth.
@@ -111,7 +111,7 @@ class UTAE(SITSEncoder):
 
     U-TAE (Garnot & Landrieu 2021, https://arxiv.org/abs/2107.07933, section 3.1) with its
     published sizes. Each frame goes through the contracting half of a U-Net on its own. At the
-    coarsest level :class:`~.temporal_attention.TemporalAttention` pools the dates of each cell;
+    coarsest level :class:`~.ltae.TemporalAttention` pools the dates of each cell;
     its weights ``a_t^h``, interpolated to the other levels, pool their maps,
     ``sum_t a_t^h e_t^h`` for the h-th group of channels (equation 3), and the expanding half
     makes of them one map. Of the two convolutions before the scores the first belongs to the
@@ -143,6 +143,14 @@ class UTAE(SITSEncoder):
 
     Raises:
         SITSError: If the widths do not fit each other, the heads or the groups.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.models import UTAE, Series
+        >>> image, times = torch.rand(2, 5, 4, 8, 8), 10**6 * torch.arange(5).expand(2, 5)
+        >>> series = Series(image, times, valid=torch.ones(2, 5, dtype=torch.bool))
+        >>> UTAE(4).eval().features(series).shape
+        torch.Size([2, 32, 8, 8])
     """
 
     #: Pixels of frames that run through a level at a time without gradients.
@@ -203,20 +211,18 @@ class UTAE(SITSEncoder):
     def forward_features(self, series: Series, depth: Depth) -> Tensor:
         """Dense features, pooled over time.
 
-        Arguments are those of :meth:`SITSEncoder.features`.
-
         Returns:
             ``(B, D', H, W)``.
         """
         maps, seen = self._levels(series)
         values, weights = self._attend(maps[-1], seen[-1], series)
-        parts = []
+        pooled = []
         if depth != 'late':
-            parts.append(_pool(maps[0], _to_level(weights, seen[0])))
+            pooled.append(_pool(maps[0], _to_level(weights, seen[0])))
         if depth != 'early':
-            parts.append(self._decode(*self._pooled(maps, seen, values, weights)))
+            pooled.append(self._decode(*self._pooled(maps, seen, values, weights)))
         h, w = series.image.shape[-2:]
-        return torch.cat(parts, 1)[..., :h, :w]
+        return torch.cat(pooled, 1)[..., :h, :w]
 
     def forward_frames(self, series: Series) -> Tensor:
         """Late features as if each frame alone had all the attention.
@@ -225,7 +231,7 @@ class UTAE(SITSEncoder):
         are those of :meth:`SITSEncoder.features`.
 
         Returns:
-            ``(B, T, D, H, W)``, zeros in padding frames.
+            ``(B, T, D, H, W)``.
         """
         maps, seen = self._levels(series)
         values, weights = self._attend(maps[-1], seen[-1], series)
@@ -277,11 +283,11 @@ class UTAE(SITSEncoder):
         cell = 2 ** len(self.down)
         # The coarsest map is reflected by one cell, so it needs two.
         size = [max(count_cells(n, cell), 2) * cell for n in series.image.shape[-2:]]
-        known = reflect_to(series.clear, (size[0], size[1]))
+        known = _reflect_to(series.clear, (size[0], size[1]))
         # where, not a product: NaN times zero is NaN.
         shown = torch.where(series.clear[:, :, None], series.image, 0)
         run = _frames_to_run(series.valid)
-        x = reflect_to(list_where(shown, run), (size[0], size[1]))
+        x = _reflect_to(list_where(shown, run), (size[0], size[1]))
         maps: list[Tensor] = []
         seen: list[Tensor] = []
         for layer in (self.stem, *self.down):
