@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchgeo
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.cli import LightningCLI
 from matplotlib import pyplot as plt
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import GeoDataset
@@ -34,6 +31,7 @@ from ..keys import IMAGE
 from ..samplers import ListedSampler
 from ..tasks import SITSClassification, SITSSegmentation
 from ..tasks.base import class_names
+from .training import TrainingCLI, on_own_data
 
 __all__ = ['explain']
 
@@ -42,39 +40,25 @@ def explain(args: Sequence[str]) -> None:
     """Explain what a checkpoint predicts at a place.
 
     Args:
-        args: ``explain`` and its options; see ``torchgeo-sits explain --help``.
+        args: Options; see ``torchgeo-sits explain --help``.
     """
-    # Through sys.argv: LightningCLI warns when it is handed the arguments.
-    sys.argv[1:] = _joined(args)
-    _ExplainCLI(
-        model_class=BaseTask,
-        datamodule_class=BaseDataModule,
-        trainer_class=_Explainer,
-        seed_everything_default=0,
-        parser_kwargs={'version': torchgeo.__version__},
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        save_config_callback=None,
-    )
+    args = _with_joined_place(on_own_data(args))
+    _ExplainCLI(['explain', *args], trainer_class=_Explainer, has_logs=False)
 
 
-def _joined(args: Sequence[str]) -> list[str]:
-    """Arguments in which western longitudes are no options: ``--at -3,50`` as ``--at=-3,50``."""
+def _with_joined_place(args: Sequence[str]) -> list[str]:
+    """Join ``--at -3,50`` to ``--at=-3,50``: a western longitude looks like an option."""
     rest = iter(args)
     return [f'--at={next(rest, "")}' if arg == '--at' else arg for arg in rest]
 
 
-class _ExplainCLI(LightningCLI):
-    """Lightning's command line, which takes what it needs from the checkpoint."""
+class _ExplainCLI(TrainingCLI):
+    """Command line with the one subcommand ``explain``."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """The only command, and its arguments that are no options."""
+        """Names of the subcommands, and the arguments of their methods that are no options."""
         return {'explain': {'model', 'datamodule'}}
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer that logs nothing."""
-        return super().instantiate_trainer(**kwargs, logger=False)
 
 
 class _Explainer(Trainer):
