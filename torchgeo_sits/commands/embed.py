@@ -59,7 +59,7 @@ def embed(args: Sequence[str]) -> None:
     options = parser.parse_args(list(args))
     data = SITSDataModule(options.paths, **{name: getattr(options, name) for name in names})
     cut_series(data.parts.series, year=options.year, bounds=options.bounds)
-    trainer = Trainer(logger=False, callbacks=[MapWriter(**options.map.as_dict())])
+    trainer = Trainer(logger=False, callbacks=[parser.instantiate_classes(options).map])
     trainer.predict(SITSEmbedding(Path(options.checkpoint)), datamodule=data)
 
 
