@@ -14,8 +14,8 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 
 from torchgeo_sits.callbacks import MapWriter
-from torchgeo_sits.datamodules import SITSDataModule, SyntheticSITSDataModule
 from torchgeo_sits.commands.training import on_own_data
+from torchgeo_sits.datamodules import SITSDataModule, SyntheticSITSDataModule
 from torchgeo_sits.main import main
 from torchgeo_sits.tasks import SITSDINO, SITSChangeDetection, SITSClassification, SITSSegmentation
 
