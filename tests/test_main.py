@@ -263,16 +263,16 @@ def test_settings_are_those_of_torchgeo(monkeypatch):
     assert {name: ours[name] for name in theirs} == theirs
 
 
-def test_warnings_for_users_have_no_line_of_code_and_noise_is_not_printed(capsys):
+def test_warnings_for_users_have_no_line_of_code_and_noise_is_not_printed():
     before = warnings.formatwarning, list(warnings.filters)
+    noise = 'The loader does not have many workers which may be a bottleneck'
     with main._plain_warnings():
-        warnings.simplefilter('always', UserWarning)
-        warnings.warn('3 files are left out', stacklevel=1)
-    assert capsys.readouterr().err == 'torchgeo-sits: warning: 3 files are left out\n'
-    with main._plain_warnings(), warnings.catch_warnings(record=True) as caught:
-        warnings.warn(
-            'The loader does not have many workers which may be a bottleneck', stacklevel=1
-        )
+        shown = warnings.formatwarning(UserWarning('2 files left out'), UserWarning, 'x.py', 1)
+        fault = warnings.formatwarning(FutureWarning('old'), FutureWarning, 'x.py', 1)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.warn(noise, stacklevel=1)
+    assert shown == 'torchgeo-sits: warning: 2 files left out\n'
+    assert fault.startswith('x.py:1: FutureWarning: old')
     assert not caught
     assert (warnings.formatwarning, list(warnings.filters)) == before
 

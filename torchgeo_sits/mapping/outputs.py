@@ -29,7 +29,7 @@ _CLEAR: Colour = (0, 0, 0, 0)
 
 
 class MapOutput(ABC):
-    """One raster that is drawn from the predictions of a task.
+    """Raster that is drawn from the predictions of a task.
 
     A subclass with defaults for *name* and *key* is asked for by its dotted path, beside the
     maps that the task gives: ``torchgeo-sits predict --map.outputs my.package.Entropy``.
@@ -147,7 +147,7 @@ class ClassMap(MapOutput):
         self.classes = list(classes)
 
     def bands(self, channels: int) -> list[str]:
-        """One band."""
+        """Name the band."""
         return [self.name]
 
     def draw(self, values: Values) -> NDArray[Any]:
@@ -241,7 +241,7 @@ class ChangeDate(MapOutput):
     is_picked: ClassVar[bool] = True
 
     def bands(self, channels: int) -> list[str]:
-        """One band, with its unit."""
+        """Name the band, with its unit."""
         return ['date of change in days since 1970-01-01, 0 for none']
 
     def draw(self, values: Values) -> NDArray[Any]:
