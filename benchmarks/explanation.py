@@ -33,8 +33,15 @@ from torchgeo_sits.datamodules import (
     SplitOptions,
     SyntheticSITSDataModule,
 )
-from torchgeo_sits.explaining import Parts, Place, area, dates_of, pixels_of, ranking_curves
-from torchgeo_sits.explaining import place as occlusion
+from torchgeo_sits.explaining import (
+    Occluder,
+    PlacePrediction,
+    curve_area,
+    date_occluder,
+    occlusion,
+    pixel_occluder,
+    ranking_curves,
+)
 from torchgeo_sits.keys import Series
 from torchgeo_sits.models import PlanarViT, semantic_map
 from torchgeo_sits.tasks import SITSClassification, SITSSegmentation
@@ -96,7 +103,7 @@ def train(data: SITSDataModule, by_field: bool, model: dict[str, Any], seed: int
     return task.eval()
 
 
-def places(data: SITSDataModule, task: Any, seed: int) -> Iterator[tuple[Place, bool]]:
+def places(data: SITSDataModule, task: Any, seed: int) -> Iterator[tuple[PlacePrediction, bool]]:
     """Places of the validation split, and whether they are predicted as they are labelled."""
     generator = torch.Generator().manual_seed(seed)
     data.batch_size = 1
@@ -105,21 +112,21 @@ def places(data: SITSDataModule, task: Any, seed: int) -> Iterator[tuple[Place, 
     for i in torch.randperm(len(samples), generator=generator).repeat(PLACES)[:PLACES].tolist():
         batch = samples[i]
         if 'label' in batch:
-            place, label = Place.of(task, batch, (middle, middle)), batch['label'][0]
+            place, label = PlacePrediction.of(task, batch, (middle, middle)), batch['label'][0]
         else:
             labelled = (batch['mask'][0] != data.unlabelled) & batch['mask_clear'][0].any(0)
             found = labelled.nonzero()
             if not len(found):
                 continue
             y, x = found[torch.randint(len(found), (1,), generator=generator)][0].tolist()
-            place, label = Place.of(task, batch, (y, x)), batch['mask'][0, y, x]
+            place, label = PlacePrediction.of(task, batch, (y, x)), batch['mask'][0, y, x]
         yield place, place.explained == int(label)
 
 
 # -- attributions --------------------------------------------------------------------------------
 
 
-def date_attributions(task: Any, place: Place, dates: Parts) -> dict[str, Tensor]:
+def date_attributions(task: Any, place: PlacePrediction, dates: Occluder) -> dict[str, Tensor]:
     """Importance ``(U,)`` of the dates by each method."""
     inputs = place.image[None], place.times[None], place.valid[None]
     slope = torch.where(place.clear[:, None], place.gradient() * place.image, 0).sum((1, 2, 3))
@@ -132,11 +139,11 @@ def date_attributions(task: Any, place: Place, dates: Parts) -> dict[str, Tensor
         row, column = place.pixel
         found['attention'] = weights[:, row, column] if place.dense else weights.mean((1, 2))
         found['attention x gradient'] = attention_gradient(task.encoder, place)
-    found = {name: value[dates.chosen] for name, value in found.items()}
+    found = {name: value[dates.units] for name, value in found.items()}
     return found | {'occlusion': occlusion(dates)}
 
 
-def integrated_gradients(place: Place, steps: int = 16) -> Tensor:
+def integrated_gradients(place: PlacePrediction, steps: int = 16) -> Tensor:
     """Share ``(T, C, H, W)`` of each clear value in the answer (Sundararajan et al. 2017, eq. 1).
 
     See https://arxiv.org/abs/1703.01365. The path starts from the mean of each band, 0 where
@@ -149,7 +156,7 @@ def integrated_gradients(place: Place, steps: int = 16) -> Tensor:
     return total / steps * image
 
 
-def attention_gradient(encoder: PlanarViT, place: Place) -> Tensor:
+def attention_gradient(encoder: PlanarViT, place: PlacePrediction) -> Tensor:
     """Slope ``(T,)`` of the answer by the logarithm of each date's weights in all queries.
 
     That is attention times its gradient (Chefer et al. 2021, https://arxiv.org/abs/2103.15679,
@@ -163,7 +170,7 @@ def attention_gradient(encoder: PlanarViT, place: Place) -> Tensor:
     return slope
 
 
-def pixel_attributions(task: Any, place: Place, pixels: Parts) -> dict[str, Tensor]:
+def pixel_attributions(task: Any, place: PlacePrediction, pixels: Occluder) -> dict[str, Tensor]:
     """Importance ``(U,)`` of the pixels by each method."""
     slope = torch.where(place.clear[:, None], place.gradient() * place.image, 0).sum((0, 1))
     found = {
@@ -182,12 +189,12 @@ def pixel_attributions(task: Any, place: Place, pixels: Parts) -> dict[str, Tens
             maps = semantic_map(task.encoder, task.head, Series(*inputs, place.clear[None]))[0]
         # A score counts against the mean of the others: adding to all of them changes nothing.
         found['semantic map'] = maps[place.explained] - maps.mean(0)
-    found = {name: value.flatten()[pixels.chosen] for name, value in found.items()}
+    found = {name: value.flatten()[pixels.units] for name, value in found.items()}
     return found | {'occlusion': occlusion(pixels)}
 
 
 @torch.no_grad()
-def rollout(encoder: PlanarViT, place: Place) -> Tensor:
+def rollout(encoder: PlanarViT, place: PlacePrediction) -> Tensor:
     """Attention ``(H, W)`` of a place along its row and its column, through all path blocks.
 
     Attention rollout (Abnar & Zuidema 2020, https://arxiv.org/abs/2005.00928, eq. 1): the product
@@ -222,10 +229,10 @@ def rollout(encoder: PlanarViT, place: Place) -> Tensor:
 # -- figures -------------------------------------------------------------------------------------
 
 
-def measure(game: Parts, ranking: Tensor) -> tuple[float, float]:
+def measure(game: Occluder, ranking: Tensor) -> tuple[float, float]:
     """Areas under the deletion and the insertion curve."""
     curves = ranking_curves(game, ranking, most=POINTS)
-    return area(curves.shares, curves.deletion), area(curves.shares, curves.insertion)
+    return curve_area(curves.shares, curves.deletion), curve_area(curves.shares, curves.insertion)
 
 
 def explain_all(data: SITSDataModule, task: Any, seed: int) -> dict[str, Any]:
@@ -236,8 +243,8 @@ def explain_all(data: SITSDataModule, task: Any, seed: int) -> dict[str, Any]:
     for place, is_right in places(data, task, seed):
         right.append(is_right)
         for kind, parts_of, attribute in (
-            ('dates', dates_of, date_attributions),
-            ('pixels', pixels_of, pixel_attributions),
+            ('dates', date_occluder, date_attributions),
+            ('pixels', pixel_occluder, pixel_attributions),
         ):
             game = parts_of(place)
             for name, ranking in attribute(task, place, game).items():

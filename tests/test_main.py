@@ -1,16 +1,21 @@
 """The command line, as a newcomer meets it."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from lightning.pytorch.cli import LightningCLI
 from torch._utils import ExceptionWrapper
 
 from torchgeo_sits import __version__, main
+from torchgeo_sits.commands import training
 from torchgeo_sits.datasets import RasterTimeSeries
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +54,7 @@ def test_help_names_the_configurations_that_exist(capsys):
 def test_configurations_of_the_package_are_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for args in (['--config', 'conf/dino.yaml'], ['--config=conf/dino.yaml']):
-        [*_, last] = main._find_configs(['fit', *args])
+        [*_, last] = main._find_configs(args)
         path = last.removeprefix('--config=')
         assert yaml.safe_load(Path(path).read_text())['model']['class_path']
 
@@ -58,7 +63,7 @@ def test_configuration_of_the_user_goes_before_that_of_the_package(tmp_path, mon
     (tmp_path / 'conf').mkdir()
     shutil.copy(ROOT / 'conf/dino.yaml', tmp_path / 'conf/dino.yaml')
     monkeypatch.chdir(tmp_path)
-    args = ['fit', '--config', 'conf/dino.yaml']
+    args = ['--config', 'conf/dino.yaml']
     assert main._find_configs(args) == args
 
 
@@ -178,7 +183,7 @@ class TestReadableErrors:
             except ValueError as error:
                 raise ValueError('Does not validate\nagainst any') from error
 
-        with pytest.raises(SystemExit), main._readable_errors([]):
+        with pytest.raises(SystemExit), main._plain_refusals():
             instantiate()
         assert capsys.readouterr().err == (
             'torchgeo-sits: error: patches.num_dates must be at least 1, got 0\n'
@@ -190,26 +195,114 @@ class TestReadableErrors:
         # Raised by torch, from a line of this package.
         samples = [{'mask': torch.zeros(1)}, {'mask': torch.zeros(1, dtype=torch.cfloat)}]
         samples[1]['mask'] = samples[1]['mask'].to('meta')
-        with pytest.raises(RuntimeError), main._readable_errors([]):
+        with pytest.raises(RuntimeError), main._plain_refusals():
             pad_time(samples)
 
-    @pytest.mark.parametrize('content', [None, b'', b'hello'])
-    def test_checkpoint_that_lightning_cannot_read(self, tmp_path, capsys, content):
-        path = tmp_path / 'x.ckpt'
-        if content is not None:
-            path.write_bytes(content)
 
-        def parse_ckpt_path():
-            raise KeyError(101)
-
-        with (
-            pytest.raises(SystemExit),
-            main._readable_errors(['fit', '--ckpt_path', str(path)]),
-        ):
-            parse_ckpt_path()
-        assert 'x.ckpt' in capsys.readouterr().err
+@pytest.mark.parametrize('content', [None, b'', b'hello'])
+def test_checkpoint_that_lightning_cannot_read_is_refused_before_data_is_read(
+    tmp_path, capsys, content
+):
+    path = tmp_path / 'x.ckpt'
+    if content is not None:
+        path.write_bytes(content)
+    args = ['--config', 'conf/segmentation.yaml', '--data', 'SITSDataModule']
+    with pytest.raises(SystemExit):
+        main.main(['validate', *args, '--data.paths=nowhere', '--ckpt_path', str(path)])
+    [error] = capsys.readouterr().err.splitlines()
+    assert 'x.ckpt' in error
 
 
-def test_warnings_for_users_have_no_line_of_code(capsys):
-    main._show_warning('3 files are left out', UserWarning, 'x.py', 1)
-    assert capsys.readouterr().err == 'torchgeo-sits: warning: 3 files are left out\n'
+def test_checkpoints_of_torchgeo_pass(tmp_path):
+    torch.save({'state_dict': {}}, tmp_path / 'x.ckpt')
+    training._check_checkpoint(tmp_path / 'x.ckpt')
+    training._check_checkpoint('last')
+    training._check_checkpoint(None)
+
+
+def test_wrong_options_are_one_line_without_those_that_are_right(capsys):
+    for args, text in (
+        (['fit', '--trainer.max_epochs=many'], '\'trainer.max_epochs\'|"trainer.max_epochs"'),
+        (['cube', '--velify'], '--velify'),
+        (['export', 'x.ckpt'], 'path'),
+        (['embed'], 'checkpoint'),
+        (['fir'], "'fir'"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main.main(args)
+        assert end.value.code == 2
+        [error] = capsys.readouterr().err.splitlines()
+        assert error.startswith('torchgeo-sits: error: ')
+        assert re.search(text, error)
+
+
+def test_settings_are_those_of_torchgeo(monkeypatch):
+    """Transcribed there, too: this test tells when a release of TorchGeo changes them."""
+
+    def settings(module, run):
+        found = {}
+
+        def note(self=None, *args, **kwargs):
+            found.update(kwargs)
+
+        for name in training.RASTERIO_ENVIRONMENT:
+            monkeypatch.delenv(name, raising=False)
+        before = dict(os.environ)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, '__init__', note)
+            run()
+        added = {k: v for k, v in os.environ.items() if before.get(k) != v}
+        return found, added
+
+    import torchgeo.main
+
+    theirs, variables = settings(LightningCLI, torchgeo.main.main)
+    ours, own_variables = settings(LightningCLI, lambda: training.fit([]))
+    assert own_variables == variables
+    theirs.pop('args'), theirs.pop('parser_kwargs')
+    assert {name: ours[name] for name in theirs} == theirs
+
+
+def test_warnings_for_users_have_no_line_of_code_and_noise_is_not_printed():
+    before = warnings.formatwarning, list(warnings.filters)
+    noise = 'The loader does not have many workers which may be a bottleneck'
+    with main._plain_warnings():
+        shown = warnings.formatwarning(UserWarning('2 files left out'), UserWarning, 'x.py', 1)
+        fault = warnings.formatwarning(FutureWarning('old'), FutureWarning, 'x.py', 1)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.warn(noise, stacklevel=1)
+    assert shown == 'torchgeo-sits: warning: 2 files left out\n'
+    assert fault.startswith('x.py:1: FutureWarning: old')
+    assert not caught
+    assert (warnings.formatwarning, list(warnings.filters)) == before
+
+
+class TestRunFolders:
+    """Where logs and checkpoints go."""
+
+    @staticmethod
+    def fit(*args):
+        main.main(['fit', '--config', 'conf/dino.yaml', *TINY, '--data.size=64', *args])
+
+    def test_root_of_the_runs_is_chosen_and_named_by_the_method(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        root = tmp_path / 'runs'
+        for _ in range(2):
+            self.fit('--data.num_dates_written=8', '--trainer.default_root_dir', str(root))
+        for version in ('version_0', 'version_1'):
+            run = root / 'dino' / version
+            assert (run / 'config.yaml').is_file()
+            assert list(run.glob('events*'))
+            assert list(run.glob('checkpoints/*.ckpt'))
+        assert not (tmp_path / 'logs').exists()
+
+    def test_logger_of_the_user_wins(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        self.fit(
+            '--data.num_dates_written=8',
+            '--trainer.logger=CSVLogger',
+            '--trainer.logger.save_dir=mine',
+        )
+        assert list(tmp_path.glob('mine/**/metrics.csv'))
+        assert list(tmp_path.glob('mine/**/*.ckpt'))
+        assert not (tmp_path / 'logs').exists()

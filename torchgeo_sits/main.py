@@ -1,15 +1,14 @@
-"""The command ``torchgeo-sits``: TorchGeo's own command line, with this package known to it."""
+"""The command ``torchgeo-sits``: find configurations and hand over to :mod:`.commands`."""
 
 import os
-import re
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn
 
 from . import __version__, register
 from .errors import SITSError
@@ -41,11 +40,13 @@ first steps:
       the same on your own folder of dated rasters
   torchgeo-sits fit --config conf/segmentation.yaml --model.weights X.ckpt
       fine-tune a pretrained encoder; also conf/change.yaml, conf/classification.yaml
+  torchgeo-sits fit --config conf/dino.yaml --trainer.default_root_dir DIR
+      logs and checkpoints in DIR/dino/version_0, not in logs/dino/version_0
   torchgeo-sits fit --config conf/dino.yaml --print_config
       all options and their values
   torchgeo-sits predict --config conf/segmentation.yaml --ckpt_path X.ckpt --data.paths DIR
-      write GeoTIFFs of the classes and their probabilities to maps/; --map.folder, --map.window,
-      --map.overlap and --map.vectors say where and how
+      write GeoTIFFs of the classes and their probabilities to maps/; the options --map.folder,
+      --map.window, --map.vectors, ... say where and how (predict --help)
   torchgeo-sits explain --config conf/segmentation.yaml --ckpt_path X.ckpt --data.paths DIR \\
       --at LON,LAT --output explanation
       draw and write the dates and pixels that the class of a place rests on
@@ -76,6 +77,20 @@ CONFIG_FOLDERS = tuple(
 )
 
 
+#: Commands, and the modules of ``commands`` that have a function of the same name.
+COMMANDS = {
+    'fit': 'training',
+    'validate': 'training',
+    'test': 'training',
+    'predict': 'predict',
+    'explain': 'explain',
+    'embed': 'embed',
+    'views': 'views',
+    'export': 'export',
+    'cube': 'cube',
+}
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command.
 
@@ -83,57 +98,22 @@ def main(args: Sequence[str] | None = None) -> None:
         args: Arguments of the command line, without the program's name.
     """
     args = sys.argv[1:] if args is None else list(args)
-    # Answered before anything heavy is imported: TorchGeo's own help takes seconds.
+    # Answered before anything heavy is imported: the help of a training takes seconds.
     if args in ([], ['-h'], ['--help'], ['help']):
         print(HELP.format(configs=', '.join(sorted(_configs()))))
         return
     if args == ['--version']:
         print(f'torchgeo-sits {__version__}')
         return
-    args = translate_arguments(_find_configs(args))
-    if args[0] in ('predict', 'embed'):
-        # What GDAL keeps of decoded blocks, a twentieth of the memory in each process, is hardly
-        # asked for again: windows share a border with the next ones only.
-        os.environ.setdefault('GDAL_CACHEMAX', '256')
-    if args[0] == 'predict':
-        args = _with_maps(args)
-    elif args[0] == 'explain':
-        args = _on_own_data(args)
-    warnings.showwarning = _show_warning
-    with _readable_errors(args):
-        from jsonargparse import ArgumentParser
-
-        # Fifty lines of options above the one line that says what is wrong.
-        ArgumentParser.print_usage = lambda *_: None  # type: ignore[method-assign]
-        if args[0] == 'cube':  # needs no plug-ins, whose import takes seconds
-            from .commands.cube import convert
-
-            convert(args[1:])
-            return
-        if args[0] == 'embed':
-            from .commands.embed import embed
-
-            embed(args[1:])
-            return
-        _load_plugins()
-        if args[0] == 'views':
-            from .commands.views import draw
-
-            draw(args[1:])
-        elif args[0] == 'explain':
-            from .commands.explain import explain
-
-            explain(args)
-        elif args[0] == 'export':
-            from .commands.export import export
-
-            export(args[1:])
-        else:
-            from torchgeo.main import main as torchgeo_main
-
-            # Through sys.argv: LightningCLI warns when it is handed the arguments.
-            sys.argv[1:] = args
-            torchgeo_main()
+    command, *options = args
+    if command not in COMMANDS:
+        _exit(f'expected a command, one of {", ".join(COMMANDS)}, got {command!r}', status=2)
+    module = import_module(f'.commands.{COMMANDS[command]}', __package__)
+    with _plain_warnings(), _plain_refusals():
+        if command != 'cube':  # needs none, and their import takes seconds
+            _load_plugins()
+        options = translate_arguments([command, *_find_configs(options)])[1:]
+        getattr(module, command)(options)
 
 
 def _load_plugins() -> None:
@@ -180,62 +160,34 @@ def _find_configs(args: Sequence[str]) -> list[str]:
     return found
 
 
-def _with_maps(args: Sequence[str]) -> list[str]:
-    """Let ``predict`` write maps, and give the ``--map`` options to what writes them."""
-    writer = 'torchgeo_sits.callbacks.MapWriter'
-    kept: list[str] = []
-    options: list[str] = []
-    rest = iter(args)
-    for arg in rest:
-        if not arg.startswith('--map.'):
-            kept.append(arg)
-            continue
-        option, equals, value = arg.partition('=')
-        value = value if equals else next(rest, '')
-        options.append(f'--trainer.callbacks.{option.removeprefix("--map.")}={value}')
-    kept = _on_own_data(kept)
-    added = f'--trainer.callbacks+={writer}'
-    # Further processes of a distributed run are started with these very arguments.
-    return kept if added in kept else [*kept, added, *options]
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Print warnings for users without the line of code that gives them, and no noise."""
+    formatted = warnings.formatwarning
 
+    def plain(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
+        if category in (UserWarning, FutureWarning):
+            return f'torchgeo-sits: warning: {message}\n'
+        return formatted(message, category, filename, lineno, line)
 
-def _on_own_data(args: Sequence[str]) -> list[str]:
-    """Let ``--data.paths`` alone name the data of a trained model."""
-    kept = list(args)
-    given = [arg.partition('=')[0] for arg in kept]
-    if '--data.paths' in given:
-        # Configurations name the simulated series, which has no folder, and ask for labels.
-        place = given.index('--data.paths')
-        if '--data' not in given:
-            kept[place:place] = ['--data', 'SITSDataModule']
-        if not {'--data.labels.paths', '--data.labels.supervised'} & set(given):
-            kept.append('--data.labels.supervised=false')
-    return kept
-
-
-_library_warning = warnings.showwarning
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Print what is meant for users without the line of code that says it, and no noise."""
-    # Not by a filter: Lightning puts filters of its own in front.
-    if any(re.match(noise, str(message)) for noise in NOISE):
-        return
-    if category is UserWarning:
-        print(f'torchgeo-sits: warning: {message}', file=sys.stderr)
-    else:
-        _library_warning(message, category, filename, lineno, file, line)
+    with warnings.catch_warnings():
+        for noise in NOISE:
+            warnings.filterwarnings('ignore', noise)
+        warnings.formatwarning = plain
+        try:
+            yield
+        finally:
+            warnings.formatwarning = formatted
 
 
 @contextmanager
-def _readable_errors(args: Sequence[str]) -> Iterator[None]:
+def _plain_refusals() -> Iterator[None]:
     """End with one message, not with a traceback, when this package refuses something.
 
     Only refusals, and files that cannot be read or written, are cut short;
@@ -244,13 +196,10 @@ def _readable_errors(args: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if os.environ.get('TORCHGEO_SITS_TRACEBACK'):
+        refusal = _refusal(error)
+        if refusal is None or os.environ.get('TORCHGEO_SITS_TRACEBACK'):
             raise
-        message = _refusal(error) or _unread_checkpoint(error, args)
-        if message is None:
-            raise
-        print(f'torchgeo-sits: error: {message}', file=sys.stderr)
-        sys.exit(1)
+        _exit(refusal, status=1)
 
 
 def _refusal(error: BaseException | None) -> str | None:
@@ -269,24 +218,10 @@ def _refusal(error: BaseException | None) -> str | None:
     return None
 
 
-def _unread_checkpoint(error: Exception, args: Sequence[str]) -> str | None:
-    """What is wrong with the file of ``--ckpt_path``, where *error* comes from reading it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    # LightningCLI._parse_ckpt_path, or Lightning's checkpoint_connector.py.
-    places = [part for frame in frames for part in (frame.name, frame.filename)]
-    if not any('ckpt' in place or 'checkpoint' in place for place in places):
-        return None
-    for i, arg in enumerate(args):
-        option, equals, value = arg.partition('=')
-        if option != '--ckpt_path' or (not equals and i + 1 == len(args)):
-            continue
-        from .models import load_encoder
-
-        try:
-            load_encoder(value if equals else args[i + 1])
-        except (OSError, ValueError) as reason:
-            return str(reason)
-    return None
+def _exit(message: str, *, status: int) -> NoReturn:
+    """End with an error in one line."""
+    print(f'torchgeo-sits: error: {message}', file=sys.stderr)
+    sys.exit(status)
 
 
 if __name__ == '__main__':

@@ -14,8 +14,9 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 
 from torchgeo_sits.callbacks import MapWriter
+from torchgeo_sits.commands.training import on_own_data
 from torchgeo_sits.datamodules import ImageOptions, SITSDataModule, SyntheticSITSDataModule
-from torchgeo_sits.main import _with_maps
+from torchgeo_sits.main import main
 from torchgeo_sits.tasks import SITSDINO, SITSChangeDetection, SITSClassification, SITSSegmentation
 
 
@@ -163,7 +164,7 @@ def test_a_run_that_lost_a_source_file_goes_on_when_it_is_back(series_folder, tm
     class Lose(MapWriter):
         def on_predict_batch_end(self, *args, **kwargs):
             super().on_predict_batch_end(*args, **kwargs)
-            if len(self._run.parts.finished()) >= 3:
+            if len(self._run.store.finished()) >= 3:
                 lost.rename(tmp_path / lost.name)
 
     trainer = Trainer(
@@ -242,20 +243,46 @@ def test_tasks_without_a_map_say_so(series_folder, tmp_path, task, match):
         predict(task(), data_of(series_folder), tmp_path / 'maps')
 
 
-def test_command_line_gets_a_writer_once_and_no_labels():
-    args = ['predict', '--config', 'x.yaml', '--data.paths', 'DIR', '--map.window', '64']
-    found = _with_maps([*args, '--map.folder=out'])
+def test_folder_alone_is_mapped_without_labels():
+    args = ['--config', 'x.yaml', '--data.paths', 'DIR', '--map.window', '64']
+    found = on_own_data(args)
     assert found == [
-        'predict', '--config', 'x.yaml', '--data', 'SITSDataModule', '--data.paths', 'DIR',
-        '--data.labels.supervised=false', '--trainer.callbacks+=torchgeo_sits.callbacks.MapWriter',
-        '--trainer.callbacks.window=64', '--trainer.callbacks.folder=out',
+        '--config', 'x.yaml', '--data', 'SITSDataModule', '--data.paths', 'DIR',
+        '--map.window', '64', '--data.labels.supervised=false',
     ]  # fmt: skip
-    assert _with_maps(found) == found
+    assert on_own_data(found) == found
 
 
 def test_own_data_module_is_left_as_it_is():
-    args = ['predict', '--data', 'Own', '--data.paths', 'DIR', '--data.labels.paths', 'L']
-    assert _with_maps(args)[:7] == args
+    args = ['--data', 'Own', '--data.paths', 'DIR', '--data.labels.paths', 'L']
+    assert on_own_data(args) == args
+
+
+def test_map_of_ones_own_is_written_beside_those_of_the_task(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = ['--config', 'conf/segmentation.yaml', '--trainer.accelerator=cpu']
+    args += ['--data.root=data', '--data.size=64', '--data.num_dates_written=8']
+    args += ['--model.model=tempcnn']
+    quick = ['--trainer.max_steps=1', '--trainer.limit_val_batches=0', '--data.batch_size=2']
+    main(['fit', *args, *quick])
+    [checkpoint] = Path('logs/segmentation').rglob('*.ckpt')
+    args += ['--ckpt_path', str(checkpoint), '--map.folder=out', '--map.overlap=8']
+    main(['predict', *args, '--map.outputs', 'tests.recipes.entropy_map.Entropy'])
+    assert {path.stem for path in Path('out').iterdir()} == {'class', 'entropy', 'probabilities'}
+    probabilities = read('out/probabilities.tif').astype(float)
+    expected = -(probabilities * np.log(probabilities)).sum(0)
+    np.testing.assert_allclose(read('out/entropy.tif')[0], expected, atol=1e-5)
+    with rasterio.open('out/entropy.tif') as file:
+        assert file.descriptions == ('entropy in nats',)
+        assert np.isnan(file.nodata)
+
+
+def test_options_of_the_maps_are_in_the_help(capsys):
+    with pytest.raises(SystemExit):
+        main(['predict', '--help'])
+    shown = capsys.readouterr().out
+    for name in ('folder', 'window', 'overlap', 'vectors', 'quantise', 'outputs'):
+        assert f'--map.{name}' in shown
 
 
 def test_simulated_series_has_a_map_too(tmp_path):

@@ -3,8 +3,14 @@
 import pytest
 import torch
 
-from torchgeo_sits.explaining import Place, date_weights, dates_of, explain_place, pixels_of
-from torchgeo_sits.explaining import place as occlusion
+from torchgeo_sits.explaining import (
+    PlacePrediction,
+    date_attention,
+    date_occluder,
+    explain_prediction,
+    occlusion,
+    pixel_occluder,
+)
 from torchgeo_sits.keys import Series
 from torchgeo_sits.models import DeepSTaR, DenseHead, PlanarViT
 
@@ -15,20 +21,20 @@ from .toys import DAY, additive_place, contributions
 def test_occlusion_of_an_additive_model_is_what_each_part_adds(seed):
     place, model = additive_place(seed=seed)
     added = contributions(place, model)
-    dates, pixels = dates_of(place), pixels_of(place)
+    dates, pixels = date_occluder(place), pixel_occluder(place)
     # The class is the one that wins, so that all together speak for it.
     assert added.sum() > 0
-    torch.testing.assert_close(occlusion(dates), added.sum((1, 2, 3))[dates.chosen])
-    expected = added.sum((0, 1)).flatten()[pixels.chosen]
+    torch.testing.assert_close(occlusion(dates), added.sum((1, 2, 3))[dates.units])
+    expected = added.sum((0, 1)).flatten()[pixels.units]
     torch.testing.assert_close(occlusion(pixels), expected)
 
 
 def test_explanation_of_an_additive_model():
     place, model = additive_place()
     added = contributions(place, model)
-    found = explain_place(place, torch.nn.Identity())
+    found = explain_prediction(place, torch.nn.Identity())
     own = place.clear[:, 2, 1]
-    assert found.weights is None
+    assert found.attention is None
     assert torch.equal(found.dates.isnan(), ~own)
     torch.testing.assert_close(found.dates[own], added.sum((1, 2, 3))[own])
     torch.testing.assert_close(found.pixels, added.sum((0, 1)))
@@ -36,10 +42,10 @@ def test_explanation_of_an_additive_model():
 
 def test_dates_are_left_out_everywhere_and_pixels_at_all_dates():
     place, model = additive_place()
-    dates, pixels = dates_of(place), pixels_of(place)
-    assert dates.chosen.tolist() == place.clear[:, 2, 1].nonzero()[:, 0].tolist()
-    assert pixels.chosen.tolist() == list(range(12))  # every pixel is seen on the first date
-    for parts, gone in ((dates, (int(dates.chosen[1]), ...)), (pixels, (..., 0, 1))):
+    dates, pixels = date_occluder(place), pixel_occluder(place)
+    assert dates.units.tolist() == place.clear[:, 2, 1].nonzero()[:, 0].tolist()
+    assert pixels.units.tolist() == list(range(12))  # every pixel is seen on the first date
+    for parts, gone in ((dates, (int(dates.units[1]), ...)), (pixels, (..., 0, 1))):
         kept = torch.ones(1, len(parts), dtype=torch.bool)
         kept[0, 1] = False
         parts(kept)
@@ -51,7 +57,7 @@ def test_dates_are_left_out_everywhere_and_pixels_at_all_dates():
 def test_all_dates_with_anything_clear_count_for_a_series():
     place, _ = additive_place(dense=False)
     assert not place.clear[1, 2, 1]
-    assert 1 in dates_of(place).chosen
+    assert 1 in date_occluder(place).units
 
 
 def series(seed=0, *, size=6, frames=5):
@@ -71,7 +77,7 @@ def dense_place(encoder, pixel=(1, 4)):
         features = encoder.features(Series.from_batch(batch), depth='joined')
         return head(features, batch['image'].shape[-2:])
 
-    return Place(model, *series(), pixel), model
+    return PlacePrediction(model, *series(), pixel), model
 
 
 def test_log_odds_are_those_of_the_probability():
@@ -83,7 +89,7 @@ def test_log_odds_are_those_of_the_probability():
     assert place.explained == int(expected.argmax())
     found = place.log_odds(clear[None]).sigmoid()
     torch.testing.assert_close(found[0], expected[place.explained])
-    again = Place.of(model, batch, (1, 4))
+    again = PlacePrediction.of(model, batch, (1, 4))
     assert torch.equal(again.clear, place.clear)
     assert again.explained == place.explained
 
@@ -93,7 +99,7 @@ def test_a_map_of_rows_and_columns_rests_on_a_row_and_a_column():
     for encoder in (small, DeepSTaR(3, num_steps=16)):
         place, _ = dense_place(encoder)
         reached = torch.zeros(36, dtype=torch.bool)
-        reached[pixels_of(place).chosen] = True
+        reached[pixel_occluder(place).units] = True
         reached = reached.view(6, 6)
         assert reached[1].all()
         assert reached[:, 4].all()
@@ -108,7 +114,7 @@ def test_a_frame_under_clouds_stays_a_frame():
     place, model = dense_place(DeepSTaR(3, num_steps=16))
     batch = {'image': image, 'acquisition_times': times, 'valid': valid, 'mask_clear': clear}
     batch = {key: value[None] for key, value in batch.items()}
-    place = Place.of(model, batch, (1, 4))
+    place = PlacePrediction.of(model, batch, (1, 4))
     assert not place.clear[1].any()
     expected = model(batch)[0, :, 1, 4].softmax(0)[place.explained]
     torch.testing.assert_close(place.log_odds(place.clear[None]).sigmoid()[0], expected)
@@ -117,11 +123,11 @@ def test_a_frame_under_clouds_stays_a_frame():
 def test_attention_sums_to_one_over_clear_dates_and_is_not_there_without():
     place, _ = dense_place(PlanarViT(3, embed_dim=16, time_dim=8, num_heads=2, depth=1))
     encoder = PlanarViT(3, embed_dim=16, time_dim=8, num_heads=2, depth=1).eval()
-    weights = date_weights(encoder, place)
+    weights = date_attention(encoder, place)
     torch.testing.assert_close(weights.place.sum(), torch.tensor(1.0))
     torch.testing.assert_close(weights.patch.sum(), torch.tensor(1.0))
     assert torch.equal(weights.place > 0, place.clear[:, 1, 4])
-    assert date_weights(DeepSTaR(3, num_steps=16).eval(), place) is None
+    assert date_attention(DeepSTaR(3, num_steps=16).eval(), place) is None
 
 
 def test_a_place_that_was_never_clear_is_refused():
@@ -129,7 +135,7 @@ def test_a_place_that_was_never_clear_is_refused():
     clear = place.clear.clone()
     clear[:, 2, 1] = False
     with pytest.raises(ValueError, match='clear at one date at least'):
-        Place(model, place.image, place.times, place.valid, clear, (2, 1))
+        PlacePrediction(model, place.image, place.times, place.valid, clear, (2, 1))
     # The series as a whole can do without the pixel.
     model.dense = False
-    Place(model, place.image, place.times, place.valid, clear, (2, 1))
+    PlacePrediction(model, place.image, place.times, place.valid, clear, (2, 1))

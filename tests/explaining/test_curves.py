@@ -7,14 +7,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchgeo_sits.explaining import Areas, area, dates_of, ranking_curves
-from torchgeo_sits.explaining import place as occlusion
+from torchgeo_sits.explaining import (
+    RankingAreas,
+    curve_area,
+    date_occluder,
+    occlusion,
+    ranking_curves,
+)
 
 from .toys import additive_place
 
 
 class Sum:
-    """Parts whose logarithms of odds add up."""
+    """Occluder whose logarithms of odds add up."""
 
     def __init__(self, *weights: float) -> None:
         self.weights = torch.tensor(weights)
@@ -33,10 +38,10 @@ def test_curves_and_areas_by_hand():
     torch.testing.assert_close(curves.deletion, torch.tensor([0.75, 0.5, 0.5]))
     torch.testing.assert_close(curves.insertion, torch.tensor([0.5, 0.75, 0.75]))
     # Two trapezia each: (0.75 + 0.5) / 4 + 0.5 / 2, and (0.5 + 0.75) / 4 + 0.75 / 2.
-    assert area(curves.shares, curves.deletion) == pytest.approx(0.5625)
-    assert area(curves.shares, curves.insertion) == pytest.approx(0.6875)
+    assert curve_area(curves.shares, curves.deletion) == pytest.approx(0.5625)
+    assert curve_area(curves.shares, curves.insertion) == pytest.approx(0.6875)
     backwards = ranking_curves(Sum(log(3), 0), torch.tensor([0.0, 1.0]))
-    assert area(backwards.shares, backwards.deletion) == pytest.approx(0.6875)
+    assert curve_area(backwards.shares, backwards.deletion) == pytest.approx(0.6875)
 
 
 def test_no_order_is_better_than_the_true_one():
@@ -45,10 +50,15 @@ def test_no_order_is_better_than_the_true_one():
     areas = []
     for order in permutations(range(5)):
         curves = ranking_curves(game, torch.tensor(order))
-        areas.append((area(curves.shares, curves.deletion), area(curves.shares, curves.insertion)))
+        areas.append(
+            (
+                curve_area(curves.shares, curves.deletion),
+                curve_area(curves.shares, curves.insertion),
+            )
+        )
     deletions, insertions = zip(*areas, strict=True)
-    assert area(best.shares, best.deletion) == pytest.approx(min(deletions))
-    assert area(best.shares, best.insertion) == pytest.approx(max(insertions))
+    assert curve_area(best.shares, best.deletion) == pytest.approx(min(deletions))
+    assert curve_area(best.shares, best.insertion) == pytest.approx(max(insertions))
 
 
 def test_steps_of_a_long_curve_take_all_parts():
@@ -65,13 +75,13 @@ def test_steps_of_a_long_curve_take_all_parts():
 
 def test_areas_are_the_same_for_a_seed_and_better_than_random():
     place, _ = additive_place()
-    dates = dates_of(place)
-    found = [Areas.of(dates, occlusion(dates), seed=3) for _ in range(2)]
+    dates = date_occluder(place)
+    found = [RankingAreas.of(dates, occlusion(dates), seed=3) for _ in range(2)]
     assert found[0] == found[1]
     assert found[0].deletion < found[0].random_deletion
     assert found[0].insertion > found[0].random_insertion
 
 
 def test_importance_of_other_parts_is_refused():
-    with pytest.raises(ValueError, match='one importance for each of 2 parts'):
+    with pytest.raises(ValueError, match='one importance for each of 2 units'):
         ranking_curves(Sum(1, 2), torch.zeros(3))

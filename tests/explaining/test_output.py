@@ -11,7 +11,8 @@ from matplotlib import pyplot as plt
 from matplotlib.dates import num2date
 from rasterio.crs import CRS
 
-from torchgeo_sits.explaining import locate, patch_around, plot_dates, write_dates, write_importance
+from torchgeo_sits.commands.explain import locate, patch_around
+from torchgeo_sits.explaining import plot_dates, write_dates, write_importance
 from torchgeo_sits.grid import Grid
 
 DATA = Grid(600_000, 5_000_000, 10, 20, 40, 32, CRS.from_epsg(32631))

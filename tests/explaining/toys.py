@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchgeo_sits.explaining import Place
+from torchgeo_sits.explaining import PlacePrediction
 
 DAY = 86_400
 
@@ -27,7 +27,7 @@ class Additive:
         return score[..., None, None].expand(-1, 1, *clear.shape[2:]) if self.dense else score
 
 
-def additive_place(*, seed: int = 0, dense: bool = True) -> tuple[Place, Additive]:
+def additive_place(*, seed: int = 0, dense: bool = True) -> tuple[PlacePrediction, Additive]:
     """A place of 5 dates, 2 bands and 4 x 3 pixels, partly clouded, NaN under the clouds."""
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(5, 2, 4, 3, generator=generator)
@@ -36,10 +36,10 @@ def additive_place(*, seed: int = 0, dense: bool = True) -> tuple[Place, Additiv
     model = Additive(torch.randn(image.shape, generator=generator), dense=dense)
     image = torch.where(clear[:, None], image, torch.nan)
     valid = torch.ones(5, dtype=torch.bool)
-    return Place(model, image, torch.arange(5) * DAY, valid, clear, (2, 1)), model
+    return PlacePrediction(model, image, torch.arange(5) * DAY, valid, clear, (2, 1)), model
 
 
-def contributions(place: Place, model: Additive) -> Tensor:
+def contributions(place: PlacePrediction, model: Additive) -> Tensor:
     """What each value adds to the logarithm of the odds of the class: ``(T, C, H, W)``."""
     values = torch.where(place.clear[:, None], place.image, 0) * model.weights
     return values if place.explained else -values

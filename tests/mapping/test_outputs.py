@@ -11,17 +11,17 @@ from torchgeo_sits.mapping import (
     ClassMap,
     Embedding,
     MapRun,
-    PartStore,
+    OverlappingWindows,
     Probabilities,
     QuantisedEmbedding,
-    Windows,
 )
+from torchgeo_sits.mapping.run import WindowStore
 
 GRID = Grid(600_000.0, 5_000_000.0, 10.0, 10.0, 50, 40, CRS.from_epsg(32631))
 
 
 def make_run(folder, outputs, *, manifest=None, **options):
-    windows = Windows(GRID.height, GRID.width, 24, 8)
+    windows = OverlappingWindows(GRID.height, GRID.width, 24, 8)
     return MapRun(
         folder=folder,
         grid=GRID,
@@ -89,7 +89,7 @@ def test_files_are_valid_cogs_with_overviews(tmp_path):
     from rio_cogeo.cogeo import cog_validate
 
     grid = Grid(600_000.0, 5_000_000.0, 10.0, 10.0, 1100, 600, CRS.from_epsg(32631))
-    windows = Windows(grid.height, grid.width, 600, 8)
+    windows = OverlappingWindows(grid.height, grid.width, 600, 8)
     run = MapRun(
         folder=tmp_path,
         grid=grid,
@@ -169,7 +169,7 @@ def test_polygons_can_follow_and_what_a_stop_left_is_swept_away(tmp_path, whole)
     run.draw()
     before = (tmp_path / 'class.tif').read_bytes()
     # A kill while the windows are deleted leaves some of them.
-    run.parts.begin({'weights': 'a'})
+    run.store.begin({'weights': 'a'})
     later = make_run(tmp_path, outputs, vectors='gpkg')
     assert later.begin() == []
     assert not later.is_finished()
@@ -202,7 +202,7 @@ def test_windows_of_another_map_are_refused(tmp_path, whole):
 def test_a_full_disk_is_an_error_that_names_the_folder_and_keeps_windows(tmp_path, monkeypatch):
     import os
 
-    store = PartStore(tmp_path / 'parts')
+    store = WindowStore(tmp_path / 'parts')
     store.begin({})
     store.write(0, np.zeros((1, 4, 4), np.float32))
 
@@ -242,3 +242,17 @@ def test_polygons_have_the_area_of_their_pixels(tmp_path, kind):
     assert areas['road'] == 300 * 100
     assert areas['field'] == (GRID.height * GRID.width - 300) * 100
     assert table.crs == GRID.crs
+
+
+def test_maps_of_one_name_are_refused(tmp_path):
+    outputs = [Embedding('embedding', 'e'), Probabilities('embedding', 'p', ['a'])]
+    with pytest.raises(ValueError, match=r"\['embedding'\] twice"):
+        make_run(tmp_path, outputs)
+
+
+def test_a_map_of_values_that_are_not_there_is_refused_at_the_first_window(tmp_path):
+    run = make_run(tmp_path, [Embedding('embedding', 'e')])
+    run.begin()
+    with pytest.raises(ValueError, match=r"from the values 'e'.*predicts \['p'\]"):
+        run.keep(0, {'p': np.zeros((2, *run.windows.shape), np.float32)})
+    assert run.left() == run.wanted

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torchgeo_sits.mapping import Windows
+from torchgeo_sits.mapping import OverlappingWindows
 
 
 @settings(max_examples=60, deadline=None)
@@ -16,7 +16,7 @@ from torchgeo_sits.mapping import Windows
     share=st.floats(0, 0.5),
 )
 def test_each_pixel_has_weight_and_no_window_reaches_beyond(height, width, size, share):
-    windows = Windows(height, width, size, int(share * size))
+    windows = OverlappingWindows(height, width, size, int(share * size))
     total = np.zeros((height, width))
     h, w = windows.shape
     assert h <= size
@@ -30,7 +30,7 @@ def test_each_pixel_has_weight_and_no_window_reaches_beyond(height, width, size,
 
 
 def test_two_neighbours_share_the_weight_and_the_outermost_pixels_have_none():
-    windows = Windows(8, 112, 64, 16)
+    windows = OverlappingWindows(8, 112, 64, 16)
     assert windows.shape == (8, 64)
     assert windows.columns == [0, 48]
     left, right = (windows.weights(number)[0] for number in range(2))
@@ -45,18 +45,18 @@ def test_two_neighbours_share_the_weight_and_the_outermost_pixels_have_none():
 
 def test_windows_are_no_larger_than_so_many_must_be():
     # Three windows of up to 256 cover 512: of 192, with 32 shared, and not of 256.
-    assert Windows(512, 512, 256, 32).shape == (192, 192)
-    assert Windows(512, 512, 256, 32).rows == [0, 160, 320]
+    assert OverlappingWindows(512, 512, 256, 32).shape == (192, 192)
+    assert OverlappingWindows(512, 512, 256, 32).rows == [0, 160, 320]
 
 
 @pytest.mark.parametrize(('size', 'overlap'), [(0, 0), (64, 33), (64, -1)])
 def test_numbers_out_of_range_are_refused(size, overlap):
     with pytest.raises(ValueError, match='expected'):
-        Windows(100, 100, size, overlap)
+        OverlappingWindows(100, 100, size, overlap)
 
 
 def test_windows_over_a_block_are_those_that_share_a_pixel_with_it():
-    windows = Windows(100, 100, 40, 8)
+    windows = OverlappingWindows(100, 100, 40, 8)
     h, w = windows.shape
     rows, columns = slice(30, 50), slice(0, 33)
     expected = []

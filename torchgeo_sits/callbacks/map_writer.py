@@ -1,10 +1,12 @@
-"""Write what a task predicts as maps."""
+"""Write the predictions of a task as maps."""
 
+import ctypes
+import platform
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -24,29 +26,44 @@ from ..grid import Grid, grid_of
 from ..keys import IMAGE, MASK_CLEAR, VALID
 from ..mapping import (
     Embedding,
+    MapOutput,
     MapRun,
+    OverlappingWindows,
     QuantisedEmbedding,
     VectorFormat,
-    Windows,
-    release_freed_arrays,
 )
 from ..samplers import ListedSampler
 
 __all__ = ['MapWriter']
+
+#: ``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD`` of glibc's malloc.h.
+_THRESHOLDS: Final = (-1, -3)
+_BYTES: Final = 1 << 20
 
 
 class MapWriter(Callback):
     """Write the predictions of ``trainer.predict`` as maps that GIS software opens.
 
     The area of the data is cut into overlapping windows, which are read, computed and written at
-    the same time, and joined without a seam (:class:`~torchgeo_sits.mapping.Windows`). Memory is
-    that of a window, whatever the size of the map. A run that was stopped goes on where it was
-    when the same command is given again, and gives the same bytes; so do several processes
-    (``trainer.strategy=ddp``), which share the windows and the folder.
+    the same time, and joined without a seam
+    (:class:`~torchgeo_sits.mapping.OverlappingWindows`). Memory is that of a window, whatever the
+    size of the map. A run that was stopped goes on where it was when the same command is given
+    again, and gives the same bytes; so do several processes (``trainer.strategy=ddp``), which
+    share the windows and the folder.
 
-    Each task says which maps it gives: classes and their probabilities, change and its date,
+    Each task gives its own maps: classes and their probabilities, change and its date,
     embeddings. They are Cloud-Optimised GeoTIFFs on the pixels of the data, no data where nothing
     was observed, with names, colours, and tags for the checkpoint, the dates and the version.
+    Others are added by a subclass of :class:`~torchgeo_sits.mapping.MapOutput`.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> from torchgeo_sits.callbacks import MapWriter
+        >>> writer = MapWriter('maps', window=128, overlap=16)
+        >>> trainer = Trainer(callbacks=[writer], logger=False, accelerator='cpu')
+        >>> # trainer.predict(task, datamodule=data) then writes maps/class.tif
+        >>> writer.folder.name
+        'maps'
     """
 
     def __init__(
@@ -57,6 +74,7 @@ class MapWriter(Callback):
         overlap: int = 32,
         vectors: VectorFormat | None = None,
         quantise: bool = False,
+        outputs: list[MapOutput] | MapOutput | None = None,
     ) -> None:
         """Initialize a new MapWriter instance.
 
@@ -67,16 +85,19 @@ class MapWriter(Callback):
             vectors: Write classes as polygons, too: a GeoPackage ('gpkg') or a GeoParquet file
                 ('parquet').
             quantise: Write embeddings in a byte each instead of four.
+            outputs: Maps of your own beside those of the task, by dotted paths on the command
+                line.
 
         Raises:
             SITSError: If windows overlap by more than half.
         """
-        Windows(window, window, window, overlap)
+        OverlappingWindows(window, window, window, overlap)
         self.folder = Path(folder)
         self.window = window
         self.overlap = overlap
         self.vectors = vectors
         self.quantise = quantise
+        self.outputs = [outputs] if isinstance(outputs, MapOutput) else list(outputs or [])
         self._run: MapRun | None = None
         self._numbers: Sequence[int] = []
         self._writer: ThreadPoolExecutor | None = None
@@ -100,7 +121,7 @@ class MapWriter(Callback):
                 f'{type(datamodule).__name__}: its samples lie nowhere'
             )
         # Before workers are forked, which take it over.
-        release_freed_arrays()
+        _release_freed_arrays()
         # Not yet: weights are restored after this, and a map hangs on them.
         datamodule.predict_sampler = ListedSampler(lambda: self._begin(trainer, pl_module, dataset))
         # One by one: what a window is computed with could change its last digits.
@@ -129,9 +150,9 @@ class MapWriter(Callback):
         return [self._place(run, number) for number in self._numbers]
 
     def _plan(self, trainer: Trainer, task: Any, dataset: GeoDataset) -> MapRun:
-        """All that the map hangs on."""
+        """Plan the run: its windows, its maps, and everything that they depend on."""
         grid = grid_of(dataset)
-        windows = Windows(grid.height, grid.width, self.window, self.overlap)
+        windows = OverlappingWindows(grid.height, grid.width, self.window, self.overlap)
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         normalised = [value.tolist() for value in getattr(datamodule, 'statistics', ())]
         weights = _digest(task, repr(normalised))
@@ -147,7 +168,7 @@ class MapWriter(Callback):
                 QuantisedEmbedding(o.name, o.key) if isinstance(o, Embedding) else o
                 for o in outputs
             ]
-        # Where files lie is told by the files themselves, wherever the command is given.
+        # Files are stamped below, whatever folder the command is given in.
         options = {k: v for k, v in datamodule.kwargs.items() if k not in ('paths', 'cloud_paths')}
         manifest = {
             'checkpoint': weights,
@@ -157,14 +178,14 @@ class MapWriter(Callback):
             'options of the data': {key: str(value) for key, value in options.items()},
             'extent': [*grid.bounds, grid.width, grid.height, grid.crs.to_string()],
             'window, overlap or quantise': [self.window, self.overlap, self.quantise],
-            'set of outputs': [output.name for output in outputs],
+            'set of outputs': [*(o.name for o in outputs), *map(_described, self.outputs)],
         }
         return MapRun(
             folder=self.folder,
             grid=grid,
             windows=windows,
             wanted=_touching(windows, grid, dataset),
-            outputs=outputs,
+            outputs=[*outputs, *self.outputs],
             tags=tags,
             manifest=manifest,
             vectors=self.vectors,
@@ -172,7 +193,7 @@ class MapWriter(Callback):
 
     @staticmethod
     def _place(run: MapRun, number: int) -> tuple[slice, slice]:
-        """Where a window lies, as data sets ask for it."""
+        """Place of a window as data sets are asked for it."""
         bounds = _bounds(run.windows, run.grid, number)
         return (
             slice(bounds[0], bounds[2], run.grid.xres),
@@ -237,6 +258,24 @@ class MapWriter(Callback):
         trainer.strategy.barrier('maps')
 
 
+def _release_freed_arrays() -> None:
+    """Let arrays of a megabyte and more go back to the system when they are freed.
+
+    By default glibc raises the size from which they do with that of the arrays that were
+    freed. Windows then lie on its heap, in which they leave gaps: a process that reads them grew
+    by 7 MB a window. Where there is no glibc nothing is done.
+    """
+    if platform.libc_ver()[0] == 'glibc':
+        for threshold in _THRESHOLDS:
+            ctypes.CDLL(None).mallopt(threshold, _BYTES)
+
+
+def _described(output: MapOutput) -> str:
+    """Name, class and options of a map that the user adds."""
+    kind = type(output)
+    return f'{output.name}: {kind.__module__}.{kind.__qualname__}({vars(output)})'
+
+
 def _seen(batch: dict[str, Any]) -> Tensor:
     """Pixels ``(H, W)`` of the only series of a batch that were clear on any date."""
     image = batch[IMAGE]
@@ -252,7 +291,9 @@ def _channels(value: Tensor, seen: Tensor) -> NDArray[np.float32]:
     return value.masked_fill(~seen, torch.nan).cpu().numpy()
 
 
-def _bounds(windows: Windows, grid: Grid, number: int) -> tuple[float, float, float, float]:
+def _bounds(
+    windows: OverlappingWindows, grid: Grid, number: int
+) -> tuple[float, float, float, float]:
     """West, south, east and north edge of a window."""
     row, column = windows.corner(number)
     height, width = windows.shape
@@ -260,7 +301,7 @@ def _bounds(windows: Windows, grid: Grid, number: int) -> tuple[float, float, fl
     return left, top - height * grid.yres, left + width * grid.xres, top
 
 
-def _touching(windows: Windows, grid: Grid, dataset: GeoDataset) -> list[int]:
+def _touching(windows: OverlappingWindows, grid: Grid, dataset: GeoDataset) -> list[int]:
     """Numbers of the windows that touch the footprint of any image."""
     places = [box(*_bounds(windows, grid, number)) for number in range(len(windows))]
     footprints = dataset.index.geometry.drop_duplicates().to_numpy()

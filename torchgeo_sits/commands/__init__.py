@@ -1,1 +1,1 @@
-"""The jobs of ``torchgeo-sits`` beside training: one module, one command."""
+"""The commands of ``torchgeo-sits``: a module each, and the parser and training they share."""

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from rich.console import Console
 from rich.progress import Progress
 
@@ -17,8 +16,9 @@ from .. import datasets
 from ..datasets import RasterTimeSeries, verify_cube, write_cube
 from ..datasets.cubes import Progress as OnShard
 from ..errors import SITSError
+from .parser import CommandParser
 
-__all__ = ['convert']
+__all__ = ['cube']
 
 DESCRIPTION = """\
 Convert dated rasters to a cube: a Zarr store in which all dates of a place lie side by side, so
@@ -40,7 +40,7 @@ then, in Python:
 _NOT_ASKED = {'paths', 'crs', 'transforms', 'cache', 'min_clear'}
 
 
-def convert(args: Sequence[str]) -> None:
+def cube(args: Sequence[str]) -> None:
     """Convert a series to a cube, or go on with it, and compare the two on request.
 
     Args:
@@ -80,17 +80,13 @@ def convert(args: Sequence[str]) -> None:
 
 def _parser(
     args: Sequence[str],
-) -> tuple[ArgumentParser, type[RasterTimeSeries], list[str]]:
+) -> tuple[CommandParser, type[RasterTimeSeries], list[str]]:
     """The parser for a kind of series, that kind, and its options."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument('--dataset_class', default='RasterTimeSeries')
     name = first.parse_known_args(args)[0].dataset_class
     series_class = _series_class(name)
-    parser = ArgumentParser(
-        prog='torchgeo-sits cube',
-        description=DESCRIPTION,
-        formatter_class=_HelpFormatter,
-    )
+    parser = CommandParser(prog='torchgeo-sits cube', description=DESCRIPTION)
     parser.add_argument('src', nargs='+', metavar='SRC', help='folders of dated rasters, or files')
     parser.add_argument('dst', metavar='DST', help='the cube: a new name, or one begun before')
     parser.add_argument(
@@ -127,10 +123,6 @@ def _series_class(name: str) -> type[RasterTimeSeries]:
     if not (isinstance(found, type) and issubclass(found, RasterTimeSeries)):
         raise SITSError(f'--dataset_class {name} is not a kind of RasterTimeSeries')
     return found
-
-
-class _HelpFormatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """That of jsonargparse, which keeps the lines of the description."""
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """The command ``torchgeo-sits embed``: a map of the features of each pixel."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
 from lightning.pytorch import Trainer
 from shapely import box
 
@@ -12,6 +12,7 @@ from ..datamodules import ImageOptions, SITSDataModule
 from ..datasets import TimeSeries
 from ..errors import SITSError
 from ..tasks import SITSEmbedding
+from .parser import CommandParser
 
 __all__ = ['cut_series', 'embed']
 
@@ -33,7 +34,9 @@ def embed(args: Sequence[str]) -> None:
         SITSError: If the checkpoint is of other bands, or there is no image of that year there.
         OSError: If a file cannot be read or written.
     """
-    parser = ArgumentParser(prog='torchgeo-sits embed', description=DESCRIPTION)
+    # As for `predict`: windows share a border with the next ones only.
+    os.environ.setdefault('GDAL_CACHEMAX', '256')
+    parser = CommandParser(prog='torchgeo-sits embed', description=DESCRIPTION)
     parser.add_argument('checkpoint', help='checkpoint of any task')
     parser.add_argument('paths', nargs='+', help='folders of dated rasters, or files')
     parser.add_argument('--year', type=int, default=None, help='images of this year only')
@@ -51,7 +54,7 @@ def embed(args: Sequence[str]) -> None:
     images = ImageOptions(options.paths, **{name: getattr(options, name) for name in names})
     data = SITSDataModule(images=images, num_workers=options.num_workers)
     cut_series(data.splits.series, year=options.year, bounds=options.bounds)
-    trainer = Trainer(logger=False, callbacks=[MapWriter(**options.map.as_dict())])
+    trainer = Trainer(logger=False, callbacks=[parser.instantiate_classes(options).map])
     trainer.predict(SITSEmbedding(Path(options.checkpoint)), datamodule=data)
 
 

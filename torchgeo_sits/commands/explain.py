@@ -1,30 +1,26 @@
-"""The command ``torchgeo-sits explain``: which dates and pixels a prediction rests on."""
+"""The command ``torchgeo-sits explain``: dates and pixels that a prediction rests on."""
 
 import json
 import math
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-import torchgeo
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.cli import LightningCLI
 from matplotlib import pyplot as plt
+from rasterio.crs import CRS
+from rasterio.warp import transform
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import GeoDataset
 from torchgeo.tasks import BaseTask
 
 from ..errors import SITSError
 from ..explaining import (
-    Patch,
-    Place,
-    explain_place,
-    locate,
-    patch_around,
+    PlacePrediction,
+    explain_prediction,
     plot_dates,
     write_dates,
     write_importance,
@@ -34,51 +30,38 @@ from ..keys import IMAGE
 from ..samplers import ListedSampler
 from ..tasks import SITSClassification, SITSSegmentation
 from ..tasks.base import class_names
+from .training import TrainingCLI, on_own_data
 
 __all__ = ['explain']
 
 
 def explain(args: Sequence[str]) -> None:
-    """Explain what a checkpoint predicts at a place.
+    """Explain the prediction of a checkpoint at a place.
 
     Args:
-        args: ``explain`` and its options; see ``torchgeo-sits explain --help``.
+        args: Options; see ``torchgeo-sits explain --help``.
     """
-    # Through sys.argv: LightningCLI warns when it is handed the arguments.
-    sys.argv[1:] = _joined(args)
-    _ExplainCLI(
-        model_class=BaseTask,
-        datamodule_class=BaseDataModule,
-        trainer_class=_Explainer,
-        seed_everything_default=0,
-        parser_kwargs={'version': torchgeo.__version__},
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        save_config_callback=None,
-    )
+    args = _with_joined_place(on_own_data(args))
+    _ExplainCLI(['explain', *args], trainer_class=_Explainer, has_logs=False)
 
 
-def _joined(args: Sequence[str]) -> list[str]:
-    """Arguments in which western longitudes are no options: ``--at -3,50`` as ``--at=-3,50``."""
+def _with_joined_place(args: Sequence[str]) -> list[str]:
+    """Join ``--at -3,50`` to ``--at=-3,50``: a western longitude looks like an option."""
     rest = iter(args)
     return [f'--at={next(rest, "")}' if arg == '--at' else arg for arg in rest]
 
 
-class _ExplainCLI(LightningCLI):
-    """Lightning's command line, which takes what it needs from the checkpoint."""
+class _ExplainCLI(TrainingCLI):
+    """Command line with the one subcommand ``explain``."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """The only command, and its arguments that are no options."""
+        """Names of the subcommands, and the arguments of their methods that are no options."""
         return {'explain': {'model', 'datamodule'}}
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer that logs nothing."""
-        return super().instantiate_trainer(**kwargs, logger=False)
 
 
 class _Explainer(Trainer):
-    """A trainer that predicts a patch, and says why."""
+    """Trainer that explains a prediction in place of mapping the data."""
 
     callbacks: list[Callback]
 
@@ -90,7 +73,7 @@ class _Explainer(Trainer):
         at: str | None = None,
         output: str = 'explanation',
     ) -> None:
-        """Explain what is predicted at a place.
+        """Explain the prediction at a place.
 
         Args:
             model: The task.
@@ -123,6 +106,96 @@ class _Explainer(Trainer):
         }
         model.requires_grad_(False)
         _write(Path(output), model, datamodule, batch, reader.patch, Path(ckpt_path).name)
+
+
+class Patch(NamedTuple):
+    """Pixels around a place.
+
+    Attributes:
+        grid: The pixels of the patch.
+        pixel: Row and column of the place in it.
+    """
+
+    grid: Grid
+    pixel: tuple[int, int]
+
+
+def locate(text: str, crs: CRS) -> tuple[float, float]:
+    """Read coordinates.
+
+    Args:
+        text: ``LON,LAT`` in degrees (WGS 84), or ``X,Y`` in units of *crs* where either number
+            is beyond what degrees can be.
+        crs: Coordinate reference system of the data.
+
+    Returns:
+        x and y in *crs*.
+
+    Raises:
+        SITSError: If *text* is no pair of numbers.
+    """
+    try:
+        x, y = map(float, text.split(','))
+    except ValueError as error:
+        raise SITSError(
+            f'expected --at LON,LAT in degrees, such as --at=4.35,50.85, or X,Y in {crs}, got '
+            f'{text!r}'
+        ) from error
+    if abs(x) > 180 or abs(y) > 90:
+        return x, y
+    [x], [y] = transform('EPSG:4326', crs, [x], [y])[:2]
+    return float(x), float(y)
+
+
+def patch_around(data: Grid, point: tuple[float, float], size: int) -> Patch:
+    """Find the patch around a point, moved into the data where it would reach beyond.
+
+    Args:
+        data: All pixels of the data.
+        point: x and y, in the coordinate reference system of the data.
+        size: Side of the patch in pixels; data that is smaller is taken whole.
+
+    Returns:
+        The patch, on the pixels of the data.
+
+    Raises:
+        SITSError: If the point is not in the data.
+    """
+    west, south, east, north = data.bounds
+    x, y = point
+    if not (west <= x < east and south < y <= north):
+        raise SITSError(
+            f'expected a place in the data, x from {west:.10g} to {east:.10g} and y from '
+            f'{south:.10g} to {north:.10g} in {data.crs}, got x={x:.10g} and y={y:.10g}: give '
+            '--at as longitude,latitude, or as x,y of the data'
+        )
+    column = min(int((x - west) / data.xres), data.width - 1)
+    row = min(int((north - y) / data.yres), data.height - 1)
+    height, width = min(size, data.height), min(size, data.width)
+    top = min(max(row - height // 2, 0), data.height - height)
+    left = min(max(column - width // 2, 0), data.width - width)
+    grid = Grid(
+        west + left * data.xres,
+        north - top * data.yres,
+        data.xres,
+        data.yres,
+        width,
+        height,
+        data.crs,
+    )
+    return Patch(grid, (row - top, column - left))
+
+
+def _field_patch(windows: Any, data: Grid, point: tuple[float, float]) -> Patch:
+    """Find the window of the field whose middle is nearest to a point."""
+
+    def distance(window: Any) -> float:
+        return math.dist([(axis.start + axis.stop) / 2 for axis in window[:2]], point)
+
+    x, y = min(windows, key=distance)[:2]
+    width, height = round((x.stop - x.start) / data.xres), round((y.stop - y.start) / data.yres)
+    grid = Grid(x.start, y.stop, data.xres, data.yres, width, height, data.crs)
+    return Patch(grid, (height // 2, width // 2))
 
 
 class _PlaceReader(Callback):
@@ -176,24 +249,12 @@ class _PlaceReader(Callback):
             self.batch = {k: v.clone() if hasattr(v, 'clone') else v for k, v in batch.items()}
 
 
-def _field_patch(windows: Any, data: Grid, point: tuple[float, float]) -> Patch:
-    """The window of the field whose middle is nearest to a point."""
-
-    def distance(window: Any) -> float:
-        return math.dist([(part.start + part.stop) / 2 for part in window[:2]], point)
-
-    x, y = min(windows, key=distance)[:2]
-    width, height = round((x.stop - x.start) / data.xres), round((y.stop - y.start) / data.yres)
-    grid = Grid(x.start, y.stop, data.xres, data.yres, width, height, data.crs)
-    return Patch(grid, (height // 2, width // 2))
-
-
 def _write(
     folder: Path, task: Any, datamodule: Any, batch: dict[str, Any], patch: Patch, checkpoint: str
 ) -> None:
     """Explain a place, write all files, and say what was found."""
-    place = Place.of(task, batch, patch.pixel)
-    found = explain_place(place, task.encoder)
+    place = PlacePrediction.of(task, batch, patch.pixel)
+    found = explain_prediction(place, task.encoder)
     folder.mkdir(parents=True, exist_ok=True)
     row, column = patch.pixel
     probability = float(place.log_odds(place.clear[None]).sigmoid())
@@ -206,10 +267,10 @@ def _write(
     times, clear = place.times.tolist(), place.clear[:, row, column].cpu().numpy()
     importance = found.dates.double().cpu().numpy()
     attention = {}
-    if found.weights is not None:
+    if found.attention is not None:
         attention = {
-            'attention': found.weights.place.double().cpu().numpy(),
-            'attention_patch_mean': found.weights.patch.double().cpu().numpy(),
+            'attention': found.attention.place.double().cpu().numpy(),
+            'attention_patch_mean': found.attention.patch.double().cpu().numpy(),
         }
     columns = {'importance': importance, **attention}
     write_dates(folder / 'dates.csv', times, clear, columns, observed)

@@ -1,10 +1,10 @@
 """The command ``torchgeo-sits export``: a checkpoint as a file that runs without this package."""
 
 import os
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from ..exporting.export import export_model
+from ..exporting import export_model
+from .parser import CommandParser
 
 __all__ = ['export']
 
@@ -36,11 +36,7 @@ def export(args: Sequence[str]) -> None:
         SITSError: If the checkpoint cannot be read or exported.
         OSError: If a file cannot be read or written.
     """
-    parser = ArgumentParser(
-        prog='torchgeo-sits export',
-        description=DESCRIPTION,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser(prog='torchgeo-sits export', description=DESCRIPTION)
     parser.add_argument('checkpoint', metavar='X.ckpt', help='checkpoint of a run')
     parser.add_argument('path', metavar='MODEL', help='the file: MODEL.onnx or MODEL.pt2')
     parser.add_argument('--licence', help='licence of the weights, to be stated on the card')

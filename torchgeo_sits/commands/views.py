@@ -1,49 +1,67 @@
 """The command ``torchgeo-sits views``: draw a sample and its views to a PNG."""
 
-import argparse
 from collections.abc import Sequence
+from typing import Any
 
-import torchgeo
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch import Trainer
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.tasks import BaseTask
 
 from ..errors import SITSError
 from ..transforms import plot_views
+from .training import TrainingCLI
 
-__all__ = ['draw']
+__all__ = ['views']
 
 
-def draw(args: Sequence[str]) -> None:
-    """Draw what a run with the same arguments would train on.
+def views(args: Sequence[str]) -> None:
+    """Draw what a run with the same options would train on.
 
     Args:
-        args: ``--output FILE``, ``--sample N``, and the arguments of ``fit``.
-
-    Raises:
-        SITSError: If the model of the configuration has no views.
+        args: Options of ``fit`` and more; see ``torchgeo-sits views --help``.
     """
-    parser = argparse.ArgumentParser('torchgeo-sits views', add_help=False)
-    parser.add_argument('--output', default='views.png')
-    parser.add_argument('--sample', type=int, default=0)
-    options, rest = parser.parse_known_args(args)
-    cli = LightningCLI(
-        model_class=BaseTask,
-        datamodule_class=BaseDataModule,
-        seed_everything_default=0,
-        parser_kwargs={'version': torchgeo.__version__},
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        run=False,
-        args=list(rest),
-    )
-    if not hasattr(cli.model, 'make_views'):
-        raise SITSError(f'{type(cli.model).__name__} has no views to draw: choose an SSL task')
-    cli.datamodule.prepare_data()
-    cli.datamodule.setup('fit')
-    batch = next(iter(cli.datamodule.train_dataloader()))
-    batch = (cli.datamodule.train_aug or cli.datamodule.aug)(batch)
-    sample = options.sample % len(batch['image'])
-    figure = plot_views(batch, cli.model.make_views(batch), sample=sample)
-    figure.savefig(options.output, dpi=150, bbox_inches='tight')
-    print(f'Drew sample {sample} of the first batch to {options.output}')
+    _ViewsCLI(['views', *args], trainer_class=_ViewsTrainer, has_logs=False)
+
+
+class _ViewsCLI(TrainingCLI):
+    """Command line with the one subcommand ``views``."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Names of the subcommands, and the arguments of their methods that are no options."""
+        return {'views': {'model', 'datamodule'}}
+
+
+class _ViewsTrainer(Trainer):
+    """Trainer that draws the first batch in place of training on it."""
+
+    def views(
+        self,
+        model: BaseTask,
+        datamodule: BaseDataModule,
+        output: str = 'views.png',
+        sample: int = 0,
+    ) -> None:
+        """Draw a sample and the views that a pretraining makes of it.
+
+        Args:
+            model: The task.
+            datamodule: The data.
+            output: The picture to write.
+            sample: Number of the sample in the first batch.
+
+        Raises:
+            SITSError: If the task has no views.
+        """
+        make_views = getattr(model, 'make_views', None)
+        if make_views is None:
+            raise SITSError(f'{type(model).__name__} has no views to draw: choose an SSL task')
+        data: Any = datamodule
+        data.prepare_data()
+        data.setup('fit')
+        batch = next(iter(data.train_dataloader()))
+        batch = (data.train_aug or data.aug)(batch)
+        sample %= len(batch['image'])
+        figure = plot_views(batch, make_views(batch), sample=sample)
+        figure.savefig(output, dpi=150, bbox_inches='tight')
+        print(f'Drew sample {sample} of the first batch to {output}')

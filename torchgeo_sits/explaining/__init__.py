@@ -1,36 +1,39 @@
-"""Why a model predicts what it does at a place: dates and pixels that matter, and the proof."""
+"""Explanations of predictions: the dates and pixels that matter, and a measure of the ranking."""
 
 from .explanation import (
-    Areas,
-    Curves,
-    DateWeights,
+    DateAttention,
     Explanation,
-    area,
-    date_weights,
-    explain_place,
+    RankingAreas,
+    RankingCurves,
+    curve_area,
+    date_attention,
+    explain_prediction,
     ranking_curves,
 )
-from .location import Patch, locate, patch_around
+from .occlusion import (
+    Occluder,
+    PlacePrediction,
+    ValueFunction,
+    date_occluder,
+    occlusion,
+    pixel_occluder,
+)
 from .output import plot_dates, write_dates, write_importance
-from .place import Game, Parts, Place, dates_of, occlusion, pixels_of
 
 __all__ = [
-    'Areas',
-    'Curves',
-    'DateWeights',
+    'DateAttention',
     'Explanation',
-    'Game',
-    'Parts',
-    'Patch',
-    'Place',
-    'area',
-    'date_weights',
-    'dates_of',
-    'explain_place',
-    'locate',
+    'Occluder',
+    'PlacePrediction',
+    'RankingAreas',
+    'RankingCurves',
+    'ValueFunction',
+    'curve_area',
+    'date_attention',
+    'date_occluder',
+    'explain_prediction',
     'occlusion',
-    'patch_around',
-    'pixels_of',
+    'pixel_occluder',
     'plot_dates',
     'ranking_curves',
     'write_dates',

@@ -1,4 +1,4 @@
-"""Dates of a place as a table and as a picture."""
+"""Files of an explanation: a table and a picture of its dates, and a map of its pixels."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -17,40 +17,6 @@ from ..errors import SITSError
 from ..grid import Grid
 
 __all__ = ['plot_dates', 'write_dates', 'write_importance']
-
-
-def write_importance(path: Path, importance: Tensor, grid: Grid, tags: Mapping[str, str]) -> None:
-    """Write a map that lies on the pixels of the data.
-
-    Args:
-        path: File to write.
-        importance: ``(H, W)`` float, NaN for no data.
-        grid: Extent, pixels and coordinate reference system.
-        tags: What is said of it.
-
-    Raises:
-        SITSError: If the map has another size than the grid.
-    """
-    if importance.shape != (grid.height, grid.width):
-        raise SITSError(
-            f'expected a map of {grid.height} x {grid.width} pixels, got {tuple(importance.shape)}'
-        )
-    with rasterio.open(
-        path,
-        'w',
-        driver='GTiff',
-        width=grid.width,
-        height=grid.height,
-        count=1,
-        dtype='float32',
-        nodata=float('nan'),
-        crs=grid.crs,
-        transform=grid.transform,
-        compress='deflate',
-    ) as file:
-        file.write(importance.float().cpu().numpy(), 1)
-        file.set_band_description(1, 'importance')
-        file.update_tags(**tags)
 
 
 type Values = NDArray[np.float64]
@@ -73,9 +39,23 @@ def write_dates(
     Args:
         path: File to write.
         times: Seconds since 1970-01-01 UTC of T dates.
-        clear: ``(T,)``, whether the place was clear.
+        clear: ``(T,)``, True where the place was clear.
         columns: Weights ``(T,)`` by their names; NaN is left empty.
-        observed: What was observed ``(T,)``, by band; left empty where not clear.
+        observed: Observed values ``(T,)`` by band; left empty where not clear.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> from pathlib import Path
+        >>> from torchgeo_sits.explaining import write_dates
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / 'dates.csv'
+        ...     clear, values = np.array([True, False]), np.array([0.25, np.nan])
+        ...     write_dates(path, [0, 864_000], clear, {'importance': values}, {'B04': values})
+        ...     print(path.read_text())
+        date,clear,importance,B04
+        1970-01-01,1,0.25,0.25
+        1970-01-11,0,,
+        <BLANKLINE>
     """
     with path.open('w', newline='') as file:
         writer = csv.writer(file)
@@ -95,20 +75,30 @@ def plot_dates(
     *,
     title: str,
 ) -> Figure:
-    """Draw what was observed at a place, and below it how much each date counts.
+    """Draw the observations at a place, and below them the importance of each date.
 
     Clouded dates are grey marks on the axis of the observations, and grey lines below it.
 
     Args:
         times: Seconds since 1970-01-01 UTC of T dates.
-        clear: ``(T,)``, whether the place was clear.
-        observed: What was observed ``(T,)``, by band.
-        importance: ``(T,)``, what the answer loses without each date; NaN for those left out.
-        attention: Weights ``(T,)`` by what they are of; may be empty.
+        clear: ``(T,)``, True where the place was clear.
+        observed: Observed values ``(T,)`` by band.
+        importance: ``(T,)``, loss of log-odds without each date; NaN for those left out.
+        attention: Attention ``(T,)`` by the name of its pixels; may be empty.
         title: Title of the picture.
 
     Returns:
         The figure.
+
+    Example:
+        >>> import numpy as np
+        >>> from torchgeo_sits.explaining import plot_dates
+        >>> values = np.array([0.25, 0.5])
+        >>> figure = plot_dates(
+        ...     [0, 864_000], np.array([True, True]), {'B04': values}, values, {}, title='a place'
+        ... )
+        >>> len(figure.axes)
+        2
     """
     days = np.array([_day(time) for time in times])
     figure, axes = plt.subplots(
@@ -154,8 +144,55 @@ def plot_dates(
     return figure
 
 
+def write_importance(path: Path, importance: Tensor, grid: Grid, tags: Mapping[str, str]) -> None:
+    """Write a map that lies on the pixels of the data.
+
+    Args:
+        path: File to write.
+        importance: ``(H, W)`` float, NaN for no data.
+        grid: Extent, pixels and coordinate reference system.
+        tags: Tags of the file.
+
+    Raises:
+        SITSError: If the map has another size than the grid.
+
+    Example:
+        >>> import rasterio, tempfile, torch
+        >>> from pathlib import Path
+        >>> from torchgeo_sits.explaining import write_importance
+        >>> from torchgeo_sits.grid import Grid
+        >>> grid = Grid(600_000.0, 5_000_000.0, 10.0, 10.0, 4, 3, rasterio.CRS.from_epsg(32631))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / 'pixels.tif'
+        ...     write_importance(path, torch.zeros(3, 4), grid, {'CLASS': 'maize'})
+        ...     with rasterio.open(path) as file:
+        ...         file.shape, file.tags()['CLASS']
+        ((3, 4), 'maize')
+    """
+    if importance.shape != (grid.height, grid.width):
+        raise SITSError(
+            f'expected a map of {grid.height} x {grid.width} pixels, got {tuple(importance.shape)}'
+        )
+    with rasterio.open(
+        path,
+        'w',
+        driver='GTiff',
+        width=grid.width,
+        height=grid.height,
+        count=1,
+        dtype='float32',
+        nodata=float('nan'),
+        crs=grid.crs,
+        transform=grid.transform,
+        compress='deflate',
+    ) as file:
+        file.write(importance.float().cpu().numpy(), 1)
+        file.set_band_description(1, 'importance')
+        file.update_tags(**tags)
+
+
 def _index(observed: Mapping[str, Values]) -> dict[str, Values]:
-    """The NDVI where bands for it are there, else the first bands."""
+    """Compute the NDVI where its bands are there, else take the first bands."""
     for nir, red in _NIR_RED:
         if nir in observed and red in observed:
             total = observed[nir] + observed[red]
@@ -171,12 +208,12 @@ def _shade(axis: Axes, days: NDArray[np.object_]) -> None:
 
 
 def _legend(axis: Axes) -> None:
-    """A legend above the axes, where it hides nothing."""
+    """Draw a legend above the axes, hiding nothing."""
     axis.legend(loc='lower right', bbox_to_anchor=(1, 1), fontsize=8, ncols=4, frameon=False)
 
 
 def _bar_width(days: NDArray[np.object_]) -> float:
-    """Width of a bar in days: it leaves a gap to the nearest other."""
+    """Width of a bar in days, with a gap to the nearest other."""
     gaps = np.diff(sorted({day.timestamp() for day in days})) / 86_400
     return float(0.8 * np.quantile(gaps, 0.1)) if len(gaps) else 1.0
 

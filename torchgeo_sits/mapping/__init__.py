@@ -1,6 +1,5 @@
-"""From the predictions for windows to maps: GeoTIFFs, polygons, and a run that can be stopped."""
+"""Maps from the predictions for windows: GeoTIFFs, polygons, and runs that can be stopped."""
 
-from .files import VectorFormat, write_polygons
 from .outputs import (
     ChangeDate,
     ChangeMap,
@@ -10,26 +9,18 @@ from .outputs import (
     Probabilities,
     QuantisedEmbedding,
 )
-from .run import MapRun, OnBlock, release_freed_arrays
-from .window_store import PartStore
-from .windows import Blender, Layout, Windows, blocks
+from .run import MapRun, VectorFormat
+from .windows import OverlappingWindows
 
 __all__ = [
-    'Blender',
     'ChangeDate',
     'ChangeMap',
     'ClassMap',
     'Embedding',
-    'Layout',
     'MapOutput',
     'MapRun',
-    'OnBlock',
-    'PartStore',
+    'OverlappingWindows',
     'Probabilities',
     'QuantisedEmbedding',
     'VectorFormat',
-    'Windows',
-    'blocks',
-    'release_freed_arrays',
-    'write_polygons',
 ]

@@ -1,4 +1,4 @@
-"""What is drawn of predictions: the bands of the rasters that a task gives."""
+"""Map outputs: the rasters that are drawn from the predictions of a task."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -29,19 +29,44 @@ _CLEAR: Colour = (0, 0, 0, 0)
 
 
 class MapOutput(ABC):
-    """One raster that is made of the values of a task.
+    """Raster that is drawn from the predictions of a task.
+
+    A subclass with defaults for *name* and *key* is asked for by its dotted path, beside the
+    maps that the task gives: ``torchgeo-sits predict --map.outputs my.package.Entropy``.
 
     Args:
         name: Name of the raster, without the suffix of its file.
-        key: Which of the values of the task it is made of.
+        key: Name of the predicted values that it is drawn from: ``'probabilities'`` of tasks
+            with labels, ``'probability'`` and ``'date'`` of dates of change, ``'embedding'`` of
+            pretrainings.
+
+    Example:
+        >>> import numpy as np
+        >>> from torchgeo_sits.mapping import MapOutput
+        >>> class Confidence(MapOutput):
+        ...     def __init__(self, name='confidence', key='probabilities'):
+        ...         super().__init__(name, key)
+        ...
+        ...     def bands(self, channels):
+        ...         return ['largest probability']
+        ...
+        ...     def draw(self, values):
+        ...         return values.max(0, keepdims=True)
+        >>> Confidence().draw(np.array([[[0.25]], [[0.75]]])).tolist()
+        [[[0.75]]]
     """
 
-    #: Type of a pixel, what means no data, and how overviews are made.
+    #: NumPy name of the type of a pixel.
     dtype: ClassVar[str] = 'float32'
+    #: Pixel that means no data.
     nodata: ClassVar[float] = float('nan')
+    #: Resampling of the overviews.
     resampling: ClassVar[Literal['nearest', 'average']] = 'average'
-    #: Whether the values are those of one window, because means of several mean nothing.
+    #: Whether one window gives the values where several overlap, for values whose mean is none
+    #: of them, such as dates.
     is_picked: ClassVar[bool] = False
+    #: Whether :meth:`measure` is called with all blocks before the first is drawn.
+    is_measured: ClassVar[bool] = False
 
     def __init__(self, name: str, key: str) -> None:
         self.name = name
@@ -49,29 +74,40 @@ class MapOutput(ABC):
 
     @abstractmethod
     def bands(self, channels: int) -> list[str]:
-        """Descriptions of the bands.
+        """Describe the bands.
 
         Args:
             channels: Number of channels of the values.
+
+        Returns:
+            A description of each band.
         """
 
     @abstractmethod
     def draw(self, values: Values) -> NDArray[Any]:
-        """Pixels of a block.
+        """Draw the pixels of a block.
 
         Args:
             values: ``(C, h, w)`` float32, NaN where nothing was observed.
 
         Returns:
-            ``(bands, h, w)``.
+            ``(bands, h, w)`` of type *dtype*, *nodata* where nothing was observed.
         """
 
+    def measure(self, values: Values) -> None:
+        """Look at a block before any is drawn, if *is_measured*.
+
+        Args:
+            values: ``(C, h, w)`` float32, NaN where nothing was observed.
+        """
+        raise NotImplementedError
+
     def colours(self) -> dict[int, Colour] | None:
-        """Colour of each value of a raster of one byte; None where there are none."""
+        """Colours of the values of a raster of one byte, or None."""
         return None
 
     def scales(self) -> tuple[list[float], list[float]] | None:
-        """Scale and offset of each band; None where pixels are the values themselves."""
+        """Scales and offsets of the bands, or None where pixels are the values themselves."""
         return None
 
     def tags(self) -> dict[str, str]:
@@ -80,15 +116,24 @@ class MapOutput(ABC):
 
 
 class ClassMap(MapOutput):
-    """The class with the largest probability.
+    """Map of the class with the largest probability, a byte per pixel.
 
     Args:
-        name: Name of the raster.
-        key: Which values are the probabilities.
+        name: Name of the raster, without the suffix of its file.
+        key: Name of the values that are the probabilities.
         classes: Names of the classes, from 0.
 
     Raises:
-        SITSError: If there are more classes than a byte tells apart.
+        SITSError: If there are more than 255 classes.
+
+    Example:
+        >>> import numpy as np
+        >>> from torchgeo_sits.mapping import ClassMap
+        >>> output = ClassMap('class', 'probabilities', ['wheat', 'maize'])
+        >>> output.draw(np.array([[[0.2, 0.9, np.nan]], [[0.8, 0.1, np.nan]]])).tolist()
+        [[[1, 0, 255]]]
+        >>> output.tags()
+        {'CLASS_0': 'wheat', 'CLASS_1': 'maize'}
     """
 
     dtype: ClassVar[str] = 'uint8'
@@ -102,17 +147,17 @@ class ClassMap(MapOutput):
         self.classes = list(classes)
 
     def bands(self, channels: int) -> list[str]:
-        """One band."""
+        """Name the band."""
         return [self.name]
 
     def draw(self, values: Values) -> NDArray[Any]:
-        """Classes ``(1, h, w)`` of probabilities ``(K, h, w)``, or of that of class 1 alone."""
+        """Draw classes ``(1, h, w)`` from probabilities ``(K, h, w)``, or of class 1 alone."""
         seen = np.isfinite(values[0])
         found = values[0] > 0.5 if len(values) == 1 else np.nan_to_num(values).argmax(0)
         return np.where(seen, found, _NO_CLASS).astype(np.uint8)[None]
 
     def colours(self) -> dict[int, Colour]:
-        """Colours that are told apart, and none for no data."""
+        """Distinct colours for the classes, and none for no data."""
         palette = colormaps['tab20'].colors  # type: ignore[attr-defined]
         # Dark ones first, then their pale twins.
         order = [*palette[::2], *palette[1::2]]
@@ -128,23 +173,39 @@ class ClassMap(MapOutput):
 
 
 class ChangeMap(ClassMap):
-    """Where the probability of change is above one half: 1, else 0."""
+    """Map of change: 1 where its probability is above one half, else 0.
+
+    Args:
+        name: Name of the raster, without the suffix of its file.
+        key: Name of the values that are the probability of change.
+
+    Example:
+        >>> import numpy as np
+        >>> from torchgeo_sits.mapping import ChangeMap
+        >>> ChangeMap('change', 'probability').draw(np.array([[[0.2, 0.9, np.nan]]])).tolist()
+        [[[0, 1, 255]]]
+    """
 
     def __init__(self, name: str, key: str) -> None:
         super().__init__(name, key, ['no change', 'change'])
 
     def colours(self) -> dict[int, Colour]:
-        """Grey where nothing changed, red where something did."""
+        """Grey for no change, red for change."""
         return {0: (225, 225, 225, 255), 1: (200, 30, 30, 255), _NO_CLASS: _CLEAR}
 
 
 class Probabilities(MapOutput):
-    """Probability of each class, a band each.
+    """Probabilities of the classes, a band each.
 
     Args:
-        name: Name of the raster.
-        key: Which values are the probabilities.
-        classes: Names of the bands.
+        name: Name of the raster, without the suffix of its file.
+        key: Name of the values that are the probabilities.
+        classes: Names of the classes, from 0.
+
+    Example:
+        >>> from torchgeo_sits.mapping import Probabilities
+        >>> Probabilities('probabilities', 'probabilities', ['wheat', 'maize']).bands(2)
+        ['probability of wheat', 'probability of maize']
     """
 
     def __init__(self, name: str, key: str, classes: Sequence[str]) -> None:
@@ -156,12 +217,23 @@ class Probabilities(MapOutput):
         return [f'probability of {name}' for name in self.classes]
 
     def draw(self, values: Values) -> NDArray[Any]:
-        """The values ``(K, h, w)`` themselves."""
+        """Draw the values ``(K, h, w)`` as they are."""
         return values
 
 
 class ChangeDate(MapOutput):
-    """Day of the change, in days since 1970-01-01; 0 where nothing changed."""
+    """Map of the day of a change in days since 1970-01-01, 0 for no change.
+
+    Args:
+        name: Name of the raster, without the suffix of its file.
+        key: Name of the values that are the days.
+
+    Example:
+        >>> import numpy as np
+        >>> from torchgeo_sits.mapping import ChangeDate
+        >>> ChangeDate('change_date', 'date').draw(np.array([[[18628, 0, np.nan]]])).tolist()
+        [[[18628, 0, -1]]]
+    """
 
     dtype: ClassVar[str] = 'int32'
     nodata: ClassVar[float] = -1
@@ -169,40 +241,64 @@ class ChangeDate(MapOutput):
     is_picked: ClassVar[bool] = True
 
     def bands(self, channels: int) -> list[str]:
-        """One band, with its unit."""
+        """Name the band, with its unit."""
         return ['date of change in days since 1970-01-01, 0 for none']
 
     def draw(self, values: Values) -> NDArray[Any]:
-        """Days ``(1, h, w)``."""
+        """Draw days ``(1, h, w)``."""
         return np.where(np.isfinite(values), np.nan_to_num(values), self.nodata).astype(np.int32)
 
 
 class Embedding(MapOutput):
-    """Features as they are, a band each."""
+    """Features of an embedding as they are, a band each.
+
+    Args:
+        name: Name of the raster, without the suffix of its file.
+        key: Name of the values that are the embedding.
+
+    Example:
+        >>> from torchgeo_sits.mapping import Embedding
+        >>> Embedding('embedding', 'embedding').bands(2)
+        ['feature 0', 'feature 1']
+    """
 
     def bands(self, channels: int) -> list[str]:
         """Numbers of the features."""
         return [f'feature {i}' for i in range(channels)]
 
     def draw(self, values: Values) -> NDArray[Any]:
-        """The values ``(D, h, w)`` themselves."""
+        """Draw the values ``(D, h, w)`` as they are."""
         return values
 
 
 class QuantisedEmbedding(Embedding):
-    """Features in a byte each, with the scale and offset by which software gets them back.
+    """Features of an embedding in a byte each, with the scale and offset to restore them.
 
     A band holds ``1 + round((value - offset) / scale)``, and 0 for no data; the offset that is
-    written with it is one scale lower. Both span what occurs in the map: no feature is off by
-    more than 1/508 of its range.
+    written with it is one scale lower. Both span the values of the whole map: no feature is off
+    by more than 1/508 of its range.
+
+    Args:
+        name: Name of the raster, without the suffix of its file.
+        key: Name of the values that are the embedding.
+
+    Example:
+        >>> import numpy as np
+        >>> from torchgeo_sits.mapping import QuantisedEmbedding
+        >>> output = QuantisedEmbedding('embedding', 'embedding')
+        >>> values = np.array([[[-1.0, 0.0, 1.0, np.nan]]], np.float32)
+        >>> output.measure(values)
+        >>> output.draw(values).tolist()
+        [[[1, 128, 255, 0]]]
     """
 
     dtype: ClassVar[str] = 'uint8'
     nodata: ClassVar[float] = 0
+    is_measured: ClassVar[bool] = True
     _span: tuple[Values, Values] | None = None
 
     def measure(self, values: Values) -> None:
-        """Widen the range by a block ``(D, h, w)``; all are, before the first is drawn."""
+        """Widen the range of each feature by a block ``(D, h, w)``."""
         seen = values[:, np.isfinite(values[0])]
         if not seen.size:
             return
@@ -212,13 +308,13 @@ class QuantisedEmbedding(Embedding):
         self._span = low, high
 
     def draw(self, values: Values) -> NDArray[Any]:
-        """Bytes ``(D, h, w)``."""
+        """Draw bytes ``(D, h, w)``."""
         low, scale = self._levels()
         level = np.rint((values - low[:, None, None]) / scale[:, None, None])
         return np.where(np.isfinite(values), 1 + np.nan_to_num(level), 0).astype(np.uint8)
 
     def scales(self) -> tuple[list[float], list[float]]:
-        """Scale and offset, so that ``byte * scale + offset`` is the value."""
+        """Scales and offsets, so that ``byte * scale + offset`` is the value."""
         low, scale = self._levels()
         return scale.tolist(), (low - scale).tolist()
 
@@ -227,7 +323,7 @@ class QuantisedEmbedding(Embedding):
         if self._span is None:
             raise SITSError(
                 f'{self.name}: nothing was observed in the whole area, so that no feature has a '
-                'range: see whether the images and cloud masks are those you mean'
+                'range: check the images and cloud masks'
             )
         low, high = (side.astype(np.float64) for side in self._span)
         return low, np.where(high > low, (high - low) / 254, 1.0)

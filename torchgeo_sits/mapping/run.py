@@ -1,57 +1,164 @@
-"""A map in the making: which windows are to be computed, and what is drawn of them."""
+"""Map runs: from the values of windows, kept on disk, to GeoTIFFs and polygons."""
 
-import ctypes
+import errno
 import json
-import platform
+import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+import geopandas as gpd
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
+from rasterio.features import shapes
+from rasterio.io import DatasetWriter
+from rasterio.shutil import copy
 from rasterio.windows import Window
+from shapely.geometry import shape
 
 from ..errors import SITSError
 from ..grid import Grid
-from .files import BLOCK, VectorFormat, draft, finish, write_polygons
-from .outputs import ClassMap, MapOutput, QuantisedEmbedding
-from .window_store import PartStore
-from .windows import Blender, Layout, Windows, blocks
+from .outputs import ClassMap, MapOutput
+from .windows import ChannelLayout, OverlappingWindows, WindowBlender, raster_blocks
 
-__all__ = ['MapRun', 'OnBlock', 'release_freed_arrays']
+__all__ = ['DrawProgress', 'MapRun', 'VectorFormat', 'WindowStore']
 
-#: ``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD`` of glibc's malloc.h.
-_THRESHOLDS: Final = (-1, -3)
-_BYTES: Final = 1 << 20
+type DrawProgress = Callable[[int, int], None]
 
+VectorFormat = Literal['gpkg', 'parquet']
 
-def release_freed_arrays() -> None:
-    """Let arrays of a megabyte and more go back to the system when they are freed.
-
-    By default glibc raises the size from which they do with that of the arrays that were
-    freed. Windows then lie on its heap, in which they leave gaps: a process that reads them grew
-    by 7 MB a window. Where there is no glibc nothing is done.
-    """
-    if platform.libc_ver()[0] == 'glibc':
-        for threshold in _THRESHOLDS:
-            ctypes.CDLL(None).mallopt(threshold, _BYTES)
-
-
-type OnBlock = Callable[[int, int], None]
-
+#: Side of a tile of the files in pixels.
+_BLOCK: Final = 512
+#: Megabytes of pixels that GDAL keeps: a twentieth of the memory of the machine otherwise.
+_CACHE: Final = 128
 #: Tag that tells maps of one run from those of another.
-_RUN = 'TORCHGEO_SITS_RUN'
+_RUN: Final = 'TORCHGEO_SITS_RUN'
+
+
+class WindowStore:
+    """Folder with a file for each finished window of a run.
+
+    A file gets its name when it is whole, so that a run that is stopped at any moment, the power
+    cut included, leaves finished windows and nothing that looks like one.
+
+    Args:
+        folder: The folder; made by :meth:`begin`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def begin(self, manifest: dict[str, Any]) -> None:
+        """Begin a run, or go on with the one that was begun in this folder.
+
+        Args:
+            manifest: Everything that the values depend on, in plain values.
+
+        Raises:
+            SITSError: If the folder holds windows of another run.
+            OSError: If the folder cannot be written to.
+        """
+        manifest = json.loads(json.dumps(manifest))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._refused(error) from error
+        if not self.has_note('manifest'):
+            self.note('manifest', manifest)
+        begun = self.read_note('manifest')
+        if begun != manifest:
+            other = sorted(k for k in {*begun, *manifest} if begun.get(k) != manifest.get(k))
+            raise SITSError(
+                f'{self.folder} holds windows of a map that was begun with another '
+                f'{", another ".join(other)}: give the options of that run to finish it, '
+                'choose another folder, or delete this one'
+            )
+
+    def note(self, name: str, content: Any) -> None:
+        """Keep plain values beside the windows."""
+        try:
+            self._save(self.folder / f'{name}.json', json.dumps(content).encode())
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def has_note(self, name: str) -> bool:
+        """Tell whether plain values of this name are kept."""
+        return (self.folder / f'{name}.json').exists()
+
+    def read_note(self, name: str) -> Any:
+        """Read the plain values that :meth:`note` kept."""
+        return json.loads((self.folder / f'{name}.json').read_text())
+
+    def finished(self) -> set[int]:
+        """List the numbers of the finished windows."""
+        return {int(path.stem) for path in self.folder.glob('*.npy')}
+
+    def write(self, number: int, values: NDArray[np.float32]) -> None:
+        """Keep the values ``(C, h, w)`` of a window.
+
+        Raises:
+            OSError: If there is no room, or the folder cannot be written to.
+        """
+        path = self._path(number)
+        draft = path.with_suffix(f'.{os.getpid()}.draft')
+        values = np.ascontiguousarray(values)
+        try:
+            with draft.open('wb') as file:
+                # Not np.save: on a full disk it says how many bytes were written, and not why.
+                header = np.lib.format.header_data_from_array_1_0(values)
+                np.lib.format.write_array_header_1_0(file, header)
+                file.write(values.data)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise self._refused(error) from error
+
+    def read(self, number: int) -> NDArray[np.float32]:
+        """Map the values ``(C, h, w)`` of a finished window to memory."""
+        values: NDArray[np.float32] = np.load(self._path(number), mmap_mode='r')
+        return values
+
+    def remove(self) -> None:
+        """Delete the folder, when the map is there."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f'{number:08d}.npy'
+
+    def _save(self, path: Path, content: bytes) -> None:
+        """Write a file whole or not at all; several processes may write the same one."""
+        draft = path.with_suffix(f'.{os.getpid()}.draft')
+        draft.write_bytes(content)
+        draft.replace(path)
+
+    def _refused(self, error: OSError) -> OSError:
+        """Reword an error so that it says what to do."""
+        number = error.errno or 0
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            return OSError(
+                number,
+                f'no room left in {self.folder}: finished windows are kept there. Free some space '
+                'and give the same command again, it goes on from there',
+            )
+        return OSError(
+            number,
+            f'cannot write to {self.folder} ({error.strerror}): choose another folder with '
+            '--map.folder, or allow writing there',
+        )
 
 
 @dataclass(frozen=True)
 class MapRun:
-    """Windows in, rasters out.
+    """Rasters made from the values of windows, in a run that can be stopped at any time.
 
     Values of finished windows are kept in a hidden folder beside the maps. Maps are drawn when
     all are there, block by block in an order of their own: whatever stopped the run in between,
@@ -60,32 +167,68 @@ class MapRun:
     Attributes:
         folder: Folder of the maps.
         grid: Extent and pixels of the maps.
-        windows: How they are cut.
+        windows: Windows that the grid is cut into.
         wanted: Numbers of the windows that touch any data, ascending.
-        outputs: What is drawn.
+        outputs: Rasters to draw.
         tags: Tags of all rasters.
-        manifest: What the values hang on, in plain values.
-        vectors: Write classes as polygons, too.
+        manifest: Everything that the values depend on, in plain values.
+        vectors: Format of the polygons of classes; None writes none.
+
+    Raises:
+        SITSError: If two outputs have the same name.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> from pathlib import Path
+        >>> from rasterio.crs import CRS
+        >>> from torchgeo_sits.grid import Grid
+        >>> from torchgeo_sits.mapping import ClassMap, MapRun, OverlappingWindows
+        >>> grid = Grid(600_000.0, 5_000_000.0, 10.0, 10.0, 40, 32, CRS.from_epsg(32631))
+        >>> windows = OverlappingWindows(height=32, width=40, size=24, overlap=8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = MapRun(
+        ...         folder=Path(folder), grid=grid, windows=windows,
+        ...         wanted=range(len(windows)), tags={}, manifest={},
+        ...         outputs=[ClassMap('class', 'probabilities', ['wheat', 'maize'])],
+        ...     )
+        ...     for number in run.begin():
+        ...         run.keep(number, {'probabilities': np.full((2, *windows.shape), 0.5, 'f')})
+        ...     run.draw()
+        ...     [path.name for path in run.files]
+        ['class.tif']
     """
 
     folder: Path
     grid: Grid
-    windows: Windows
+    windows: OverlappingWindows
     wanted: Sequence[int]
     outputs: Sequence[MapOutput]
     tags: Mapping[str, str]
     manifest: dict[str, Any]
     vectors: VectorFormat | None = None
 
+    def __post_init__(self) -> None:
+        """Check the names of the outputs.
+
+        Raises:
+            SITSError: If two are the same.
+        """
+        names = [output.name for output in self.outputs]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise SITSError(
+                f'expected a name of its own for each map, got {twice} twice: give one of them '
+                'another name'
+            )
+
     @property
-    def parts(self) -> PartStore:
-        """The windows that are finished."""
-        return PartStore(self.folder / '.windows')
+    def store(self) -> WindowStore:
+        """Finished windows on disk."""
+        return WindowStore(self.folder / '.windows')
 
     @property
     def files(self) -> list[Path]:
-        """All files that a finished run has written."""
-        return [self._raster(o) for o in self.outputs] + [p for _, p in self._polygons()]
+        """Files that a finished run has written."""
+        return [self._raster_path(o) for o in self.outputs] + [p for _, p in self._polygons()]
 
     def begin(self) -> list[int]:
         """Begin, or go on where a run of the same map stopped.
@@ -99,7 +242,7 @@ class MapRun:
         """
         if self._is_drawn():
             return []
-        rasters = {output: self._raster(output) for output in self.outputs}
+        rasters = {output: self._raster_path(output) for output in self.outputs}
         other = [p for o, p in rasters.items() if p.exists() and not self._is_own(o)]
         other += [p for o, p in self._polygons() if p.exists() and not self._is_own(o)]
         if other:
@@ -107,18 +250,18 @@ class MapRun:
                 f'{other[0]} is there already, of another run: choose another folder with '
                 '--map.folder, or move it away'
             )
-        self.parts.begin(self.manifest)
+        self.store.begin(self.manifest)
         return self.left()
 
     def left(self) -> list[int]:
-        """Numbers of the windows that are left to compute, ascending."""
-        finished = self.parts.finished()
+        """List the numbers of the windows that are left to compute, ascending."""
+        finished = self.store.finished()
         return [number for number in self.wanted if number not in finished]
 
     def is_finished(self) -> bool:
-        """Whether all files of this very run are there, and no windows any more."""
+        """Tell whether all files of this run are there, and no windows any more."""
         polygons = all(path.exists() for _, path in self._polygons())
-        return self._is_drawn() and polygons and not self.parts.folder.exists()
+        return self._is_drawn() and polygons and not self.store.folder.exists()
 
     def keep(self, number: int, values: Mapping[str, NDArray[np.float32]]) -> None:
         """Keep the values of a window.
@@ -129,61 +272,69 @@ class MapRun:
                 observed.
 
         Raises:
+            SITSError: If a map is to be drawn from values that are not there.
             OSError: If there is no room for all windows.
         """
+        for output in self.outputs:
+            if output.key not in values:
+                raise SITSError(
+                    f'the map {output.name!r} is drawn from the values {output.key!r}, but the '
+                    f'task predicts {sorted(values)}: give one of these as its key'
+                )
         layout = {key: len(part) for key, part in values.items()}
-        if not self.parts.has_note('layout'):
+        if not self.store.has_note('layout'):
             self._check_room(sum(layout.values()))
-            self.parts.note('layout', layout)
-        self.parts.write(number, np.concatenate([values[key] for key in layout]))
+            self.store.note('layout', layout)
+        self.store.write(number, np.concatenate([values[key] for key in layout]))
 
-    def draw(self, on_block: OnBlock = lambda done, total: None) -> None:
-        """Draw what is not there yet from the windows, and delete these.
+    def draw(self, progress: DrawProgress = lambda done, total: None) -> None:
+        """Draw the missing maps from the windows, and delete these.
 
         Args:
-            on_block: Called with the number of blocks that are drawn, and of all.
+            progress: Function that is called with the number of blocks that are drawn, and of
+                all.
 
         Raises:
             OSError: If a file cannot be written; the windows are kept.
         """
         try:
             if todo := [output for output in self.outputs if not self._is_own(output)]:
-                self._draw_rasters(todo, on_block)
+                self._draw_rasters(todo, progress)
             for output, path in self._polygons():
                 if not path.exists():
-                    write_polygons(self._raster(output), path, classes=output.classes)
+                    _write_polygons(self._raster_path(output), path, classes=output.classes)
         except (OSError, RasterioError) as error:
             raise OSError(
                 f'the maps could not be drawn in {self.folder} ({error}). The windows are kept: '
-                'see that there is room, and give the same command again'
+                'free some space there, and give the same command again'
             ) from error
-        self.parts.remove()
+        self.store.remove()
 
-    def _draw_rasters(self, todo: Sequence[MapOutput], on_block: OnBlock) -> None:
+    def _draw_rasters(self, todo: Sequence[MapOutput], progress: DrawProgress) -> None:
         """Draw some of the maps."""
         picked = {o.key for o in self.outputs if o.is_picked}
-        layout = Layout(self.parts.read_note('layout'), tuple(sorted(picked)))
+        layout = ChannelLayout(self.store.read_note('layout'), tuple(sorted(picked)))
         wanted = set(self.wanted)
-        blender = Blender(
+        blender = WindowBlender(
             self.windows,
             layout,
-            lambda number: self.parts.read(number) if number in wanted else None,
+            lambda number: self.store.read(number) if number in wanted else None,
         )
-        measured = [o for o in todo if isinstance(o, QuantisedEmbedding)]
-        places = list(blocks(self.grid.height, self.grid.width, BLOCK))
+        measured = [o for o in todo if o.is_measured]
+        places = list(raster_blocks(self.grid.height, self.grid.width, _BLOCK))
         total, done = len(places) * (1 + bool(measured)), 0
         if measured:
             for place in places:
                 values = blender.block(*place)
-                for embedding in measured:
-                    embedding.measure(values[embedding.key])
+                for output in measured:
+                    output.measure(values[output.key])
                 done += 1
-                on_block(done, total)
+                progress(done, total)
         tags = {**self.tags, _RUN: self._fingerprint}
         with ExitStack() as stack:
             files = [
                 stack.enter_context(
-                    draft(self._draft(o), o, self.grid, layout.channels[o.key], tags)
+                    _draft_raster(self._draft_path(o), o, self.grid, layout.channels[o.key], tags)
                 )
                 for o in todo
             ]
@@ -192,34 +343,34 @@ class MapRun:
                 for output, file in zip(todo, files, strict=True):
                     file.write(output.draw(values[output.key]), window=Window.from_slices(*place))
                 done += 1
-                on_block(done, total)
+                progress(done, total)
         for output in todo:
-            finish(self._draft(output), self._raster(output), output)
+            _finish_raster(self._draft_path(output), self._raster_path(output), output)
 
     @property
     def _fingerprint(self) -> str:
         return sha256(json.dumps(self.manifest, sort_keys=True).encode()).hexdigest()
 
-    def _raster(self, output: MapOutput) -> Path:
+    def _raster_path(self, output: MapOutput) -> Path:
         return self.folder / f'{output.name}.tif'
 
-    def _draft(self, output: MapOutput) -> Path:
-        return self.parts.folder / f'{output.name}.tif'
+    def _draft_path(self, output: MapOutput) -> Path:
+        return self.store.folder / f'{output.name}.tif'
 
     def _polygons(self) -> list[tuple[ClassMap, Path]]:
-        """Maps of classes, and where their polygons are written."""
+        """Maps of classes, each with the path of its polygons."""
         if self.vectors is None:
             return []
         classes = [o for o in self.outputs if isinstance(o, ClassMap)]
-        return [(o, self._raster(o).with_suffix(f'.{self.vectors}')) for o in classes]
+        return [(o, self._raster_path(o).with_suffix(f'.{self.vectors}')) for o in classes]
 
     def _is_drawn(self) -> bool:
-        """Whether all rasters of this very run are there."""
+        """Tell whether all rasters of this run are there."""
         return all(self._is_own(output) for output in self.outputs)
 
     def _is_own(self, output: MapOutput) -> bool:
-        """Whether a raster is there that this run has written."""
-        path = self._raster(output)
+        """Tell whether a raster is there that this run has written."""
+        path = self._raster_path(output)
         if not path.exists():
             return False
         with rasterio.open(path) as file:
@@ -239,3 +390,106 @@ class MapRun:
                 f'{free / 1e9:.2f} GB are free: free some, choose another disk with '
                 '--map.folder, or fewer outputs'
             )
+
+
+@contextmanager
+def _draft_raster(
+    path: Path, output: MapOutput, grid: Grid, channels: int, tags: Mapping[str, str]
+) -> Iterator[DatasetWriter]:
+    """Open a raster to be written block by block, with all tags, names and colours.
+
+    Args:
+        path: Its path, which :func:`_finish_raster` takes.
+        output: Map to draw.
+        grid: Extent, pixels and coordinate reference system.
+        channels: Number of channels of the values that it is drawn from.
+        tags: Tags beside those of *output*.
+
+    Yields:
+        The open file.
+    """
+    bands = output.bands(channels)
+    profile: dict[str, Any] = {
+        'driver': 'GTiff',
+        'width': grid.width,
+        'height': grid.height,
+        'count': len(bands),
+        'dtype': output.dtype,
+        'nodata': output.nodata,
+        'crs': grid.crs,
+        'transform': grid.transform,
+        'tiled': True,
+        'blockxsize': _BLOCK,
+        'blockysize': _BLOCK,
+        'bigtiff': 'if_safer',
+        # Else a block of many bands is a tile of each, far apart in the file.
+        'interleave': 'pixel',
+    }
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE), rasterio.open(path, 'w', **profile) as file:
+        file.update_tags(**tags, **output.tags())
+        for i, name in enumerate(bands, 1):
+            file.set_band_description(i, name)
+        if (scales := output.scales()) is not None:
+            file.scales, file.offsets = scales
+        if (colours := output.colours()) is not None:
+            file.write_colormap(1, colours)
+        yield file
+
+
+def _finish_raster(path: Path, final: Path, output: MapOutput) -> None:
+    """Turn a draft into a Cloud-Optimised GeoTIFF, which gets its name when it is whole.
+
+    Args:
+        path: The draft, deleted at the end.
+        final: The file to write.
+        output: Map that it shows.
+    """
+    whole = final.with_name(f'.{final.name}')
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_NUM_THREADS='ALL_CPUS'):
+        copy(
+            path,
+            whole,
+            driver='COG',
+            COMPRESS='DEFLATE',
+            PREDICTOR='YES',
+            BLOCKSIZE=_BLOCK,
+            RESAMPLING=output.resampling.upper(),
+            BIGTIFF='IF_SAFER',
+        )
+    whole.replace(final)
+    path.unlink()
+
+
+def _write_polygons(raster: Path, path: Path, *, classes: list[str]) -> None:
+    """Write the connected pixels of one class as polygons, with their class and area.
+
+    Args:
+        raster: Raster of classes in one band.
+        path: GeoPackage (``.gpkg``) or GeoParquet (``.parquet``), which gets its name when it
+            is whole.
+        classes: Names of the classes, from 0.
+    """
+    with rasterio.open(raster) as file:
+        nodata, crs = file.nodata, file.crs
+        found = [
+            (shape(outline), int(value))
+            # By the band, not by its pixels: these are then read line by line.
+            for outline, value in shapes(rasterio.band(file, 1), transform=file.transform)
+            if value != nodata
+        ]
+    table = gpd.GeoDataFrame(
+        {
+            'class': np.array([value for _, value in found], np.int32),
+            'name': [classes[int(value)] for _, value in found],
+        },
+        geometry=[outline for outline, _ in found],
+        crs=crs,
+    )
+    table['area'] = table.area
+    whole = path.with_name(f'.{path.name}')
+    whole.unlink(missing_ok=True)
+    if path.suffix == '.parquet':
+        table.to_parquet(whole)
+    else:
+        table.to_file(whole, driver='GPKG', layer=raster.stem)
+    whole.replace(path)

@@ -1,4 +1,4 @@
-"""Overlapping windows that cover a raster, and how much each counts where they overlap."""
+"""Overlapping windows that cover a raster, and joining their values without a seam."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from ..errors import SITSError
 
-__all__ = ['Blender', 'Layout', 'Windows', 'blocks']
+__all__ = ['ChannelLayout', 'OverlappingWindows', 'WindowBlender', 'raster_blocks']
 
 #: Encoders that pool would have to pad other sides.
 _STEP = 8
 
 
 @dataclass(frozen=True)
-class Windows:
+class OverlappingWindows:
     """Windows of one size over a raster, row by row.
 
     Neighbours share *overlap* pixels at least, and none reaches beyond the raster. All have one
@@ -35,6 +35,16 @@ class Windows:
         width: Columns of the raster.
         size: Largest side of a window in pixels.
         overlap: Pixels that two neighbours share, at least.
+
+    Example:
+        >>> from torchgeo_sits.mapping import OverlappingWindows
+        >>> windows = OverlappingWindows(height=40, width=100, size=48, overlap=8)
+        >>> len(windows), windows.shape
+        (3, (40, 40))
+        >>> [windows.corner(number) for number in range(3)]
+        [(0, 0), (0, 32), (0, 60)]
+        >>> [round(float(windows.weights(n)[0, 34 - windows.corner(n)[1]]), 3) for n in (0, 1)]
+        [0.962, 0.038]
     """
 
     height: int
@@ -131,13 +141,13 @@ def _touching(starts: list[int], size: int, part: slice) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where the values of a task lie among the channels of a window.
+class ChannelLayout:
+    """Places of the values of a task among the channels of a window.
 
     Attributes:
         channels: Number of channels of each of the values, in their order.
-        picked: Values that cannot be averaged, such as dates: the window that counts most gives
-            them.
+        picked: Names of values that cannot be averaged, such as dates: the window with the
+            largest weight gives them.
     """
 
     channels: dict[str, int]
@@ -153,22 +163,22 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Blender:
-    """Joins the windows of a map.
+class WindowBlender:
+    """Weighted mean of the windows of a map.
 
     Attributes:
         windows: The windows.
-        layout: What their channels mean.
-        read: Gives the values ``(C, h, w)`` float32 of a window, NaN where nothing was observed;
-            None for a window that has none.
+        layout: Meaning of their channels.
+        read: Function that gives the values ``(C, h, w)`` float32 of a window, NaN where nothing
+            was observed; None for a window that has none.
     """
 
-    windows: Windows
-    layout: Layout
+    windows: OverlappingWindows
+    layout: ChannelLayout
     read: Callable[[int], NDArray[np.float32] | None]
 
     def block(self, rows: slice, columns: slice) -> dict[str, NDArray[np.float32]]:
-        """Values of a block.
+        """Join the values of a block.
 
         Args:
             rows: Rows of the raster.
@@ -211,8 +221,8 @@ class Blender:
         return {key: joined[part] for key, part in slices.items()}
 
 
-def blocks(height: int, width: int, size: int) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of blocks that cover a raster, row by row."""
+def raster_blocks(height: int, width: int, size: int) -> Iterator[tuple[slice, slice]]:
+    """Cut a raster into blocks: their rows and columns, row by row."""
     for row in range(0, height, size):
         for column in range(0, width, size):
             yield slice(row, min(row + size, height)), slice(column, min(column + size, width))

@@ -1,0 +1,183 @@
+"""The commands ``torchgeo-sits fit``, ``validate`` and ``test``, and the training behind others."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchgeo.datamodules
+import torchgeo.tasks
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from torchgeo.datamodules import BaseDataModule
+from torchgeo.tasks import BaseTask
+
+# Imported, classes go by their short names: `--data SITSDataModule`.
+from .. import datamodules, tasks  # noqa: F401
+from ..models import load_encoder
+from .parser import CommandParser
+
+__all__ = ['TrainingCLI', 'fit', 'on_own_data', 'test', 'validate']
+
+#: Settings of TorchGeo's own command, of https://github.com/pangeo-data/cog-best-practices.
+RASTERIO_ENVIRONMENT = {
+    'GDAL_DISABLE_READDIR_ON_OPEN': 'EMPTY_DIR',
+    'AWS_NO_SIGN_REQUEST': 'YES',
+    'GDAL_MAX_RAW_BLOCK_CACHE_SIZE': '200000000',
+    'GDAL_SWATH_SIZE': '200000000',
+    'VSI_CURL_CACHE_SIZE': '200000000',
+}
+
+#: Values of ``ckpt_path`` that Lightning looks up itself.
+_KNOWN_CHECKPOINTS = ('best', 'last', 'hpc', 'registry')
+
+
+def fit(args: Sequence[str]) -> None:
+    """Pretrain, or train with labels, as the configuration says.
+
+    Args:
+        args: Options; see ``torchgeo-sits fit --help``.
+    """
+    TrainingCLI(['fit', *args])
+
+
+def validate(args: Sequence[str]) -> None:
+    """Score a checkpoint of a task with labels on the validation data.
+
+    Args:
+        args: Options; see ``torchgeo-sits validate --help``.
+    """
+    TrainingCLI(['validate', *args])
+
+
+def test(args: Sequence[str]) -> None:
+    """Score a checkpoint of a task with labels on the test data.
+
+    Args:
+        args: Options; see ``torchgeo-sits test --help``.
+    """
+    TrainingCLI(['test', *args])
+
+
+class _TrainingParser(CommandParser, LightningArgumentParser):
+    """Lightning's parser, with errors in one line."""
+
+
+class TrainingCLI(LightningCLI):
+    """Lightning's command line with TorchGeo's settings, and a folder for each run.
+
+    Logs and checkpoints lie in ``<trainer.default_root_dir>/<method>/version_N``, unless the
+    configuration names a logger of its own.
+
+    Args:
+        args: The subcommand and its options.
+        trainer_class: Trainer with a method for each subcommand.
+        has_logs: Whether runs log anything, their configuration included.
+    """
+
+    def __init__(
+        self,
+        args: Sequence[str],
+        *,
+        trainer_class: type[Trainer] = Trainer,
+        has_logs: bool = True,
+    ) -> None:
+        self.has_logs = has_logs
+        os.environ.update(RASTERIO_ENVIRONMENT)
+        saving: dict[str, Any] = {} if has_logs else {'save_config_callback': None}
+        super().__init__(
+            model_class=BaseTask,
+            datamodule_class=BaseDataModule,
+            trainer_class=trainer_class,
+            trainer_defaults={
+                'default_root_dir': 'logs',
+                'log_every_n_steps': 1,  # small data has few steps in an epoch
+                'num_sanity_val_steps': 0,
+            },
+            seed_everything_default=0,
+            parser_kwargs={'prog': 'torchgeo-sits', 'version': torchgeo.__version__},
+            parser_class=_TrainingParser,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_kwargs={'overwrite': True},
+            args=list(args),
+            **saving,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Names of the subcommands, and the arguments of their methods that are no options."""
+        own = LightningCLI.subcommands()
+        return {name: own[name] for name in ('fit', 'validate', 'test')}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the arguments, and look at the checkpoint before anything is built.
+
+        Raises:
+            SITSError: If the checkpoint cannot be read.
+            FileNotFoundError: If there is no such checkpoint.
+        """
+        # Not Lightning's own method: it warns where there are other arguments in sys.argv.
+        self.config = parser.parse_args(args)
+        _check_checkpoint(self.config[self.config.subcommand].get('ckpt_path'))
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer, with a logger for the folder of this run if there is none."""
+        options = self.config_init[self.subcommand].trainer
+        if not self.has_logs:
+            kwargs['logger'] = False
+        elif options.logger is None or options.logger is True:
+            kwargs['logger'] = TensorBoardLogger(options.default_root_dir, _method(self.model))
+        return super().instantiate_trainer(**kwargs)
+
+
+def _method(task: BaseTask) -> str:
+    """Name of the folder for the runs of a kind of task, such as ``dino``."""
+    return getattr(task, 'method', type(task).__name__.removeprefix('SITS').lower())
+
+
+def _check_checkpoint(path: str | Path | None) -> None:
+    """Refuse a file that is no checkpoint, in the words of :func:`load_encoder`.
+
+    Lightning's own errors say little, and come when the data is set up already. Checkpoints of
+    TorchGeo's tasks have no encoder of this package, and pass.
+    """
+    if path is None or str(path).startswith(_KNOWN_CHECKPOINTS) or '://' in str(path):
+        return
+    if Path(path).is_dir():  # of sharded training
+        return
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception:  # of many kinds, as files can be broken in many ways
+        content = {}
+    if 'state_dict' not in content:
+        load_encoder(path)
+
+
+def on_own_data(args: Sequence[str]) -> list[str]:
+    """Let ``--data.paths`` alone name the data for a trained model.
+
+    Configurations name the simulated series, which has no folder, and ask for labels.
+
+    Args:
+        args: Options as they are typed.
+
+    Returns:
+        Options that name the data module too, and no labels, where these do not.
+
+    Example:
+        >>> from torchgeo_sits.commands.training import on_own_data
+        >>> on_own_data(['--data.paths=DIR'])
+        ['--data', 'SITSDataModule', '--data.paths=DIR', '--data.labels.supervised=false']
+    """
+    kept = list(args)
+    given = [arg.partition('=')[0] for arg in kept]
+    if '--data.paths' in given:
+        if '--data' not in given:
+            place = given.index('--data.paths')
+            kept[place:place] = ['--data', 'SITSDataModule']
+        if not {'--data.labels', '--data.labels.paths', '--data.labels.supervised'} & set(given):
+            kept.append('--data.labels.supervised=false')
+    return kept
