@@ -16,9 +16,7 @@ __all__ = [
     'PATHS',
     'PLANES',
     'SIZE',
-    'coverage',
     'from_planes',
-    'masks_from_planes',
     'masks_to_planes',
     'to_planes',
 ]
@@ -74,7 +72,7 @@ def from_planes(
         reduce: What a pixel gets that is visited more than once.
 
     Returns:
-        ``(B, T, C, H, W)``, zero where no path leads (see :func:`coverage`).
+        ``(B, T, C, H, W)``, zero where no path leads.
 
     Raises:
         SITSError: If the shapes do not fit.
@@ -102,49 +100,6 @@ def masks_to_planes(mask: Tensor, paths: Tensor) -> Tensor:
     if mask.ndim == 4:
         return _gather(mask, paths).transpose(1, 2)
     raise SITSError(f'expected a mask (B, T, H, W) or (B, H, W), got {tuple(mask.shape)}')
-
-
-def masks_from_planes(
-    planes: Tensor,
-    paths: Tensor,
-    size: tuple[int, int],
-    *,
-    reduce: Literal['mean', 'sum'] = 'mean',
-) -> Tensor:
-    """Fold scores without a band axis back onto the grid; see :func:`from_planes`.
-
-    Args:
-        planes: ``(B, N, T, L)`` or ``(B, N, L)`` floating point.
-        paths: ``(N, L)`` or ``(B, N, L)`` int64.
-        size: ``(H, W)`` of the grid.
-        reduce: What a pixel gets that is visited more than once.
-
-    Returns:
-        ``(B, T, H, W)`` or ``(B, H, W)``.
-
-    Raises:
-        SITSError: If the shapes do not fit.
-    """
-    if planes.ndim == 3:
-        return _scatter(planes, paths, size, reduce)
-    if planes.ndim == 4:
-        return _scatter(planes.transpose(1, 2), paths, size, reduce)
-    raise SITSError(f'expected planes (B, N, T, L) or (B, N, L), got {tuple(planes.shape)}')
-
-
-def coverage(paths: Tensor, size: tuple[int, int]) -> Tensor:
-    """Count how often the paths visit each pixel.
-
-    Args:
-        paths: ``(N, L)`` or ``(B, N, L)`` int64.
-        size: ``(H, W)`` of the grid.
-
-    Returns:
-        ``(B, H, W)`` int64, with ``B = 1`` for paths that all samples share.
-    """
-    index = paths.reshape(1 if paths.ndim == 2 else len(paths), -1)
-    count = index.new_zeros(len(index), size[0] * size[1])
-    return count.scatter_add(1, index, torch.ones_like(index)).unflatten(1, size)
 
 
 def _gather(grid: Tensor, paths: Tensor) -> Tensor:
@@ -178,10 +133,17 @@ def _scatter(
     # Sums start from -0.0, the one number that changes no other, not even the sign of a zero.
     total = values.new_full((*values.shape[:-1], size[0] * size[1]), -0.0)
     total = total.scatter_add(-1, index.expand_as(values), values)
-    count = coverage(paths, size).flatten(1).view(-1, *(1,) * (planes.ndim - 3), total.shape[-1])
+    count = _count_visits(paths, size).view(-1, *(1,) * (planes.ndim - 3), total.shape[-1])
     if reduce == 'mean':
         total = total / count.clamp(min=1)
     return total.masked_fill(count == 0, 0.0).to(planes.dtype).unflatten(-1, size)
+
+
+def _count_visits(paths: Tensor, size: tuple[int, int]) -> Tensor:
+    """Visits of paths to each pixel, ``(B, H * W)``, with ``B = 1`` for paths of all samples."""
+    index = paths.reshape(1 if paths.ndim == 2 else len(paths), -1)
+    count = index.new_zeros(len(index), size[0] * size[1])
+    return count.scatter_add(1, index, torch.ones_like(index))
 
 
 def _check_paths(paths: Tensor, batch: int) -> None:
