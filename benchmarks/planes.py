@@ -19,6 +19,7 @@ import kornia.augmentation as K
 import torch
 
 from torchgeo_sits.transforms import (
+    PathKind,
     PlanarMultiView,
     columns,
     from_planes,
@@ -30,7 +31,6 @@ from torchgeo_sits.transforms import (
     spiral,
     to_planes,
 )
-from torchgeo_sits.transforms.path_drawing import Kind
 
 ROUNDS = 25
 B, T, C, H, W = 8, 32, 10, 64, 64
@@ -90,7 +90,7 @@ def main() -> None:
         K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5), data_keys=['input', 'mask']
     )
     folded, masks = image.flatten(1, 2), clear.float()
-    kinds: tuple[Kind, ...] = ('rows', 'hilbert', 'walk', 'mixed', 'guided')
+    kinds: tuple[PathKind, ...] = ('rows', 'hilbert', 'walk', 'mixed', 'guided')
     multi_views = {kind: PlanarMultiView(kind=kind) for kind in kinds}
     views = {
         f'multi-view DINO, {kind}': lambda view=view: view(batch)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from torchgeo_sits.transforms import (
+    PATH_KINDS,
     PlanarMultiView,
     RandomCloudGaps,
     RandomGainOffset,
@@ -9,7 +10,6 @@ from torchgeo_sits.transforms import (
     ResamplingMultiView,
     SeriesSequential,
 )
-from torchgeo_sits.transforms.path_drawing import MIXED
 
 B, T, C, H, W = 4, 12, 3, 24, 40
 DAY = 86400
@@ -46,7 +46,7 @@ def assert_same(one, other):
             assert torch.equal(torch.as_tensor(a[key]), torch.as_tensor(b[key])), key
 
 
-@pytest.mark.parametrize('kind', ['mixed', *MIXED])
+@pytest.mark.parametrize('kind', ['mixed', *PATH_KINDS])
 @pytest.mark.parametrize('length', [8, 30])  # 30: longer than the columns
 def test_a_plane_holds_the_pixels_dates_and_masks_it_says_it_holds(batch, kind, length):
     view = RandomPlanarView(kind=kind, num_paths=5, length=length, dates=(0.3, 0.6))(batch)
