@@ -10,6 +10,7 @@ import kornia.augmentation as K
 import torch
 
 from torchgeo_sits.transforms import (
+    PathKind,
     PlanarMultiView,
     columns,
     from_planes,
@@ -21,7 +22,6 @@ from torchgeo_sits.transforms import (
     spiral,
     to_planes,
 )
-from torchgeo_sits.transforms.path_drawing import Kind
 
 from . import harness
 
@@ -68,7 +68,7 @@ def main() -> None:
         K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5), data_keys=['input', 'mask']
     )
     folded, masks = image.flatten(1, 2), clear.float()
-    kinds: tuple[Kind, ...] = ('rows', 'hilbert', 'walk', 'mixed', 'guided')
+    kinds: tuple[PathKind, ...] = ('rows', 'hilbert', 'walk', 'mixed', 'guided')
     multi_views = {kind: PlanarMultiView(kind=kind) for kind in kinds}
     views = {
         f'multi-view DINO, {kind}': lambda view=view: view(batch)

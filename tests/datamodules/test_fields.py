@@ -218,7 +218,7 @@ def test_small_fields_are_left_out(farm, tmp_path):
             assert len(module({**farm, 'labels__paths': path}, **options).splits.fields) == expected
         else:
             with pytest.raises(
-                ValueError, match='no labelled field of at least labels.min_field_pixels'
+                ValueError, match=r'no labelled field of at least labels\.min_field_pixels'
             ):
                 module({**farm, 'labels__paths': path}, **options)
 

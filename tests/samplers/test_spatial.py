@@ -6,7 +6,6 @@ import pytest
 import rasterio
 import shapely
 from geopandas import GeoDataFrame
-from rasterio.transform import from_origin
 from torchgeo.datasets import GeoDataset, RasterDataset
 from torchgeo.samplers import (
     RandomPatchSampler,
@@ -89,49 +88,6 @@ def test_every_position_has_the_same_probability_over_disjoint_footprints():
     assert set(where[where[:, 0] > 500][:, 1]) == {-3.0}
     # 17 degrees of freedom: 99.99 % of draws lie below 46.
     assert ((counts - 1000) ** 2 / 1000).sum() < 46
-
-
-@pytest.mark.parametrize('uniform', [0.0, 0.3])
-def test_weights_against_brute_force(tmp_path, uniform):
-    rng = np.random.default_rng(1)
-    mask = (rng.random((9, 11)) < 0.08) * rng.integers(1, 5, (9, 11))
-    mask[0, 0] = 255
-    path = tmp_path / 'change.tif'
-    profile = {'driver': 'GTiff', 'width': 11, 'height': 9, 'count': 1, 'dtype': 'uint8'}
-    profile |= {'crs': 'EPSG:32631', 'transform': from_origin(0, 0, 10, 10), 'nodata': 255}
-    with rasterio.open(path, 'w', **profile) as file:
-        file.write(mask.astype(np.uint8), 1)
-    data = Footprints([('2020-01-01', shapely.box(0, -90, 110, 0))])
-    draws = 40_000
-    sampler = RandomSeriesPatchSampler(
-        data, size=(3, 4), length=draws, weights=path, uniform=uniform, generator=0
-    )
-    seen = np.zeros((7, 8))
-    np.add.at(seen, tuple(pixels(sampler).T), 1)
-    marked = (mask > 0) & (mask < 255)
-    k = np.array([[marked[r : r + 3, c : c + 4].sum() for c in range(8)] for r in range(7)])
-    expected = draws * (uniform / k.size + (1 - uniform) * k / k.sum())
-    assert seen[expected == 0].sum() == 0
-    possible = expected > 0
-    chi = ((seen - expected)[possible] ** 2 / expected[possible]).sum()
-    freedom = possible.sum() - 1
-    assert chi < freedom + 4 * np.sqrt(2 * freedom)
-
-
-def test_weights_of_a_label_data_set_and_oversize_patches(shared_data):
-    class Labels(RasterDataset):
-        filename_glob = '*CT_aligned_core.tif'
-        is_image = False
-
-    folder = shared_data / 'wc_be_b'
-    stack, labels = Stack(str(folder / 's2')), Labels(str(folder / 'labels'))
-    [file] = labels.files
-    from_file = RandomSeriesPatchSampler(stack, size=2, length=50, weights=file, generator=0)
-    from_data = RandomSeriesPatchSampler(stack, size=2, length=50, weights=labels, generator=0)
-    assert list(from_file) == list(from_data)
-    plain = RandomSeriesPatchSampler(stack, size=1, length=50, weights=file, uniform=0, generator=0)
-    assert all((labels[x, y]['mask'] != 0).all() for x, y in plain)
-    assert len(list(RandomSeriesPatchSampler(stack, size=99, length=5, weights=labels))) == 5
 
 
 def test_roi_keeps_patches_and_their_data_apart():
@@ -245,7 +201,6 @@ def test_composes_with_torchgeo_temporal_samplers(shared_data):
         ({'size': 0}, 'size .* got 0'),
         ({'size': (3, 4, 5)}, r'size .* got \(3, 4, 5\)'),
         ({'size': 3, 'length': 0}, 'length .* got 0'),
-        ({'size': 3, 'uniform': 1.5}, 'uniform .* got 1.5'),
         ({'size': 3, 'roi': shapely.box(900, 900, 990, 990)}, 'lies in roi'),
     ],
 )

@@ -12,9 +12,8 @@ from torchgeo_sits.transforms import (
     rows,
     snake,
     spiral,
-    windows,
 )
-from torchgeo_sits.transforms.guided import step_logits, walk_along
+from torchgeo_sits.transforms.paths import step_logits, walk_along
 
 SIZES = [(h, w) for h in range(1, 41) for w in range(1, 41)]
 GRIDS = [(1, 1), (1, 9), (9, 1), (2, 2), (3, 7), (16, 5)]
@@ -61,7 +60,7 @@ def test_hilbert_of_a_power_of_two_is_hilberts_curve():
 def test_hilbert_is_more_local_than_a_snake():
     # A piece of 64 of its pixels fits a small box; 64 pixels of a snake span the grid.
     def extent(path):
-        piece = windows(path, 64)
+        piece = path[0, : len(path[0]) // 64 * 64].view(-1, 64)
         return (piece % 61).amax(1).sub((piece % 61).amin(1)).double().mean()
 
     assert extent(hilbert(53, 61)) < extent(snake(53, 61)) / 3
@@ -139,14 +138,6 @@ def test_guided_walks_keep_to_their_window():
         assert (axis - axis[..., :1]).abs().max() <= 6  # the window moves inside at the border
     inner = walks[(walks[..., 0] // 40 > 3) & (walks[..., 0] // 40 < 36)]
     assert (inner // 40 - inner[:, :1] // 40).abs().max() == 3
-
-
-def test_windows():
-    path = torch.arange(10)[None]
-    assert windows(path, 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert windows(path, 4, stride=3, offset=1).tolist() == [[1, 2, 3, 4], [4, 5, 6, 7]]
-    with pytest.raises(ValueError, match='length=11'):
-        windows(path, 11)
 
 
 @pytest.mark.parametrize('builder', [rows, columns, snake, column_snake, spiral, hilbert])

@@ -5,10 +5,8 @@ from hypothesis import strategies as st
 
 from torchgeo_sits.transforms import (
     columns,
-    coverage,
     from_planes,
     hilbert,
-    masks_from_planes,
     masks_to_planes,
     random_walks,
     rows,
@@ -48,20 +46,19 @@ def test_planes_hold_what_plain_indexing_finds(batched):
         assert labels[b, n, x] == series[0, 0]
 
 
-def test_visits_are_averaged_or_added_and_counted():
+def test_visits_are_averaged_or_added():
     paths = torch.tensor([[0, 1, 1], [1, 2, 3]])
-    scores = torch.tensor([[[1.0, 2.0, 4.0], [9.0, 5.0, 7.0]]])
-    mean = masks_from_planes(scores, paths, (2, 3))
+    scores = torch.tensor([[1.0, 2.0, 4.0], [9.0, 5.0, 7.0]])[None, :, None, None]
+    mean = from_planes(scores, paths, (2, 3))[0, 0]
     assert mean.tolist() == [[[1.0, 5.0, 5.0], [7.0, 0.0, 0.0]]]
-    total = masks_from_planes(scores, paths, (2, 3), reduce='sum')
+    total = from_planes(scores, paths, (2, 3), reduce='sum')[0, 0]
     assert total.tolist() == [[[1.0, 15.0, 5.0], [7.0, 0.0, 0.0]]]
-    assert coverage(paths, (2, 3)).tolist() == [[[1, 3, 1], [1, 0, 0]]]
 
 
 def test_attention_folded_back_keeps_its_mass():
     paths = random_walks(64, 64, 32, 64, batch=3)
     attention = torch.rand(3, 32, 20, 64).flatten(1).softmax(1).view(3, 32, 20, 64)
-    folded = masks_from_planes(attention, paths, (64, 64), reduce='sum')
+    folded = from_planes(attention[:, :, None], paths, (64, 64), reduce='sum')[:, :, 0]
     assert torch.allclose(folded.sum((1, 2, 3)), torch.ones(3), atol=1e-6, rtol=0)
     # Mass stays on its date as well.
     assert torch.allclose(folded.sum((2, 3)), attention.sum((1, 3)), atol=1e-6, rtol=0)
@@ -79,9 +76,8 @@ def test_gradients_flow_there_and_back():
 
 def test_many_visits_add_up_in_bfloat16():
     paths = torch.zeros(1, 1000, dtype=torch.int64)
-    total = masks_from_planes(
-        torch.ones(1, 1, 1000, dtype=torch.bfloat16), paths, (1, 1), reduce='sum'
-    )
+    ones = torch.ones(1, 1, 1, 1, 1000, dtype=torch.bfloat16)
+    total = from_planes(ones, paths, (1, 1), reduce='sum')
     assert total.item() == 1000
     assert total.dtype == torch.bfloat16
 
@@ -93,9 +89,10 @@ def test_many_visits_add_up_in_bfloat16():
         (lambda: to_planes(torch.rand(2, 1, 3, 4, 4), rows(4, 4).int()), 'int64'),
         (lambda: to_planes(torch.rand(2, 1, 3, 4, 4), rows(4, 4).expand(3, 4, 4)), '2 samples'),
         (lambda: masks_to_planes(torch.rand(4, 4), rows(4, 4)), r'\(B, H, W\)'),
-        (lambda: masks_from_planes(torch.ones(1, 4, 3), rows(4, 4), (4, 4)), 'differ in N or L'),
-        (lambda: masks_from_planes(torch.ones(1, 4, 4).int(), rows(4, 4), (4, 4)), 'int32'),
-        (lambda: masks_from_planes(torch.ones(1, 4, 4), rows(4, 4), (4, 4), reduce='max'), 'max'),
+        (lambda: from_planes(torch.ones(1, 4, 1, 1, 3), rows(4, 4), (4, 4)), 'differ in N or L'),
+        (lambda: from_planes(torch.ones(1, 4, 1, 1, 4).int(), rows(4, 4), (4, 4)), 'int32'),
+        (lambda: from_planes(torch.ones(1, 4, 1, 1, 4), rows(4, 4), (4, 4), reduce='max'), 'max'),
+        (lambda: from_planes(torch.ones(1, 4, 4), rows(4, 4), (4, 4)), r'\(B, N, C, T, L\)'),
     ],
 )
 def test_what_does_not_fit_is_named(call, message):

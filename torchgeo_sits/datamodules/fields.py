@@ -571,7 +571,7 @@ class FieldPatchSampler(RandomSeriesPatchSampler):
     def __init__(
         self, dataset: GeoDataset, *, fields: FieldMap, kept: NDArray[np.bool_], **kwargs: Any
     ) -> None:
-        super().__init__(dataset, uniform=0.0, **kwargs)
+        super().__init__(dataset, **kwargs)
         wanted = np.append(False, kept)
         pixels, numbers = [], []
         for i in range(len(self.regions)):
@@ -597,9 +597,13 @@ class FieldPatchSampler(RandomSeriesPatchSampler):
         self._by_field = _starts(rank[number][order])
         self._by_class = _starts(fields.classes[present - 1])
 
-    def _towards_pixels(self, number: int, generator: Generator) -> Integers:
+    def _draw(self, number: int, generator: Generator) -> NDArray[np.float64]:
+        """Bounds ``(N, 4)`` of random patches."""
+        generator.random(number)  # not used: a seed gives the patches that it gave in 0.1
+        return super()._draw(number, generator)
+
+    def _positions(self, number: int, generator: Generator) -> Integers:
         """Region, row and column of positions around a pixel of a field, ``(3, N)``."""
-        assert self._pixels is not None
         at = generator.integers(len(self._by_class) - 1, size=number)
         for starts in (self._by_class, self._by_field):
             at = generator.integers(starts[at], starts[at + 1])

@@ -177,7 +177,7 @@ class BlockPatchSampler(RandomSeriesPatchSampler):
     def _anchor(self, generator: Generator) -> tuple[int, int, int]:
         """Region, row and column of one acceptable position."""
         while True:
-            at = self._any(_PROPOSALS if self.regions.odd.any() else 1, generator)
+            at = self._positions(_PROPOSALS if self.regions.odd.any() else 1, generator)
             good = self.regions.accepts(*at, whole=self.regions.coverable)
             if good.any():
                 where, row, column = at[:, good.argmax()].tolist()

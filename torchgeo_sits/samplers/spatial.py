@@ -2,9 +2,8 @@
 
 import abc
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
@@ -16,7 +15,7 @@ from torchgeo.samplers import SpatialSampler, TemporalSampler
 from ..errors import SITSError
 from .epochs import EpochSampler, draw_seed, epoch_generator
 from .footprints import join_footprints
-from .regions import Regions, find_regions, weighted_pixels
+from .regions import find_regions
 from .spatiotemporal import SkippingSampler
 
 __all__ = ['GriddedSeriesPatchSampler', 'RandomSeriesPatchSampler', 'SeriesPatchSampler']
@@ -84,31 +83,22 @@ class SeriesPatchSampler(EpochSampler, SpatialSampler):
 
 
 class RandomSeriesPatchSampler(SeriesPatchSampler):
-    """Random patches, every position on the pixel grids with the same probability, or weighted.
+    """Random patches, every position on the pixel grids with the same probability.
 
     Unlike TorchGeo's ``RandomPatchSampler``, which erodes the footprint by half the diagonal
     of the patch, every position up to the border is drawn, and a patch may be as large as the
     footprint. A larger one starts at the upper left corner and reaches beyond the data. Where
     the footprint is no rectangle, only patches wholly inside are drawn, if there are any.
 
-    With *weights* the probability of a patch is ``uniform / N + (1 - uniform) k / K``: N is the
-    number of positions, k the number of weighted pixels in the patch (those that are neither 0
-    nor nodata), K the sum of k over all positions. It is proportional to ``epsilon + k`` with
-    ``epsilon = uniform K / ((1 - uniform) N)``.
-
     Args:
         dataset: Data set to sample from.
         size: Side of a patch in pixels, or its height and width.
         length: Patches per epoch (default: as many as do not overlap, rounded up).
         roi: Region of interest in the CRS of the data set.
-        weights: Rasters of labels or of changes, as files or as a data set with masks:
-            patches are drawn towards their pixels. Read once, here.
-        uniform: Share of the patches drawn without regard to *weights*, 0 to 1.
         generator: A seed, a generator to draw a seed from, or None for a new seed.
 
     Raises:
-        SITSError: If an argument is out of its range, no patch lies in *roi*, or *weights*
-            has no pixel in it.
+        SITSError: If *size* or *length* is not positive, or no patch lies in *roi*.
     """
 
     strategy = 'random'
@@ -120,24 +110,15 @@ class RandomSeriesPatchSampler(SeriesPatchSampler):
         size: int | tuple[int, int],
         length: int | None = None,
         roi: BaseGeometry | None = None,
-        weights: str | Path | Sequence[str | Path] | GeoDataset | None = None,
-        uniform: float = 0.1,
         generator: int | Generator | None = None,
     ) -> None:
         if length is not None and length < 1:
             raise SITSError(f'length must be at least 1 patch, got {length}')
-        if not 0 <= uniform <= 1:
-            raise SITSError(f'uniform must be a share from 0 to 1, got {uniform}')
         super().__init__(dataset, size=size, roi=roi)
         area = int(self.regions.shape.prod(axis=1).sum())
         self._length = length or math.ceil(area / math.prod(self.size))
-        self.uniform = uniform
         self._seeds = [draw_seed(generator)]
         self._shares = np.cumsum(self.regions.positions.prod(axis=1))
-        self._pixels: Integers | None = None
-        if weights is not None:
-            self._pixels, covering = _count_covering(self.regions, weights, dataset)
-            self._covering = np.cumsum(covering)
 
     def epoch_length(self, number: int) -> int:
         """Number of patches in an epoch, as asked for.
@@ -176,55 +157,28 @@ class RandomSeriesPatchSampler(SeriesPatchSampler):
 
     def _draw(self, number: int, generator: Generator) -> NDArray[np.float64]:
         """Bounds ``(N, 4)`` of random patches."""
-        # Weighted or not is drawn once per patch and not again when a position is rejected,
-        # so that rejections do not change the mixture.
-        blind = np.ones(number, bool)
-        if self._pixels is not None:
-            blind = generator.random(number) < self.uniform
         bounds = np.empty((number, 4))
         pending = np.arange(number)
         barren = 0
         while len(pending):
             if barren > 1000:
                 raise SITSError(
-                    'no acceptable patch in 1000 rounds of draws: weights marks only pixels that '
-                    'no patch inside the data and roi can hold; expected a smaller size'
+                    'no acceptable patch in 1000 rounds of draws: no patch inside the data and '
+                    'roi holds what it must; expected a smaller size'
                 )
-            at = np.empty((3, len(pending)), np.int64)
-            for mask, draw in (
-                (blind[pending], self._any),
-                (~blind[pending], self._towards_pixels),
-            ):
-                if mask.any():
-                    at[:, mask] = draw(int(mask.sum()), generator)
+            at = self._positions(len(pending), generator)
             good = self.regions.accepts(*at, whole=self.regions.coverable)
             bounds[pending[good]] = self.regions.bounds(*at[:, good])
             barren = 0 if good.any() else barren + 1
             pending = pending[~good]
         return bounds
 
-    def _any(self, number: int, generator: Generator) -> Integers:
+    def _positions(self, number: int, generator: Generator) -> Integers:
         """Region, row and column of positions with equal probability, ``(3, N)``."""
         flat = generator.integers(self._shares[-1], size=number)
         where = np.searchsorted(self._shares, flat, side='right')
         flat -= np.append(0, self._shares)[where]
         return np.stack([where, *np.divmod(flat, self.regions.positions[where, 1])])
-
-    def _towards_pixels(self, number: int, generator: Generator) -> Integers:
-        """The same with probability proportional to the number of weighted pixels.
-
-        A pixel is drawn by the number of patches that hold it, then one of these patches: the
-        probability of a patch is the sum over its pixels of 1 / K.
-        """
-        assert self._pixels is not None
-        drawn = generator.integers(self._covering[-1], size=number)
-        where, row, column = self._pixels[:, np.searchsorted(self._covering, drawn, side='right')]
-        positions = self.regions.positions[where].T
-        start = []
-        for pixel, side, most in zip((row, column), self.size, positions, strict=True):
-            low, high = np.maximum(pixel - side + 1, 0), np.minimum(pixel, most - 1)
-            start.append(generator.integers(low, high + 1))
-        return np.stack([where, *start])
 
 
 class GriddedSeriesPatchSampler(SeriesPatchSampler):
@@ -318,26 +272,3 @@ def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
     if len(pair) != 2 or min(pair) < 1:
         raise SITSError(f'{name} must be one or two positive numbers of pixels, got {value!r}')
     return pair[0], pair[1]
-
-
-def _count_covering(
-    regions: Regions,
-    weights: str | Path | Sequence[str | Path] | GeoDataset,
-    dataset: GeoDataset,
-) -> tuple[Integers, Integers]:
-    """Weighted pixels as region, row, column ``(3, N)``, and the number of patches on each."""
-    pixels, covering = [], []
-    for i, positions in enumerate(regions.positions.tolist()):
-        row, column = weighted_pixels(regions[i], weights, dataset)
-        count = np.ones(len(row), np.int64)
-        for pixel, side, most in zip((row, column), regions.size, positions, strict=True):
-            count *= np.minimum(pixel, most - 1) - np.maximum(pixel - side + 1, 0) + 1
-        pixels.append(np.stack([np.full(len(row), i), row, column]))
-        covering.append(count)
-    joined = np.concatenate(pixels, axis=1)
-    if joined.shape[1] == 0:
-        raise SITSError(
-            'weights has no pixel other than 0 and nodata where patches can lie: expected a '
-            'raster of labels or changes that overlaps the data'
-        )
-    return joined, np.concatenate(covering)

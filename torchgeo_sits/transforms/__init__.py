@@ -1,38 +1,52 @@
-"""Transforms of batches: paths, planes, views and augmentations."""
+"""Transforms of batches: paths, planes, views and augmentations.
 
-from .base import SeriesAugmentation, SeriesSequential
-from .clouds import RandomCloudGaps
-from .date_augmentations import RandomDateDrop, RandomDateJitter
-from .figure import plot_views
-from .geometry import SeriesGeometry
-from .guided import guided_walks
-from .masking import MaskKind, RandomPlaneMask
-from .paths import column_snake, columns, hilbert, random_walks, rows, snake, spiral, windows
-from .planar import (
-    PATHS,
-    PLANES,
-    SIZE,
-    coverage,
-    from_planes,
-    masks_from_planes,
-    masks_to_planes,
-    to_planes,
+A sample is a cube of dates, bands, rows and columns. A *path* is an ordered list of its pixels, a
+*plane* the image of time and path that is cut along it, and a *view* several planes on a random
+subset of the dates.
+"""
+
+from .augmentations import (
+    RandomCloudGaps,
+    RandomDateDrop,
+    RandomDateJitter,
+    RandomGainOffset,
+    SeriesAugmentation,
+    SeriesGeometry,
+    SeriesSequential,
 )
-from .planar_views import PlanarMultiView, RandomPlanarView
-from .radiometric import Normalize, RandomGainOffset
-from .resampled_views import ResamplingMultiView
-from .sentinel1 import PLANES_S1, NormalizeS1, s1_of
+from .batches import s1_of
+from .drawing import PATH_KINDS, NumDates, PathKind, ViewRegion
+from .figure import plot_views
+from .masking import MaskKind, RandomPlaneMask
+from .normalize import Normalize, NormalizeS1
+from .paths import (
+    column_snake,
+    columns,
+    guided_walks,
+    hilbert,
+    random_walks,
+    rows,
+    snake,
+    spiral,
+)
+from .planar import PATHS, PLANES, PLANES_S1, SIZE, from_planes, masks_to_planes, to_planes
+from .random import integers, uniform
 from .stacked import StackedSeries
 from .superpixels import count_superpixels, superpixels
+from .views import MultiView, PlanarMultiView, RandomPlanarView, ResamplingMultiView, View
 
 __all__ = [
     'PATHS',
+    'PATH_KINDS',
     'PLANES',
     'PLANES_S1',
     'SIZE',
     'MaskKind',
+    'MultiView',
     'Normalize',
     'NormalizeS1',
+    'NumDates',
+    'PathKind',
     'PlanarMultiView',
     'RandomCloudGaps',
     'RandomDateDrop',
@@ -45,14 +59,15 @@ __all__ = [
     'SeriesGeometry',
     'SeriesSequential',
     'StackedSeries',
+    'View',
+    'ViewRegion',
     'column_snake',
     'columns',
     'count_superpixels',
-    'coverage',
     'from_planes',
     'guided_walks',
     'hilbert',
-    'masks_from_planes',
+    'integers',
     'masks_to_planes',
     'plot_views',
     'random_walks',
@@ -62,5 +77,5 @@ __all__ = [
     'spiral',
     'superpixels',
     'to_planes',
-    'windows',
+    'uniform',
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR
-from .dates import observed
+from .batches import observed
 from .planar import PATHS, PLANES
 
 __all__ = ['plot_views']
@@ -55,6 +55,17 @@ def plot_views(
 
     Raises:
         SITSError: If there is no such sample or no view.
+
+    Example:
+        >>> import torch
+        >>> from matplotlib import pyplot as plt
+        >>> from torchgeo_sits.transforms import RandomPlanarView, plot_views
+        >>> times = torch.arange(6)[None] * 864000
+        >>> batch = {'image': torch.rand(1, 6, 3, 16, 16), 'acquisition_times': times}
+        >>> figure = plot_views(batch, [RandomPlanarView(num_paths=2, length=8)(batch)])
+        >>> [part.get_suptitle() for part in figure.subfigs]
+        ['One sample: 6 dates of 16 x 16 pixels', 'View 1: 2 paths of 8 pixels through 3 dates']
+        >>> plt.close(figure)
     """
     if not 0 <= sample < len(batch[IMAGE]) or not views or max_views < 1:
         raise SITSError(
@@ -76,8 +87,8 @@ def plot_views(
     # The clearest frame of each sixth of the series.
     share = clear.flatten(1).float().mean(1).masked_fill(~valid, -1.0)
     count = max(1, int(valid.sum()))
-    parts = torch.arange(count).chunk(6 if class_mask is None else 5)
-    picks = [int(part[0] + share[part].argmax()) for part in parts]
+    sixths = torch.arange(count).chunk(6 if class_mask is None else 5)
+    picks = [int(some[0] + share[some].argmax()) for some in sixths]
     best = int(share.argmax())
 
     height, width = image.shape[-2:]

@@ -1,4 +1,4 @@
-"""Which space-time positions of planes to hide, for masked reconstruction."""
+"""Masks over the space-time positions of planes, for masked reconstruction."""
 
 import math
 from collections.abc import Mapping
@@ -46,6 +46,16 @@ class RandomPlaneMask(nn.Module):
 
     Parameters are drawn in :meth:`generate_parameters`, and the last ones stay in
     ``_params``: ``mask(view, mask._params)`` gives the same positions again.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.transforms import RandomPlanarView, RandomPlaneMask
+        >>> times = torch.arange(24).view(2, 12)
+        >>> batch = {'image': torch.rand(2, 12, 3, 32, 32), 'acquisition_times': times}
+        >>> view = RandomPlanarView(num_paths=4, length=16, dates=(12, 12))(batch)
+        >>> hidden = RandomPlaneMask(kind='date', ratio=0.5)(view)
+        >>> hidden.shape, hidden.any(3).sum(2)[:, 0].tolist()  # 6 of 12 dates
+        (torch.Size([2, 4, 12, 16]), [6, 6])
 
     References:
         .. [1] K. He et al., "Masked autoencoders are scalable vision learners", CVPR 2022,

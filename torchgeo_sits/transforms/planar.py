@@ -1,8 +1,19 @@
 """Planes: a gather along paths out of the cube, and the scatter that folds them back.
 
-A plane keeps time on one axis and an ordered path of pixels on the other. The path is the
-index map of the plane, so that whatever lies on the same grid (images, clear masks, labels,
-attention) goes through the same index, there and back.
+A plane keeps time on one axis and an ordered path of pixels on the other (after Deep-STaR,
+Chelali et al., CVIU 2021)::
+
+      a path on the grid         the plane along it
+      +---+---+---+---+                 a  b  c  d  e   path ->
+      | a | b |   |   |          May   [.][.][.][.][.]
+      +---+---+---+---+          June  [.][.][.][.][.]  each [.] has all bands
+      |   | c | d |   |          July  [.][.][.][.][.]
+      +---+---+---+---+          Aug   [.][.][.][.][.]
+      |   |   | e |   |                 v
+      +---+---+---+---+                time
+
+The path is the index map of the plane, so that whatever lies on the same grid (images, clear
+masks, labels, attention) goes through the same index, there and back.
 """
 
 from typing import Final, Literal
@@ -15,16 +26,17 @@ from ..errors import SITSError
 __all__ = [
     'PATHS',
     'PLANES',
+    'PLANES_S1',
     'SIZE',
-    'coverage',
     'from_planes',
-    'masks_from_planes',
     'masks_to_planes',
     'to_planes',
 ]
 
 #: Key of the planes of a view, ``(B, N, C, T, L)``.
 PLANES: Final = 'planes'
+#: Key of the Sentinel-1 planes of a view, ``(B, N, C1, T1', L)``.
+PLANES_S1: Final = 'planes_s1'
 #: Key of the paths the planes lie along, ``(B, N, L)`` int64.
 PATHS: Final = 'paths'
 #: Key of the size of the grid the paths run through, ``(H, W)``, two plain integers.
@@ -46,7 +58,17 @@ def to_planes(image: Tensor, paths: Tensor) -> Tensor:
 
     Raises:
         SITSError: If the shapes do not fit.
-        SITSError: If an index points outside the grid.
+        RuntimeError: If an index points outside the grid.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.transforms import columns, to_planes
+        >>> image = torch.rand(2, 5, 3, 8, 6)
+        >>> planes = to_planes(image, columns(8, 6))  # one plane for each of the 6 columns
+        >>> planes.shape
+        torch.Size([2, 6, 3, 5, 8])
+        >>> torch.equal(planes[0, 4, :, :, 7], image[0, :, :, 7, 4].T)  # row 7 of column 4
+        True
     """
     if image.ndim != 5:
         raise SITSError(f'expected an image (B, T, C, H, W), got shape {tuple(image.shape)}')
@@ -74,10 +96,23 @@ def from_planes(
         reduce: What a pixel gets that is visited more than once.
 
     Returns:
-        ``(B, T, C, H, W)``, zero where no path leads (see :func:`coverage`).
+        ``(B, T, C, H, W)``, zero where no path leads.
 
     Raises:
-        SITSError: If the shapes do not fit.
+        SITSError: If the shapes do not fit, or the planes are no floating point numbers.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.transforms import from_planes, hilbert, to_planes
+        >>> image, paths = torch.rand(2, 5, 3, 8, 6), hilbert(8, 6)
+        >>> torch.equal(from_planes(to_planes(image, paths), paths, (8, 6)), image)
+        True
+
+        Scores without a band axis fold back with one of size 1:
+
+        >>> attention = torch.rand(2, 1, 5, 48)
+        >>> from_planes(attention[:, :, None], paths, (8, 6), reduce='sum')[:, :, 0].shape
+        torch.Size([2, 5, 8, 6])
     """
     if planes.ndim != 5:
         raise SITSError(f'expected planes (B, N, C, T, L), got shape {tuple(planes.shape)}')
@@ -96,6 +131,12 @@ def masks_to_planes(mask: Tensor, paths: Tensor) -> Tensor:
 
     Raises:
         SITSError: If the shapes do not fit.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.transforms import masks_to_planes, rows
+        >>> masks_to_planes(torch.ones(2, 5, 8, 6, dtype=torch.bool), rows(8, 6)).shape
+        torch.Size([2, 8, 5, 6])
     """
     if mask.ndim == 3:
         return _gather(mask, paths)
@@ -104,51 +145,8 @@ def masks_to_planes(mask: Tensor, paths: Tensor) -> Tensor:
     raise SITSError(f'expected a mask (B, T, H, W) or (B, H, W), got {tuple(mask.shape)}')
 
 
-def masks_from_planes(
-    planes: Tensor,
-    paths: Tensor,
-    size: tuple[int, int],
-    *,
-    reduce: Literal['mean', 'sum'] = 'mean',
-) -> Tensor:
-    """Fold scores without a band axis back onto the grid; see :func:`from_planes`.
-
-    Args:
-        planes: ``(B, N, T, L)`` or ``(B, N, L)`` floating point.
-        paths: ``(N, L)`` or ``(B, N, L)`` int64.
-        size: ``(H, W)`` of the grid.
-        reduce: What a pixel gets that is visited more than once.
-
-    Returns:
-        ``(B, T, H, W)`` or ``(B, H, W)``.
-
-    Raises:
-        SITSError: If the shapes do not fit.
-    """
-    if planes.ndim == 3:
-        return _scatter(planes, paths, size, reduce)
-    if planes.ndim == 4:
-        return _scatter(planes.transpose(1, 2), paths, size, reduce)
-    raise SITSError(f'expected planes (B, N, T, L) or (B, N, L), got {tuple(planes.shape)}')
-
-
-def coverage(paths: Tensor, size: tuple[int, int]) -> Tensor:
-    """Count how often the paths visit each pixel.
-
-    Args:
-        paths: ``(N, L)`` or ``(B, N, L)`` int64.
-        size: ``(H, W)`` of the grid.
-
-    Returns:
-        ``(B, H, W)`` int64, with ``B = 1`` for paths that all samples share.
-    """
-    index = paths.reshape(1 if paths.ndim == 2 else len(paths), -1)
-    count = index.new_zeros(len(index), size[0] * size[1])
-    return count.scatter_add(1, index, torch.ones_like(index)).unflatten(1, size)
-
-
 def _gather(grid: Tensor, paths: Tensor) -> Tensor:
-    """``(B, ..., H, W)`` to contiguous ``(B, ..., N, L)``."""
+    """Gather ``(B, ..., H, W)`` into contiguous ``(B, ..., N, L)``."""
     _check_paths(paths, len(grid))
     # In three dimensions, and never index_select: that runs on one thread on a CPU.
     flat = grid.reshape(len(grid), -1, grid.shape[-2] * grid.shape[-1])
@@ -160,7 +158,7 @@ def _gather(grid: Tensor, paths: Tensor) -> Tensor:
 def _scatter(
     planes: Tensor, paths: Tensor, size: tuple[int, int], reduce: Literal['mean', 'sum']
 ) -> Tensor:
-    """``(B, ..., N, L)`` to ``(B, ..., H, W)``."""
+    """Scatter ``(B, ..., N, L)`` to ``(B, ..., H, W)``."""
     if reduce not in ('mean', 'sum'):
         raise SITSError(f"expected reduce='mean' or 'sum', got {reduce!r}")
     if not planes.is_floating_point():
@@ -178,10 +176,17 @@ def _scatter(
     # Sums start from -0.0, the one number that changes no other, not even the sign of a zero.
     total = values.new_full((*values.shape[:-1], size[0] * size[1]), -0.0)
     total = total.scatter_add(-1, index.expand_as(values), values)
-    count = coverage(paths, size).flatten(1).view(-1, *(1,) * (planes.ndim - 3), total.shape[-1])
+    count = _count_visits(paths, size).view(-1, *(1,) * (planes.ndim - 3), total.shape[-1])
     if reduce == 'mean':
         total = total / count.clamp(min=1)
     return total.masked_fill(count == 0, 0.0).to(planes.dtype).unflatten(-1, size)
+
+
+def _count_visits(paths: Tensor, size: tuple[int, int]) -> Tensor:
+    """Visits of paths to each pixel, ``(B, H * W)``, with ``B = 1`` for paths of all samples."""
+    index = paths.reshape(1 if paths.ndim == 2 else len(paths), -1)
+    count = index.new_zeros(len(index), size[0] * size[1])
+    return count.scatter_add(1, index, torch.ones_like(index))
 
 
 def _check_paths(paths: Tensor, batch: int) -> None:

@@ -23,6 +23,14 @@ class StackedSeries(nn.Module):
     :class:`torchgeo.tasks.BYOL` has no such argument: set ``task.model.augment``, which its
     training step calls, on the task once built.
 
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.transforms import PlanarMultiView, StackedSeries
+        >>> view = PlanarMultiView(local_views=0, num_paths=8, length=16, dates=(0.5, 0.5))
+        >>> augmentations = StackedSeries(view, num_bands=3)
+        >>> augmentations(torch.rand(2, 12 * 3, 32, 32)).shape  # 12 dates of 3 bands
+        torch.Size([2, 36, 8, 16])
+
     **Shape.** What comes back is ``(B, T * C, H', W')``: ``H'`` and ``W'`` are those that the
     transform gives, and of planes N and L. A planar view is an image whose rows are its
     paths, each pixel with all its dates.

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..errors import SITSError
 from ..keys import IMAGE
-from .dates import observed
+from .batches import observed
 
 __all__ = ['count_superpixels', 'superpixels']
 
@@ -24,7 +24,21 @@ _UNKNOWN: Final = 2.0
 
 
 def count_superpixels(height: int, width: int, *, size: int = 8) -> int:
-    """Give K: :func:`superpixels` of an image have the ids ``0, ..., K - 1``."""
+    """Count the ids ``0, ..., K - 1`` that :func:`superpixels` of an image may have.
+
+    Args:
+        height: Rows of the image.
+        width: Columns of the image.
+        size: Side of the cells of the grid in pixels.
+
+    Returns:
+        Their number K.
+
+    Example:
+        >>> from torchgeo_sits.transforms import count_superpixels
+        >>> count_superpixels(32, 40, size=8)
+        20
+    """
     return math.ceil(height / size) * math.ceil(width / size)
 
 
@@ -34,7 +48,7 @@ def superpixels(
 ) -> Tensor:
     """Group pixels whose series are alike and that lie near each other.
 
-    This is SLIC [1]_ with series in place of colours: k-means from a grid of centres, by
+    This is SLIC [1]_ with series in position of colours: k-means from a grid of centres, by
 
     ``D^2 = d^2 + compactness^2 * (distance / size)^2``
 
@@ -65,6 +79,15 @@ def superpixels(
     Raises:
         SITSError: If the image is not 5-D or a number out of range.
 
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.transforms import superpixels
+        >>> image = torch.rand(1, 6, 2, 16, 16) * 0.01
+        >>> image[..., 8:] += torch.arange(6)[:, None, None, None]  # two parcels
+        >>> ids = superpixels({'image': image}, size=8)
+        >>> set(ids[..., :8].unique().tolist()) & set(ids[..., 8:].unique().tolist())
+        set()
+
     References:
         .. [1] R. Achanta et al., "SLIC superpixels compared to state-of-the-art superpixel
            methods", IEEE TPAMI 34(11), 2012, section 3, eq. 3.
@@ -82,11 +105,11 @@ def superpixels(
     valid, clear = observed(batch)
     with torch.autocast(image.device.type, enabled=False):
         values, seen = _standardized(image.float(), clear & valid[..., None, None])
-        cells = _Cells(values, seen, size=size, compactness=compactness)
-        choice = cells.choose(*cells.start(_gradient(values, seen)))
+        grid = _CellGrid(values, seen, size=size, compactness=compactness)
+        choice = grid.choose(*grid.start(_gradient(values, seen)))
         for _ in range(iterations - 1):
-            choice = cells.choose(*cells.update(choice))
-        return cells.ids(choice)[:, : image.shape[-2], : image.shape[-1]]
+            choice = grid.choose(*grid.update(choice))
+        return grid.ids(choice)[:, : image.shape[-2], : image.shape[-1]]
 
 
 def _standardized(image: Tensor, clear: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,7 +153,7 @@ def _mean(total: Tensor, number: Tensor) -> Tensor:
     return torch.where(number > 0, total / number.clamp(min=1), _UNKNOWN)
 
 
-class _Cells:
+class _CellGrid:
     """The pixels of a batch by cells of a grid, P pixels each, and k-means on them.
 
     All distances are products of matrices within the cells: no pixel is gathered.
@@ -148,14 +171,14 @@ class _Cells:
         self.squares = self.values.unflatten(-1, (-1, self.bands)).square().sum(-1)
         self.real = self._by_cell(torch.ones_like(seen[:, :1]))
         self.rows, self.columns = self.values.shape[1:3]
-        place = torch.cartesian_prod(
+        position = torch.cartesian_prod(
             *(
                 torch.arange(cells * size, device=values.device, dtype=torch.float32)
                 for cells in (self.rows, self.columns)
             )
         )
-        place = place.T.unflatten(1, (self.rows * size, -1))[None]
-        self.place = self._by_cell(place, pad=False)  # (1, h, w, P, 2)
+        position = position.T.unflatten(1, (self.rows * size, -1))[None]
+        self.position = self._by_cell(position, pad=False)  # (1, h, w, P, 2)
         inside = torch.ones(1, self.rows, self.columns, device=values.device)
         self.inside = self._around(inside)[..., None, :] > 0
 
@@ -166,23 +189,23 @@ class _Cells:
         """
         dates = self.seen.amax((1, 2, 3)).sum(-1).clamp(min=1)[:, None, None, None]
         score = self._by_cell(gradient[:, None])[..., 0] - self.seen.sum(-1) / dates
-        middle = (self.place - self.place.mean(3, keepdim=True)).square().sum(-1)
+        middle = (self.position - self.position.mean(3, keepdim=True)).square().sum(-1)
         score = (score + self.weight * middle).masked_fill(self.real[..., 0] == 0, math.inf)
         pick = score.argmin(-1)[..., None, None]
-        place = self.place.expand(len(pick), *self.place.shape[1:])
+        position = self.position.expand(len(pick), *self.position.shape[1:])
         return (
             self.values.take_along_dim(pick, 3)[..., 0, :],
             self.seen.take_along_dim(pick, 3)[..., 0, :],
-            place.take_along_dim(pick, 3)[..., 0, :],
+            position.take_along_dim(pick, 3)[..., 0, :],
         )
 
-    def choose(self, series: Tensor, known: Tensor, place: Tensor) -> Tensor:
+    def choose(self, series: Tensor, known: Tensor, position: Tensor) -> Tensor:
         """Choose the nearest of the nine centres around for each pixel.
 
         Args:
             series: ``(B, h, w, T * C)``, 0 where not known.
             known: ``(B, h, w, T)``, 1 on dates when a member is clear.
-            place: ``(B, h, w, 2)``, row and column.
+            position: ``(B, h, w, 2)``, row and column.
 
         Returns:
             ``(B, h, w, P)`` int64, 0 to 8.
@@ -192,19 +215,19 @@ class _Cells:
         apart = self.squares @ near + self.seen @ self._around(squares).mT
         apart = apart.sub_(self.values @ self._around(series).mT, alpha=2).clamp_(min=0)
         apart = _mean(apart, self.bands * (self.seen @ near))
-        way = self.place[..., None, :] - self._around(place)[..., None, :, :]
+        way = self.position[..., None, :] - self._around(position)[..., None, :, :]
         apart = apart + self.weight * way.square().sum(-1)
         return apart.masked_fill(~self.inside, math.inf).argmin(-1)
 
     def update(self, choice: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Move the centres to the mean of their members, those without any out of reach."""
         member = F.one_hot(choice, 9).float().mul_(self.real).mT
-        number = self._home(member @ self.seen)
-        series = self._home(member @ self.values).unflatten(-1, (-1, self.bands))
+        number = self._collect(member @ self.seen)
+        series = self._collect(member @ self.values).unflatten(-1, (-1, self.bands))
         series = (series / number.clamp(min=1)[..., None]).flatten(-2)
-        count = self._home(member.sum(-1, keepdim=True))
-        place = self._home(member @ self.place) / count
-        return series, (number > 0).float(), place.nan_to_num(nan=math.inf)
+        count = self._collect(member.sum(-1, keepdim=True))
+        position = self._collect(member @ self.position) / count
+        return series, (number > 0).float(), position.nan_to_num(nan=math.inf)
 
     def ids(self, choice: Tensor) -> Tensor:
         """Number of the chosen centre for each pixel, ``(B, h * S, w * S)``."""
@@ -228,7 +251,7 @@ class _Cells:
         ]
         return torch.stack(slices, 3)
 
-    def _home(self, around: Tensor) -> Tensor:
+    def _collect(self, around: Tensor) -> Tensor:
         """Add up ``(B, h, w, 9, D)`` where it belongs, ``(B, h, w, D)``."""
         batch, *_, depth = around.shape
         total = around.new_zeros(batch, self.rows + 2, self.columns + 2, depth)

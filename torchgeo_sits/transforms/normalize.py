@@ -1,4 +1,4 @@
-"""Radiometric transforms of time series: normalisation, and gain and offset per date."""
+"""Normalisation by the statistics of each band."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from ..errors import SITSError
 from ..keys import IMAGE, MASK_CLEAR, VALID
-from .base import SeriesAugmentation
-from .random import uniform
+from .batches import s1_of, with_s1
 
-__all__ = ['Normalize', 'RandomGainOffset']
+__all__ = ['Normalize', 'NormalizeS1']
 
 
 class Normalize(nn.Module):
@@ -22,6 +21,17 @@ class Normalize(nn.Module):
     takes no 5-D input and knows no masks.
 
     The statistics are buffers, which stay in a checkpoint; the device is that of the image.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.transforms import Normalize
+        >>> image = torch.tensor([3.0, 5.0]).view(1, 1, 2, 1, 1)  # one pixel of two bands
+        >>> normalize = Normalize(mean=[1.0, 1.0], std=[2.0, 4.0])
+        >>> normalize({'image': image})['image'].flatten()
+        tensor([1., 1.])
+        >>> clear = torch.zeros(1, 1, 1, 1, dtype=torch.bool)
+        >>> normalize({'image': image, 'mask_clear': clear})['image'].flatten()
+        tensor([0., 0.])
     """
 
     mean: Tensor
@@ -79,45 +89,35 @@ class Normalize(nn.Module):
         return {**batch, IMAGE: image}
 
 
-class RandomGainOffset(SeriesAugmentation):
-    """Multiply and shift each band of each date at random: ``image * gain + offset``.
+class NormalizeS1(nn.Module):
+    """Normalise the Sentinel-1 series of a batch as :class:`Normalize` does the optical one.
 
-    This is what is left of atmosphere, sun and view angle after correction: different from
-    date to date and from band to band, the same for all pixels of a frame. Values are never
-    clipped (Kornia's brightness clips at 1, which reflectance exceeds over snow and cloud).
-    Pixels that were not observed keep their value.
+    Batches without one are left as they are.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.transforms import NormalizeS1
+        >>> batch = {'image': torch.rand(1, 5, 10, 8, 8), 'image_s1': torch.ones(1, 3, 2, 8, 8)}
+        >>> batch['acquisition_times_s1'] = torch.arange(3)[None]
+        >>> normalised = NormalizeS1(mean=[-10.0, -18.0], std=[4.0, 5.0])(batch)
+        >>> normalised['image_s1'].mean((0, 1, 3, 4))
+        tensor([2.7500, 3.8000])
     """
 
-    def __init__(self, gain: float = 0.1, offset: float = 0.1, *, p: float = 1.0) -> None:
-        """Initialise a new RandomGainOffset instance.
+    def __init__(self, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> None:
+        """Initialise a new NormalizeS1 instance.
 
         Args:
-            gain: Gains are uniform in ``[1 - gain, 1 + gain]``.
-            offset: Offsets are uniform in ``[-offset, offset]``, in the unit of the image:
-                standard deviations after :class:`Normalize`, else reflectance.
-            p: Probability that a sample is augmented.
+            mean: Mean of each band, ``(C1,)``, in the unit of the image.
+            std: Standard deviation of each band, ``(C1,)``, greater than 0.
 
         Raises:
-            SITSError: If a number is negative, *gain* is 1 or more, or *p* is out of range.
+            SITSError: If the two do not fit each other or a value is out of range.
         """
-        super().__init__(p=p)
-        if not 0 <= gain < 1 or offset < 0:
-            raise SITSError(f'expected 0 <= gain < 1 and offset >= 0, got {gain} and {offset}')
-        self.gain = gain
-        self.offset = offset
+        super().__init__()
+        self.normalize = Normalize(mean, std)
 
-    def generate_parameters(
-        self, batch: dict[str, Any], *, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        """Draw ``gain`` and ``offset``, ``(B, T, C)`` each."""
-        image = batch[IMAGE]
-        u = uniform((2, *image.shape[:3]), generator=generator, device=image.device)
-        gain, offset = 2 * u - 1
-        return {'gain': 1 + self.gain * gain, 'offset': self.offset * offset}
-
-    def apply_transform(self, batch: dict[str, Any], params: dict[str, Tensor]) -> dict[str, Any]:
-        """Multiply and shift what was observed."""
-        image = batch[IMAGE]
-        gain, offset = (params[key].to(image.dtype)[..., None, None] for key in ('gain', 'offset'))
-        seen = (batch[MASK_CLEAR] & batch[VALID][..., None, None])[:, :, None]
-        return {**batch, IMAGE: torch.where(seen, torch.addcmul(offset, image, gain), image)}
+    def forward(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Normalise ``image_s1`` ``(B, T1, C1, H, W)``, to 0 where it was not observed."""
+        series = s1_of(batch)
+        return batch if series is None else with_s1(batch, self.normalize(series))
