@@ -1,0 +1,59 @@
+"""Pages that MkDocs makes from the code and from the results of the benchmarks."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Rooms of the package with a page in the reference, and their titles.
+ROOMS = {
+    'datasets': 'Data sets',
+    'samplers': 'Samplers',
+    'transforms': 'Planes, views and augmentations',
+    'models': 'Encoders',
+    'tasks': 'Tasks',
+    'datamodules': 'Data modules',
+    'callbacks': 'Callbacks',
+    'metrics': 'Metrics',
+    'mapping': 'Maps',
+    'explaining': 'Explanations',
+    'exporting': 'Exports',
+    'collate': 'Batches of unequal length',
+    'stacking': 'Frames as channels',
+    'errors': 'Errors',
+}
+
+
+def on_config(config: Any) -> Any:
+    """Put the pages of the reference, which are made below, into the navigation."""
+    pages = [{title: f'reference/{room}.md'} for room, title in ROOMS.items()]
+    config.nav = [{'Reference': pages} if 'Reference' in entry else entry for entry in config.nav]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add a page of the reference for each room, and the page of the benchmarks."""
+    for room, title in ROOMS.items():
+        page = reference_page(room, title)
+        files.append(File.generated(config, f'reference/{room}.md', content=page))
+    return files
+
+
+def reference_page(room: str, title: str) -> str:
+    """Write the page of a room: its description, and all that it exports.
+
+    Args:
+        room: Name of the subpackage or module.
+        title: Heading of the page.
+
+    Returns:
+        Markdown, in which mkdocstrings finds what to document.
+    """
+    module = importlib.import_module(f'torchgeo_sits.{room}')
+    # Constants are explained where they are used.
+    names = [name for name in module.__all__ if not name.isupper()]
+    entries = '\n\n'.join(f'::: torchgeo_sits.{room}.{name}' for name in names)
+    return f'# {title}\n\n`torchgeo_sits.{room}`: {module.__doc__}\n\n{entries}\n'
