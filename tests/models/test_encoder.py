@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from lightning.fabric.utilities import move_data_to_device
 
 from torchgeo_sits.models import LTAE, FactorisedEncoder, Series
 
@@ -58,3 +59,24 @@ def test_checked_series_have_the_pixels_that_count():
     assert torch.equal(checked.clear, valid[:, :, None, None].expand(2, 3, 5, 6))
     with pytest.raises(ValueError, match='check_series'):
         Series(image, times, valid).clear  # noqa: B018
+
+
+def test_planes_of_another_shape_are_refused():
+    encoder = LTAE(4, embed_dim=8, pixel_dim=8, dim=8, num_heads=2)
+    image, times, valid, clear = TENSORS
+    with pytest.raises(ValueError, match=r'planes \(B, N, C, T, L\).*got \(3, 4, 5, 6\)'):
+        encoder.encode_planes(Series(image[0], times, valid, clear))
+
+
+def test_a_series_goes_through_compilers_and_to_devices():
+    encoder = FactorisedEncoder(4, dim=16, s1_channels=2).eval()
+    s1 = Series(torch.randn(2, 1, 2, 5, 6), *(x[:, :1] for x in TENSORS[1:]))
+    moved = move_data_to_device(Series(*TENSORS), 'cpu')
+    assert isinstance(moved, Series)
+    for series in (moved, moved._replace(s1=s1)):
+        with torch.no_grad():
+            expected = encoder(series)
+            compiled = torch.compile(encoder, backend='eager')(series)
+            exported = torch.export.export(encoder, (series,)).module()(series)
+        torch.testing.assert_close(compiled, expected)
+        torch.testing.assert_close(exported, expected)

@@ -452,6 +452,11 @@ def _hide(series: Series, hidden: Tensor) -> Series:
 def planes_as_image(planes: Series) -> Series:
     """Take N planes of length L for an image of height N and width L."""
     clear, s1 = planes.mask_clear, planes.s1
+    if planes.image.ndim != 5 or (clear is not None and clear.ndim != 4):
+        raise SITSError(
+            'expected planes (B, N, C, T, L) as image and mask_clear (B, N, T, L), got '
+            f'{tuple(planes.image.shape)} and {None if clear is None else tuple(clear.shape)}'
+        )
     return planes._replace(
         image=rearrange(planes.image, 'b n c t l -> b t c n l'),
         mask_clear=None if clear is None else rearrange(clear, 'b n t l -> b t n l'),

@@ -227,8 +227,7 @@ class UTAE(SITSEncoder):
     def forward_frames(self, series: Series) -> Tensor:
         """Late features as if each frame alone had all the attention.
 
-        Where a cell of a level was not clear in a frame, the map of the series stands. Arguments
-        are those of :meth:`SITSEncoder.features`.
+        Where a cell of a level was not clear in a frame, the map of the series stands.
 
         Returns:
             ``(B, T, D, H, W)``.

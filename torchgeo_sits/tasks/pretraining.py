@@ -18,7 +18,7 @@ from torch.optim import AdamW, Optimizer
 
 from ..callbacks import CheckpointReport, EmbeddingHealth, ViewsPicture
 from ..errors import SITSError
-from ..keys import IMAGE, Series
+from ..keys import IMAGE
 from ..models import PlaneFeatures, SITSEncoder, build_encoder, load_weights
 from ..transforms import (
     PlanarMultiView,
@@ -384,16 +384,18 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
         names = ('backbone', 'projection_head', 'prediction_head', 'reconstruction')
         return (getattr(self, name) for name in names if hasattr(self, name))
 
-    def forward(self, series: Series) -> Tensor:
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Embed series with the encoder that downstream tasks use.
 
         Args:
-            series: B series.
+            *args: A :class:`~torchgeo_sits.keys.Series`, as of
+                :meth:`torchgeo_sits.models.SITSEncoder.forward`.
+            **kwargs: The same, by name.
 
         Returns:
             Embeddings ``(B, D)``.
         """
-        return self.encoder(series)
+        return self.encoder(*args, **kwargs)
 
     def full_precision(self) -> AbstractContextManager[None]:
         """Where distances and variances are computed, whatever the trainer's precision."""
