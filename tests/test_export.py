@@ -12,7 +12,7 @@ from torchgeo_sits.datamodules import SITSDataModule
 from torchgeo_sits.errors import SITSError
 from torchgeo_sits.exporting import export_model, load_model, load_pt2, read_card
 from torchgeo_sits.exporting.export import run_onnx
-from torchgeo_sits.exporting.graph import example, trace
+from torchgeo_sits.exporting.graph import example_series, trace
 from torchgeo_sits.models import CARD_KEY, build_encoder, encoder_card
 from torchgeo_sits.tasks import SITSChangeDetection, SITSClassification, SITSSegmentation
 
@@ -85,7 +85,7 @@ def save_task(path, kind, model='ltae', model_kwargs=TINY_LTAE, *, named=True, *
 
 def raw_series(size, seed):
     """A series in the unit of the data; what was not seen is NaN."""
-    series = example(2, size, seed=seed)
+    series = example_series(2, size, seed=seed)
     mean, std = (torch.tensor(STATISTICS[k])[:, None, None] for k in ('mean', 'std'))
     image = torch.where(series.mask_clear[:, :, None], series.image * std + mean, torch.nan)
     return series._replace(image=image)

@@ -96,6 +96,11 @@ def main(args: Sequence[str] | None = None) -> None:
 
     Args:
         args: Arguments of the command line, without the program's name.
+
+    Example:
+        >>> from torchgeo_sits.main import main
+        >>> main(['--version'])  # doctest: +ELLIPSIS
+        torchgeo-sits ...
     """
     args = sys.argv[1:] if args is None else list(args)
     # Answered before anything heavy is imported: the help of a training takes seconds.

@@ -270,7 +270,9 @@ def test_map_of_ones_own_is_written_beside_those_of_the_task(tmp_path, monkeypat
     main(['predict', *args, '--map.outputs', 'tests.recipes.entropy_map.Entropy'])
     assert {path.stem for path in Path('out').iterdir()} == {'class', 'entropy', 'probabilities'}
     probabilities = read('out/probabilities.tif').astype(float)
-    expected = -(probabilities * np.log(probabilities)).sum(0)
+    # A probability of 0 adds nothing.
+    logarithms = np.log(np.where(probabilities == 0, 1, probabilities))
+    expected = -(probabilities * logarithms).sum(0)
     np.testing.assert_allclose(read('out/entropy.tif')[0], expected, atol=1e-5)
     with rasterio.open('out/entropy.tif') as file:
         assert file.descriptions == ('entropy in nats',)

@@ -18,18 +18,14 @@ from .graph import SIZES, load_model, trace, unseen_series
 
 __all__ = [
     'TOLERANCE',
-    'check_packages',
     'export_model',
     'load_pt2',
     'read_card',
-    'read_onnx_card',
     'run_onnx',
-    'write_onnx',
-    'write_pt2',
 ]
 
 
-def check_packages() -> None:
+def _check_packages() -> None:
     """Raise ModuleNotFoundError where a package is missing that ONNX files need."""
     packages = 'onnx', 'onnxscript', 'onnxruntime'
     if missing := [name for name in packages if find_spec(name) is None]:
@@ -40,7 +36,7 @@ def check_packages() -> None:
         )
 
 
-def write_onnx(graph: ExportedProgram, path: Path, names: list[str], card: EncoderCard) -> None:
+def _write_onnx(graph: ExportedProgram, path: Path, names: list[str], card: EncoderCard) -> None:
     """Write a graph as one ONNX file, the card as JSON in its metadata under ``'sits'``.
 
     Args:
@@ -96,13 +92,13 @@ def run_onnx(path: Path, series: Series) -> dict[str, Tensor]:
     }
 
 
-def read_onnx_card(path: Path) -> EncoderCard:
-    """The card of an ONNX file.
+def _read_onnx_card(path: Path) -> EncoderCard:
+    """Read the card of an ONNX file.
 
     Raises:
         SITSError: If there is none.
     """
-    check_packages()
+    _check_packages()
     import onnx
 
     try:
@@ -124,13 +120,13 @@ def read_onnx_card(path: Path) -> EncoderCard:
 _CARD: Final = 'sits.json'
 
 
-def write_pt2(graph: ExportedProgram, path: Path, card: EncoderCard) -> None:
+def _write_pt2(graph: ExportedProgram, path: Path, card: EncoderCard) -> None:
     """Write a graph, the card as JSON in the extra file ``sits.json``."""
     torch.export.save(graph, path, extra_files={_CARD: json.dumps(card)})
 
 
 def load_pt2(path: str | Path) -> tuple[nn.Module, EncoderCard]:
-    """Load what ``torchgeo-sits export`` wrote, for series of any size.
+    """Load a ``.pt2`` file of ``torchgeo-sits export``, for series of any size.
 
     ``torch.export.load(path).module()`` gives the same model with more checks: it refuses some
     sizes that were taken for unlike others when the model was traced, but are not.
@@ -143,7 +139,14 @@ def load_pt2(path: str | Path) -> tuple[nn.Module, EncoderCard]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        SITSError: If it is no such file.
+        SITSError: If the file is no exported model.
+
+    Example:
+        >>> from torchgeo_sits.exporting import load_pt2
+        >>> load_pt2('nowhere.pt2')
+        Traceback (most recent call last):
+            ...
+        FileNotFoundError: no file at nowhere.pt2: give the path of a .pt2 file
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'no file at {path}: give the path of a .pt2 file')
@@ -173,8 +176,8 @@ def export_model(
     The graph takes ``image`` ``(B, T, C, H, W)`` float32 in the unit of the training data (it
     normalises by mean and standard deviation of the card itself), ``acquisition_times``
     ``(B, T)`` int64, ``valid`` ``(B, T)`` and ``mask_clear`` ``(B, T, H, W)`` bool, with B, T, H
-    and W left open; see :mod:`torchgeo_sits.keys` for what they mean and
-    :class:`~.graph.RawSeriesModel` for what it gives. It works through a whole image at
+    and W left open; see :mod:`torchgeo_sits.keys` for their meaning and
+    :class:`~.graph.RawSeriesModel` for the outputs. It works through a whole image at
     once: give it windows that fit the memory.
 
     Args:
@@ -191,12 +194,20 @@ def export_model(
         ModuleNotFoundError: If packages for ONNX are missing.
         SITSError: If the checkpoint cannot be read, the name ends otherwise, or the model
             cannot be exported.
+
+    Example:
+        >>> from torchgeo_sits.exporting import export_model
+        >>> # export_model('X.ckpt', 'model.onnx', licence='CC-BY-4.0') takes half a minute
+        >>> export_model('nowhere.ckpt', 'model.pt2')
+        Traceback (most recent call last):
+            ...
+        FileNotFoundError: no checkpoint at nowhere.ckpt: give the path of a .ckpt file
     """
     path = Path(path)
     if path.suffix not in ('.onnx', '.pt2'):
         raise SITSError(f"expected a file name that ends with .onnx or .pt2, got '{path}'")
     if path.suffix == '.onnx':
-        check_packages()
+        _check_packages()
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder '{path.parent}' to write {path.name} to: make it first")
     model, card = load_model(checkpoint)
@@ -211,10 +222,10 @@ def export_model(
         with torch.no_grad():
             wanted = [model(*each[: len(SIZES)]) for each in series]
         if path.suffix == '.onnx':
-            write_onnx(graph, draft, list(wanted[0]), card)
+            _write_onnx(graph, draft, list(wanted[0]), card)
             found = [run_onnx(draft, each) for each in series]
         else:
-            write_pt2(graph, draft, card)
+            _write_pt2(graph, draft, card)
             loaded, _ = load_pt2(draft)
             with torch.no_grad():
                 found = [loaded(*each[: len(SIZES)]) for each in series]
@@ -238,16 +249,26 @@ def _difference(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
 
 
 def read_card(path: str | Path) -> EncoderCard:
-    """The card of an exported model.
+    """Read the card of an exported model.
 
     Args:
         path: Path of an ``.onnx`` or ``.pt2`` file that ``torchgeo-sits export`` wrote.
 
+    Returns:
+        The card.
+
     Raises:
         FileNotFoundError: If there is no such file.
         SITSError: If the file has no card.
+
+    Example:
+        >>> from torchgeo_sits.exporting import read_card
+        >>> read_card('nowhere.onnx')
+        Traceback (most recent call last):
+            ...
+        FileNotFoundError: no file at nowhere.onnx: give the path of an exported model
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'no file at {path}: give the path of an exported model')
-    return load_pt2(path)[1] if path.suffix == '.pt2' else read_onnx_card(path)
+    return load_pt2(path)[1] if path.suffix == '.pt2' else _read_onnx_card(path)

@@ -1,4 +1,4 @@
-"""A trained model that takes series as they are read, and names what it gives."""
+"""Trained models as graphs that take series as they are read, and name their outputs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,16 +16,19 @@ from ..tasks import load_task
 from ..tasks.supervised import SITSSupervised
 from ..transforms import Normalize
 
-__all__ = ['SIZES', 'RawSeriesModel', 'example', 'load_model', 'trace', 'unseen_series']
+__all__ = ['SIZES', 'RawSeriesModel', 'example_series', 'load_model', 'trace', 'unseen_series']
 
 
-def example(channels: int, size: tuple[int, int, int, int], *, seed: int = 0) -> Series:
-    """A series of noise with clouds, and with padding where there are two samples or more.
+def example_series(channels: int, size: tuple[int, int, int, int], *, seed: int = 0) -> Series:
+    """Draw a series of noise with clouds, and with padding for two samples or more.
 
     Args:
         channels: Number of bands C.
         size: B, T, H and W.
         seed: Seed of values, dates and clouds.
+
+    Returns:
+        The series.
     """
     b, t, h, w = size
     generator = torch.Generator().manual_seed(seed)
@@ -39,21 +42,24 @@ def example(channels: int, size: tuple[int, int, int, int], *, seed: int = 0) ->
 
 
 def unseen_series(card: EncoderCard, cell: int) -> Iterator[Series]:
-    """Series of other sizes than a model was traced with, in the unit of its training data.
+    """Draw series of other sizes than a model was traced with, in the unit of its training data.
 
     Args:
         card: The model's card.
         cell: Pixels along the side of a cell of the model's features.
+
+    Yields:
+        The series.
     """
     for seed, (b, t, h, w) in enumerate([(1, 1, 1, 2), (3, 7, 6, 9), (1, 12, 23, 8)], start=1):
-        series = example(card['in_channels'], (b, t, cell + h, cell + w), seed=seed)
+        series = example_series(card['in_channels'], (b, t, cell + h, cell + w), seed=seed)
         if card['mean']:
             mean, std = (torch.tensor(v)[:, None, None] for v in (card['mean'], card['std']))
             series = series._replace(image=series.image * std + mean)
         yield series
 
 
-#: What the axes of the inputs that are left open are called.
+#: Names of the axes of the inputs that are left open.
 SIZES = {
     IMAGE: {0: 'batch', 1: 'frames', 3: 'height', 4: 'width'},
     ACQUISITION_TIMES: {0: 'batch', 1: 'frames'},
@@ -79,7 +85,7 @@ def trace(model: nn.Module, *, name: str, channels: int, cell: int) -> ExportedP
     """
     # No size may be 1, nor the number of cells of any level of a model: those are traced as
     # numbers, not as sizes.
-    series = example(channels, (2, 5, 2 * cell + 17, 3 * cell + 18))
+    series = example_series(channels, (2, 5, 2 * cell + 17, 3 * cell + 18))
     try:
         with torch.no_grad():
             return torch.export.export(
@@ -111,6 +117,17 @@ class RawSeriesModel(nn.Module):
         model: The encoder, or the task.
         card: Its card, whose ``mean`` and ``std`` are used. Where it knows none, series must
             come as the model was trained.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.exporting import RawSeriesModel
+        >>> from torchgeo_sits.models import build_encoder, encoder_card
+        >>> encoder = build_encoder('tempcnn', 2, num_dates=4, hidden_dim=4, embed_dim=8)
+        >>> model = RawSeriesModel(encoder, encoder_card('tempcnn', encoder))
+        >>> seen = torch.ones(1, 3, dtype=torch.bool), torch.ones(1, 3, 6, 6, dtype=torch.bool)
+        >>> found = model(torch.rand(1, 3, 2, 6, 6), torch.arange(3)[None] * 864_000, *seen)
+        >>> {name: tuple(value.shape) for name, value in found.items()}
+        {'embed': (1, 8), 'early': (1, 8, 6, 6), 'late': (1, 8, 6, 6)}
     """
 
     def __init__(self, model: SITSEncoder | SITSSupervised, card: EncoderCard) -> None:
@@ -152,7 +169,7 @@ class RawSeriesModel(nn.Module):
 
 
 def load_model(path: str | Path) -> tuple[RawSeriesModel, EncoderCard]:
-    """The model of a checkpoint, to be exported.
+    """Load the model of a checkpoint, to be exported.
 
     Args:
         path: Path of a checkpoint of a task with labels, or of a pretraining, whose encoder it
@@ -164,6 +181,19 @@ def load_model(path: str | Path) -> tuple[RawSeriesModel, EncoderCard]:
     Raises:
         FileNotFoundError: If there is no such file.
         SITSError: If the file is no checkpoint of this package.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from torchgeo_sits.exporting import load_model
+        >>> from torchgeo_sits.models import CARD_KEY, build_encoder, encoder_card
+        >>> encoder = build_encoder('tempcnn', 2, num_dates=4, hidden_dim=4, embed_dim=8)
+        >>> weights = {f'backbone.{name}': value for name, value in encoder.state_dict().items()}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     content = {'state_dict': weights, CARD_KEY: encoder_card('tempcnn', encoder)}
+        ...     torch.save(content, f'{folder}/X.ckpt')
+        ...     model, card = load_model(f'{folder}/X.ckpt')
+        >>> card['model'], card['in_channels']
+        ('tempcnn', 2)
     """
     encoder, card = load_encoder(path)
     model: SITSEncoder | SITSSupervised = encoder
