@@ -113,6 +113,9 @@ def main(args: Sequence[str] | None = None) -> None:
     command, *options = args
     if command not in COMMANDS:
         _exit(f'expected a command, one of {", ".join(COMMANDS)}, got {command!r}', status=2)
+    # Classes of one's own go by their dotted path, from the folder one works in.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     module = import_module(f'.commands.{COMMANDS[command]}', __package__)
     with _plain_warnings(), _plain_refusals():
         if command != 'cube':  # needs none, and their import takes seconds
