@@ -216,7 +216,7 @@ def test_what_other_encoders_do_in_export_changes_nothing(name, monkeypatch):
 @pytest.mark.parametrize(
     ('kind', 'options'),
     [
-        (SITSChangeDetection, {'mode': 'pair'}),
+        (SITSChangeDetection, {}),
         (SITSClassification, {'model': 'tempcnn', 'model_kwargs': OTHERS['tempcnn']}),
     ],
 )

@@ -17,7 +17,14 @@ from torchgeo_sits.callbacks import MapWriter
 from torchgeo_sits.commands.training import on_own_data
 from torchgeo_sits.datamodules import ImageOptions, SITSDataModule, SyntheticSITSDataModule
 from torchgeo_sits.main import main
-from torchgeo_sits.tasks import SITSDINO, SITSChangeDetection, SITSClassification, SITSSegmentation
+from torchgeo_sits.tasks import (
+    SITSDINO,
+    SITSChangeDate,
+    SITSChangeDetection,
+    SITSChangeSeries,
+    SITSClassification,
+    SITSSegmentation,
+)
 
 
 def data_of(folder, **options):
@@ -134,20 +141,20 @@ def test_embeddings_are_those_of_the_encoder(series_folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('mode', 'names'),
+    ('kind', 'names'),
     [
-        ('pair', {'change', 'change_probability'}),
-        ('date', {'change', 'change_date', 'change_probability'}),
+        (SITSChangeDetection, {'change', 'change_probability'}),
+        (SITSChangeDate, {'change', 'change_date', 'change_probability'}),
     ],
 )
-def test_change_has_its_maps(series_folder, tmp_path, mode, names):
+def test_change_has_its_maps(series_folder, tmp_path, kind, names):
     seed_everything(0, verbose=False)
-    task = SITSChangeDetection(mode=mode, model='tempcnn', in_channels=3, num_classes=2)
+    task = kind(model='tempcnn', in_channels=3, num_classes=2)
     data = data_of(series_folder)
     predict(task, data, tmp_path / 'maps')
     assert {path.stem for path in (tmp_path / 'maps').iterdir()} == names
     found = forward(task, data)
-    if mode == 'pair':
+    if kind is SITSChangeDetection:
         expected = (found[0, 0].numpy() > 0.5).astype(np.uint8)
         np.testing.assert_array_equal(read(tmp_path / 'maps/change.tif')[0], expected)
     else:
@@ -231,10 +238,8 @@ def test_other_weights_are_another_map(series_folder, tmp_path):
     [
         (lambda: SITSClassification(model='tempcnn', in_channels=3, num_classes=2), 'no map'),
         (
-            lambda: SITSChangeDetection(
-                mode='series', model='tempcnn', in_channels=3, num_classes=2
-            ),
-            "mode='series'",
+            lambda: SITSChangeSeries(model='tempcnn', in_channels=3, num_classes=2),
+            'a map for each date',
         ),
     ],
 )

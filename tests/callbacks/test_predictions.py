@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from torchgeo_sits.callbacks import KNNProbe
 from torchgeo_sits.datamodules import LabelOptions, PatchOptions, SyntheticSITSDataModule
-from torchgeo_sits.tasks import SITSChangeDetection, SITSSegmentation
+from torchgeo_sits.tasks import SITSChangeDate, SITSSegmentation
 
 TINY = {'embed_dim': 16, 'depth': 1, 'num_heads': 2, 'time_dim': 16}
 
@@ -16,7 +16,7 @@ TINY = {'embed_dim': 16, 'depth': 1, 'num_heads': 2, 'time_dim': 16}
     ('task', 'labels'),
     [
         (lambda: SITSSegmentation(model_kwargs=TINY), 'class'),
-        (lambda: SITSChangeDetection(model_kwargs=TINY, mode='date'), 'change_date'),
+        (lambda: SITSChangeDate(model_kwargs=TINY), 'change_date'),
     ],
     ids=['classes', 'dates'],
 )

@@ -1,13 +1,22 @@
 """Change between two windows, in a series of maps, and its date."""
 
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import lightning
 import pytest
 import torch
 from torchgeo.tasks import ChangeDetection
 
+from torchgeo_sits import main
 from torchgeo_sits.collate import pad_time
-from torchgeo_sits.tasks import SITSChangeDetection
-from torchgeo_sits.tasks.change import frame_at, parse_spans, two_windows
+from torchgeo_sits.models import CARD_KEY
+from torchgeo_sits.tasks import SITSChangeDate, SITSChangeDetection, SITSChangeSeries, load_task
+from torchgeo_sits.tasks.change import parse_spans, two_windows
 from torchgeo_sits.tasks.change_date import change_point_scores, first_frame_after
+from torchgeo_sits.tasks.change_series import frame_at
 
 from .labelled_data import DAY, LabelledData
 from .test_supervised import TINY, trainer
@@ -80,9 +89,7 @@ def test_windows_leave_out_what_lies_between(tmp_path):
 
 
 def test_maps_of_a_series_and_the_change_between_two_dates(tmp_path):
-    task = SITSChangeDetection(
-        mode='series', task='multiclass', loss='ce', num_classes=2, model_kwargs=TINY, lr=1e-2
-    )
+    task = SITSChangeSeries(task='multiclass', loss='ce', num_classes=2, model_kwargs=TINY, lr=1e-2)
     module = data(255, per_frame=True)
     module.class_names = ['standing', 'felled']
     metrics = fit(tmp_path, task, module)
@@ -107,7 +114,7 @@ def test_last_labels_of_both_windows_make_a_map_of_change():
 
 
 def test_dates_of_change(tmp_path):
-    task = SITSChangeDetection(mode='date', model_kwargs=TINY, hidden_dim=16, lr=1e-2)
+    task = SITSChangeDate(model_kwargs=TINY, hidden_dim=16, lr=1e-2)
     metrics = fit(tmp_path, task, data(-1, dated=True), epochs=30)
     assert metrics['val_ChangeF1'] > 0.9
     # Changes lie 3 days before the first frame that could show them; some of those are cloudy.
@@ -177,13 +184,20 @@ def test_frame_at_a_date():
         ({'windows': [['2020-01-01', '2021-01-01']]}, 'expected two windows'),
         ({'windows': [['2020-01-01', '2019-01-01']] * 2}, 'ends after it starts'),
         ({'windows': [['1.1.2020', '2021-01-01']] * 2}, "date YYYY-MM-DD, got '1.1.2020'"),
-        ({'mode': 'date', 'windows': [['2020-01-01', '2021-01-01']] * 2}, "for mode='pair'"),
-        ({'mode': 'date', 'task': 'multiclass', 'loss': 'ce'}, "set task to 'binary'"),
+        ({'mode': 'date', 'windows': [['2020-01-01', '2021-01-01']] * 2}, 'windows are for SITSCh'),
+        ({'mode': 'dates'}, "one of .*'series', 'date'.*got 'dates'"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         SITSChangeDetection(in_channels=2, **options)
+
+
+def test_dates_have_no_classes_and_no_other_mode():
+    with pytest.raises(ValueError, match="set task to 'binary'"):
+        SITSChangeDate(in_channels=2, task='multiclass', loss='ce')
+    with pytest.raises(ValueError, match=r"mode='series' is SITSChangeSeries now.*SITSChangeDate"):
+        SITSChangeDate(in_channels=2, mode='series')
 
 
 def test_spans_are_in_seconds():
@@ -193,15 +207,15 @@ def test_spans_are_in_seconds():
     )
 
 
-@pytest.mark.parametrize('mode', ['pair', 'date'])
-def test_unchanged_pixels_that_count_as_unlabelled_are_refused(mode):
-    task = SITSChangeDetection(mode=mode, in_channels=2, model_kwargs=TINY, ignore_index=0)
+@pytest.mark.parametrize('kind', [SITSChangeDetection, SITSChangeDate])
+def test_unchanged_pixels_that_count_as_unlabelled_are_refused(kind):
+    task = kind(in_channels=2, model_kwargs=TINY, ignore_index=0)
     with pytest.raises(ValueError, match=r'set data\.unlabelled to another value'):
         task.compare(pad_time([changing(0)]))
 
 
 def test_series_need_a_map_for_each_frame():
-    task = SITSChangeDetection(mode='series', in_channels=2, model_kwargs=TINY)
+    task = SITSChangeSeries(in_channels=2, model_kwargs=TINY)
     with pytest.raises(ValueError, match='set mask_per_frame=true'):
         task.compare(pad_time([changing(0)]))
 
@@ -218,3 +232,80 @@ def test_torchgeos_change_detection_takes_our_batches_of_two_frames(model):
     task = ChangeDetection(model=model, backbone='resnet18', in_channels=2)
     task.log = lambda *args, **kwargs: None
     assert task.training_step(pad_time(samples), 0).isfinite()
+
+
+MODES = {'pair': SITSChangeDetection, 'series': SITSChangeSeries, 'date': SITSChangeDate}
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_former_modes_are_the_tasks_of_today(mode):
+    with pytest.warns(FutureWarning, match=rf"mode='{mode}'\) is {MODES[mode].__name__} now"):
+        task = SITSChangeDetection(mode=mode, in_channels=2, model_kwargs=TINY)
+    expected = MODES[mode](in_channels=2, model_kwargs=TINY)
+    assert type(task) is MODES[mode]
+    assert dict(task.hparams) == dict(expected.hparams)
+    assert task.state_dict().keys() == expected.state_dict().keys()
+
+
+def checkpoint_of(task):
+    task._trainer = SimpleNamespace()
+    content = {
+        'state_dict': task.state_dict(),
+        'hyper_parameters': dict(task.hparams),
+        'pytorch-lightning_version': lightning.__version__,
+    }
+    task.on_save_checkpoint(content)
+    return content
+
+
+def former_checkpoint(path, mode):
+    """A checkpoint as it was written while SITSChangeDetection had modes, and its task."""
+    torch.manual_seed(0)
+    task = MODES[mode](in_channels=2, model_kwargs=TINY)
+    content = checkpoint_of(task)
+    content[CARD_KEY]['task'] = 'SITSChangeDetection'
+    content['hyper_parameters'] |= {'mode': mode, 'windows': None}
+    torch.save(content, path)
+    return task
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_checkpoints_of_former_modes_load_into_their_tasks(tmp_path, mode):
+    path = tmp_path / 'old.ckpt'
+    wanted = former_checkpoint(path, mode)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', FutureWarning)
+        found, _ = load_task(path)
+    with pytest.warns(FutureWarning, match=MODES[mode].__name__):
+        direct = MODES[mode].load_from_checkpoint(path, weights_only=True)
+    for task in (found, direct):
+        assert type(task) is MODES[mode]
+        assert dict(task.hparams) == dict(wanted.hparams)
+        assert all(torch.equal(v, wanted.state_dict()[k]) for k, v in task.state_dict().items())
+
+
+@pytest.mark.parametrize('through', ['torchgeo-sits', 'torchgeo'])
+def test_command_line_reads_checkpoints_of_former_modes(
+    tmp_path, monkeypatch, series_folder, through
+):
+    folder = Path(main.__file__).parents[1]
+    path = tmp_path / 'old.ckpt'
+    torch.manual_seed(0)
+    task = SITSChangeDate(in_channels=3, num_classes=2, model='tempcnn')
+    content = checkpoint_of(task)
+    content['hyper_parameters'] |= {
+        'mode': 'date', 'windows': None, '_class_path': 'torchgeo_sits.tasks.SITSChangeDetection'
+    }  # fmt: skip
+    torch.save(content, path)
+    monkeypatch.chdir(tmp_path)
+    options = ['predict', '--config', str(folder / 'conf/change.yaml'), '--ckpt_path', str(path)]
+    options += ['--data', 'torchgeo_sits.datamodules.SITSDataModule']
+    options += ['--data.paths', str(series_folder), '--data.supervised=false']
+    monkeypatch.setattr(sys, 'argv', ['torchgeo', *options])
+    if through == 'torchgeo-sits':
+        main.main(options)
+        assert (tmp_path / 'maps' / 'change_date.tif').is_file()
+        return
+    from torchgeo.main import main as torchgeo_main
+
+    torchgeo_main()

@@ -2,6 +2,8 @@
 
 from .byol import SITSBYOL
 from .change import SITSChangeDetection
+from .change_date import SITSChangeDate
+from .change_series import SITSChangeSeries
 from .classification import SITSClassification
 from .dino import SITSDINO
 from .embedding import SITSEmbedding
@@ -15,7 +17,9 @@ __all__ = [
     'SITSBYOL',
     'SITSDINO',
     'SITSMAE',
+    'SITSChangeDate',
     'SITSChangeDetection',
+    'SITSChangeSeries',
     'SITSClassification',
     'SITSEmbedding',
     'SITSSegmentation',

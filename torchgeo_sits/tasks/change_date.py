@@ -1,11 +1,22 @@
-"""One change point in a series: how likely each date is, from evidence frame by frame."""
+"""The date of the one change of each pixel, from evidence frame by frame."""
+
+from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torchmetrics import Metric
 
-from ..models import stable_order
+from ..errors import SITSError
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID, Series
+from ..mapping import ChangeDate, ChangeMap, MapOutput, Probabilities
+from ..metrics import ChangeDateScores, ChangeScores
+from ..models import DenseHead, SITSEncoder, stable_order
+from .change import SITSChange
 
-__all__ = ['change_point_scores', 'first_frame_after']
+__all__ = ['SITSChangeDate', 'change_point_scores', 'first_frame_after']
+
+_SECONDS_PER_DAY: Final = 86_400
 
 
 def change_point_scores(evidence: Tensor, times: Tensor, seen: Tensor) -> Tensor:
@@ -60,3 +71,150 @@ def first_frame_after(date: Tensor, times: Tensor, seen: Tensor) -> Tensor:
     before = (seen & (when < date[:, None])).any(1)
     found = when.masked_fill(~after, latest).argmin(1)
     return torch.where(after.any(1) & before, found, seen.shape[1])
+
+
+class SITSChangeDate(SITSChange):
+    """The date of the one change of each pixel, or none.
+
+    Labels are days since 1970-01-01, 0 for none. Each frame votes for the state before or after
+    the change (:func:`change_point_scores`); the dates are learned by cross-entropy, whatever
+    *loss* says.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Initialize a new SITSChangeDate instance.
+
+        Args:
+            **kwargs: Arguments of the base class, :class:`~.change.SITSChange`.
+
+        Raises:
+            SITSError: If *task* is not 'binary', or an argument is out of its range.
+        """
+        super().__init__(**kwargs)
+        if self.hparams['task'] != 'binary':
+            raise SITSError("SITSChangeDate tells one change from none: set task to 'binary'")
+
+    def build_head(self, encoder: SITSEncoder, num_outputs: int) -> nn.Module:
+        """Build the head on features of each frame."""
+        return DenseHead(
+            encoder.embed_dim,
+            num_outputs,
+            stride=encoder.stride,
+            hidden_dim=self.hparams['hidden_dim'],
+        )
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Scores of a batch, see :meth:`scores`; they are no classes to be ignored."""
+        return self.scores(batch)
+
+    def scores(self, batch: dict[str, Any]) -> Tensor:
+        """Raw scores of the dates.
+
+        Args:
+            batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
+
+        Returns:
+            ``(B, T + 1, H, W)``, one for a change before each frame and the last for none.
+        """
+        frames = self.encoder.frame_features(Series.from_batch(batch))
+        evidence = self.head(frames.flatten(0, 1), batch[IMAGE].shape[-2:])
+        evidence = evidence.unflatten(0, frames.shape[:2])[:, :, 0]
+        return change_point_scores(evidence, batch[ACQUISITION_TIMES], _seen(batch))
+
+    def target(self, batch: dict[str, Any]) -> Tensor:
+        """Frame ``(B, H, W)`` that is the first to show the change; T for none.
+
+        Args:
+            batch: A batch, see :mod:`torchgeo_sits.keys`.
+
+        Raises:
+            SITSError: If 0 counts as not labelled.
+        """
+        self.check_unchanged()
+        date = batch[MASK].long() * _SECONDS_PER_DAY
+        return first_frame_after(date, batch[ACQUISITION_TIMES], _seen(batch))
+
+    def compare(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores of a batch, and the pixels that have a label and that a frame saw."""
+        scores, target, known = self(batch), self.target(batch), self._known(batch)
+        return scores, scores.movedim(1, -1)[known], target[known]
+
+    def _known(self, batch: dict[str, Any]) -> Tensor:
+        """Pixels ``(B, H, W)`` that have a label of a date, and that a frame saw."""
+        seen, ignored = _seen(batch).any(1), self.hparams['ignore_index']
+        return seen if ignored is None else seen & (batch[MASK] != ignored)
+
+    def loss_of(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of ``(P, K)`` scores and ``(P,)`` labels; 0 where P is."""
+        if not len(labels):
+            return super().loss_of(scores, labels)
+        return cross_entropy(scores.float(), labels)
+
+    def outcome(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Probability of any change, and whether there was one."""
+        last = scores.shape[1] - 1
+        return 1 - scores.softmax(1)[:, last], (labels != last).long()
+
+    def map_metrics(self) -> list[Metric]:
+        """IoU and F1 of change, and errors of its dates."""
+        return [ChangeScores(), ChangeDateScores()]
+
+    def update_map_metrics(
+        self, metrics: nn.ModuleList, batch: dict[str, Any], scores: Tensor
+    ) -> None:
+        """Count what changed, what was said to have, and when."""
+        change: Any = metrics[0]
+        dates: Any = metrics[1]
+        found, truth, known = self.prediction(scores, batch), self.target(batch), self._known(batch)
+        # A change that no frame could have shown is none.
+        changed = truth != scores.shape[1] - 1
+        change.update((found != 0)[known], changed[known])
+        dates.update(found[known], torch.where(changed, batch[MASK].long(), 0)[known])
+
+    def prediction(self, scores: Tensor, batch: dict[str, Any]) -> Tensor:
+        """Predicted date of the change.
+
+        Args:
+            scores: As :meth:`scores` gives them.
+            batch: The batch they are of.
+
+        Returns:
+            ``(B, H, W)`` int64, days since 1970-01-01 of the first frame that shows the change,
+            0 for none, as labels are.
+        """
+        times = batch[ACQUISITION_TIMES] // _SECONDS_PER_DAY
+        times = torch.cat([times, torch.zeros_like(times[:, :1])], 1)
+        best = scores.argmax(1)
+        return times.gather(1, best.flatten(1)).view_as(best)
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Any:
+        """Probability of any change, and its date.
+
+        Args:
+            batch: Batch as :mod:`torchgeo_sits.keys` says.
+            batch_idx: Index of the batch.
+            dataloader_idx: Index of the data loader.
+
+        Returns:
+            A dictionary of ``probability`` ``(B, H, W)`` and ``date`` ``(B, H, W)``, as
+            :meth:`prediction` gives it.
+        """
+        scores = self(batch)
+        any_change = 1 - scores.softmax(1)[:, -1]
+        return {'probability': any_change, 'date': self.prediction(scores, batch)}
+
+    def map_outputs(self) -> list[MapOutput]:
+        """Maps of change, its date and its probability."""
+        key = 'probability'
+        return [
+            ChangeMap('change', key),
+            ChangeDate('change_date', 'date'),
+            Probabilities('change_probability', key, ['change']),
+        ]
+
+
+def _seen(batch: dict[str, Any]) -> Tensor:
+    """Pixels that each frame saw, ``(B, T, H, W)`` bool."""
+    valid = batch[VALID][:, :, None, None]
+    b, t, _, h, w = batch[IMAGE].shape
+    return valid & batch[MASK_CLEAR] if MASK_CLEAR in batch else valid.expand(b, t, h, w)

@@ -1,5 +1,6 @@
 """Tasks with labels, back from a checkpoint."""
 
+import warnings
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +9,8 @@ import torch
 from ..errors import SITSError
 from ..models import EncoderCard, load_encoder
 from .change import SITSChangeDetection
+from .change_date import SITSChangeDate
+from .change_series import SITSChangeSeries
 from .classification import SITSClassification
 from .segmentation import SITSSegmentation
 from .supervised import SITSSupervised
@@ -15,7 +18,14 @@ from .supervised import SITSSupervised
 __all__ = ['load_task']
 
 _TASKS: Final[dict[str, type[SITSSupervised]]] = {
-    kind.__name__: kind for kind in (SITSSegmentation, SITSChangeDetection, SITSClassification)
+    kind.__name__: kind
+    for kind in (
+        SITSSegmentation,
+        SITSChangeDetection,
+        SITSChangeSeries,
+        SITSChangeDate,
+        SITSClassification,
+    )
 }
 
 
@@ -42,5 +52,8 @@ def load_task(path: str | Path) -> tuple[SITSSupervised, EncoderCard]:
             f'{path}: the checkpoint is of {name or "a task that it does not name"}, expected one '
             f'of {sorted(_TASKS)}: load it with load_from_checkpoint of its own class'
         )
-    task = _TASKS[name].load_from_checkpoint(path, map_location='cpu', weights_only=True)
+    with warnings.catch_warnings():
+        # A checkpoint cannot be told to leave `mode` out.
+        warnings.filterwarnings('ignore', r'SITSChangeDetection\(mode=', FutureWarning)
+        task = _TASKS[name].load_from_checkpoint(path, map_location='cpu', weights_only=True)
     return task.eval(), card
