@@ -1,16 +1,17 @@
 """Tiny runs of every pretraining method; as a script, one process of two. See test_long_runs.py."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from torch.optim import SGD
 
+from torchgeo_sits.callbacks import KNNProbe
 from torchgeo_sits.datamodules import PatchOptions, SyntheticSITSDataModule
 from torchgeo_sits.tasks import SITSBYOL, SITSDINO, SITSMAE, SITSSimCLR, SITSVICReg
 from torchgeo_sits.tasks.pretraining import SITSPretraining
@@ -53,7 +54,8 @@ def data(folder: str | Path, **kwargs: Any) -> SyntheticSITSDataModule:
     return SyntheticSITSDataModule(str(folder), size=64, num_dates_written=8, **options)
 
 
-def trainer(folder: str | Path, **kwargs: Any) -> Trainer:
+def trainer(folder: str | Path, callbacks: Sequence[Callback] = (), **kwargs: Any) -> Trainer:
+    """A trainer of a few quiet steps, without the probe that tasks bring."""
     options = {
         'accelerator': 'cpu',
         'max_epochs': 2,
@@ -67,6 +69,7 @@ def trainer(folder: str | Path, **kwargs: Any) -> Trainer:
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
+        callbacks=[KNNProbe(every_n_epochs=0), *callbacks],
         **options,
     )
 

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
 
 from torchgeo_sits.datamodules import PatchOptions
-from torchgeo_sits.tasks.pretraining import check_strategy, effective_batch_size
+from torchgeo_sits.tasks.pretraining import _effective_batch_size, _refuse_sharding
 
 from . import pretraining_run
 from .pretraining_run import ENCODER, VARIANTS, build, data, drawn_by_sample, train, trainer
@@ -183,7 +183,7 @@ def test_accumulated_batches_count_as_one_step(folder, tmp_path):
     run.fit(task, data(folder, batch_size=2, patches=PatchOptions(16, length=14)))
     assert run.global_step == 8
     # A batch of four: half of what suits 16, by the root.
-    assert effective_batch_size(run) == 4
+    assert _effective_batch_size(run) == 4
     rise = [2.5e-4 * (i + 1) / 4 for i in range(4)]
     fall = [1e-6 + (2.5e-4 - 1e-6) * (1 + math.cos(math.pi * i / 3)) / 2 for i in range(4)]
     for got, expected in (
@@ -215,21 +215,21 @@ def test_learning_rate_follows_the_samples_of_a_step(batch, world, accumulate, l
     assert build('dino', lr=0.1).learning_rate == 0.1
 
 
-class Terms(Callback):
+class NotedLosses(Callback):
     """Note the terms of the loss."""
 
     def setup(self, trainer, pl_module, stage):
-        compare, self.terms, self.loss = pl_module.compare_views, [], None
+        compare, self.values, self.loss = pl_module.compare_views, [], None
 
         def noted(*args):
-            terms = compare(*args)
-            self.terms += terms.losses.values()
-            return terms
+            compared = compare(*args)
+            self.values += compared.losses.values()
+            return compared
 
         pl_module.compare_views = noted
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.terms.append(outputs['loss'])
+        self.values.append(outputs['loss'])
         self.loss = outputs['loss'] if self.loss is None else self.loss
 
 
@@ -242,13 +242,13 @@ def test_few_bits_suffice(folder, tmp_path, name, precision):
     first = {}
     for bits in ('32-true', precision):
         torch.manual_seed(0)
-        terms, task = Terms(), build(name)
+        noted, task = NotedLosses(), build(name)
         steps = 1 if bits == '32-true' else 3
-        run = trainer(tmp_path, precision=bits, max_steps=steps, callbacks=[terms])
+        run = trainer(tmp_path, precision=bits, max_steps=steps, callbacks=[noted])
         run.fit(task, data(folder))
-        assert {term.dtype for term in terms.terms} == {torch.float32}
-        assert all(term.isfinite() for term in terms.terms)
-        first[bits] = terms.loss.item()
+        assert {value.dtype for value in noted.values} == {torch.float32}
+        assert all(value.isfinite() for value in noted.values)
+        first[bits] = noted.loss.item()
     assert all(value.isfinite().all() for value in task.state_dict().values())
     assert {p.dtype for p in task.parameters()} == {torch.float32}
     assert first[precision] == pytest.approx(first['32-true'], rel=0.03)
@@ -258,5 +258,5 @@ def test_few_bits_suffice(folder, tmp_path, name, precision):
 @pytest.mark.parametrize('kind', [FSDPStrategy, ModelParallelStrategy])
 def test_strategies_that_shard_are_refused(kind):
     with pytest.raises(ValueError, match=f"{kind.__name__} shards.*use strategy='ddp'"):
-        check_strategy(SimpleNamespace(strategy=kind()))
-    check_strategy(SimpleNamespace(strategy=DDPStrategy()))
+        _refuse_sharding(SimpleNamespace(strategy=kind()))
+    _refuse_sharding(SimpleNamespace(strategy=DDPStrategy()))

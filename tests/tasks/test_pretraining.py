@@ -20,8 +20,7 @@ from torchgeo_sits.tasks import (
     SITSVICReg,
 )
 from torchgeo_sits.tasks.distributed import gather_batch, global_mean
-from torchgeo_sits.tasks.pretraining import SITSPretraining
-from torchgeo_sits.tasks.seeding import StepSeed
+from torchgeo_sits.tasks.pretraining import SITSPretraining, _StepSeed
 
 from .pretraining_run import DINO, ENCODER, SMALL, VIEWS, data, trainer
 
@@ -121,6 +120,7 @@ def test_trains_and_its_checkpoint_serves(folder, tmp_path, name):
 
 @pytest.mark.parametrize('model', ENCODERS)
 def test_every_encoder_trains_on_all_levels(folder, tmp_path, model):
+    torch.manual_seed(0)
     kwargs = SMALL | {'model': model, 'model_kwargs': SMALL_ENCODERS[model]}
     task = SITSSimCLR(**kwargs, pixel_weight=1.0, object_weight=1.0, object_size=4)
     losses, _ = fit(task, folder, tmp_path, max_steps=1)
@@ -170,7 +170,7 @@ def test_command_line_offers_every_argument(capsys, kind):
 
 
 def test_processes_draw_apart_and_a_step_draws_the_same_again():
-    seed = StepSeed()
+    seed = _StepSeed()
     torch.manual_seed(7)
     seed.start()
 
@@ -186,13 +186,13 @@ def test_processes_draw_apart_and_a_step_draws_the_same_again():
 
     checkpoint = {}
     seed.save(checkpoint)
-    resumed = StepSeed()
+    resumed = _StepSeed()
     resumed.load(checkpoint)
     resumed.start()
     resumed.step(0, 2, 3)
     assert torch.equal(torch.rand(4), first)
     torch.manual_seed(8)
-    other = StepSeed()
+    other = _StepSeed()
     other.start()
     other.step(0, 2, 3)
     assert not torch.equal(torch.rand(4), first)
@@ -211,7 +211,11 @@ def test_one_process_gathers_what_it_has():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'views': 'planer'}, "views.*'planar' or 'resampling', got 'planer'"),
+        ({'views': 'planer'}, "views.*'planar' or 'resampling', or the dotted.*got 'planer'"),
+        ({'views': 'no_such.Views'}, "got 'no_such.Views' .No module named 'no_such'"),
+        # A checkpoint of somebody else must not call what it names.
+        ({'views': 'subprocess.run'}, "subclass of torch.nn.Module, got 'subprocess.run'"),
+        ({'views': 'torch.nn.Identity'}, r"expected views with \['global_views', 'local_views'\]"),
         ({'pixel_weight': -1.0}, "at least 0.*'pixel_weight': -1.0"),
         ({'image_weight': math.nan}, "'image_weight': nan"),
         ({'image_weight': 0.0}, "one of them above, got.*'image_weight': 0.0"),

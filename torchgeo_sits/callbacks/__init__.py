@@ -1,12 +1,13 @@
 """Lightning callbacks: what is watched, scored, drawn and said during a run."""
 
+from .checkpoints import BestCheckpoint, CheckpointReport, is_default_checkpoint
 from .health import CollapseError, EmbeddingHealth
 from .knn import KNNProbe
 from .map_writer import MapWriter
 from .pictures import PredictionPicture, ViewsPicture
-from .report import CheckpointReport
 
 __all__ = [
+    'BestCheckpoint',
     'CheckpointReport',
     'CollapseError',
     'EmbeddingHealth',
@@ -14,4 +15,5 @@ __all__ = [
     'MapWriter',
     'PredictionPicture',
     'ViewsPicture',
+    'is_default_checkpoint',
 ]

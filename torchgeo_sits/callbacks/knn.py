@@ -28,6 +28,15 @@ class KNNProbe(Callback):
     vote of its *k* nearest looked-up pixels by cosine, weighted as in Wu et al. (CVPR 2018,
     section 3.4). Logged are ``knn_f1_<depth>``, the macro F1. Without labels the probe
     is off.
+
+    Tasks of pretraining bring one that scores each quarter of the epochs; a probe among the
+    trainer's callbacks goes before it.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> from torchgeo_sits.callbacks import KNNProbe
+        >>> every_second = Trainer(accelerator='cpu', callbacks=[KNNProbe(every_n_epochs=2)])
+        >>> never = Trainer(accelerator='cpu', callbacks=[KNNProbe(every_n_epochs=0)])
     """
 
     def __init__(
@@ -49,7 +58,8 @@ class KNNProbe(Callback):
                 :meth:`torchgeo_sits.models.SITSEncoder.features`.
             max_pixels: Largest number of pixels to look up, and to score; drawn with a
                 fixed seed.
-            every_n_epochs: Number of epochs between two scores.
+            every_n_epochs: Number of epochs between two scores; 0 never scores, which is how a
+                trainer switches off the probe that tasks bring.
             ignore_index: Label of pixels that are not labelled. None takes it from the data
                 module, which has it as ``unlabelled``.
         """
@@ -62,6 +72,8 @@ class KNNProbe(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Score the untrained encoder."""
+        if not self.every_n_epochs:
+            return
         scores = self.score(trainer, pl_module)
         if scores is None:
             rank_zero_info(
@@ -74,6 +86,8 @@ class KNNProbe(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Score the encoder as it is now."""
+        if not self.every_n_epochs:
+            return
         last = trainer.current_epoch + 1 == trainer.max_epochs
         if (trainer.current_epoch + 1) % self.every_n_epochs and not last:
             return
@@ -98,8 +112,11 @@ class KNNProbe(Callback):
         loaders = getattr(datamodule, 'probe_dataloaders', lambda: None)()
         if loaders is None:
             return None
-        bank, bank_labels = self._features(trainer, pl_module, loaders[0])
-        query, labels = self._features(trainer, pl_module, loaders[1])
+        # The probe must not change the random numbers that the training draws.
+        devices = [pl_module.device] if pl_module.device.type == 'cuda' else []
+        with torch.random.fork_rng(devices=devices):
+            bank, bank_labels = self._features(trainer, pl_module, loaders[0])
+            query, labels = self._features(trainer, pl_module, loaders[1])
         if len(bank_labels.unique()) < 2 or not len(labels):
             # One class is always right.
             return None

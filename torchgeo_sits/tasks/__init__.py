@@ -11,6 +11,7 @@ from .loading import load_task
 from .mae import SITSMAE
 from .segmentation import SITSSegmentation
 from .simclr import SITSSimCLR
+from .supervised import SITSSupervised
 from .vicreg import SITSVICReg
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     'SITSEmbedding',
     'SITSSegmentation',
     'SITSSimCLR',
+    'SITSSupervised',
     'SITSVICReg',
     'load_task',
 ]

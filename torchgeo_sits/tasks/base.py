@@ -8,11 +8,13 @@ from typing import Any
 
 from lightly.utils.scheduler import cosine_warmup_schedule
 from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
 
+from ..callbacks import is_default_checkpoint
 from ..errors import SITSError
 from ..models import CARD_KEY, CardDetails, EncoderCard, SITSEncoder, encoder_card
 
@@ -154,9 +156,18 @@ class SITSTask(BaseTask):
     #: at any time before one is written.
     licence: str | None = None
 
+    @classmethod
+    def run_name(cls) -> str:
+        """Name of runs and checkpoints of the task, such as ``dino`` of ``SITSDINO``."""
+        return cls.__name__.removeprefix('SITS').lower()
+
     @abstractmethod
     def own_callbacks(self) -> list[Callback]:
-        """Callbacks that every run of the task has."""
+        """Callbacks that a run has unless its trainer brings one of the same class."""
+
+    @abstractmethod
+    def own_checkpoint(self) -> ModelCheckpoint:
+        """Checkpoint callback that a run has unless its trainer brings one."""
 
     def meet_data(self, datamodule: Any) -> None:
         """Take the number of bands from the data, and normalise it as *weights* do.
@@ -247,9 +258,19 @@ class SITSTask(BaseTask):
         self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Callbacks that every run has, but for those that the trainer has its own of."""
-        given = {type(callback) for callback in getattr(self.trainer, 'callbacks', [])}
-        return [callback for callback in self.own_callbacks() if type(callback) not in given]
+        """Callbacks of the task, but for those that the trainer has its own of.
+
+        A checkpoint callback of the task takes the place of the one that Lightning adds where
+        none was asked for; a trainer with ``enable_checkpointing=False`` gets none.
+        """
+        given = getattr(self.trainer, 'callbacks', [])
+        kinds = {type(callback) for callback in given}
+        own = [callback for callback in self.own_callbacks() if type(callback) not in kinds]
+        for callback in filter(is_default_checkpoint, list(given)):
+            # Removed, or Lightning tells users that one they never asked for is overridden.
+            given.remove(callback)
+            own.append(self.own_checkpoint())
+        return own
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what another task needs to use the encoder, and what it was trained on."""

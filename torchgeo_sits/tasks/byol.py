@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import SITSError
 from .distillation import SITSDistillation
-from .pretraining import Terms, no_loss
+from .pretraining import ViewLosses, zero_loss
 from .view_batches import encode_view, join_views, next_view
 
 __all__ = ['SITSBYOL']
@@ -43,32 +43,34 @@ class SITSBYOL(SITSDistillation):
         """
         super().__init__(**kwargs)
 
-    def check_views(self, whole: int, local: int) -> None:
+    def check_views(self, global_views: int, local_views: int) -> None:
         """Raise SITSError unless there are views of one shape to compare."""
-        if whole < 2 or local:
+        if global_views < 2 or local_views:
             raise SITSError(
                 'SITSBYOL compares global views: expected views_kwargs with global_views of at '
-                f'least 2 and local_views=0, got {whole} and {local}'
+                f'least 2 and local_views=0, got {global_views} and {local_views}'
             )
 
     def build_head(self, dim: int) -> nn.Module:
         """Build a projection head ``(P, dim)`` -> ``(P, output_dim)`` for each level."""
         hidden, output = self.hparams['hidden_dim'], self.hparams['output_dim']
-        return nn.ModuleDict({k: BYOLProjectionHead(dim, hidden, output) for k in self.levels})
+        return nn.ModuleDict(
+            {k: BYOLProjectionHead(dim, hidden, output) for k in self.compared_levels}
+        )
 
     def build_heads(self, dim: int) -> None:
         """Build the teacher, the projection heads, and the student's prediction heads."""
         super().build_heads(dim)
         hidden, output = self.hparams['hidden_dim'], self.hparams['output_dim']
         self.prediction_head = nn.ModuleDict(
-            {k: BYOLPredictionHead(output, hidden, output) for k in self.levels}
+            {k: BYOLPredictionHead(output, hidden, output) for k in self.compared_levels}
         )
 
     def configure_losses(self) -> None:
         """Initialize the loss."""
         self.similarity = NegativeCosineSimilarity()
 
-    def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> Terms:
+    def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> ViewLosses:
         """Predict each view's projection from the other, level by level."""
         count = len(views)
         view = join_views(views)
@@ -77,12 +79,12 @@ class SITSBYOL(SITSDistillation):
             target = next_view(encode_view(self.teacher, view), count)
         health = {'embedding': student.embed.detach()}
         losses: dict[str, Tensor] = {}
-        pairs = self.pairs(student, target, view, next_view(view, count), batch)
+        pairs = self.match_views(student, target, view, next_view(view, count), batch)
         for level, (ours, theirs) in pairs.items():
             project, predict = self.projection_head[level], self.prediction_head[level]
             if len(ours) < 2:
                 # Batch normalisation needs two; DDP, a gradient of each weight.
-                losses[level] = no_loss(ours, *project.parameters(), *predict.parameters())
+                losses[level] = zero_loss(ours, *project.parameters(), *predict.parameters())
                 continue
             projection = project(ours)
             predicted = predict(projection)
@@ -91,4 +93,4 @@ class SITSBYOL(SITSDistillation):
             with self.full_precision():
                 losses[level] = 2 + 2 * self.similarity(predicted.float(), wanted.float())
             health.setdefault('projection', projection.detach())
-        return Terms(losses, health)
+        return ViewLosses(losses, health)

@@ -117,7 +117,11 @@ class SITSChange(SITSSupervised):
     ignore = ('weights', 'mode', 'windows')
     monitor = 'val_ChangeF1'
     mode = 'max'
-    short_name = 'change'
+
+    @classmethod
+    def run_name(cls) -> str:
+        """Name of runs and checkpoints: that of all tasks of change."""
+        return 'change'
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import SITSError
 from .distillation import SITSDistillation
 from .distributed import TokenCenter, gather_batch, mean_row
-from .pretraining import Terms
+from .pretraining import ViewLosses
 from .view_batches import encode_view, join_views, next_view
 
 __all__ = ['SITSDINO', 'draw_token_mask']
@@ -113,16 +113,16 @@ class SITSDINO(SITSDistillation):
             )
         super().__init__(**kwargs)
 
-    def check_views(self, whole: int, local: int) -> None:
+    def check_views(self, global_views: int, local_views: int) -> None:
         """Raise SITSError unless there are two views to compare."""
-        if whole + local < 2:
+        if global_views + local_views < 2:
             raise SITSError(
                 'SITSDINO compares views: views_kwargs must leave two at least, got one'
             )
-        if whole < 2 and self.levels not in ([], ['image']):
+        if global_views < 2 and self.compared_levels not in ([], ['image']):
             raise SITSError(
                 'objects and pixels are compared between global views: expected views_kwargs '
-                f'with global_views of at least 2, got {whole}, or pixel_weight=0 and '
+                f'with global_views of at least 2, got {global_views}, or pixel_weight=0 and '
                 'object_weight=0'
             )
 
@@ -148,7 +148,7 @@ class SITSDINO(SITSDistillation):
         self.ibot_loss.center = TokenCenter((1, dim), momentum=momentum)
         self.koleo_loss = KoLeoLoss()
 
-    def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> Terms:
+    def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> ViewLosses:
         """Compare the student's assignments of all views with the teacher's."""
         count = self.views.global_views
         view, local_views = join_views(views[:count]), views[count:]
@@ -160,7 +160,7 @@ class SITSDINO(SITSDistillation):
         student = encode_view(self.backbone, view, token_mask)
         health = {'embedding': student.embed.detach()}
         losses: dict[str, Tensor] = {}
-        if 'image' in self.levels:
+        if 'image' in self.compared_levels:
             with torch.no_grad():
                 teacher_out = self._target(self.teacher_head(target.embed), self.dino_loss.center)
                 health['assignment'] = self._assigned(teacher_out, self.dino_loss.center[0])
@@ -175,13 +175,13 @@ class SITSDINO(SITSDistillation):
                     [part.float() for part in student_out],
                     teacher_temp=self.teacher_temp,
                 )
-        pairs = self.pairs(
+        pairs = self.match_views(
             student,
             next_view(target, count),
             view,
             next_view(view, count),
             batch,
-            levels=[level for level in self.levels if level != 'image'],
+            levels=[level for level in self.compared_levels if level != 'image'],
         )
         # In one order in all processes: they exchange the centres.
         for level, (ours, theirs) in pairs.items():
@@ -198,7 +198,7 @@ class SITSDINO(SITSDistillation):
             parts = [gather_batch(part.float()) for part in student.embed.chunk(count)]
             with self.full_precision():
                 losses['koleo'] = torch.stack([self.koleo_loss(part) for part in parts]).mean()
-        return Terms(losses, health)
+        return ViewLosses(losses, health)
 
     def _token_loss(
         self, criterion: IBOTPatchLoss, ours: Tensor, theirs: Tensor, mask: Tensor

@@ -58,14 +58,14 @@ class SITSDistillation(SITSPretraining):
         self.teacher = build_encoder(name, self.backbone.in_channels, **kwargs)
         # Two built, none copied: weight norm cannot be deep-copied.
         self.projection_head, self.teacher_head = self.build_head(dim), self.build_head(dim)
-        for student, teacher in self._pairs():
+        for student, teacher in self._followed():
             teacher.load_state_dict(student.state_dict())
             deactivate_requires_grad(teacher)
         # The teacher's targets must not depend on dropped paths: they are switched off.
         self.teacher.eval()
 
-    def _pairs(self) -> Iterable[tuple[nn.Module, nn.Module]]:
-        """What follows what: student and teacher, encoder and head."""
+    def _followed(self) -> Iterable[tuple[nn.Module, nn.Module]]:
+        """Pairs of a student's module and the teacher's that follows it, encoder and head."""
         return (self.backbone, self.teacher), (self.projection_head, self.teacher_head)
 
     def train(self, mode: bool = True) -> 'SITSDistillation':
@@ -97,13 +97,13 @@ class SITSDistillation(SITSPretraining):
         step, steps = self.global_step, self.total_steps
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         momentum = cosine_schedule(step, steps, self.first_momentum, 1.0)
-        for student, teacher in self._pairs():
+        for student, teacher in self._followed():
             update_momentum(student, teacher, momentum)
-            follow_statistics(student, teacher, momentum)
+            _follow_statistics(student, teacher, momentum)
 
 
 @torch.no_grad()
-def follow_statistics(student: nn.Module, teacher: nn.Module, momentum: float) -> None:
+def _follow_statistics(student: nn.Module, teacher: nn.Module, momentum: float) -> None:
     """Move the teacher's statistics of batch normalisation as its weights move.
 
     lightly's :func:`~lightly.models.utils.update_momentum` leaves buffers behind, and a teacher

@@ -1,6 +1,5 @@
-"""The encoder of a checkpoint, to embed pixels with."""
+"""Maps of the features of each pixel, from the encoder of a checkpoint."""
 
-from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +12,34 @@ from ..mapping import Embedding, MapOutput
 from ..models import SITSEncoder, load_encoder
 from .base import adopt_data
 
-__all__ = ['EmbeddingMapMixin', 'SITSEmbedding']
+__all__ = ['SITSEmbedding', 'embedding_map', 'pixel_embeddings']
 
 
-class EmbeddingMapMixin(LightningModule):
-    """What a task of pretraining predicts: the late features of each pixel."""
+def pixel_embeddings(encoder: SITSEncoder, batch: dict[str, Any]) -> dict[str, Tensor]:
+    """Embed each pixel of a batch.
 
-    @property
-    @abstractmethod
-    def encoder(self) -> SITSEncoder:
-        """The encoder that downstream tasks use."""
+    Args:
+        encoder: The encoder.
+        batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
 
-    def predict_step(
-        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
-    ) -> dict[str, Tensor]:
-        """Dense features.
-
-        Args:
-            batch: Batch as :mod:`torchgeo_sits.keys` says.
-            batch_idx: Index of the batch.
-            dataloader_idx: Index of the data loader.
-
-        Returns:
-            ``embedding`` ``(B, D, H, W)``, between the cells of encoders with a stride bilinear.
-        """
-        features = self.encoder.features(Series.from_batch(batch))
-        size = batch[IMAGE].shape[-2:]
-        if features.shape[-2:] != size:
-            features = interpolate(features, size, mode='bilinear')
-        return {'embedding': features}
-
-    def map_outputs(self) -> list[MapOutput]:
-        """One map, a band for each feature."""
-        return [Embedding('embedding', 'embedding')]
+    Returns:
+        ``embedding`` ``(B, D, H, W)``, the late features, bilinear between the cells of an
+        encoder with a stride.
+    """
+    features = encoder.features(Series.from_batch(batch))
+    size = batch[IMAGE].shape[-2:]
+    if features.shape[-2:] != size:
+        features = interpolate(features, size, mode='bilinear')
+    return {'embedding': features}
 
 
-class SITSEmbedding(EmbeddingMapMixin, LightningModule):
-    """Predicts the features of each pixel, with the encoder of any task's checkpoint.
+def embedding_map() -> list[MapOutput]:
+    """List the map of :func:`pixel_embeddings`, a band for each feature."""
+    return [Embedding('embedding', 'embedding')]
+
+
+class SITSEmbedding(LightningModule):
+    """Predict the features of each pixel with the encoder of any task's checkpoint.
 
     The data is normalised as it was when the encoder was trained.
 
@@ -59,17 +49,29 @@ class SITSEmbedding(EmbeddingMapMixin, LightningModule):
     Raises:
         FileNotFoundError: If there is no such file.
         SITSError: If the file is not a whole checkpoint of this package.
+
+    Example:
+        >>> import tempfile, lightning, torch
+        >>> from torchgeo_sits.tasks import SITSEmbedding, SITSMAE
+        >>> task = SITSMAE(model='tempcnn', in_channels=3, model_kwargs={'embed_dim': 4})
+        >>> trainer = lightning.Trainer(accelerator='cpu', logger=False, max_epochs=0)
+        >>> series = {
+        ...     'image': torch.rand(1, 5, 3, 6, 6),
+        ...     'acquisition_times': 86_400 * torch.arange(5)[None],
+        ...     'valid': torch.ones(1, 5, dtype=torch.bool),
+        ... }
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trainer.fit(task, [series])
+        ...     trainer.save_checkpoint(f'{folder}/mae.ckpt')
+        ...     embedding = SITSEmbedding(f'{folder}/mae.ckpt')
+        >>> embedding.eval().predict_step(series, 0)['embedding'].shape
+        torch.Size([1, 4, 6, 6])
     """
 
     def __init__(self, weights: str | Path) -> None:
         super().__init__()
         self.weights = weights
-        self.backbone, self._card = load_encoder(weights)
-
-    @property
-    def encoder(self) -> SITSEncoder:
-        """The encoder."""
-        return self.backbone
+        self.encoder, self._card = load_encoder(weights)
 
     def setup(self, stage: str) -> None:
         """Hold the bands of the data against those of the checkpoint, and normalise as it did.
@@ -79,3 +81,13 @@ class SITSEmbedding(EmbeddingMapMixin, LightningModule):
         """
         datamodule: Any = getattr(self.trainer, 'datamodule', None)
         adopt_data(self._card, datamodule, self.weights)
+
+    def predict_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """Embed each pixel, see :func:`pixel_embeddings`."""
+        return pixel_embeddings(self.encoder, batch)
+
+    def map_outputs(self) -> list[MapOutput]:
+        """One map, a band for each feature."""
+        return embedding_map()

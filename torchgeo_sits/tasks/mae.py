@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from .pretraining import SITSPretraining, Terms
+from .pretraining import SITSPretraining, ViewLosses
 
 __all__ = ['SITSMAE']
 
@@ -49,6 +49,6 @@ class SITSMAE(SITSPretraining):
     def build_heads(self, dim: int) -> None:
         """Build nothing: the decoder is that of the reconstruction."""
 
-    def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> Terms:
+    def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> ViewLosses:
         """Compare nothing: the reconstruction is the whole loss."""
-        return Terms({}, {})
+        return ViewLosses({}, {})

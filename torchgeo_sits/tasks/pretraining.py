@@ -1,24 +1,34 @@
-"""What the tasks of self-supervised pretraining share: views, terms of the loss, schedules."""
+"""Base of the tasks of self-supervised pretraining: views, losses, schedules, seeds.
 
+A method from outside is a subclass of :class:`SITSPretraining`, or, shorter, of
+:class:`~torchgeo_sits.tasks.SITSSiamese` (two views, one encoder, a head and a criterion) or
+:class:`~torchgeo_sits.tasks.SITSDistillation` (a student and its moving average).
+"""
+
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from importlib import import_module
 from inspect import signature
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from lightly.utils.scheduler import cosine_schedule
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from numpy.random import SeedSequence
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from ..callbacks import CheckpointReport, EmbeddingHealth, ViewsPicture
+from ..callbacks import CheckpointReport, EmbeddingHealth, KNNProbe, ViewsPicture
 from ..errors import SITSError
 from ..keys import IMAGE
+from ..mapping import MapOutput
 from ..models import PlaneFeatures, SITSEncoder, build_encoder, load_weights
 from ..transforms import (
     PlanarMultiView,
@@ -30,164 +40,75 @@ from ..transforms import (
 )
 from .base import SITSTask
 from .comparison import LEVELS, Level, draw_objects, level_pairs
-from .embedding import EmbeddingMapMixin
+from .embedding import embedding_map, pixel_embeddings
 from .reconstruction import MaskedReconstruction
-from .seeding import SeededMixin
 from .view_batches import check_cells
 
-__all__ = [
-    'SITSPretraining',
-    'SITSScheduledTask',
-    'Terms',
-    'build_views',
-    'check_strategy',
-    'effective_batch_size',
-    'no_loss',
-]
+__all__ = ['SITSPretraining', 'ViewLosses', 'zero_loss']
 
 
-def effective_batch_size(trainer: Trainer) -> int:
-    """Samples per optimiser step: of all processes and accumulated batches.
-
-    Args:
-        trainer: The trainer of the run.
-
-    Returns:
-        The number; of one batch of 16 where nothing tells it.
-    """
-    datamodule: Any = getattr(trainer, 'datamodule', None)
-    own = getattr(datamodule, 'batch_size', None)
-    if own is None:
-        own = getattr(trainer.train_dataloader, 'batch_size', None)
-    return (own or 16) * trainer.world_size * trainer.accumulate_grad_batches
-
-
-class SITSScheduledTask(SITSTask):
-    """A task whose learning rate follows the batch size, and its weight decay a cosine.
-
-    Reads the hyperparameters of :class:`SITSTask`, of which ``lr`` may be None, and
-    ``weight_decay`` and ``end_weight_decay``.
-    """
-
-    #: Learning rate that suits a batch of 16.
-    reference_lr: ClassVar[float] = 5e-4
-
-    @abstractmethod
-    def trained(self) -> Iterable[nn.Module]:
-        """The modules that the optimiser trains."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Largest learning rate: the one asked for, or one for the batch size in use.
-
-        Adam's learning rate follows the root of the batch size (Malladi et al., NeurIPS 2022,
-        https://arxiv.org/abs/2205.10287).
-        """
-        if self.hparams['lr'] is not None:
-            return float(self.hparams['lr'])
-        return self.reference_lr * min(4.0, (effective_batch_size(self.trainer) / 16) ** 0.5)
-
-    def optimizer_step(
-        self,
-        epoch: int,
-        batch_idx: int,
-        optimizer: Optimizer | LightningOptimizer,
-        optimizer_closure: Callable[[], Any] | None = None,
-    ) -> None:
-        """Step with this step's weight decay."""
-        step, steps = self.global_step, self.total_steps
-        start, end = self.hparams['weight_decay'], self.hparams['end_weight_decay']
-        for group in optimizer.param_groups:
-            if group['decays']:
-                # A plain number: older lightly gives NumPy's, which checkpoints may not hold.
-                group['weight_decay'] = float(cosine_schedule(step, steps, start, end))
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, with a linear rise and a cosine fall of the learning rate per step."""
-        groups = []
-        for module in self.trained():
-            # Any decay above 0 does to tell the groups apart; the schedule sets its value.
-            for group in param_groups_weight_decay(module, weight_decay=1.0):
-                groups.append({**group, 'decays': group['weight_decay'] > 0, 'weight_decay': 0.0})
-        optimizer = AdamW(groups, lr=self.learning_rate)
-        return self.scheduled(optimizer)
-
-
-def check_strategy(trainer: Trainer) -> None:
-    """Refuse strategies that shard a model.
-
-    Args:
-        trainer: The trainer of the run.
-
-    Raises:
-        SITSError: If its strategy shards the model.
-    """
-    if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
-        raise SITSError(
-            f'{type(trainer.strategy).__name__} shards the weights, of which teachers, health '
-            "and checkpoints here need the whole: use strategy='ddp'. The encoders are small "
-            'enough for one device'
-        )
-
-
-class Terms(NamedTuple):
-    """What a method makes of the views of a batch.
+class ViewLosses(NamedTuple):
+    """Losses of a method on the views of a batch, and vectors that show its health.
 
     Attributes:
         losses: Terms of the loss by name; the hyperparameter ``<name>_weight`` weighs each.
-        health: What the watch over the run looks at: ``embedding`` ``(B, D)``, and
-            ``projection`` ``(B, D')`` or ``assignment`` ``(B, K)`` where there are any.
+        health: Vectors that :class:`~torchgeo_sits.callbacks.EmbeddingHealth` watches:
+            ``embedding`` ``(B, D)``, and ``projection`` ``(B, D')`` or ``assignment`` ``(B, K)``
+            where there are any.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import ViewLosses
+        >>> losses = {'image': torch.tensor(0.7)}
+        >>> ViewLosses(losses, {'embedding': torch.zeros(4, 16)}).losses['image']
+        tensor(0.7000)
     """
 
     losses: dict[str, Tensor]
     health: dict[str, Tensor]
 
 
-def no_loss(*tensors: Tensor) -> Tensor:
-    """A loss of 0 with gradients of 0, for a term that a batch has nothing for."""
+def zero_loss(*tensors: Tensor) -> Tensor:
+    """Give a loss of 0 with gradients of 0, for a term that a batch has nothing for.
+
+    Args:
+        *tensors: All that the term would have given gradients to, of any shapes.
+    """
     return torch.stack([tensor.sum() for tensor in tensors]).sum() * 0.0
 
 
-_KINDS = {'planar': PlanarMultiView, 'resampling': ResamplingMultiView}
+class SITSPretraining(SITSTask):
+    """Base of the tasks that pretrain an encoder on views of series, without labels.
 
+    A step draws views of a batch, lets the method compare them, and adds up the losses by their
+    weights; those of a level (image, object, pixel) whose weight is 0 cost nothing. Any method
+    can be joined with the reconstruction of what is hidden (:class:`SITSMAE`).
 
-def build_views(
-    kind: str, augment: nn.Module, default: Mapping[str, Any], asked: Mapping[str, Any] | None
-) -> PlanarMultiView | ResamplingMultiView:
-    """Build the views that a task draws.
+    A subclass writes two methods:
 
-    Args:
-        kind: ``'planar'`` or ``'resampling'``.
-        augment: Augmentation of each view.
-        default: Arguments that suit the task.
-        asked: Arguments that were asked for, above these.
+    - :meth:`build_heads` builds all that stands on the encoder, which is ``self.backbone``;
+    - :meth:`compare_views` encodes the views (:func:`~torchgeo_sits.tasks.encode_view`,
+      :meth:`match_views`) and returns their losses.
 
-    Returns:
-        The views.
+    It may also set :attr:`default_views` and :attr:`reference_lr`, refuse views in
+    :meth:`check_views`, build losses in ``configure_losses``, train more modules
+    (:meth:`trained_modules`), and name another encoder that downstream tasks use
+    (``encoder_name``). Arguments of its own come before ``**kwargs``, which go to this class.
 
-    Raises:
-        SITSError: If there is no such kind, or an argument does not fit it.
-    """
-    if kind not in _KINDS:
-        raise SITSError(f"expected views to be 'planar' or 'resampling', got {kind!r}")
-    views = _KINDS[kind]
-    try:
-        return views(augment=augment, **{**default, **(asked or {})})
-    except TypeError as error:
-        names = [name for name in signature(views).parameters if name != 'augment']
-        raise SITSError(
-            f'views_kwargs={asked} do not fit {views.__name__}: {error}. It takes {names}'
-        ) from error
-
-
-class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
-    """An encoder that learns from views of series without labels.
-
-    A subclass says in :meth:`build_heads` what stands on the encoder and in
-    :meth:`compare_views` what it makes of the views. The terms of its loss have weights; those
-    of a level (image, object, pixel) that is not compared cost nothing. Any method can be
-    joined with the reconstruction of what is hidden (:class:`SITSMAE`).
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSPretraining, ViewLosses, encode_view
+        >>> class Spread(SITSPretraining):
+        ...     default_views = {'global_views': 1, 'local_views': 0}
+        ...     def build_heads(self, dim):
+        ...         self.projection_head = torch.nn.Linear(dim, 2)
+        ...     def compare_views(self, views, batch):
+        ...         embedding = encode_view(self.backbone, views[0]).embed
+        ...         loss = -self.projection_head(embedding).std()
+        ...         return ViewLosses({'image': loss}, {'embedding': embedding.detach()})
+        >>> task = Spread(model='tempcnn', in_channels=3, views_kwargs={'length': 8})
+        >>> task.run_name(), task.compared_levels
+        ('spread', ['image'])
     """
 
     monitor = 'train_loss'
@@ -199,6 +120,8 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
 
     #: Arguments of the views that suit the method, below those that are asked for.
     default_views: ClassVar[dict[str, Any]] = {}
+    #: Learning rate that suits a batch of 16.
+    reference_lr: ClassVar[float] = 5e-4
 
     def __init__(
         self,
@@ -206,7 +129,7 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
         in_channels: int | None = None,
         weights: str | None = None,
         model_kwargs: dict[str, Any] | None = None,
-        views: Literal['planar', 'resampling'] = 'planar',
+        views: str | type[nn.Module] = 'planar',
         views_kwargs: dict[str, Any] | None = None,
         jitter_days: float = 3.0,
         gain: float = 0.1,
@@ -238,7 +161,8 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
             views: ``'planar'`` for :class:`~torchgeo_sits.transforms.PlanarMultiView`,
                 ``'resampling'`` for
                 :class:`~torchgeo_sits.transforms.ResamplingMultiView`, which draws dates
-                but no planes.
+                but no planes, or the dotted path of a class of views, or the class, as
+                :class:`~torchgeo_sits.transforms.MultiView` describes it.
             views_kwargs: Arguments of the views.
             jitter_days: Largest shift of a date in a view, in days.
             gain: Largest relative change of a band at a date in a view.
@@ -282,21 +206,63 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
                 f'expected pixels and object_size of at least 1, got {pixels} and {object_size}'
             )
         super().__init__()
+        if not isinstance(views, str):  # checkpoints hold plain values
+            self.save_hyperparameters({'views': f'{views.__module__}.{views.__qualname__}'})
         self._check_weights()
         # Clouds lie over the place, before its views are drawn; the rest differs per view.
         self.clouds = RandomCloudGaps(cloud_rate)
         augment = SeriesSequential(RandomDateJitter(jitter_days), RandomGainOffset(gain, offset))
-        self.views = build_views(views, augment, self.default_views, views_kwargs)
+        self.views: Any = _build_views(views, augment, self.default_views, views_kwargs)
         self.check_views(self.views.global_views, self.views.local_views)
+        self._seed = _StepSeed()
 
-    def _check_weights(self) -> None:
-        """Raise SITSError unless the terms of the loss have weights that make one."""
-        weights = {f'{name}_weight': value for name, value in self.loss_weights.items()}
-        wrong = {name: value for name, value in weights.items() if not value >= 0}
-        if wrong or not any(weights.values()):
-            raise SITSError(
-                f'expected weights of at least 0, one of them above, got {wrong or weights}'
-            )
+    # -- hooks of a method -----------------------------------------------------------------
+
+    @abstractmethod
+    def build_heads(self, dim: int) -> None:
+        """Build all that stands on the encoder.
+
+        Args:
+            dim: Number of features of an embedding.
+        """
+
+    @abstractmethod
+    def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> ViewLosses:
+        """Encode the views and compare them.
+
+        Args:
+            views: The views, the global ones first.
+            batch: The batch that they show.
+
+        Returns:
+            The losses, named as their weights: a loss ``image`` has the weight ``image_weight``.
+        """
+
+    def check_views(self, global_views: int, local_views: int) -> None:
+        """Raise SITSError unless the method can do with the views.
+
+        Args:
+            global_views: Number of global views.
+            local_views: Number of local views.
+        """
+
+    def trained_modules(self) -> Iterable[nn.Module]:
+        """List the modules that the optimiser trains."""
+        names = ('backbone', 'projection_head', 'prediction_head', 'reconstruction')
+        return (getattr(self, name) for name in names if hasattr(self, name))
+
+    # -- tools of a method -----------------------------------------------------------------
+
+    @property
+    def encoder(self) -> SITSEncoder:
+        """Encoder that downstream tasks use."""
+        encoder: SITSEncoder = getattr(self, self.encoder_name)
+        return encoder
+
+    @property
+    def compared_levels(self) -> list[Level]:
+        """Levels whose comparison has a weight, among image, object and pixel."""
+        return [level for level in LEVELS if self.loss_weights[level]]
 
     @property
     def loss_weights(self) -> dict[str, float]:
@@ -304,113 +270,11 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
         asked = {k: v for k, v in self.hparams.items() if k.endswith('_weight')}
         return {k.removesuffix('_weight'): v for k, v in asked.items()} | self._base_weights
 
-    def check_views(self, whole: int, local: int) -> None:
-        """Raise SITSError unless the method can do with the views.
-
-        Args:
-            whole: Number of global views.
-            local: Number of local views.
-        """
-
-    def make_views(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
-        """Draw the views of a batch, as a training step does.
-
-        Args:
-            batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
-
-        Returns:
-            The views, the global ones first.
-        """
-        with torch.no_grad():
-            return self.views(self.clouds(batch))
-
-    @property
-    def levels(self) -> list[Level]:
-        """The levels whose comparison has a weight."""
-        return [level for level in LEVELS if self.loss_weights[level]]
-
-    @property
-    def encoder(self) -> SITSEncoder:
-        """The encoder that downstream tasks use."""
-        encoder: SITSEncoder = getattr(self, self.encoder_name)
-        return encoder
-
-    def configure_models(self) -> None:
-        """Build the models, if the number of bands is known already."""
-        if self.hparams['in_channels'] is not None:
-            self._build(self.hparams['in_channels'])
-
-    def configure_model(self) -> None:
-        """Build the models for the bands of the data module.
-
-        Raises:
-            SITSError: If nothing tells the number of bands, or it is not that of the data.
-        """
-        # No trainer where a checkpoint is loaded by hand.
-        self.meet_data(getattr(self._trainer, 'datamodule', None))
-        if not hasattr(self, 'backbone'):
-            self.configure_models()
-            # Its card was not known when the data was met.
-            self.meet_data(getattr(self._trainer, 'datamodule', None))
-
-    @abstractmethod
-    def build_heads(self, dim: int) -> None:
-        """Build what stands on the encoder.
-
-        Args:
-            dim: Number of features of an embedding.
-        """
-
-    def _build(self, in_channels: int) -> None:
-        """Build the encoder and what stands on it."""
-        name, kwargs = self.hparams['model'], self.hparams['model_kwargs'] or {}
-        self.backbone = build_encoder(name, in_channels, **kwargs)
-        if self.weights is not None:
-            self._card = load_weights(self.backbone, self.weights)
-        if hasattr(self.backbone, 'mask_token') and not self.loss_weights.get('ibot'):
-            # No token is masked: DDP stops at parameters that never get a gradient.
-            self.backbone.mask_token.requires_grad_(False)
-        if self.loss_weights['reconstruction']:
-            self.reconstruction = MaskedReconstruction(
-                self.backbone.embed_dim,
-                in_channels,
-                kind=self.hparams['mask_kind'],
-                ratio=self.hparams['mask_ratio'],
-            )
-        self.build_heads(self.backbone.embed_dim)
-
-    def trained(self) -> Iterable[nn.Module]:
-        """The modules that the optimiser trains."""
-        names = ('backbone', 'projection_head', 'prediction_head', 'reconstruction')
-        return (getattr(self, name) for name in names if hasattr(self, name))
-
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Embed series with the encoder that downstream tasks use.
-
-        Args:
-            *args: A :class:`~torchgeo_sits.keys.Series`, as of
-                :meth:`torchgeo_sits.models.SITSEncoder.forward`.
-            **kwargs: The same, by name.
-
-        Returns:
-            Embeddings ``(B, D)``.
-        """
-        return self.encoder(*args, **kwargs)
-
     def full_precision(self) -> AbstractContextManager[None]:
-        """Where distances and variances are computed, whatever the trainer's precision."""
+        """Leave autocast, for distances and variances, whatever the trainer's precision."""
         return torch.autocast(self.device.type, enabled=False)
 
-    @abstractmethod
-    def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> Terms:
-        """Encode the views and compare them.
-
-        Args:
-            views: The views, the global ones first.
-            batch: The batch that they show.
-        """
-
-    def pairs(
+    def match_views(
         self,
         ours: PlaneFeatures,
         theirs: PlaneFeatures,
@@ -433,7 +297,7 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
         Returns:
             For each level two tensors ``(P, D)``, of all processes together.
         """
-        levels = self.levels if levels is None else levels
+        levels = self.compared_levels if levels is None else levels
         if set(levels) - {'image'}:
             check_cells(self.backbone, view)
         objects = None
@@ -447,6 +311,80 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
             for level in levels
         }
 
+    # -- models ----------------------------------------------------------------------------
+
+    def configure_models(self) -> None:
+        """Build the models, if the number of bands is known already."""
+        if self.hparams['in_channels'] is not None:
+            self._build(self.hparams['in_channels'])
+
+    def configure_model(self) -> None:
+        """Build the models for the bands of the data module.
+
+        Raises:
+            SITSError: If nothing tells the number of bands, or it is not that of the data.
+        """
+        # No trainer where a checkpoint is loaded by hand.
+        self.meet_data(getattr(self._trainer, 'datamodule', None))
+        if not hasattr(self, 'backbone'):
+            self.configure_models()
+            # Its card was not known when the data was met.
+            self.meet_data(getattr(self._trainer, 'datamodule', None))
+
+    def _build(self, in_channels: int) -> None:
+        """Build the encoder and all that stands on it."""
+        name, kwargs = self.hparams['model'], self.hparams['model_kwargs'] or {}
+        self.backbone = build_encoder(name, in_channels, **kwargs)
+        if self.weights is not None:
+            self._card = load_weights(self.backbone, self.weights)
+        if hasattr(self.backbone, 'mask_token') and not self.loss_weights.get('ibot'):
+            # No token is masked: DDP stops at parameters that never get a gradient.
+            self.backbone.mask_token.requires_grad_(False)
+        if self.loss_weights['reconstruction']:
+            self.reconstruction = MaskedReconstruction(
+                self.backbone.embed_dim,
+                in_channels,
+                kind=self.hparams['mask_kind'],
+                ratio=self.hparams['mask_ratio'],
+            )
+        self.build_heads(self.backbone.embed_dim)
+
+    def _check_weights(self) -> None:
+        """Raise SITSError unless the terms of the loss have weights that make one."""
+        weights = {f'{name}_weight': value for name, value in self.loss_weights.items()}
+        wrong = {name: value for name, value in weights.items() if not value >= 0}
+        if wrong or not any(weights.values()):
+            raise SITSError(
+                f'expected weights of at least 0, one of them above, got {wrong or weights}'
+            )
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Embed series with the encoder that downstream tasks use.
+
+        Args:
+            *args: A :class:`~torchgeo_sits.keys.Series`, as of
+                :meth:`torchgeo_sits.models.SITSEncoder.forward`.
+            **kwargs: The same, by name.
+
+        Returns:
+            Embeddings ``(B, D)``.
+        """
+        return self.encoder(*args, **kwargs)
+
+    # -- a step ----------------------------------------------------------------------------
+
+    def make_views(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
+        """Draw the views of a batch, as a training step does.
+
+        Args:
+            batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
+
+        Returns:
+            The views, the global ones first.
+        """
+        with torch.no_grad():
+            return self.views(self.clouds(batch))
+
     def training_step(
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
     ) -> dict[str, Tensor]:
@@ -458,7 +396,7 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
             dataloader_idx: Index of the data loader.
 
         Returns:
-            ``loss``, and what :class:`Terms` says for the watch over the run's health.
+            ``loss``, and the vectors of :class:`ViewLosses` that show the run's health.
         """
         views = self.make_views(batch)
         losses, health = self.compare_views(views, batch)
@@ -473,21 +411,109 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
             self.log_dict({f'{k}_loss': v for k, v in losses.items()}, batch_size=size)
         return {'loss': loss, **health}
 
+    def predict_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """Embed each pixel, see :func:`~.embedding.pixel_embeddings`."""
+        return pixel_embeddings(self.encoder, batch)
+
+    def map_outputs(self) -> list[MapOutput]:
+        """One map, a band for each feature."""
+        return embedding_map()
+
+    # -- the run ---------------------------------------------------------------------------
+
+    @property
+    def learning_rate(self) -> float:
+        """Largest learning rate: the one asked for, or one for the batch size in use.
+
+        Adam's learning rate follows the root of the batch size (Malladi et al., NeurIPS 2022,
+        https://arxiv.org/abs/2205.10287).
+        """
+        if self.hparams['lr'] is not None:
+            return float(self.hparams['lr'])
+        return self.reference_lr * min(4.0, (_effective_batch_size(self.trainer) / 16) ** 0.5)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, with a linear rise and a cosine fall of the learning rate per step."""
+        groups = []
+        for module in self.trained_modules():
+            # Any decay above 0 does to tell the groups apart; the schedule sets its value.
+            for group in param_groups_weight_decay(module, weight_decay=1.0):
+                groups.append({**group, 'decays': group['weight_decay'] > 0, 'weight_decay': 0.0})
+        optimizer = AdamW(groups, lr=self.learning_rate)
+        return self.scheduled(optimizer)
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Step with this step's weight decay."""
+        step, steps = self.global_step, self.total_steps
+        start, end = self.hparams['weight_decay'], self.hparams['end_weight_decay']
+        for group in optimizer.param_groups:
+            if group['decays']:
+                # A plain number: older lightly gives NumPy's, which checkpoints may not hold.
+                group['weight_decay'] = float(cosine_schedule(step, steps, start, end))
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
     def setup(self, stage: str) -> None:
         """Check that the run can be what it is asked to be.
 
         Raises:
             SITSError: If the strategy shards the model.
         """
+        # Lightning warns of hooks that a data module could have as well.
+        warnings.filterwarnings('ignore', message='You have overridden `on_before_batch_transfer`')
         super().setup(stage)
-        check_strategy(self.trainer)
+        _refuse_sharding(self.trainer)
+
+    def on_fit_start(self) -> None:
+        """Choose the seed of the run, unless a resumed one brought it."""
+        self._seed.start()
+        # A checkpoint holds the first process's, and resumes all of them.
+        self._seed.run = self.trainer.strategy.broadcast(self._seed.run)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Seed this step, so that a resumed run draws what an uninterrupted one would.
+
+        Here and not at the start of the step: the data module has augmented the batch by then.
+        """
+        if self.trainer.training:
+            index = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            self._seed.step(self.global_rank, self.current_epoch, index)
+        return batch
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the card of the encoder and the seed of the run."""
+        super().on_save_checkpoint(checkpoint)
+        self._seed.save(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the seed of the run that goes on."""
+        self._seed.load(checkpoint)
 
     def own_callbacks(self) -> list[Callback]:
-        """A watch over the embeddings, a picture of the views, and the report at the end."""
-        return [EmbeddingHealth(), ViewsPicture(), CheckpointReport()]
+        """A watch over the embeddings, a picture of the views, the report, and a k-NN probe.
+
+        The probe scores the encoder at each quarter of the epochs, where the data module has
+        patches to probe it on; a trainer's own ``KNNProbe`` goes before it.
+        """
+        probes: list[Callback] = []
+        if hasattr(getattr(self.trainer, 'datamodule', None), 'probe_dataloaders'):
+            epochs = self.trainer.max_epochs or 1
+            probes = [KNNProbe(every_n_epochs=max(1, round(epochs / 4)))]
+        return [*probes, EmbeddingHealth(), ViewsPicture(), CheckpointReport()]
+
+    def own_checkpoint(self) -> ModelCheckpoint:
+        """Keep the last epoch: the loss of pretraining does not say which one is best."""
+        return ModelCheckpoint(filename=f'{self.run_name()}-{{epoch:02d}}', every_n_epochs=1)
 
     def next_steps(self, path: str) -> str:
-        """What to do with a checkpoint of this task, for the end of a run."""
+        """Say what a checkpoint of this task is good for, at the end of a run."""
         return (
             'Fine-tune it with labels:\n'
             f'  torchgeo-sits fit --config conf/segmentation.yaml --model.weights {path}\n'
@@ -498,3 +524,129 @@ class SITSPretraining(EmbeddingMapMixin, SeededMixin, SITSScheduledTask):
             f'  torchgeo-sits fit <the options of this run> --ckpt_path {path} '
             '--trainer.max_epochs N'
         )
+
+
+_VIEWS: dict[str, type[nn.Module]] = {
+    'planar': PlanarMultiView,
+    'resampling': ResamplingMultiView,
+}
+
+
+def _find_views(views: str | type[nn.Module]) -> type[nn.Module]:
+    """Give the class of views of a name, of a dotted path, or the class itself.
+
+    Raises:
+        SITSError: If there is no such class.
+    """
+    found: Any = _VIEWS.get(views, views) if isinstance(views, str) else views
+    reason = ''
+    if isinstance(found, str):
+        module, _, name = found.rpartition('.')
+        try:
+            found = getattr(import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            reason = f' ({error})' if module else ''
+    # Checked before it is called: the path may come from a checkpoint of somebody else.
+    if not isinstance(found, type) or not issubclass(found, nn.Module):
+        raise SITSError(
+            "expected views to be 'planar' or 'resampling', or the dotted path of a class of "
+            f'views, a subclass of torch.nn.Module, got {views!r}{reason}'
+        )
+    return found
+
+
+def _build_views(
+    views: str | type[nn.Module],
+    augment: nn.Module,
+    default: Mapping[str, Any],
+    asked: Mapping[str, Any] | None,
+) -> nn.Module:
+    """Build the views that a task draws.
+
+    Args:
+        views: Which ones, see :class:`SITSPretraining`.
+        augment: Augmentation of each view.
+        default: Arguments that suit the task; a class from outside may not have all of them.
+        asked: Arguments that were asked for, above these.
+
+    Raises:
+        SITSError: If there are no such views, or an argument does not fit them.
+    """
+    kind = _find_views(views)
+    parameters = signature(kind).parameters
+    names = [name for name in parameters if name != 'augment']
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        default = {name: value for name, value in default.items() if name in names}
+    try:
+        built = kind(augment=augment, **{**default, **(asked or {})})
+    except TypeError as error:
+        raise SITSError(
+            f'views_kwargs={asked} do not fit {kind.__name__}: {error}. It takes {names}'
+        ) from error
+    missing = [name for name in ('global_views', 'local_views') if not hasattr(built, name)]
+    if missing:
+        raise SITSError(
+            f'expected views with {missing}, the numbers of their global and local views, got '
+            f'{kind.__name__}: see torchgeo_sits.transforms.MultiView'
+        )
+    return built
+
+
+def _effective_batch_size(trainer: Trainer) -> int:
+    """Samples per optimiser step, of all processes and batches; 16 a batch where unknown."""
+    datamodule: Any = getattr(trainer, 'datamodule', None)
+    own = getattr(datamodule, 'batch_size', None)
+    if own is None:
+        own = getattr(trainer.train_dataloader, 'batch_size', None)
+    return (own or 16) * trainer.world_size * trainer.accumulate_grad_batches
+
+
+def _refuse_sharding(trainer: Trainer) -> None:
+    """Raise SITSError where the strategy of a run shards the model."""
+    if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
+        raise SITSError(
+            f'{type(trainer.strategy).__name__} shards the weights, of which teachers, health '
+            "and checkpoints here need the whole: use strategy='ddp'. The encoders are small "
+            'enough for one device'
+        )
+
+
+_SEED_KEY = 'sits_run_seed'
+
+
+class _StepSeed:
+    """Seed PyTorch anew at each step, by the run's seed, the process, and the step.
+
+    A run that is resumed then draws the views, masks and dropout that it would have drawn
+    without a stop, wherever it stopped; and processes that were seeded alike, as Lightning
+    seeds them, do not draw the same views. No state of a generator has to be kept, of which a
+    checkpoint would hold the first process's only.
+    """
+
+    def __init__(self) -> None:
+        self.run: int | None = None
+
+    def start(self) -> None:
+        """Take the seed of the run: that of ``seed_everything``, or a random one."""
+        if self.run is None:
+            self.run = torch.initial_seed()
+
+    def step(self, rank: int, epoch: int, batch: int) -> None:
+        """Seed PyTorch for one batch.
+
+        Args:
+            rank: Index of the process.
+            epoch: Index of the epoch.
+            batch: Index of the batch in the epoch.
+        """
+        assert self.run is not None
+        state = SeedSequence([self.run, rank, epoch, batch]).generate_state(2)
+        torch.manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+
+    def save(self, checkpoint: dict[str, Any]) -> None:
+        """Write the seed into a checkpoint."""
+        checkpoint[_SEED_KEY] = self.run
+
+    def load(self, checkpoint: dict[str, Any]) -> None:
+        """Take the seed from a checkpoint; one without leaves it as it is."""
+        self.run = checkpoint.get(_SEED_KEY, self.run)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import SITSError
 from .comparison import Level
-from .pretraining import SITSPretraining, Terms, no_loss
+from .pretraining import SITSPretraining, ViewLosses, zero_loss
 from .view_batches import encode_view, join_views, split_views
 
 __all__ = ['SITSSiamese']
@@ -31,37 +31,41 @@ class SITSSiamese(SITSPretraining):
 
     def build_heads(self, dim: int) -> None:
         """Build a projection head for each level."""
-        self.projection_head = nn.ModuleDict({str(k): self.build_head(dim) for k in self.levels})
+        self.projection_head = nn.ModuleDict(
+            {str(k): self.build_head(dim) for k in self.compared_levels}
+        )
 
     def configure_losses(self) -> None:
         """Initialize a criterion for each level."""
-        self.criteria = nn.ModuleDict({str(k): self.build_criterion() for k in self.levels})
+        self.criteria = nn.ModuleDict(
+            {str(k): self.build_criterion() for k in self.compared_levels}
+        )
 
-    def check_views(self, whole: int, local: int) -> None:
+    def check_views(self, global_views: int, local_views: int) -> None:
         """Raise SITSError unless there are two views of one shape."""
-        if (whole, local) != (2, 0):
+        if (global_views, local_views) != (2, 0):
             raise SITSError(
                 f'{type(self).__name__} compares two global views: expected views_kwargs with '
-                f'global_views=2 and local_views=0, got {whole} and {local}'
+                f'global_views=2 and local_views=0, got {global_views} and {local_views}'
             )
 
-    def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> Terms:
+    def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> ViewLosses:
         """Encode both views and compare their projections, level by level."""
         features = encode_view(self.backbone, join_views(views))
         first, second = split_views(features, 2)
         health = {'embedding': features.embed.detach()}
         losses: dict[str, Tensor] = {}
-        for level, pair in self.pairs(first, second, views[0], views[1], batch).items():
+        for level, pair in self.match_views(first, second, views[0], views[1], batch).items():
             losses[level], projection = self._compare(level, *pair)
             health.setdefault('projection', projection.detach())
-        return Terms(losses, health)
+        return ViewLosses(losses, health)
 
     def _compare(self, level: Level, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of a level, and the projections ``(2P, D')`` that it compares."""
         head = self.projection_head[level]
         if len(ours) < 2:
             # Batch normalisation needs two; DDP, a gradient of each weight.
-            return no_loss(ours, theirs, *head.parameters()), torch.cat([ours, theirs])
+            return zero_loss(ours, theirs, *head.parameters()), torch.cat([ours, theirs])
         a, b = head(ours), head(theirs)
         with self.full_precision():
             loss: Tensor = self.criteria[level](a.float(), b.float())
