@@ -210,13 +210,13 @@ def test_spans_are_in_seconds():
 @pytest.mark.parametrize('kind', [SITSChangeDetection, SITSChangeDate])
 def test_unchanged_pixels_that_count_as_unlabelled_are_refused(kind):
     task = kind(in_channels=2, model_kwargs=TINY, ignore_index=0)
-    with pytest.raises(ValueError, match=r'set data\.unlabelled to another value'):
+    with pytest.raises(ValueError, match=r'set labels\.unlabelled of the data to another value'):
         task.compare(pad_time([changing(0)]))
 
 
 def test_series_need_a_map_for_each_frame():
     task = SITSChangeSeries(in_channels=2, model_kwargs=TINY)
-    with pytest.raises(ValueError, match='set mask_per_frame=true'):
+    with pytest.raises(ValueError, match=r'set labels\.per_frame=true'):
         task.compare(pad_time([changing(0)]))
 
 

@@ -6,10 +6,12 @@ import math
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.utils.data import DataLoader
 
 from torchgeo_sits import main
+from torchgeo_sits.callbacks import KNNProbe
 from torchgeo_sits.models import ENCODERS, load_encoder
 from torchgeo_sits.tasks import (
     SITSBYOL,
@@ -21,6 +23,8 @@ from torchgeo_sits.tasks import (
 )
 from torchgeo_sits.tasks.distributed import gather_batch, global_mean
 from torchgeo_sits.tasks.pretraining import SITSPretraining, _StepSeed
+from torchgeo_sits.transforms import PlanarMultiView, RandomPlanarView
+from torchgeo_sits.transforms.views import MultiView
 
 from .pretraining_run import DINO, ENCODER, SMALL, VIEWS, data, trainer
 
@@ -243,3 +247,90 @@ def test_paths_that_cut_a_token_are_refused(folder, tmp_path, method):
     )
     with pytest.raises(ValueError, match=r'multiple of 1 paths and of 4 pixels.*2 paths of 9'):
         trainer(tmp_path).fit(task, data(folder))
+
+
+class Halves(MultiView):
+    """Views from outside the package: the left and the right half of the columns."""
+
+    def __init__(self, *, global_views=2, local_views=0, augment):
+        view = RandomPlanarView(kind='columns', num_paths=2, length=8, augment=augment)
+        super().__init__(view, view, global_views=global_views, local_views=local_views)
+
+    generate_parameters = PlanarMultiView.generate_parameters
+
+
+@pytest.mark.parametrize('views', [Halves, f'{__name__}.Halves'])
+def test_views_from_outside_by_class_or_dotted_path(tmp_path, folder, views):
+    # What suits the method and these views do not take is left out.
+    task = SITSMAE(views=views, model_kwargs=ENCODER)
+    assert isinstance(task.views, Halves)
+    assert task.views.global_views == 1
+    assert task.hparams['views'] == f'{__name__}.Halves'
+    _, path = fit(task, folder, tmp_path)
+    again = SITSMAE.load_from_checkpoint(path, weights_only=True)
+    assert isinstance(again.views, Halves)
+    with pytest.raises(ValueError, match=r"do not fit Halves: .*'kind'.*takes \['glo"):
+        SITSMAE(views=views, views_kwargs={'kind': 'rows'})
+
+
+class Kept(Callback):
+    """Note the callbacks of a run."""
+
+    def on_fit_start(self, trainer, pl_module):
+        self.kinds = [type(callback) for callback in trainer.callbacks]
+        self.probes = [c.every_n_epochs for c in trainer.callbacks if isinstance(c, KNNProbe)]
+
+
+def own_run(task, tmp_path, *data, **kwargs):
+    """Run a task with nothing but what it brings, on one batch an epoch."""
+    kept = Kept()
+    run = Trainer(
+        accelerator='cpu', logger=False, default_root_dir=tmp_path, limit_val_batches=0,
+        callbacks=[kept, *kwargs.pop('callbacks', [])], enable_progress_bar=False,
+        enable_model_summary=False, limit_train_batches=1, **kwargs,
+    )  # fmt: skip
+    run.fit(task, *data)
+    return run, kept
+
+
+def test_a_run_brings_a_probe_and_keeps_its_last_epoch(folder, tmp_path):
+    task = SITSSimCLR(**SMALL)
+    run, kept = own_run(task, tmp_path, data(folder), max_epochs=6)
+    assert kept.probes == [2]
+    assert kept.kinds.count(ModelCheckpoint) == 1
+    assert [path.name for path in tmp_path.rglob('*.ckpt')] == ['simclr-epoch=05.ckpt']
+    assert 'knn_f1_late' in run.callback_metrics
+
+
+def test_callbacks_of_the_trainer_go_before_those_of_the_task(folder, tmp_path):
+    asked = ModelCheckpoint(tmp_path, filename='mine', every_n_epochs=1)
+    callbacks = [asked, KNNProbe(every_n_epochs=0)]
+    run, kept = own_run(
+        SITSSimCLR(**SMALL), tmp_path, data(folder), max_epochs=1, callbacks=callbacks
+    )
+    assert run.checkpoint_callbacks == [asked]
+    assert kept.probes == [0]
+    assert [path.name for path in tmp_path.rglob('*.ckpt')] == ['mine.ckpt']
+    assert not any(name.startswith('knn') for name in run.callback_metrics)
+
+
+def test_without_a_data_module_or_checkpoints_there_are_none(folder, tmp_path):
+    module = data(folder)
+    module.prepare_data()
+    module.setup('fit')
+    batches = DataLoader([*map(module.aug, module.train_dataloader())], batch_size=None)
+    task = SITSSimCLR(**SMALL, in_channels=10)
+    _, kept = own_run(task, tmp_path, batches, max_epochs=1, enable_checkpointing=False)
+    assert kept.probes == []
+    assert ModelCheckpoint not in kept.kinds
+    assert not [*tmp_path.rglob('*.ckpt')]
+
+
+def test_a_probe_does_not_change_what_is_learned(folder, tmp_path):
+    weights = []
+    for callbacks in ([], [KNNProbe(every_n_epochs=0)]):
+        torch.manual_seed(0)
+        task = SITSSimCLR(**SMALL)
+        own_run(task, tmp_path, data(folder), max_epochs=2, callbacks=callbacks)
+        weights.append(task.state_dict())
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())

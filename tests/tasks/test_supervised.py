@@ -340,3 +340,30 @@ def test_torchgeos_segmentation_of_series_takes_our_batches():
     task.log = lambda *args, **kwargs: None
     samples = [sample(0), sample(1, frames=4)]
     assert task.training_step(pad_time(samples), 0).isfinite()
+
+
+@pytest.mark.parametrize('case', ['scored', 'no validation', 'no label'])
+def test_the_best_epoch_is_kept_or_the_last_where_none_is_scored(tmp_path, case):
+    torch.manual_seed(0)
+    data = LabelledData()
+    if case == 'no validation':
+        data.val_dataloader = lambda: []
+    elif case == 'no label':
+        data.val_samples = [s | {'mask': torch.zeros_like(s['mask'])} for s in data.samples]
+    # The second epoch ruins the first.
+    task = SITSSegmentation(model_kwargs=TINY)
+    scores = []
+    log_dict = task.log_dict
+
+    def noted(values, *args, **kwargs):
+        if 'val_AverageF1Score' in values:
+            values = values | {'val_AverageF1Score': torch.tensor(1.0 - len(scores))}
+            scores.append(values)
+        log_dict(values, *args, **kwargs)
+
+    task.log_dict = noted
+    run = trainer(tmp_path, max_epochs=3, enable_checkpointing=True)
+    run.fit(task, data)
+    [path] = tmp_path.rglob('*.ckpt')
+    assert path.name == f'segmentation-epoch={0 if case == "scored" else 2:02d}.ckpt'
+    assert run.checkpoint_callback.best_model_path == str(path)

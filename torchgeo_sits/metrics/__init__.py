@@ -10,12 +10,11 @@ from .health import (
     normalized_std,
     signs_of_collapse,
 )
-from .pastis import PASTISScores, overall_score, pastis_scores
+from .pastis import overall_score
 
 __all__ = [
     'ChangeDateScores',
     'ChangeScores',
-    'PASTISScores',
     'SemanticChangeScores',
     'Sign',
     'assignment_information',
@@ -24,7 +23,6 @@ __all__ = [
     'mean_cosine',
     'normalized_std',
     'overall_score',
-    'pastis_scores',
     'semantic_change_scores',
     'signs_of_collapse',
 ]

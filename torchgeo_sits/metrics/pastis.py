@@ -1,88 +1,46 @@
-"""Scores of PASTIS, as its authors count them."""
+"""Score of PASTIS over its five folds, as its authors count it."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from ..errors import SITSError
 
-__all__ = ['PASTISScores', 'overall_score', 'pastis_scores']
-
-#: Classes of PASTIS, background (0) and void (the last) included.
-NUM_CLASSES = 20
-
-
-class PASTISScores(MulticlassConfusionMatrix):
-    """OA, mIoU and IoU of each class over all pixels together, void left out.
-
-    As in the authors' code (https://github.com/VSainteuf/utae-paps, miou.py and metrics.py):
-    the row and the column of void are taken out of the confusion matrix, so that a labelled
-    pixel for which void is predicted counts nowhere. Background is a class like the others.
-    The mean is over classes that occur, in the truth or in the prediction; one that does
-    neither has an IoU of NaN and is left out, as is sorghum where a fold has none.
-
-    ``confmat`` ``(20, 20)``, rows the truth, is what :func:`overall_score` takes of each fold.
-    """
-
-    is_differentiable = False
-
-    def __init__(
-        self, num_classes: int = NUM_CLASSES, *, ignore_index: int | None = 19, **kwargs: Any
-    ) -> None:
-        """Initialize a new PASTISScores instance.
-
-        Args:
-            num_classes: Number of classes K, void included.
-            ignore_index: Class that is void.
-            **kwargs: Arguments of :class:`torchmetrics.Metric`.
-        """
-        super().__init__(num_classes, ignore_index=ignore_index, **kwargs)
-
-    def compute(self) -> dict[str, Tensor]:  # type: ignore[override]
-        """The scores, by name, see :func:`pastis_scores`."""
-        return pastis_scores(self.confmat, ignore_index=self.ignore_index)
-
-
-def pastis_scores(confusion: Tensor, *, ignore_index: int | None = 19) -> dict[str, Tensor]:
-    """Scores from a confusion matrix, see :class:`PASTISScores`.
-
-    Args:
-        confusion: ``(K, K)``, rows the truth, columns what was predicted.
-        ignore_index: Class that is void.
-
-    Returns:
-        ``OA`` and ``mIoU``, float64 shares of 1, and ``IoU`` ``(K,)``, NaN for classes that
-        do not occur.
-    """
-    counts = confusion.double()
-    if ignore_index is not None:
-        counts = counts.clone()
-        counts[ignore_index] = counts[:, ignore_index] = 0
-    hits = counts.diagonal()
-    iou = hits / (counts.sum(0) + counts.sum(1) - hits)
-    return {'OA': hits.sum() / counts.sum(), 'mIoU': iou.nanmean(), 'IoU': iou}
+__all__ = ['overall_score']
 
 
 def overall_score(
     confusion_matrices: Iterable[Tensor], *, ignore_index: int | None = 19
 ) -> dict[str, Tensor]:
-    """The score over the five folds: that of the sum of their confusion matrices.
+    """Score the sum of the confusion matrices of several folds.
 
-    It is not the mean of the five scores: a class that is rare in one fold counts by its
-    pixels. The authors drop the last batch of each fold; to compare, score all patches.
+    It is not the mean of the scores of the folds: a class that is rare in one of them counts by
+    its pixels. As in the authors' code (https://github.com/VSainteuf/utae-paps, miou.py and
+    train_semantic.py), the row and the column of void are taken out, so that a labelled pixel
+    for which void is predicted counts nowhere; background is a class like the others. The mean
+    is over classes that occur, in the truth or in the prediction. The authors drop the last
+    batch of each fold; to compare, score all patches.
 
     Args:
-        confusion_matrices: ``(K, K)`` of each fold.
-        ignore_index: Class that is void.
+        confusion_matrices: ``(K, K)`` of each fold, rows the truth, columns what was predicted:
+            ``test_confusion`` of :class:`~torchgeo_sits.tasks.SITSSegmentation`.
+        ignore_index: Class that is void; None if there is none.
 
     Returns:
-        The scores, see :func:`pastis_scores`.
+        ``OA`` and ``mIoU``, float64 shares of 1, and ``IoU`` ``(K,)``, NaN for classes that
+        do not occur.
 
     Raises:
-        SITSError: If there is none, or their shapes differ.
+        SITSError: If there is no matrix, or their shapes differ.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.metrics import overall_score
+        >>> folds = [torch.tensor([[8, 2], [0, 0]]), torch.tensor([[0, 0], [1, 9]])]
+        >>> scores = overall_score(folds, ignore_index=None)
+        >>> round(scores['OA'].item(), 3), round(scores['mIoU'].item(), 3)
+        (0.85, 0.739)
     """
     matrices = [torch.as_tensor(matrix) for matrix in confusion_matrices]
     shapes = {tuple(matrix.shape) for matrix in matrices}
@@ -90,4 +48,9 @@ def overall_score(
         raise SITSError(
             f'expected confusion matrices of one shape (K, K), one per fold, got {sorted(shapes)}'
         )
-    return pastis_scores(torch.stack(matrices).sum(0), ignore_index=ignore_index)
+    counts = torch.stack(matrices).sum(0).double()
+    if ignore_index is not None:
+        counts[ignore_index] = counts[:, ignore_index] = 0
+    hits = counts.diagonal()
+    iou = hits / (counts.sum(0) + counts.sum(1) - hits)
+    return {'OA': hits.sum() / counts.sum(), 'mIoU': iou.nanmean(), 'IoU': iou}

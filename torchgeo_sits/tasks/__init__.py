@@ -1,31 +1,42 @@
-"""Tasks: what to learn from a batch, as Lightning modules on TorchGeo's ``BaseTask``."""
+"""Tasks: how to learn from a batch, as Lightning modules on TorchGeo's ``BaseTask``."""
 
 from .byol import SITSBYOL
-from .change import SITSChangeDetection
+from .change import SITSChange, SITSChangeDetection
 from .change_date import SITSChangeDate
 from .change_series import SITSChangeSeries
 from .classification import SITSClassification
 from .dino import SITSDINO
+from .distillation import SITSDistillation
 from .embedding import SITSEmbedding
 from .loading import load_task
 from .mae import SITSMAE
+from .pretraining import SITSPretraining, ViewLosses
 from .segmentation import SITSSegmentation
+from .siamese import SITSSiamese
 from .simclr import SITSSimCLR
 from .supervised import SITSSupervised
 from .vicreg import SITSVICReg
+from .view_batches import encode_view, join_views
 
 __all__ = [
     'SITSBYOL',
     'SITSDINO',
     'SITSMAE',
+    'SITSChange',
     'SITSChangeDate',
     'SITSChangeDetection',
     'SITSChangeSeries',
     'SITSClassification',
+    'SITSDistillation',
     'SITSEmbedding',
+    'SITSPretraining',
     'SITSSegmentation',
+    'SITSSiamese',
     'SITSSimCLR',
     'SITSSupervised',
     'SITSVICReg',
+    'ViewLosses',
+    'encode_view',
+    'join_views',
     'load_task',
 ]

@@ -156,10 +156,10 @@ class SITSTask(BaseTask):
     #: at any time before one is written.
     licence: str | None = None
 
-    @classmethod
-    def run_name(cls) -> str:
+    @property
+    def method(self) -> str:
         """Name of runs and checkpoints of the task, such as ``dino`` of ``SITSDINO``."""
-        return cls.__name__.removeprefix('SITS').lower()
+        return type(self).__name__.removeprefix('SITS').lower()
 
     @abstractmethod
     def own_callbacks(self) -> list[Callback]:

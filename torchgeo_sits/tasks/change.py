@@ -118,10 +118,7 @@ class SITSChange(SITSSupervised):
     monitor = 'val_ChangeF1'
     mode = 'max'
 
-    @classmethod
-    def run_name(cls) -> str:
-        """Name of runs and checkpoints: that of all tasks of change."""
-        return 'change'
+    method = 'change'
 
     def __init__(
         self,
@@ -163,7 +160,8 @@ class SITSChange(SITSSupervised):
         if self.hparams['ignore_index'] == 0:
             raise SITSError(
                 'in a mask of change 0 says that nothing changed, but the data says that 0 is not '
-                'labelled: set data.unlabelled to another value (255 for classes, -1 for dates)'
+                'labelled: set labels.unlabelled of the data to another value (255 for classes, '
+                '-1 for dates)'
             )
 
     def map_metrics(self) -> list[Metric]:

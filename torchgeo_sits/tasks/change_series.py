@@ -75,8 +75,8 @@ class SITSChangeSeries(SITSChange):
             self.check_unchanged()
             raise SITSError(
                 'SITSChangeSeries needs a map of labels for each frame, (B, T, H, W), got a mask '
-                f'of {tuple(mask.shape)}: set mask_per_frame=true of SITSDataModule and give dated '
-                'label rasters, or use SITSChangeDetection'
+                f'of {tuple(mask.shape)}: set labels.per_frame=true of SITSDataModule and give '
+                'dated label rasters, or use SITSChangeDetection'
             )
         return self.label_of(mask)
 

@@ -126,8 +126,8 @@ class SITSClassification(SITSSupervised):
         if LABEL not in batch:
             raise SITSError(
                 f'expected {LABEL!r} (B,) in the batch, one label for each series, got the keys '
-                f"{sorted(batch)}: for fields set target='field' of SITSDataModule; for a map "
-                'of classes use SITSSegmentation'
+                f"{sorted(batch)}: for fields set labels.target='field' of SITSDataModule; for a "
+                'map of classes use SITSSegmentation'
             )
         label: Tensor = batch[LABEL]
         return label

@@ -107,7 +107,7 @@ class SITSPretraining(SITSTask):
         ...         loss = -self.projection_head(embedding).std()
         ...         return ViewLosses({'image': loss}, {'embedding': embedding.detach()})
         >>> task = Spread(model='tempcnn', in_channels=3, views_kwargs={'length': 8})
-        >>> task.run_name(), task.compared_levels
+        >>> task.method, task.compared_levels
         ('spread', ['image'])
     """
 
@@ -510,7 +510,7 @@ class SITSPretraining(SITSTask):
 
     def own_checkpoint(self) -> ModelCheckpoint:
         """Keep the last epoch: the loss of pretraining does not say which one is best."""
-        return ModelCheckpoint(filename=f'{self.run_name()}-{{epoch:02d}}', every_n_epochs=1)
+        return ModelCheckpoint(filename=f'{self.method}-{{epoch:02d}}', every_n_epochs=1)
 
     def next_steps(self, path: str) -> str:
         """Say what a checkpoint of this task is good for, at the end of a run."""

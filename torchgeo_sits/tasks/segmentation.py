@@ -18,7 +18,27 @@ class SITSSegmentation(SITSSupervised):
 
     Any encoder of :data:`torchgeo_sits.models.ENCODERS`, pretrained or not, and a linear head
     on its dense features. With ``freeze_backbone`` it is a linear probe.
+
+    On PASTIS, ``test_OverallAccuracy`` and ``test_AverageJaccardIndex`` are the OA and the mIoU
+    of its authors, whose void is never predicted here and counts nowhere. Their score over the
+    five folds is that of the sum of :attr:`test_confusion`, see
+    :func:`torchgeo_sits.metrics.overall_score`.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSSegmentation
+        >>> task = SITSSegmentation(model='tempcnn', in_channels=3, num_classes=4)
+        >>> series = {
+        ...     'image': torch.rand(2, 5, 3, 8, 8),
+        ...     'acquisition_times': 86_400 * torch.arange(5).expand(2, 5),
+        ...     'valid': torch.ones(2, 5, dtype=torch.bool),
+        ... }
+        >>> task(series).shape
+        torch.Size([2, 4, 8, 8])
     """
+
+    #: Confusion matrix ``(K, K)`` int64 of the last test, rows the truth; None before.
+    test_confusion: Tensor | None = None
 
     def build_head(self, encoder: SITSEncoder, num_outputs: int) -> nn.Module:
         """Build the head on dense features."""
@@ -45,6 +65,12 @@ class SITSSegmentation(SITSSupervised):
         """Labels ``(B, H, W)`` of a batch."""
         mask: Tensor = batch[MASK]
         return mask
+
+    def on_test_epoch_end(self) -> None:
+        """Keep the confusion matrix of the test, and log its metrics."""
+        counts = self.test_metrics['AverageJaccardIndex'].confmat
+        self.test_confusion = self.all_gather(counts).view(-1, *counts.shape).sum(0)
+        super().on_test_epoch_end()
 
     def map_outputs(self) -> list[MapOutput]:
         """Maps of the class and of the probabilities of the classes."""

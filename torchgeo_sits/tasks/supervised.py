@@ -365,7 +365,7 @@ class SITSSupervised(ClassificationMixin, SITSTask):
             raise SITSError(
                 f'the labels hold {sorted(odd.unique().tolist())[:5]}, expected classes from 0 to '
                 f'{num_classes - 1}{ignored}: set num_classes or ignore_index, or renumber the '
-                'labels (`classes` of SITSDataModule)'
+                'labels (labels.classes of SITSDataModule)'
             )
         return scores.movedim(1, -1)[chosen], labels
 
@@ -561,7 +561,7 @@ class SITSSupervised(ClassificationMixin, SITSTask):
     def own_checkpoint(self) -> ModelCheckpoint:
         """Keep the epoch that is best by :attr:`monitor`."""
         return BestCheckpoint(
-            filename=f'{self.run_name()}-{{epoch:02d}}', monitor=self.monitor, mode=self.mode
+            filename=f'{self.method}-{{epoch:02d}}', monitor=self.monitor, mode=self.mode
         )
 
     def next_steps(self, path: str) -> str:
