@@ -178,7 +178,7 @@ def contenders(folder: Path, dates: int, side: int) -> dict[str, Callable[[], ob
     ours_single = RasterTimeSeries(folder / 'single')
     in_blocks = RasterTimeSeries(folder / 'multi')
     cube = ZarrTimeSeries(folder / 'cube.zarr')
-    draws = BlockPatchSampler(in_blocks, size=side, length=10**6, generator=0).draws(0)
+    draws = BlockPatchSampler(in_blocks, size=side, length=10**6, generator=0).iter_endless(0)
     blocks = raw_blocks(multi, side)
     files, files_single = raw_rasterio(multi, 'uint16'), raw_rasterio(single, 'uint16')
     memory = np.load(folder / 'raw.npy', mmap_mode='r')

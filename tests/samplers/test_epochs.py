@@ -128,7 +128,7 @@ def test_length_is_counted_without_making_windows(data, kind, monkeypatch):
     def refuse(*_):
         raise AssertionError('a window was made to count it')
 
-    monkeypatch.setattr('torchgeo_sits.samplers.acquisitions.AcquisitionSampler._window', refuse)
+    monkeypatch.setattr('torchgeo_sits.samplers.temporal.AcquisitionSampler._window', refuse)
     if '@' not in kind:
         monkeypatch.setattr('torchgeo_sits.samplers.spatial._slices', refuse)
     if 'TorchGeo' in kind:

@@ -56,8 +56,8 @@ def test_draws_from_many_footprints(large):
     dates = RandomDateCountSampler(data, count=4, generator=0)
     windows = list(places @ dates)
     assert len(windows) == 400
-    # As many regions as there are connected areas.
-    assert len(places.regions) == (ROWS if name == 'chips' else 1)
+    # As many grids as there are connected areas.
+    assert len(places.grids) == (ROWS if name == 'chips' else 1)
     days, shapes = data.index.index.left, np.asarray(data.index.geometry)
     for x, y, t in windows[:20]:
         box = shapely.box(x.start, y.start, x.stop, y.stop)

@@ -527,9 +527,9 @@ class FieldSampler(EpochSampler, SpatialSampler):
         if self._drawn is None:
             yield from (self._place(i) for i in range(len(self.windows.numbers)))
         else:
-            yield from islice(self.draws(number), self._drawn)
+            yield from islice(self.iter_endless(number), self._drawn)
 
-    def draws(self, number: int) -> Iterator[Place]:
+    def iter_endless(self, number: int) -> Iterator[Place]:
         """Draw windows without end; those of the epoch come first.
 
         Args:
@@ -574,10 +574,8 @@ class FieldPatchSampler(RandomSeriesPatchSampler):
         super().__init__(dataset, **kwargs)
         wanted = np.append(False, kept)
         pixels, numbers = [], []
-        for i in range(len(self.regions)):
-            left, top, shape, res = self.regions[i]
-            bounds = (left, top - shape[0] * res[1], left + shape[1] * res[0], top)
-            found = fields.at(bounds, shape)
+        for i, (rows, columns) in enumerate(self.grids.shape.tolist()):
+            found = fields.at(self.grids.extent(i), (rows, columns))
             row, column = np.nonzero(wanted[found])
             pixels.append(np.stack([np.full(len(row), i), row, column]))
             numbers.append(found[row, column])
@@ -598,23 +596,23 @@ class FieldPatchSampler(RandomSeriesPatchSampler):
         self._by_class = _starts(fields.classes[present - 1])
 
     def _draw(self, number: int, generator: Generator) -> NDArray[np.float64]:
-        """Bounds ``(N, 4)`` of random patches."""
+        """Draw patches: their bounds, ``(N, 4)``."""
         generator.random(number)  # not used: a seed gives the patches that it gave in 0.1
         return super()._draw(number, generator)
 
     def _positions(self, number: int, generator: Generator) -> Integers:
-        """Region, row and column of positions around a pixel of a field, ``(3, N)``."""
+        """Draw positions around a pixel of a field: grid, row and column, ``(3, N)``."""
         at = generator.integers(len(self._by_class) - 1, size=number)
         for starts in (self._by_class, self._by_field):
             at = generator.integers(starts[at], starts[at + 1])
-        where, row, column = self._pixels[:, at]
+        grid, row, column = self._pixels[:, at]
         start = []
         for pixel, side, most in zip(
-            (row, column), self.size, self.regions.positions[where].T, strict=True
+            (row, column), self.size, self.grids.positions[grid].T, strict=True
         ):
             low, high = np.maximum(pixel - side + 1, 0), np.minimum(pixel, most - 1)
             start.append(generator.integers(low, high + 1))
-        return np.stack([where, *start])
+        return np.stack([grid, *start])
 
 
 def around_fields(fields: FieldMap, kept: NDArray[np.bool_], size: int) -> BaseGeometry:

@@ -1,12 +1,11 @@
 """Samplers of places and times, which compose with TorchGeo's by ``@``."""
 
-from .acquisitions import AcquisitionSampler
 from .blocks import BlockPatchSampler
-from .epochs import EpochSampler, ListedSampler, SeededSampler
-from .shards import ShardedSampler
+from .epochs import EpochSampler, SeededSampler
+from .shards import ListedSampler, ShardedSampler
 from .spatial import GriddedSeriesPatchSampler, RandomSeriesPatchSampler, SeriesPatchSampler
 from .spatiotemporal import BlockWindow, SkippingSampler
-from .temporal import RandomDateCountSampler, SeasonSampler
+from .temporal import AcquisitionSampler, RandomDateCountSampler, SeasonSampler
 
 __all__ = [
     'AcquisitionSampler',

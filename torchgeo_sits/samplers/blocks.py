@@ -64,6 +64,18 @@ class BlockPatchSampler(RandomSeriesPatchSampler):
     Raises:
         SITSError: If an argument is out of its range or no patch lies in *roi*.
         TypeError: If *dataset* does not say how its files are blocked.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
+        >>> from torchgeo_sits.samplers import BlockPatchSampler
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(folder.name, size=(32, 32), num_dates=6)
+        >>> series = RasterTimeSeries(files.images)
+        >>> sampler = BlockPatchSampler(series, size=8, length=12, generator=0)
+        >>> windows = list(sampler)
+        >>> len(windows), len({window.block for window in windows}) < 12
+        (12, True)
     """
 
     def __init__(
@@ -104,11 +116,11 @@ class BlockPatchSampler(RandomSeriesPatchSampler):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.num_replicas = num_replicas
-        # Where the corner of each region lies in its block, (R, 2) of row and column.
-        offset = (self.regions.corner - [block.left, block.top]) / self.regions.res * [1, -1]
+        # Where the corner of each grid lies in its block, (G, 2) of row and column.
+        offset = (self.grids.corner - [block.left, block.top]) / self.grids.res * [1, -1]
         self._phase = np.floor(offset[:, ::-1] + 0.5).astype(np.int64) % self.block
 
-    def draws(self, number: int) -> Iterator[BlockWindow]:
+    def iter_endless(self, number: int) -> Iterator[BlockWindow]:
         """Draw patches without end; those of the epoch come first.
 
         Args:
@@ -148,23 +160,23 @@ class BlockPatchSampler(RandomSeriesPatchSampler):
         Yields:
             ``[xmin:xmax, ymin:ymax]``, which know their block.
         """
-        return islice(self.draws(number), self._length)
+        return islice(self.iter_endless(number), self._length)
 
     def _replicas(self) -> int:
-        """Number of processes that share the epoch."""
+        """Count the processes that share the epoch."""
         if self.num_replicas is not None:
             return self.num_replicas
         known = distributed.is_available() and distributed.is_initialized()
         return distributed.get_world_size() if known else 1
 
     def _blocks(self, generator: Generator) -> Iterator[list[BlockWindow]]:
-        """Patches of one draw after the other, the one to be used last at the front."""
+        """Draw lists of patches of one block, the one to be used last at the front."""
         while True:
-            where, row, column = self._anchor(generator)
-            rows = self._alike(where, row, axis=0)
-            columns = self._alike(where, column, axis=1)
-            at = self._among(where, rows, columns, generator)
-            bounds = self.regions.bounds(np.full(self.per_block, where), *at)
+            grid, row, column = self._anchor(generator)
+            rows = self._alike(grid, row, axis=0)
+            columns = self._alike(grid, column, axis=1)
+            at = self._among(grid, rows, columns, generator)
+            bounds = self.grids.bounds(np.full(self.per_block, grid), *at)
             (xmin, ymin), (xmax, ymax) = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
             block = slice(float(xmin), float(xmax)), slice(float(ymin), float(ymax))
             yield [
@@ -175,32 +187,32 @@ class BlockPatchSampler(RandomSeriesPatchSampler):
             ]
 
     def _anchor(self, generator: Generator) -> tuple[int, int, int]:
-        """Region, row and column of one acceptable position."""
+        """Draw an acceptable position: grid, row and column."""
         while True:
-            at = self._positions(_PROPOSALS if self.regions.odd.any() else 1, generator)
-            good = self.regions.accepts(*at, whole=self.regions.coverable)
+            at = self._positions(_PROPOSALS if self.grids.odd.any() else 1, generator)
+            good = self.grids.accepts(*at, whole=self.grids.coverable)
             if good.any():
-                where, row, column = at[:, good.argmax()].tolist()
-                return where, row, column
+                grid, row, column = at[:, good.argmax()].tolist()
+                return grid, row, column
 
-    def _alike(self, where: int, start: int, axis: int) -> tuple[int, int]:
-        """First and last position that needs the same blocks along an axis as *start* does."""
-        block, size, phase = self.block[axis], self.size[axis], int(self._phase[where, axis])
+    def _alike(self, grid: int, start: int, axis: int) -> tuple[int, int]:
+        """Find the first and last position that need the same blocks along an axis as *start*."""
+        block, size, phase = self.block[axis], self.size[axis], int(self._phase[grid, axis])
         first, last = (start + phase) // block, (start + phase + size - 1) // block
         low = max(first * block, last * block - size + 1) - phase
         high = min((first + 1) * block - 1, (last + 1) * block - size) - phase
-        return max(low, 0), min(high, int(self.regions.positions[where, axis]) - 1)
+        return max(low, 0), min(high, int(self.grids.positions[grid, axis]) - 1)
 
     def _among(
         self,
-        where: int,
+        grid: int,
         rows: tuple[int, int],
         columns: tuple[int, int],
         generator: Generator,
     ) -> tuple[Integers, Integers]:
-        """Acceptable positions, each as likely as any other: rows and columns ``(K,)``."""
+        """Draw acceptable positions, each as likely as any other: rows and columns ``(K,)``."""
         wanted = self.per_block
-        if not self.regions.odd[where]:
+        if not self.grids.odd[grid]:
             return (
                 generator.integers(rows[0], rows[1] + 1, wanted),
                 generator.integers(columns[0], columns[1] + 1, wanted),
@@ -209,17 +221,17 @@ class BlockPatchSampler(RandomSeriesPatchSampler):
         for _ in range(_ROUNDS):
             row = generator.integers(rows[0], rows[1] + 1, _PROPOSALS)
             column = generator.integers(columns[0], columns[1] + 1, _PROPOSALS)
-            found = np.concatenate([found, self._good(where, row, column)], axis=1)
+            found = np.concatenate([found, self._good(grid, row, column)], axis=1)
             if found.shape[1] >= wanted:
                 return found[0, :wanted], found[1, :wanted]
         # So few are acceptable that they are quicker counted than met.
-        grid = np.mgrid[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1].reshape(2, -1)
-        good = self._good(where, *grid)
+        every = np.mgrid[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1].reshape(2, -1)
+        good = self._good(grid, *every)
         row, column = good[:, generator.integers(good.shape[1], size=wanted)]
         return row, column
 
-    def _good(self, where: int, row: Integers, column: Integers) -> Integers:
-        """The acceptable ones of some positions, ``(2, N)``."""
-        region = np.full(len(row), where)
-        good = self.regions.accepts(region, row, column, whole=self.regions.coverable)
+    def _good(self, grid: int, row: Integers, column: Integers) -> Integers:
+        """Select the acceptable ones of some positions, ``(2, N)``."""
+        grids = np.full(len(row), grid)
+        good = self.grids.accepts(grids, row, column, whole=self.grids.coverable)
         return np.stack([row[good], column[good]])

@@ -1,27 +1,37 @@
-"""Epochs that a seed and a number determine, and that go on where they were left."""
+"""Epochs that a seed and a number determine, and that resume where they were left."""
 
 import abc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator, SeedSequence
-from torch.utils.data import DistributedSampler
 from torchgeo.datasets.utils import GeoSlice
 from torchgeo.samplers import GeoSampler, SpatioTemporalSampler, TemporalSampler
 
 from ..errors import SITSError
 
-__all__ = ['EpochSampler', 'ListedSampler', 'SeededSampler', 'draw_seed', 'epoch_generator']
+__all__ = [
+    'EpochSampler',
+    'SeededSampler',
+    'SpaceTimeWindow',
+    'SpaceWindow',
+    'draw_seed',
+    'epoch_generator',
+]
+
+#: Slices of x and y in the units of the CRS.
+SpaceWindow = tuple[slice, slice]
+#: Slices of x, y and time.
+SpaceTimeWindow = tuple[slice, slice, slice]
 
 
 @dataclass
 class _Run:
-    """An iteration: its epoch, the position it began at, and how far it is."""
+    """Progress of an iteration: its epoch, the position it began at, and windows given."""
 
     epoch: int
     start: int
@@ -37,6 +47,25 @@ class EpochSampler(GeoSampler):
     workers have begun to fetch it. Because nothing but seeds, epoch and position matters, these
     three are the whole state of a sampler, and an interrupted epoch goes on by leaving out the
     windows that were used.
+
+    A subclass gives the windows of an epoch in :meth:`iter_epoch`, drawn from
+    :func:`epoch_generator`, and their number in :meth:`epoch_length`.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
+        >>> from torchgeo_sits.samplers import RandomSeriesPatchSampler
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(folder.name, size=(32, 32), num_dates=6)
+        >>> series = RasterTimeSeries(files.images)
+        >>> sampler = RandomSeriesPatchSampler(series, size=8, length=4, generator=0)
+        >>> windows = iter(sampler)
+        >>> used = next(windows), next(windows)
+        >>> state = sampler.state_dict()
+        >>> other = RandomSeriesPatchSampler(series, size=8, length=4, generator=0)
+        >>> other.load_state_dict(state)
+        >>> list(other) == list(windows)  # the two that are left
+        True
     """
 
     _seeds: list[int] = []
@@ -61,7 +90,7 @@ class EpochSampler(GeoSampler):
 
     @abc.abstractmethod
     def iter_epoch(self, number: int) -> Iterator[GeoSlice]:
-        """All windows of an epoch, from the first, whatever was iterated before.
+        """Go through the windows of an epoch, from the first, whatever was iterated before.
 
         Args:
             number: Number of the epoch, from 0.
@@ -102,7 +131,7 @@ class EpochSampler(GeoSampler):
         self._run = None
 
     def state_dict(self, consumed: int | None = None) -> dict[str, Any]:
-        """Where the latest iteration is, or the next one where none was begun.
+        """Record the position of the latest iteration, or of the next where none was begun.
 
         Args:
             consumed: Windows of the latest iteration that were used, where that is fewer than
@@ -159,7 +188,7 @@ class EpochSampler(GeoSampler):
 
 
 def draw_seed(generator: int | Generator | None) -> int:
-    """A seed as a plain number, for :func:`epoch_generator`.
+    """Read or draw a seed as a plain number, for :func:`epoch_generator`.
 
     Args:
         generator: A seed, a generator to draw a seed from, or None for a new one.
@@ -169,6 +198,11 @@ def draw_seed(generator: int | Generator | None) -> int:
 
     Raises:
         SITSError: If the seed is negative.
+
+    Example:
+        >>> from torchgeo_sits.samplers.epochs import draw_seed
+        >>> draw_seed(7)
+        7
     """
     if isinstance(generator, Generator):
         return int(generator.integers(2**63))
@@ -180,7 +214,7 @@ def draw_seed(generator: int | Generator | None) -> int:
 
 
 def epoch_generator(seed: int, epoch: int, *, stream: int) -> Generator:
-    """The generator of an epoch.
+    """Make the random generator of an epoch.
 
     Args:
         seed: Seed of the sampler.
@@ -190,6 +224,13 @@ def epoch_generator(seed: int, epoch: int, *, stream: int) -> Generator:
 
     Returns:
         A new generator.
+
+    Example:
+        >>> from torchgeo_sits.samplers.epochs import epoch_generator
+        >>> one, again, other = (epoch_generator(7, epoch, stream=0) for epoch in (3, 3, 4))
+        >>> number = one.random()
+        >>> number == again.random(), number == other.random()
+        (True, False)
     """
     return np.random.default_rng(SeedSequence(seed, spawn_key=(stream, epoch)))
 
@@ -203,24 +244,37 @@ class SeededSampler(EpochSampler):
     Args:
         sampler: A sampler of TorchGeo's, or a product that it made. Its seeds are drawn from
             copies of its generators, which are left as they are until it is iterated.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
+        >>> from torchgeo_sits.samplers import SeededSampler
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(folder.name, size=(32, 32), num_dates=6)
+        >>> series = RasterTimeSeries(files.images)
+        >>> from torchgeo.samplers import RandomPatchSampler
+        >>> sampler = SeededSampler(RandomPatchSampler(series, size=8, length=4, generator=0))
+        >>> first = list(sampler.iter_epoch(0))
+        >>> first == list(sampler.iter_epoch(0)), first == list(sampler.iter_epoch(1))
+        (True, False)
     """
 
     def __init__(self, sampler: GeoSampler) -> None:
         self.sampler = sampler
-        parts = [sampler]
+        samplers = [sampler]
         if isinstance(sampler, SpatioTemporalSampler):
-            parts = [sampler.spatial_sampler, sampler.temporal_sampler]
-        self._parts: list[tuple[Any, int]] = []
+            samplers = [sampler.spatial_sampler, sampler.temporal_sampler]
+        self._seeded: list[tuple[Any, int]] = []
         self._seeds = []
-        for part in parts:
-            generator = getattr(part, 'generator', None)
+        for one in samplers:
+            generator = getattr(one, 'generator', None)
             seeds = []
-            if isinstance(part, EpochSampler):
-                seeds = part.seeds
+            if isinstance(one, EpochSampler):
+                seeds = one.seeds
             elif isinstance(generator, Generator):
                 seeds = [draw_seed(deepcopy(generator))]
             self._seeds += seeds
-            self._parts.append((part, len(seeds)))
+            self._seeded.append((one, len(seeds)))
 
     def begin(self, number: int) -> GeoSampler:
         """Set the generators for an epoch.
@@ -232,16 +286,16 @@ class SeededSampler(EpochSampler):
             The sampler itself, about to draw the epoch.
         """
         left = self.seeds
-        for part, count in self._parts:
+        for one, count in self._seeded:
             seeds, left = left[:count], left[count:]
-            if isinstance(part, EpochSampler):
-                part.seeds = seeds
-                part.set_epoch(number)
+            if isinstance(one, EpochSampler):
+                one.seeds = seeds
+                one.set_epoch(number)
             elif seeds:
                 # TorchGeo counts some windows by drawing them, once, in the middle of an epoch.
-                len(part)
-                stream = int(isinstance(part, TemporalSampler))
-                part.generator = epoch_generator(seeds[0], number, stream=stream)
+                len(one)
+                stream = int(isinstance(one, TemporalSampler))
+                one.generator = epoch_generator(seeds[0], number, stream=stream)
         return self.sampler
 
     def iter_epoch(self, number: int) -> Iterator[GeoSlice]:
@@ -265,39 +319,3 @@ class SeededSampler(EpochSampler):
             The number of windows.
         """
         return len(self.sampler)
-
-
-class ListedSampler(GeoSampler, DistributedSampler[GeoSlice]):
-    """The windows of a list, one after the other.
-
-    A :class:`torch.utils.data.DistributedSampler` by name only: Lightning leaves it as it is, so
-    that each process of a distributed run gets the list that it was given.
-
-    Args:
-        make: Gives the windows; called once, when the sampler is first asked for any.
-    """
-
-    def __init__(self, make: Callable[[], Sequence[GeoSlice]]) -> None:
-        # Not that of DistributedSampler, which shares out the numbers of a data set.
-        self._make = make
-
-    @cached_property
-    def windows(self) -> Sequence[GeoSlice]:
-        """The windows."""
-        return self._make()
-
-    def __iter__(self) -> Iterator[GeoSlice]:
-        """Go through the list.
-
-        Yields:
-            The windows.
-        """
-        yield from self.windows
-
-    def __len__(self) -> int:
-        """Number of windows."""
-        return len(self.windows)
-
-    def __bool__(self) -> bool:
-        """True: data modules refuse a sampler that is none, and an empty list is one."""
-        return True

@@ -1,6 +1,7 @@
-"""Each process its share of one epoch."""
+"""Shares of one epoch for the processes of a distributed run, and lists that each keeps whole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import cycle, islice
 from typing import Any
 
@@ -12,7 +13,7 @@ from torchgeo.samplers import GeoSampler
 from ..errors import SITSError
 from .epochs import EpochSampler, SeededSampler
 
-__all__ = ['ShardedSampler']
+__all__ = ['ListedSampler', 'ShardedSampler']
 
 
 class ShardedSampler(EpochSampler, DistributedSampler[GeoSlice]):
@@ -37,6 +38,18 @@ class ShardedSampler(EpochSampler, DistributedSampler[GeoSlice]):
     Raises:
         SITSError: If only one of *num_replicas* and *rank* is given, or *rank* is not below
             *num_replicas*.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
+        >>> from torchgeo_sits.samplers import GriddedSeriesPatchSampler, ShardedSampler
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(folder.name, size=(32, 32), num_dates=6)
+        >>> series = RasterTimeSeries(files.images)
+        >>> sampler = GriddedSeriesPatchSampler(series, size=8)
+        >>> shares = [ShardedSampler(sampler, num_replicas=2, rank=rank) for rank in (0, 1)]
+        >>> [len(share) for share in shares], set(shares[0]) & set(shares[1])
+        ([8, 8], set())
     """
 
     def __init__(
@@ -98,7 +111,7 @@ class ShardedSampler(EpochSampler, DistributedSampler[GeoSlice]):
         return total // self.num_replicas if self.drop_last else -(-total // self.num_replicas)
 
     def iter_epoch(self, number: int) -> Iterator[GeoSlice]:
-        """Windows of this process in an epoch.
+        """Go through the windows of this process in an epoch.
 
         Args:
             number: Number of the epoch, from 0.
@@ -115,7 +128,7 @@ class ShardedSampler(EpochSampler, DistributedSampler[GeoSlice]):
         return self.num_replicas
 
     def _rest(self, epoch: int, start: int) -> Iterator[GeoSlice]:
-        """Windows of this process from a position of the common epoch on."""
+        """Go through the windows of this process from a position of the common epoch on."""
         number, rank = self.num_replicas, self.rank
         self._agree()
         first: list[GeoSlice] = []
@@ -142,6 +155,48 @@ class ShardedSampler(EpochSampler, DistributedSampler[GeoSlice]):
         self._agreed = True
 
 
+class ListedSampler(GeoSampler, DistributedSampler[GeoSlice]):
+    """The windows of a list, one after the other.
+
+    A :class:`torch.utils.data.DistributedSampler` by name only: Lightning leaves it as it is, so
+    that each process of a distributed run gets the list that it was given.
+
+    Args:
+        make: Gives the windows; called once, when the sampler is first asked for any.
+
+    Example:
+        >>> from torchgeo_sits.samplers import ListedSampler
+        >>> sampler = ListedSampler(lambda: [(slice(0, 80), slice(0, 80))])
+        >>> len(sampler), list(sampler)
+        (1, [(slice(0, 80, None), slice(0, 80, None))])
+    """
+
+    def __init__(self, make: Callable[[], Sequence[GeoSlice]]) -> None:
+        # Not that of DistributedSampler, which shares out the numbers of a data set.
+        self._make = make
+
+    @cached_property
+    def windows(self) -> Sequence[GeoSlice]:
+        """Windows of the list."""
+        return self._make()
+
+    def __iter__(self) -> Iterator[GeoSlice]:
+        """Go through the list.
+
+        Yields:
+            The windows.
+        """
+        yield from self.windows
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return len(self.windows)
+
+    def __bool__(self) -> bool:
+        """True: data modules refuse a sampler that is none, and an empty list is one."""
+        return True
+
+
 def _is_distributed() -> bool:
-    """Whether this process is one of several that know each other."""
+    """Tell whether this process is one of several that know each other."""
     return distributed.is_available() and distributed.is_initialized()

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torchgeo.samplers import SpatioTemporalSampler, TemporalSampler
 
 from ..errors import SITSError
-from .acquisitions import AcquisitionSampler, Location, Window
-from .epochs import EpochSampler, SeededSampler
+from .epochs import EpochSampler, SeededSampler, SpaceTimeWindow, SpaceWindow
 from .footprints import Footprints
+from .temporal import AcquisitionSampler
 
-__all__ = ['BlockWindow', 'SkippingSampler', 'keep_block']
+__all__ = ['BlockWindow', 'SkippingSampler']
 
 
 class BlockWindow(tuple[slice, slice]):
@@ -27,6 +27,14 @@ class BlockWindow(tuple[slice, slice]):
         block: The larger window, ``(x, y)``.
         last: Whether no further patch of this block will be asked for.
         kept: How many such blocks are to be kept at a time.
+
+    Example:
+        >>> from torchgeo_sits.samplers import BlockWindow
+        >>> block = slice(0, 640), slice(0, 640)
+        >>> window = (slice(80, 160), slice(0, 80))
+        >>> marked = BlockWindow.cut(window, block, last=False, kept=4)
+        >>> marked == window, marked.block == block
+        (True, True)
     """
 
     block: tuple[slice, slice]
@@ -53,8 +61,8 @@ class BlockWindow(tuple[slice, slice]):
         return made
 
 
-def keep_block(place: tuple[slice, slice], windows: Iterable[Any]) -> Iterator[Any]:
-    """Windows in time at a place that may be one of a block's.
+def _keep_block(place: tuple[slice, slice], windows: Iterable[Any]) -> Iterator[Any]:
+    """Mark the windows at a place with the block of the place, if it has one.
 
     Args:
         place: The place, of which *windows* were made.
@@ -75,10 +83,10 @@ if TYPE_CHECKING:
 
 
 class SkippingSampler(EpochSampler, SpatioTemporalSampler):
-    """What ``spatial @ temporal`` makes of our spatial samplers and any temporal one.
+    """Product of a spatial sampler of ours and any temporal one, made by ``spatial @ temporal``.
 
-    TorchGeo's own product asks the temporal sampler for a window at every location and fails
-    where there is none. This one leaves such locations out and counts them; after a random
+    TorchGeo's own product asks the temporal sampler for a window at every place and fails
+    where there is none. This one leaves such places out and counts them; after a random
     spatial sampler it draws others in their place, so that an epoch keeps its length.
 
     Args:
@@ -86,7 +94,19 @@ class SkippingSampler(EpochSampler, SpatioTemporalSampler):
         temporal_sampler: A temporal sampling strategy, ours or TorchGeo's.
 
     Attributes:
-        skipped: Locations left out in the latest epoch.
+        skipped: Places left out in the latest epoch.
+
+    Example:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
+        >>> from torchgeo_sits.samplers import GriddedSeriesPatchSampler, SeasonSampler
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(folder.name, size=(32, 32), num_dates=6)
+        >>> series = RasterTimeSeries(files.images)
+        >>> seasons = SeasonSampler(series, start='03-01', stop='11-01')  # of two years
+        >>> product = GriddedSeriesPatchSampler(series, size=16) @ seasons
+        >>> type(product).__name__, len(product), product.skipped
+        ('SkippingSampler', 8, 0)
     """
 
     spatial_sampler: 'SeriesPatchSampler'
@@ -97,9 +117,9 @@ class SkippingSampler(EpochSampler, SpatioTemporalSampler):
         super().__init__(spatial_sampler, temporal_sampler)
         self.skipped = 0
         self._counted: tuple[int, int] | None = None
-        self._foreign: SeededSampler | None = None
+        self._torchgeo_times: SeededSampler | None = None
         if not isinstance(temporal_sampler, AcquisitionSampler):
-            self._foreign = SeededSampler(temporal_sampler)
+            self._torchgeo_times = SeededSampler(temporal_sampler)
             shapes = np.asarray(temporal_sampler.index.geometry)
             self._footprints = Footprints(shapes)
 
@@ -134,7 +154,7 @@ class SkippingSampler(EpochSampler, SpatioTemporalSampler):
             self._counted = number, self._count(places.iter_epoch(number))
         return self._counted[1]
 
-    def iter_epoch(self, number: int) -> Iterator[Window]:
+    def iter_epoch(self, number: int) -> Iterator[SpaceTimeWindow]:
         """Go through an epoch.
 
         Args:
@@ -168,17 +188,17 @@ class SkippingSampler(EpochSampler, SpatioTemporalSampler):
     @property
     def _times(self) -> EpochSampler:
         """The temporal sampler, with epochs."""
-        if self._foreign is not None:
-            return self._foreign
+        if self._torchgeo_times is not None:
+            return self._torchgeo_times
         assert isinstance(self.temporal_sampler, AcquisitionSampler)
         return self.temporal_sampler
 
-    def _random_epoch(self, number: int) -> Iterator[Window]:
-        """One window at each of as many places as there are, places without any replaced."""
+    def _random_epoch(self, number: int) -> Iterator[SpaceTimeWindow]:
+        """Draw one window at each of as many places as there are, places without any replaced."""
         wanted = len(self.spatial_sampler)
         found = barren = 0
         places = cast('RandomSeriesPatchSampler', self.spatial_sampler)
-        for windows in self._visit(number, places.draws(number)):
+        for windows in self._visit(number, places.iter_endless(number)):
             window = next(windows, None)
             if window is None:
                 self.skipped += 1
@@ -196,21 +216,23 @@ class SkippingSampler(EpochSampler, SpatioTemporalSampler):
                     f'{type(self.spatial_sampler).__name__} do not meet; widen toi or roi'
                 )
 
-    def _visit(self, number: int, places: Iterator[Location]) -> Iterator[Iterator[Window]]:
-        """Windows at each place; none where nothing was acquired."""
+    def _visit(
+        self, number: int, places: Iterator[SpaceWindow]
+    ) -> Iterator[Iterator[SpaceTimeWindow]]:
+        """Go from place to place: the windows at each, none where nothing was acquired."""
         times = self.temporal_sampler
         if isinstance(times, AcquisitionSampler):
             windows = times.windows(number)
             for place, acquisitions in times.acquisitions_at(places):
-                yield keep_block(place, windows(place, acquisitions))
+                yield _keep_block(place, windows(place, acquisitions))
         else:
-            assert self._foreign is not None
-            self._foreign.begin(number)
+            assert self._torchgeo_times is not None
+            self._torchgeo_times.begin(number)
             for place, near in self._look_up(places):
-                yield keep_block(place, self._ask(place) if len(near) else ())
+                yield _keep_block(place, self._torchgeo_windows(place) if len(near) else ())
 
-    def _count(self, places: Iterator[Location]) -> int:
-        """Number of windows at some places together."""
+    def _count(self, places: Iterator[SpaceWindow]) -> int:
+        """Count the windows at some places together."""
         times = self.temporal_sampler
         if isinstance(times, AcquisitionSampler):
             return times.count_at(places)
@@ -226,14 +248,16 @@ class SkippingSampler(EpochSampler, SpatioTemporalSampler):
             total += known[key]
         return total
 
-    def _look_up(self, places: Iterator[Location]) -> Iterator[tuple[Location, NDArray[np.intp]]]:
-        """Places and the footprints that TorchGeo finds at each."""
+    def _look_up(
+        self, places: Iterator[SpaceWindow]
+    ) -> Iterator[tuple[SpaceWindow, NDArray[np.intp]]]:
+        """Look up the footprints that TorchGeo finds at each place."""
         for some in batched(places, 256):
             bounds = np.array([(x.start, y.start, x.stop, y.stop) for x, y in some], float)
             yield from zip(some, self._footprints.touching(bounds), strict=True)
 
-    def _ask(self, place: Location) -> Iterator[Window]:
-        """Windows of TorchGeo's samplers at a place where something was acquired."""
+    def _torchgeo_windows(self, place: SpaceWindow) -> Iterator[SpaceTimeWindow]:
+        """Draw the windows of TorchGeo's samplers at a place where something was acquired."""
         times = self.temporal_sampler
         if times.strategy == 'sequential':
             yield from times._iter_subset(place)

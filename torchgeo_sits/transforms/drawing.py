@@ -1,4 +1,4 @@
-"""What a view draws: a region of each sample, dates, and paths in the region."""
+"""Random parts of a view: a region of each sample, dates, and paths in the region."""
 
 import math
 from collections.abc import Sequence
@@ -100,7 +100,7 @@ class ViewRegion:
 
     @property
     def pixels(self) -> Tensor:
-        """All pixels of the region, ``(B, h, w)`` int64."""
+        """Flat indices of the pixels of the region in the image, ``(B, h, w)`` int64."""
         return self.to_grid(rows(self.height, self.width).to(self.top.device)[None])
 
     @cached_property
