@@ -202,7 +202,7 @@ def test_unchanged_pixels_that_count_as_unlabelled_are_refused(mode):
 
 def test_series_need_a_map_for_each_frame():
     task = SITSChangeDetection(mode='series', in_channels=2, model_kwargs=TINY)
-    with pytest.raises(ValueError, match='set mask_per_frame=true'):
+    with pytest.raises(ValueError, match=r'set labels\.per_frame=true'):
         task.compare(pad_time([changing(0)]))
 
 
