@@ -193,9 +193,7 @@ def test_few_fields_are_part_of_more(farm):
 
 
 def test_fewer_fields_than_asked_are_all_taken_and_named(farm):
-    with pytest.warns(
-        UserWarning, match=r"fewer fields .* labels.fields_per_class=15: \{'hop': 6\}"
-    ):
+    with pytest.warns(UserWarning, match=r"fewer fields .* labels.*class=15: \{'hop': 6\}"):
         made = module(
             farm,
             split__by='fields',
@@ -218,7 +216,7 @@ def test_small_fields_are_left_out(farm, tmp_path):
             assert len(module({**farm, 'labels__paths': path}, **options).splits.fields) == expected
         else:
             with pytest.raises(
-                ValueError, match=r'no labelled field of at least labels\.min_field_pixels'
+                ValueError, match=r'no labelled field of .* labels\.min_field_pixels'
             ):
                 module({**farm, 'labels__paths': path}, **options)
 
