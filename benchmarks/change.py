@@ -12,7 +12,7 @@ DATA holds the folders ``tura`` and ``modis_dtwsat_mt``; results go to results/c
   other is scored. Every point that changes was of one class before (soybean-maize) and no stable
   point was, so that a model need not compare the seasons to score well.
 
-The model is ``SITSChangeDetection(mode='pair')`` on ``planar_vit_tiny`` without pretraining, with
+The model is ``SITSChangeDetection`` on ``planar_vit_tiny`` without pretraining, with
 its default settings, 100 steps and three seeds. The threshold is the one with the best F1 in the
 part that trains.
 """

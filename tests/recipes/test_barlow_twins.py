@@ -1,4 +1,4 @@
-"""The recipe of a method: the command line trains it as one of the package's own."""
+"""The recipe of a method: the command line trains it, on views of the recipe beside it."""
 
 import os
 import subprocess
@@ -39,6 +39,8 @@ def test_it_is_trained_by_its_path_and_its_checkpoint_serves(tmp_path):
             *('--config', str(HERE / 'barlow_twins.yaml'), '--trainer.accelerator', 'cpu'),
             *('--trainer.max_epochs', '1', '--trainer.limit_train_batches', '2'),
             *('--data.batch_size', '4', '--data.size', '64', '--data.num_dates_written', '8'),
+            *('--model.views', 'tests.recipes.view.DiagonalViews'),
+            *('--model.views_kwargs', '{num_paths: 4, length: 16}'),
         ],
         cwd=tmp_path,
         env=os.environ | {'PYTHONPATH': os.pathsep.join([str(ROOT), *sys.path])},
@@ -53,3 +55,5 @@ def test_it_is_trained_by_its_path_and_its_checkpoint_serves(tmp_path):
     hparams = torch.load(path, weights_only=True)['hyper_parameters']
     again = BarlowTwins.load_from_checkpoint(path, weights_only=True)
     assert again.hparams['output_dim'] == hparams['output_dim'] == 64
+    assert hparams['views'] == 'tests.recipes.view.DiagonalViews'
+    assert again.views.global_view.num_paths == 4

@@ -1,4 +1,4 @@
-"""Lightning callbacks: what is watched, scored, drawn and said during a run."""
+"""Lightning callbacks that watch, score, draw and report a run, and write its maps."""
 
 from .checkpoints import BestCheckpoint, CheckpointReport, is_default_checkpoint
 from .health import CollapseError, EmbeddingHealth

@@ -1,4 +1,4 @@
-"""Which checkpoints a run keeps, and the report of them at its end."""
+"""Checkpoints that a run keeps, and the report of them at its end."""
 
 from typing import Any
 
@@ -10,7 +10,16 @@ __all__ = ['BestCheckpoint', 'CheckpointReport', 'is_default_checkpoint']
 
 
 def is_default_checkpoint(callback: Any) -> bool:
-    """Whether a callback is the checkpoint that Lightning adds to a trainer without one."""
+    """Say whether a callback is the checkpoint that Lightning adds to a trainer without one.
+
+    Example:
+        >>> from lightning.pytorch.callbacks import ModelCheckpoint
+        >>> from torchgeo_sits.callbacks import is_default_checkpoint
+        >>> is_default_checkpoint(ModelCheckpoint())
+        True
+        >>> is_default_checkpoint(ModelCheckpoint(monitor='val_loss'))
+        False
+    """
     default = ModelCheckpoint()
     asked = ('dirpath', 'filename', 'save_top_k', 'save_last', 'save_weights_only')
     return (

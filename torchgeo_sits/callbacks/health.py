@@ -21,7 +21,14 @@ __all__ = ['CollapseError', 'EmbeddingHealth']
 
 
 class CollapseError(SITSError, RuntimeError):
-    """A run has collapsed, or its loss is no longer finite."""
+    """Stop of a run that has collapsed, or whose loss is no longer finite.
+
+    Example:
+        >>> from torchgeo_sits.callbacks import CollapseError
+        >>> from torchgeo_sits.errors import SITSError
+        >>> issubclass(CollapseError, SITSError)
+        True
+    """
 
 
 class EmbeddingHealth(Callback):
@@ -39,6 +46,13 @@ class EmbeddingHealth(Callback):
     since the last time that they were even. Most signs are relative to the first step, which a
     checkpoint keeps. Where several processes train, all stop at the step at which one of them
     has seen enough.
+
+    Tasks of pretraining bring one; a trainer's own, with another *patience*, goes before it.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> from torchgeo_sits.callbacks import EmbeddingHealth
+        >>> trainer = Trainer(accelerator='cpu', callbacks=[EmbeddingHealth(patience=50)])
     """
 
     def __init__(self, *, patience: int = 20) -> None:
@@ -55,7 +69,7 @@ class EmbeddingHealth(Callback):
         self._change: Tensor | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on from."""
+        """State that a resumed run goes on from."""
         return {'unhealthy': self.unhealthy, 'first': self.first}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -134,7 +148,7 @@ class EmbeddingHealth(Callback):
 
     @staticmethod
     def _any(trainer: Trainer, decision: bool) -> bool:
-        """Whether any process says yes: one that stopped alone would leave the others waiting."""
+        """Ask all processes: one that stopped alone would leave the others waiting."""
         if trainer.world_size == 1:
             return decision
         return trainer.strategy.reduce_boolean_decision(decision, all=False)

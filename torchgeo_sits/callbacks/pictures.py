@@ -1,4 +1,4 @@
-"""Show the views of a run in its log."""
+"""Pictures of the views and of the predictions of a run in its log."""
 
 from typing import Any
 
@@ -14,10 +14,16 @@ __all__ = ['PredictionPicture', 'ViewsPicture']
 
 
 class PredictionPicture(Callback):
-    """Log a picture of the first samples of each validation, with what is predicted for them.
+    """Log a picture of the first samples of each validation and of their predictions.
 
     The data module draws it: its ``plot`` gets a sample with ``prediction`` beside ``mask``.
-    Works with every logger whose ``experiment`` has ``add_figure`` (TensorBoard).
+    Works with every logger whose ``experiment`` has ``add_figure`` (TensorBoard). Tasks with
+    labels bring one.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> from torchgeo_sits.callbacks import PredictionPicture
+        >>> trainer = Trainer(accelerator='cpu', callbacks=[PredictionPicture(samples=4)])
     """
 
     def __init__(self, *, samples: int = 2) -> None:
@@ -60,7 +66,15 @@ class PredictionPicture(Callback):
 class ViewsPicture(Callback):
     """Log one picture of a sample and its views, at the first step of a run.
 
-    Works with every logger whose ``experiment`` has ``add_figure`` (TensorBoard).
+    Works with every logger whose ``experiment`` has ``add_figure`` (TensorBoard). Tasks of
+    pretraining bring one.
+
+    Example:
+        >>> from torchgeo_sits.callbacks import ViewsPicture
+        >>> from torchgeo_sits.tasks import SITSSimCLR
+        >>> task = SITSSimCLR(model='tempcnn', in_channels=3)
+        >>> any(isinstance(c, ViewsPicture) for c in task.own_callbacks())
+        True
     """
 
     def on_train_batch_start(

@@ -11,13 +11,21 @@ __all__ = ['ChangeDateScores', 'ChangeScores', 'SemanticChangeScores', 'semantic
 
 
 class ChangeDateScores(Metric):
-    """How well the dates of changes are told, among pixels that changed and were said to.
+    """Scores of the dates of changes, over pixels that changed and were said to.
 
     * ``DateMAE``: mean absolute error in days.
     * ``DateWithin<n>``: share of them within n days, of all that truly changed: a change that
       was missed is within no number of days.
 
     NaN where there is no such pixel.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.metrics import ChangeDateScores
+        >>> metric = ChangeDateScores(days=(30,))
+        >>> metric.update(torch.tensor([18_300, 18_400, 0]), torch.tensor([18_310, 18_300, 0]))
+        >>> {name: score.item() for name, score in metric.compute().items()}
+        {'DateMAE': 55.0, 'DateWithin30': 0.5}
     """
 
     full_state_update = False
@@ -66,7 +74,16 @@ class ChangeDateScores(Metric):
 class ChangeScores(Metric):
     """IoU, F1, precision and recall of change, over all pixels together.
 
-    A score whose denominator is 0 (nothing changed and nothing was said to) is NaN.
+    A score whose denominator is 0 (nothing changed and nothing was said to) is NaN, where
+    torchmetrics gives 0 or 1: a run then logs none, and not a wrong one.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.metrics import ChangeScores
+        >>> metric = ChangeScores()
+        >>> metric.update(torch.tensor([True, True, False]), torch.tensor([True, False, False]))
+        >>> metric.compute()['ChangePrecision'].item()
+        0.5
     """
 
     full_state_update = False
@@ -121,6 +138,15 @@ class SemanticChangeScores(Metric):
     ``SCS_all``; the evaluation of SitsSCD, https://arxiv.org/abs/2407.07616). A pixel that is
     not labelled in one of the two maps is left out of both scores, as SitsSCD does; the
     authors' evaluation leaves it out of SC only where the later map lacks it.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.metrics import SemanticChangeScores
+        >>> truth = torch.tensor([0, 1, 0, 2]).view(1, 2, 1, 2)
+        >>> metric = SemanticChangeScores(num_classes=3)
+        >>> metric.update(truth, truth, torch.ones(1, 2, dtype=torch.bool))
+        >>> metric.compute()['SCS_present'].item()
+        1.0
     """
 
     full_state_update = False
@@ -184,6 +210,13 @@ def semantic_change_scores(
     Returns:
         ``BC`` and the ``ChangeF1`` of the same pixels, ``SC_present``, ``SCS_present``,
         ``SC_all`` and ``SCS_all``.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.metrics import semantic_change_scores
+        >>> binary, semantic = torch.tensor([[5, 1], [1, 3]]), torch.diag(torch.tensor([2, 1]))
+        >>> round(semantic_change_scores(binary, semantic)['BC'].item(), 3)
+        0.6
     """
     binary, semantic = binary.double(), semantic.double()
     change = binary[1, 1] / (binary.sum() - binary[0, 0])

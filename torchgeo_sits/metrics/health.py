@@ -23,11 +23,16 @@ __all__ = [
 
 
 class Sign(NamedTuple):
-    """A measure that is out of its healthy range.
+    """Sign of collapse: a measure that is out of its healthy range.
 
     Attributes:
         what: What is wrong, with the number and its limit.
         cause: Likely cause, and what to do.
+
+    Example:
+        >>> from torchgeo_sits.metrics import Sign
+        >>> Sign('the embeddings fall together (embedding_std 0)', 'lower `lr`').cause
+        'lower `lr`'
     """
 
     what: str
@@ -35,7 +40,7 @@ class Sign(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    """When a measure is unhealthy: below a number, or below a share of what it was at first."""
+    """Limit of a measure: a number, or a share of the measure at the first step if higher."""
 
     measure: str
     least: float
@@ -104,7 +109,13 @@ def signs_of_collapse(
             whatever the encoder does.
 
     Returns:
-        What is unhealthy, the likeliest cause first: too large steps make all else.
+        The signs, the likeliest cause first: too large steps make all else.
+
+    Example:
+        >>> from torchgeo_sits.metrics import signs_of_collapse
+        >>> [sign] = signs_of_collapse({'embedding_std': 0.01}, {'embedding_std': 0.9}, count=16)
+        >>> sign.what.partition(',')[0]
+        'the embeddings fall together (embedding_std 0.01'
     """
     signs = []
     change = health.get('weight_change', 0.0)
@@ -146,6 +157,12 @@ def normalized_std(embeddings: Tensor) -> Tensor:
 
     Returns:
         Scalar in [0, 1], about.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.metrics import normalized_std
+        >>> normalized_std(torch.ones(8, 16)).item()
+        0.0
     """
     z = F.normalize(embeddings.float(), dim=1)
     return z.std(dim=0).mean() * z.shape[1] ** 0.5
@@ -160,6 +177,12 @@ def mean_cosine(embeddings: Tensor) -> Tensor:
 
     Returns:
         Scalar in [-1, 1]; 1 when all point the same way.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.metrics import mean_cosine
+        >>> mean_cosine(torch.eye(4)).item()
+        0.0
     """
     z = F.normalize(embeddings.float(), dim=1)
     count = len(z)
@@ -179,6 +202,12 @@ def effective_rank(embeddings: Tensor) -> Tensor:
 
     Returns:
         Scalar in [1, min(B - 1, D)]; 0 when all embeddings are equal.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.metrics import effective_rank
+        >>> round(effective_rank(torch.eye(5)).item(), 3)
+        4.0
     """
     z = embeddings.float()
     singular = torch.linalg.svdvals(z - z.mean(dim=0))
@@ -201,13 +230,19 @@ def assignment_perplexity(assignment: Tensor) -> Tensor:
 
     Returns:
         Scalar in [1, K].
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.metrics import assignment_perplexity
+        >>> round(assignment_perplexity(torch.eye(4)).item(), 3)
+        4.0
     """
     return torch.special.entr(assignment.float().mean(dim=0)).sum().exp()
 
 
 @torch.no_grad()
 def assignment_information(assignment: Tensor) -> Tensor:
-    r"""What an assignment says about its sample, in nats.
+    r"""Information of an assignment about its sample, in nats.
 
     The mean divergence of the assignments from their mean,
     :math:`H(\bar p) - \overline{H(p)}`: 0 when all samples share one assignment, uniform or
@@ -219,6 +254,12 @@ def assignment_information(assignment: Tensor) -> Tensor:
 
     Returns:
         Scalar in [0, log K].
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.metrics import assignment_information
+        >>> assignment_information(torch.full((8, 4), 0.25)).item()
+        0.0
     """
     p = assignment.float()
     return torch.special.entr(p.mean(dim=0)).sum() - torch.special.entr(p).sum(dim=1).mean()

@@ -1,4 +1,4 @@
-"""What all tasks of this package share: the data's bands, schedules, clipping, the card."""
+"""Base of all tasks: the bands of the data, schedules, clipping, callbacks, and the card."""
 
 import warnings
 from abc import abstractmethod

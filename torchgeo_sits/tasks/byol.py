@@ -22,6 +22,22 @@ class SITSBYOL(SITSDistillation):
     https://arxiv.org/abs/2006.07733, eq. 2), the mean over both directions where the paper
     takes the sum, at each level: places, objects, pixels. The teacher's statistics of batch
     normalisation follow the student's as its weights do.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSBYOL
+        >>> task = SITSBYOL(
+        ...     model='tempcnn', in_channels=3, views_kwargs={'num_paths': 2}, pixel_weight=1.0
+        ... )
+        >>> batch = {
+        ...     'image': torch.rand(4, 6, 3, 16, 16),
+        ...     'acquisition_times': 86_400 * torch.arange(6).expand(4, 6),
+        ...     'valid': torch.ones(4, 6, dtype=torch.bool),
+        ...     'mask_clear': torch.ones(4, 6, 16, 16, dtype=torch.bool),
+        ... }
+        >>> views = task.make_views(batch)
+        >>> sorted(task.compare_views(views, batch).losses)
+        ['image', 'pixel']
     """
 
     default_views: ClassVar[dict[str, Any]] = {'global_views': 2, 'local_views': 0}

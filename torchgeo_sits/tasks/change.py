@@ -107,14 +107,21 @@ def _only(batch: dict[str, Any], valid: Tensor) -> dict[str, Any]:
 
 
 class SITSChange(SITSSupervised):
-    """Labels of change: 0 is unchanged, and no value of what is not labelled.
+    """Base of the tasks of change, whose labels say by 0 that nothing changed.
 
-    Base of :class:`SITSChangeDetection`, :class:`~.change_series.SITSChangeSeries` and
-    :class:`~.change_date.SITSChangeDate`.
+    They are :class:`SITSChangeDetection`, :class:`~torchgeo_sits.tasks.SITSChangeSeries` and
+    :class:`~torchgeo_sits.tasks.SITSChangeDate`.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSChangeDetection
+        >>> task = SITSChangeDetection(model='tempcnn', in_channels=3, ignore_index=255)
+        >>> task.label_of(torch.tensor([0, 2, 255]))
+        tensor([  0,   1, 255])
     """
 
     # Checkpoints of the former modes hold the last two.
-    ignore = ('weights', 'mode', 'windows')
+    ignore: Sequence[str] = ('weights', 'mode', 'windows')
     monitor = 'val_ChangeF1'
     mode = 'max'
 
@@ -175,6 +182,18 @@ class SITSChangeDetection(SITSChange):
     Labels are a mask ``(H, W)`` in which 0 is unchanged, or a map of classes for each frame
     ``(T, H, W)``, of which the last of each window are compared. Classes beside 0 are joined to
     one when ``task`` is 'binary', and told apart when it is 'multiclass'.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSChangeDetection
+        >>> task = SITSChangeDetection(model='tempcnn', in_channels=3)
+        >>> series = {
+        ...     'image': torch.rand(2, 5, 3, 8, 8),
+        ...     'acquisition_times': 86_400 * torch.arange(5).expand(2, 5),
+        ...     'valid': torch.ones(2, 5, dtype=torch.bool),
+        ... }
+        >>> task(series).shape
+        torch.Size([2, 1, 8, 8])
     """
 
     ignore = ('weights', 'mode')
@@ -279,7 +298,7 @@ class SITSChangeDetection(SITSChange):
 
 
 def has_label_per_frame(batch: dict[str, Any]) -> bool:
-    """Whether the mask of a batch has a map of labels for each frame."""
+    """Say whether the mask of a batch has a map of labels for each frame."""
     mask: Tensor = batch[MASK]
     return mask.ndim == 4 and mask.shape[:2] == batch[VALID].shape
 

@@ -54,7 +54,7 @@ def change_point_scores(evidence: Tensor, times: Tensor, seen: Tensor) -> Tensor
 
 
 def first_frame_after(date: Tensor, times: Tensor, seen: Tensor) -> Tensor:
-    """Which frame is the first to show a change.
+    """Find the first frame that shows a change.
 
     Args:
         date: ``(B, H, W)`` seconds since 1970-01-01 UTC; 0 where nothing changed.
@@ -79,6 +79,18 @@ class SITSChangeDate(SITSChange):
     Labels are days since 1970-01-01, 0 for none. Each frame votes for the state before or after
     the change (:func:`change_point_scores`); the dates are learned by cross-entropy, whatever
     *loss* says.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSChangeDate
+        >>> task = SITSChangeDate(model='tempcnn', in_channels=3)
+        >>> series = {
+        ...     'image': torch.rand(2, 5, 3, 8, 8),
+        ...     'acquisition_times': 86_400 * torch.arange(5).expand(2, 5),
+        ...     'valid': torch.ones(2, 5, dtype=torch.bool),
+        ... }
+        >>> {key: tuple(value.shape) for key, value in task.predict_step(series, 0).items()}
+        {'probability': (2, 8, 8), 'date': (2, 8, 8)}
     """
 
     def __init__(self, **kwargs: Any) -> None:

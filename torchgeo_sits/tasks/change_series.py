@@ -40,6 +40,18 @@ class SITSChangeSeries(SITSChange):
 
     Labels are a map for each frame ``(T, H, W)``. The default ``task`` 'binary' tells 0 from all
     other classes; with ``task='multiclass'`` and ``loss='ce'`` classes are told apart.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSChangeSeries
+        >>> task = SITSChangeSeries(model='tempcnn', in_channels=3)
+        >>> series = {
+        ...     'image': torch.rand(2, 5, 3, 8, 8),
+        ...     'acquisition_times': 86_400 * torch.arange(5).expand(2, 5),
+        ...     'valid': torch.ones(2, 5, dtype=torch.bool),
+        ... }
+        >>> task.change_between(series, '1970-01-01', '1970-01-05').shape
+        torch.Size([2, 8, 8])
     """
 
     def build_head(self, encoder: SITSEncoder, num_outputs: int) -> nn.Module:
@@ -103,7 +115,7 @@ class SITSChangeSeries(SITSChange):
         change.update(*(x[rows, order] for x in maps))
 
     def map_outputs(self) -> list[MapOutput]:
-        """None: there is a map for each date.
+        """Refuse maps: there is one for each date.
 
         Raises:
             SITSError: In any case.

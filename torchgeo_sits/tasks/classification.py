@@ -17,12 +17,24 @@ __all__ = ['SITSClassification']
 
 
 class SITSClassification(SITSSupervised):
-    """One class for a series: for a field, a patch, or a place without neighbours.
+    """Classification of a whole series: of a field, a patch, or a place without neighbours.
 
     With ``aggregate='embed'`` the head sees one embedding of the series. With 'mean' and
     'vote' it sees each plane (each row and each column of the image, time on the other axis)
     and what it says of them is joined, as Deep-STaR does (Chelali et al. 2021): by the mean
     of the scores, or by the share of the planes that each class wins.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSClassification
+        >>> task = SITSClassification(model='tempcnn', in_channels=3, num_classes=4)
+        >>> series = {
+        ...     'image': torch.rand(2, 5, 3, 8, 8),
+        ...     'acquisition_times': 86_400 * torch.arange(5).expand(2, 5),
+        ...     'valid': torch.ones(2, 5, dtype=torch.bool),
+        ... }
+        >>> task(series).shape
+        torch.Size([2, 4])
     """
 
     def __init__(
@@ -133,7 +145,7 @@ class SITSClassification(SITSSupervised):
         return label
 
     def map_outputs(self) -> list[MapOutput]:
-        """None: this is one class for a series.
+        """Refuse maps: this is one class for a series.
 
         Raises:
             SITSError: In any case.

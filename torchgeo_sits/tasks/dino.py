@@ -54,6 +54,20 @@ class SITSDINO(SITSDistillation):
     Objects and pixels are compared between global views: the student's token of a pixel learns
     the assignment that the teacher gives to that pixel in the other view, seen along another
     path and on other dates.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSDINO
+        >>> task = SITSDINO(model='tempcnn', in_channels=3, num_prototypes=64)
+        >>> batch = {
+        ...     'image': torch.rand(4, 6, 3, 16, 16),
+        ...     'acquisition_times': 86_400 * torch.arange(6).expand(4, 6),
+        ...     'valid': torch.ones(4, 6, dtype=torch.bool),
+        ...     'mask_clear': torch.ones(4, 6, 16, 16, dtype=torch.bool),
+        ... }
+        >>> views = task.make_views(batch)
+        >>> len(views), tuple(views[0]['planes'].shape)
+        (6, (4, 8, 3, 3, 32))
     """
 
     projection_head: DINOProjectionHead

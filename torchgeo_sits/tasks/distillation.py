@@ -1,4 +1,4 @@
-"""Pretraining with a teacher that is the moving average of what is trained."""
+"""Base of the methods with a student and a teacher that is its moving average."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
@@ -20,9 +20,27 @@ __all__ = ['SITSDistillation']
 
 
 class SITSDistillation(SITSPretraining):
-    """A student that is trained, and a teacher that is its moving average.
+    """Base of methods with a student that is trained, and a teacher that is its moving average.
 
-    The student's encoder is ``backbone``; downstream tasks use the teacher's.
+    The student's encoder is ``backbone``; downstream tasks use the ``teacher``. A subclass writes
+    :meth:`build_head`, of which ``projection_head`` and ``teacher_head`` are one each, and
+    :meth:`compare_views`.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSDistillation, ViewLosses, encode_view
+        >>> class Follow(SITSDistillation):
+        ...     def build_head(self, dim):
+        ...         return torch.nn.Linear(dim, 8)
+        ...     def compare_views(self, views, batch):
+        ...         ours = encode_view(self.backbone, views[0]).embed
+        ...         with torch.no_grad():
+        ...             theirs = self.teacher_head(encode_view(self.teacher, views[1]).embed)
+        ...         loss = (self.projection_head(ours) - theirs).square().mean()
+        ...         return ViewLosses({'image': loss}, {'embedding': ours.detach()})
+        >>> task = Follow(model='tempcnn', in_channels=3)
+        >>> task.encoder is task.teacher, next(task.teacher.parameters()).requires_grad
+        (True, False)
     """
 
     encoder_name = 'teacher'

@@ -51,20 +51,23 @@ class SITSEmbedding(LightningModule):
         SITSError: If the file is not a whole checkpoint of this package.
 
     Example:
-        >>> import tempfile, lightning, torch
-        >>> from torchgeo_sits.tasks import SITSEmbedding, SITSMAE
+        >>> import lightning, tempfile, torch
+        >>> from torch.utils.data import DataLoader
+        >>> from torchgeo_sits.tasks import SITSMAE, SITSEmbedding
         >>> task = SITSMAE(model='tempcnn', in_channels=3, model_kwargs={'embed_dim': 4})
-        >>> trainer = lightning.Trainer(accelerator='cpu', logger=False, max_epochs=0)
+        >>> trainer = lightning.Trainer(
+        ...     accelerator='cpu', logger=False, max_epochs=0, enable_model_summary=False
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trainer.fit(task, DataLoader([0]))
+        ...     trainer.save_checkpoint(f'{folder}/mae.ckpt')
+        ...     embedding = SITSEmbedding(f'{folder}/mae.ckpt')
         >>> series = {
         ...     'image': torch.rand(1, 5, 3, 6, 6),
         ...     'acquisition_times': 86_400 * torch.arange(5)[None],
         ...     'valid': torch.ones(1, 5, dtype=torch.bool),
         ... }
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     trainer.fit(task, [series])
-        ...     trainer.save_checkpoint(f'{folder}/mae.ckpt')
-        ...     embedding = SITSEmbedding(f'{folder}/mae.ckpt')
-        >>> embedding.eval().predict_step(series, 0)['embedding'].shape
+        >>> embedding.predict_step(series, 0)['embedding'].shape
         torch.Size([1, 4, 6, 6])
     """
 
@@ -89,5 +92,5 @@ class SITSEmbedding(LightningModule):
         return pixel_embeddings(self.encoder, batch)
 
     def map_outputs(self) -> list[MapOutput]:
-        """One map, a band for each feature."""
+        """List the map of the features, a band for each."""
         return embedding_map()

@@ -1,4 +1,4 @@
-"""Tasks with labels, back from a checkpoint."""
+"""Loading of the tasks with labels from their checkpoints."""
 
 import warnings
 from pathlib import Path
@@ -41,6 +41,21 @@ def load_task(path: str | Path) -> tuple[SITSSupervised, EncoderCard]:
     Raises:
         FileNotFoundError: If there is no such file.
         SITSError: If the file is not a whole checkpoint of such a task.
+
+    Example:
+        >>> import lightning, tempfile
+        >>> from torch.utils.data import DataLoader
+        >>> from torchgeo_sits.tasks import SITSSegmentation, load_task
+        >>> task = SITSSegmentation(model='tempcnn', in_channels=3, num_classes=4)
+        >>> trainer = lightning.Trainer(
+        ...     accelerator='cpu', logger=False, max_epochs=0, enable_model_summary=False
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trainer.fit(task, DataLoader([0]))
+        ...     trainer.save_checkpoint(f'{folder}/x.ckpt')
+        ...     again, card = load_task(f'{folder}/x.ckpt')
+        >>> type(again).__name__, card['in_channels']
+        ('SITSSegmentation', 3)
     """
     _, card = load_encoder(path)  # says what is wrong with a file that is none
     content = torch.load(path, map_location='cpu', weights_only=True)

@@ -15,6 +15,21 @@ class SITSMAE(SITSPretraining):
     feature of a pixel and the date that is asked for. Only clear pixels count in the loss
     (MAE, https://arxiv.org/abs/2111.06377, section 3, here on series). Its term of the loss
     joins other methods by their ``reconstruction_weight``.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSMAE
+        >>> task = SITSMAE(model='tempcnn', in_channels=3)
+        >>> batch = {
+        ...     'image': torch.rand(4, 6, 3, 16, 16),
+        ...     'acquisition_times': 86_400 * torch.arange(6).expand(4, 6),
+        ...     'valid': torch.ones(4, 6, dtype=torch.bool),
+        ...     'mask_clear': torch.ones(4, 6, 16, 16, dtype=torch.bool),
+        ... }
+        >>> views = task.make_views(batch)
+        >>> loss, embedding = task.reconstruction(task.backbone, views[0])
+        >>> loss.shape, embedding.shape[0]
+        (torch.Size([]), 4)
     """
 
     # What is fixed below is no choice: whoever gives it is refused, and so it must not come

@@ -117,6 +117,8 @@ class SITSPretraining(SITSTask):
     #: The encoder that is trained.
     backbone: SITSEncoder
     projection_head: nn.Module
+    #: Module that draws the views of a batch, see :class:`~torchgeo_sits.transforms.MultiView`.
+    views: Any
 
     #: Arguments of the views that suit the method, below those that are asked for.
     default_views: ClassVar[dict[str, Any]] = {}
@@ -212,7 +214,7 @@ class SITSPretraining(SITSTask):
         # Clouds lie over the place, before its views are drawn; the rest differs per view.
         self.clouds = RandomCloudGaps(cloud_rate)
         augment = SeriesSequential(RandomDateJitter(jitter_days), RandomGainOffset(gain, offset))
-        self.views: Any = _build_views(views, augment, self.default_views, views_kwargs)
+        self.views = _build_views(views, augment, self.default_views, views_kwargs)
         self.check_views(self.views.global_views, self.views.local_views)
         self._seed = _StepSeed()
 
@@ -418,7 +420,7 @@ class SITSPretraining(SITSTask):
         return pixel_embeddings(self.encoder, batch)
 
     def map_outputs(self) -> list[MapOutput]:
-        """One map, a band for each feature."""
+        """List the map of the features, a band for each."""
         return embedding_map()
 
     # -- the run ---------------------------------------------------------------------------
@@ -503,8 +505,10 @@ class SITSPretraining(SITSTask):
         patches to probe it on; a trainer's own ``KNNProbe`` goes before it.
         """
         probes: list[Callback] = []
-        if hasattr(getattr(self.trainer, 'datamodule', None), 'probe_dataloaders'):
-            epochs = self.trainer.max_epochs or 1
+        # No trainer where the task is asked by hand.
+        trainer: Any = self._trainer
+        if hasattr(getattr(trainer, 'datamodule', None), 'probe_dataloaders'):
+            epochs = trainer.max_epochs or 1
             probes = [KNNProbe(every_n_epochs=max(1, round(epochs / 4)))]
         return [*probes, EmbeddingHealth(), ViewsPicture(), CheckpointReport()]
 

@@ -68,8 +68,9 @@ class SITSSegmentation(SITSSupervised):
 
     def on_test_epoch_end(self) -> None:
         """Keep the confusion matrix of the test, and log its metrics."""
-        counts = self.test_metrics['AverageJaccardIndex'].confmat
-        self.test_confusion = self.all_gather(counts).view(-1, *counts.shape).sum(0)
+        metric: Any = self.test_metrics['AverageJaccardIndex']
+        gathered: Any = self.all_gather(metric.confmat)  # (K, K), or one of each process
+        self.test_confusion = gathered.view(-1, *metric.confmat.shape).sum(0)
         super().on_test_epoch_end()
 
     def map_outputs(self) -> list[MapOutput]:

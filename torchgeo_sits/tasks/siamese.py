@@ -1,4 +1,4 @@
-"""Methods that see two views with one encoder, and compare projections of them."""
+"""Base of the methods that see two views with one encoder, and compare projections of them."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -15,7 +15,23 @@ __all__ = ['SITSSiamese']
 
 
 class SITSSiamese(SITSPretraining):
-    """Two views, one encoder, and for each level one projection head and one criterion."""
+    """Base of methods with two views, one encoder, and a head and a criterion for each level.
+
+    A subclass writes :meth:`build_head` and :meth:`build_criterion`; a criterion is given float32
+    projections of the whole batch, of all processes together.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSSiamese
+        >>> class Agree(SITSSiamese):
+        ...     def build_head(self, dim):
+        ...         return torch.nn.Linear(dim, 8)
+        ...     def build_criterion(self):
+        ...         return torch.nn.MSELoss()
+        >>> task = Agree(model='tempcnn', in_channels=3, object_weight=1.0)
+        >>> list(task.projection_head)
+        ['image', 'object']
+    """
 
     default_views: ClassVar[dict[str, Any]] = {'global_views': 2, 'local_views': 0}
     projection_head: nn.ModuleDict

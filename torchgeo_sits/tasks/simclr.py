@@ -18,6 +18,22 @@ class SITSSimCLR(SITSSiamese):
     The loss is NT-Xent (SimCLR, https://arxiv.org/abs/2002.05709, eq. 1) over the whole batch,
     of all processes together, at each level: places, objects, and pixels, of which all others
     in the batch are negatives.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSSimCLR
+        >>> task = SITSSimCLR(
+        ...     model='tempcnn', in_channels=3, views_kwargs={'num_paths': 2}, object_weight=1.0
+        ... )
+        >>> batch = {
+        ...     'image': torch.rand(4, 6, 3, 16, 16),
+        ...     'acquisition_times': 86_400 * torch.arange(6).expand(4, 6),
+        ...     'valid': torch.ones(4, 6, dtype=torch.bool),
+        ...     'mask_clear': torch.ones(4, 6, 16, 16, dtype=torch.bool),
+        ... }
+        >>> views = task.make_views(batch)
+        >>> sorted(task.compare_views(views, batch).losses)
+        ['image', 'object']
     """
 
     def __init__(

@@ -536,7 +536,7 @@ class SITSSupervised(ClassificationMixin, SITSTask):
             )
 
     def _is_scored(self, stage: str, label: int) -> bool:
-        """Whether a class occurs among the labels of a stage."""
+        """Say whether a class occurs among the labels of a stage."""
         metric = getattr(self, f'{stage}_metrics')['AverageRecall']
         found, missed = torch.atleast_1d(metric.tp), torch.atleast_1d(metric.fn)
         return len(found) > label and bool(found[label] + missed[label] > 0)

@@ -20,6 +20,20 @@ class SITSVICReg(SITSSiamese):
     together, at each level. Weights are those of the authors' code, which takes the mean over
     features where eq. 5 takes the sum, and the mean over both views of the variance term where
     eq. 6 takes the sum.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSVICReg
+        >>> task = SITSVICReg(model='tempcnn', in_channels=3, views_kwargs={'num_paths': 2})
+        >>> batch = {
+        ...     'image': torch.rand(4, 6, 3, 16, 16),
+        ...     'acquisition_times': 86_400 * torch.arange(6).expand(4, 6),
+        ...     'valid': torch.ones(4, 6, dtype=torch.bool),
+        ...     'mask_clear': torch.ones(4, 6, 16, 16, dtype=torch.bool),
+        ... }
+        >>> views = task.make_views(batch)
+        >>> sorted(task.compare_views(views, batch).losses)
+        ['image']
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a task does with views: join those of one shape, and encode them."""
+"""Joining of the views of a batch, and their encoding."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +23,13 @@ def join_views(views: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         One view of V * B samples, those of the first view first.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import join_views
+        >>> views = [{'planes': torch.zeros(2, 3, 4, 5, 6), 'size': (8, 8)} for _ in range(3)]
+        >>> join_views(views)['planes'].shape
+        torch.Size([6, 3, 4, 5, 6])
     """
     return {
         key: torch.cat([view[key] for view in views]) if isinstance(value, Tensor) else value
@@ -75,6 +82,20 @@ def encode_view(
 
     Returns:
         Features; those of an image have a row of tokens for each row of its cells.
+
+    Example:
+        >>> import torch
+        >>> from torchgeo_sits.models import build_encoder
+        >>> from torchgeo_sits.tasks import encode_view
+        >>> from torchgeo_sits.transforms import RandomPlanarView
+        >>> batch = {
+        ...     'image': torch.rand(2, 6, 3, 16, 16),
+        ...     'acquisition_times': 86_400 * torch.arange(6).expand(2, 6),
+        ... }
+        >>> view = RandomPlanarView(num_paths=4, length=8)(batch)
+        >>> features = encode_view(build_encoder('tempcnn', 3, embed_dim=16), view)
+        >>> features.embed.shape, features.late.shape
+        (torch.Size([2, 16]), torch.Size([2, 4, 8, 16]))
     """
     takes_s1 = bool(encoder.s1_channels)
     if PLANES not in view:
