@@ -69,7 +69,8 @@ def describe(*packages: str, **settings: Any) -> dict[str, Any]:
         },
         'versions': {
             'python': platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ('torch', *packages)},
+            'torch': torch.__version__,  # with its build, for a GPU or not
+            **{name: importlib.metadata.version(name) for name in packages},
         },
         'settings': settings,
     }

@@ -188,11 +188,11 @@ class Measure(Callback):
             module.register_forward_hook(self.end_views)
 
     def counted(self, encode: Callable[..., Any]) -> Callable[..., Any]:
-        """Let an encoder count what it is given, (B, N, C, T, L) or (B, T, C, H, W)."""
+        """Let an encoder count the pixels of its series, (B, N, C, T, L) or (B, T, C, H, W)."""
 
-        def counting(values, *args, **kwargs):
-            self.pixel_dates += values[:, :, 0].numel()
-            return encode(values, *args, **kwargs)
+        def counting(series, *args, **kwargs):
+            self.pixel_dates += series.image[:, :, 0].numel()
+            return encode(series, *args, **kwargs)
 
         return counting
 
