@@ -134,9 +134,9 @@ class TrainingCLI(LightningCLI):
 
 
 def _run_name(task: Any) -> str:
-    """Name of the folder for the runs of a task, such as ``dino``; TorchGeo's tasks have none."""
+    """Name of the folder for the runs of a task, such as ``dino``, or that of its class."""
     run_name = getattr(task, 'run_name', None)
-    return run_name() if run_name else type(task).__name__.lower()
+    return run_name() if run_name else type(task).__name__.removeprefix('SITS').lower()
 
 
 def _check_checkpoint(path: str | Path | None) -> None:
