@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
 from rasterio.warp import transform
 
 from torchgeo_sits import main
@@ -103,6 +104,7 @@ def test_a_field_is_explained_as_a_whole(series_folder, tmp_path):
 
 
 def test_other_tasks_are_refused(series_folder, capsys):
+    torch.save({'state_dict': {}}, 'a.ckpt')
     command = ['explain', '--config', 'conf/dino.yaml', '--ckpt_path', 'a.ckpt']
     with pytest.raises(SystemExit):
         main.main([*command, '--data.paths', str(series_folder)])

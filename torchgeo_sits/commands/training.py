@@ -129,13 +129,14 @@ class TrainingCLI(LightningCLI):
         if not self.has_logs:
             kwargs['logger'] = False
         elif options.logger is None or options.logger is True:
-            kwargs['logger'] = TensorBoardLogger(options.default_root_dir, _method(self.model))
+            kwargs['logger'] = TensorBoardLogger(options.default_root_dir, _run_name(self.model))
         return super().instantiate_trainer(**kwargs)
 
 
-def _method(task: BaseTask) -> str:
-    """Name of the folder for the runs of a kind of task, such as ``dino``."""
-    return getattr(task, 'method', type(task).__name__.removeprefix('SITS').lower())
+def _run_name(task: Any) -> str:
+    """Name of the folder for the runs of a task, such as ``dino``, or that of its class."""
+    run_name = getattr(task, 'run_name', None)
+    return run_name() if run_name else type(task).__name__.removeprefix('SITS').lower()
 
 
 def _check_checkpoint(path: str | Path | None) -> None:
