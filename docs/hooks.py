@@ -1,12 +1,14 @@
 """Pages that MkDocs makes from the code and from the results of the benchmarks."""
 
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # benchmarks/ and study/ are no packages that are installed
 
 #: Rooms of the package with a page in the reference, and their titles.
 ROOMS = {
@@ -39,6 +41,11 @@ def on_files(files: Files, config: Any) -> Files:
     for room, title in ROOMS.items():
         page = reference_page(room, title)
         files.append(File.generated(config, f'reference/{room}.md', content=page))
+    results = importlib.import_module('benchmarks.page')
+    page = results.benchmarks_page()
+    files.append(File.generated(config, 'benchmarks.md', content=page))
+    for where, path in results.IMAGES.items():
+        files.append(File.generated(config, where, abs_src_path=str(path)))
     return files
 
 

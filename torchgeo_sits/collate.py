@@ -34,7 +34,7 @@ def pad_time(samples: Iterable[dict[str, Any]]) -> dict[str, Any]:
         SITSError: If *samples* is empty, or a key is missing from some samples, or shapes
             differ otherwise than in time.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.collate import pad_time
         >>> batch = pad_time({'image': torch.ones(t, 2, 4, 4)} for t in (3, 1))

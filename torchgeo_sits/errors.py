@@ -10,7 +10,7 @@ class SITSError(ValueError):
     missing or broken. The command line prints their message alone; any other error is a fault
     and comes with its traceback.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.errors import SITSError
         >>> from torchgeo_sits.transforms import rows
         >>> try:

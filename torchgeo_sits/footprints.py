@@ -23,7 +23,7 @@ class DistinctShapes:
         shapes: The distinct ones, ``(F,)``.
         tree: A tree of these.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import shapely
         >>> from torchgeo_sits.footprints import DistinctShapes

@@ -28,7 +28,7 @@ class Grid:
         height: Number of rows.
         crs: Coordinate reference system.
 
-    Example:
+    Examples:
         >>> from rasterio.crs import CRS
         >>> from torchgeo_sits.grid import Grid
         >>> grid = Grid(600_000, 5_000_000, 10, 10, 64, 32, CRS.from_epsg(32631))
@@ -153,7 +153,7 @@ def pixel_size(res: float | tuple[float, float]) -> tuple[float, float]:
     Raises:
         SITSError: If they are not positive.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.grid import pixel_size
         >>> pixel_size(10), pixel_size((10, 20))
         ((10.0, 10.0), (10.0, 20.0))
@@ -173,7 +173,7 @@ def grid_of(dataset: GeoDataset) -> Grid:
     Returns:
         The grid.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> folder = tempfile.TemporaryDirectory()

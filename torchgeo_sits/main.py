@@ -97,7 +97,7 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: Arguments of the command line, without the program's name.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.main import main
         >>> main(['--version'])  # doctest: +ELLIPSIS
         torchgeo-sits ...

@@ -95,7 +95,7 @@ def take_old_names[**P](
     Returns:
         A decorator of ``__init__``.
 
-    Example:
+    Examples:
         >>> import warnings
         >>> from torchgeo_sits.datamodules import SITSDataModule
         >>> with warnings.catch_warnings(record=True) as caught:
@@ -150,7 +150,7 @@ def translate_arguments(args: Sequence[str]) -> list[str]:
     Returns:
         The arguments in new names. A configuration with old names is replaced by its text.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.renamed import translate_arguments
         >>> import warnings
         >>> with warnings.catch_warnings():
@@ -193,7 +193,7 @@ def translate_config(path: str, data: str = '', model: str = '') -> str:
         *path* where there are no old names in it, else the text of the configuration in new
         names, which ``--config`` takes as well.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
         >>> import warnings

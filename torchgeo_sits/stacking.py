@@ -24,7 +24,7 @@ def evenly_spaced(frames: int, *, year: int = 2020) -> list[int]:
     Returns:
         T dates, ascending.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.stacking import evenly_spaced
         >>> evenly_spaced(2, year=2021)
         [1617343200, 1633111200]
@@ -47,7 +47,7 @@ def unstack(x: Tensor, acquisition_times: Tensor, num_bands: int) -> tuple[Tenso
     Raises:
         SITSError: If *x* has another number of axes, or its channels are not T times C.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.stacking import evenly_spaced, unstack
         >>> times = torch.tensor(evenly_spaced(3))

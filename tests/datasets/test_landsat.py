@@ -114,6 +114,31 @@ def test_recipe_is_short_and_agrees_with_the_product(folder: Path) -> None:
     assert len([line for line in source.read_text().splitlines() if line]) <= 24
 
 
+def test_recipe_is_trained_on_by_its_path_in_a_configuration(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / 'landsat.yaml'
+    config.write_text(f"""\
+data:
+  class_path: torchgeo_sits.datamodules.SITSDataModule
+  init_args:
+    images:
+      paths: {folder}
+      dataset_class: tests.recipes.landsat_qa.LandsatQA
+      bands: [SR_B4, SR_B5]
+    patches: {{size: 4, length: 2}}
+    batch_size: 2
+""")
+    monkeypatch.chdir(tmp_path)
+    args = ['--config', 'conf/simclr.yaml', '--config', str(config), '--model.model=tempcnn']
+    main.main(['fit', *args, '--trainer.accelerator=cpu', '--trainer.max_steps=1'])
+    [checkpoint] = tmp_path.rglob('*.ckpt')
+    card = torch.load(checkpoint, weights_only=True)['sits']
+    assert card['bands'] == ['SR_B4', 'SR_B5']
+    # In reflectance: by the scale of the recipe.
+    assert 0 < card['mean'][0] < 0.1 < 0.3 < card['mean'][1] < 0.4
+
+
 def test_hooks_survive_a_pickle(folder: Path) -> None:
     series = LandsatTimeSeries(folder)
     copied = pickle.loads(pickle.dumps(series))

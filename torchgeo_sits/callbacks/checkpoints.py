@@ -12,7 +12,7 @@ __all__ = ['BestCheckpoint', 'CheckpointReport', 'is_default_checkpoint']
 def is_default_checkpoint(callback: Any) -> bool:
     """Say whether a callback is the checkpoint that Lightning adds to a trainer without one.
 
-    Example:
+    Examples:
         >>> from lightning.pytorch.callbacks import ModelCheckpoint
         >>> from torchgeo_sits.callbacks import is_default_checkpoint
         >>> is_default_checkpoint(ModelCheckpoint())
@@ -35,7 +35,7 @@ class BestCheckpoint(ModelCheckpoint):
     Lightning's :class:`~lightning.pytorch.callbacks.ModelCheckpoint` keeps nothing where there is
     no validation, and stops where validation had nothing to score (no label, or no change).
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.callbacks import BestCheckpoint
         >>> best = BestCheckpoint(monitor='val_AverageF1Score', mode='max')
         >>> best.monitor
@@ -61,7 +61,7 @@ class CheckpointReport(Callback):
     A task says so in ``next_steps(path)``. Printed is the path at the end of ``fit``, or when it
     is interrupted from the keyboard; nothing where no checkpoint was written.
 
-    Example:
+    Examples:
         >>> from lightning.pytorch import Trainer
         >>> from torchgeo_sits.callbacks import CheckpointReport
         >>> trainer = Trainer(accelerator='cpu', logger=False, callbacks=[CheckpointReport()])

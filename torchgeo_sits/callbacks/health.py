@@ -23,7 +23,7 @@ __all__ = ['CollapseError', 'EmbeddingHealth']
 class CollapseError(SITSError, RuntimeError):
     """Stop of a run that has collapsed, or whose loss is no longer finite.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.callbacks import CollapseError
         >>> from torchgeo_sits.errors import SITSError
         >>> issubclass(CollapseError, SITSError)
@@ -49,7 +49,7 @@ class EmbeddingHealth(Callback):
 
     Tasks of pretraining bring one; a trainer's own, with another *patience*, goes before it.
 
-    Example:
+    Examples:
         >>> from lightning.pytorch import Trainer
         >>> from torchgeo_sits.callbacks import EmbeddingHealth
         >>> trainer = Trainer(accelerator='cpu', callbacks=[EmbeddingHealth(patience=50)])

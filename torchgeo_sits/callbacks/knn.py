@@ -32,7 +32,7 @@ class KNNProbe(Callback):
     Tasks of pretraining bring one that scores each quarter of the epochs; a probe among the
     trainer's callbacks goes before it.
 
-    Example:
+    Examples:
         >>> from lightning.pytorch import Trainer
         >>> from torchgeo_sits.callbacks import KNNProbe
         >>> every_second = Trainer(accelerator='cpu', callbacks=[KNNProbe(every_n_epochs=2)])

@@ -56,7 +56,7 @@ class MapWriter(Callback):
     was observed, with names, colours, and tags for the checkpoint, the dates and the version.
     Others are added by a subclass of :class:`~torchgeo_sits.mapping.MapOutput`.
 
-    Example:
+    Examples:
         >>> from lightning.pytorch import Trainer
         >>> from torchgeo_sits.callbacks import MapWriter
         >>> writer = MapWriter('maps', window=128, overlap=16)

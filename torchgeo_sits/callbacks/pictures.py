@@ -20,7 +20,7 @@ class PredictionPicture(Callback):
     Works with every logger whose ``experiment`` has ``add_figure`` (TensorBoard). Tasks with
     labels bring one.
 
-    Example:
+    Examples:
         >>> from lightning.pytorch import Trainer
         >>> from torchgeo_sits.callbacks import PredictionPicture
         >>> trainer = Trainer(accelerator='cpu', callbacks=[PredictionPicture(samples=4)])
@@ -69,7 +69,7 @@ class ViewsPicture(Callback):
     Works with every logger whose ``experiment`` has ``add_figure`` (TensorBoard). Tasks of
     pretraining bring one.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.callbacks import ViewsPicture
         >>> from torchgeo_sits.tasks import SITSSimCLR
         >>> task = SITSSimCLR(model='tempcnn', in_channels=3)

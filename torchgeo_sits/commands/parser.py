@@ -17,7 +17,7 @@ class CommandParser(ArgumentParser):
 
     Other parsers print all options above that line: fifty lines for a training.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.commands.parser import CommandParser
         >>> parser = CommandParser(prog='torchgeo-sits cube')
         >>> _ = parser.add_argument('--verify', action='store_true', help='compare afterwards')

@@ -168,7 +168,7 @@ def on_own_data(args: Sequence[str]) -> list[str]:
     Returns:
         Options that name the data module too, and no labels, where these do not.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.commands.training import on_own_data
         >>> on_own_data(['--data.paths=DIR'])
         ['--data', 'SITSDataModule', '--data.paths=DIR', '--data.labels.supervised=false']

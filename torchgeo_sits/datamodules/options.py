@@ -48,7 +48,7 @@ class ImageOptions:
     Raises:
         SITSError: If an option is out of its range or does not go with another.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.datamodules import ImageOptions
         >>> ImageOptions('images', bands=['B04', 'B08']).series_arguments()
         {'paths': 'images', 'bands': ['B04', 'B08']}
@@ -154,7 +154,7 @@ class LabelOptions:
     Raises:
         SITSError: If an option is out of its range or does not go with another.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.datamodules import LabelOptions
         >>> labels = LabelOptions('labels.tif', supervised=True, fields_per_class=20)
         >>> labels.about_fields
@@ -231,7 +231,7 @@ class SplitOptions:
     Raises:
         SITSError: If the shares leave nothing for training.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.datamodules import SplitOptions
         >>> SplitOptions('fields', val_fraction=0.25, test_fraction=0.25).fractions
         (0.5, 0.25, 0.25)
@@ -274,7 +274,7 @@ class PatchOptions:
     Raises:
         SITSError: If an option is out of its range.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.datamodules import PatchOptions
         >>> PatchOptions(16, num_dates=12)
         PatchOptions(size=16, length=None, num_dates=12, by_block=False)
@@ -306,7 +306,7 @@ class Sentinel1Options:
     Raises:
         SITSError: If only one of mean and std is given.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.datamodules import Sentinel1Options
         >>> Sentinel1Options('s1', mean=[-11.0, -18.0], std=[4.0, 4.0]).statistics
         ([-11.0, -18.0], [4.0, 4.0])

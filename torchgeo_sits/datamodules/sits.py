@@ -32,7 +32,7 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
     normalisation statistics are computed once from clear pixels of the training split and
     travel in the checkpoint.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
         >>> from torchgeo_sits.datamodules import PatchOptions, SITSDataModule

@@ -27,7 +27,7 @@ class SyntheticSITSDataModule(SITSDataModule):
     Sentinel-2-like bands with clouds and shadows on irregular dates, and labels of class,
     parcel and change.
 
-    Example:
+    Examples:
         >>> from tempfile import TemporaryDirectory
         >>> from torchgeo_sits.datamodules import LabelOptions, PatchOptions
         >>> from torchgeo_sits.datamodules import SyntheticSITSDataModule

@@ -80,7 +80,7 @@ class LabelledTimeSeries(IntersectionDataset):
     Raises:
         SITSError: If the two have no place in common.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> folder = tempfile.TemporaryDirectory()
@@ -163,7 +163,7 @@ class TimeSeriesUnion(SeriesOperators, UnionDataset):
         group_by: What makes two frames one acquisition: the UTC day, or the time.
         transforms: Called with each merged sample.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> folder = tempfile.TemporaryDirectory()
@@ -205,7 +205,7 @@ def merge_series(samples: Sequence[Sample], *, group_by: Literal['day', 'time'] 
     Raises:
         SITSError: If there is no sample, or frames differ in bands or size.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.datasets import merge_series
         >>> def series(day, value):

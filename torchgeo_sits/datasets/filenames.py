@@ -81,7 +81,7 @@ class RasterName:
         band: Name of the band that the file holds, None where the name holds none.
         product: The name without band and resolution: the same for all bands of a product.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.datasets import parse_name
         >>> name = parse_name('T31UES_20180802T105031_B04_10m.jp2')
         >>> name.band, name.product, name.has_clock
@@ -124,7 +124,7 @@ def parse_name(
     Raises:
         SITSError: If a date that *filename_regex* found does not fit *date_format*.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.datasets import parse_name
         >>> parse_name('LC08_L2SP_198025_20180802_20200831_02_T1_SR_B4.TIF').time
         Timestamp('2018-08-02 00:00:00')

@@ -25,7 +25,7 @@ _FIELDS = tuple(field.name for field in fields(Header))
 class RastersNotFoundError(DatasetNotFoundError):
     """No folder or no rasters where they were looked for; the message says where.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.datasets import RastersNotFoundError, RasterTimeSeries
         >>> try:
         ...     RasterTimeSeries('nowhere')

@@ -69,7 +69,7 @@ class Frames:
         offset: ``(T,)`` float32, added to what is stored; None for no offset.
         scale: Factor on what is stored.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import Sentinel2TimeSeries, write_synthetic_series
         >>> folder = tempfile.TemporaryDirectory()

@@ -56,7 +56,7 @@ class LabelValues:
     Raises:
         SITSError: If *classes* is empty.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.datasets.labels import LabelValues
         >>> values = LabelValues(classes={1110: 'winter wheat', 1200: 'maize'})
@@ -170,7 +170,7 @@ class Labels(RasterDataset):
         OSError: If a file cannot be opened.
         SITSError: If a file has several bands.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import write_synthetic_series
         >>> folder = tempfile.TemporaryDirectory()
@@ -353,7 +353,7 @@ class MapsToFrames:
         starts: Seconds since 1970-01-01 UTC from which each map holds, ``(D,)``, ascending.
         unlabelled: Value in the mask of frames before the first map.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import torch
         >>> from torchgeo_sits.datasets.labels import MapsToFrames

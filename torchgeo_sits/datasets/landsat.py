@@ -36,7 +36,7 @@ class LandsatTimeSeries(RasterTimeSeries):
     .. [1] USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide, LSDS-1619, version 5.0,
        section 4 (QA_PIXEL: table 6-2).
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> import numpy as np
         >>> import rasterio

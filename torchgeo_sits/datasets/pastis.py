@@ -152,7 +152,7 @@ class PASTIS(TorchGeoPASTIS):
     validity, patches ordered as the authors order them, and ids of parcels. Each modality has
     dates of its own, so that each one beside the first comes under keys of its own.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.datasets import PASTIS
         >>> PASTIS.bands_of('s1a')
         ('S1A_VV', 'S1A_VH', 'S1A_VV_VH')

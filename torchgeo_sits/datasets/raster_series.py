@@ -71,7 +71,7 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
 
     A subclass with options of its own takes ``*args`` and ``**kwargs`` too and hands them on.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> folder = tempfile.TemporaryDirectory()

@@ -25,7 +25,7 @@ class Sentinel1Beside:
         series: The Sentinel-1 series, opened in the CRS and at the resolution of the optical
             one: ``RasterTimeSeries(paths, crs=optical.crs, res=optical.res)``.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, Sentinel1Beside
         >>> from torchgeo_sits.datasets import write_synthetic_series

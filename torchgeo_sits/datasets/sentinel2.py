@@ -54,7 +54,7 @@ class Sentinel2TimeSeries(RasterTimeSeries):
     .. [1] ESA, Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD, issue 14.9,
        ``BOA_ADD_OFFSET``.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import Sentinel2TimeSeries, write_synthetic_series
         >>> folder = tempfile.TemporaryDirectory()

@@ -44,7 +44,7 @@ class TimeSeries(SeriesOperators):
         group_by: What makes rows of the index one acquisition: the same UTC day, or time.
         min_clear: Share of clear pixels that a frame of a sample must have.
 
-    Example:
+    Examples:
         >>> import geopandas
         >>> import numpy as np
         >>> import pandas as pd

@@ -33,7 +33,7 @@ class SyntheticSeries:
     Args:
         root: Folder of the series; ``META.json`` in it holds arguments, classes and events.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import SyntheticSeries, write_synthetic_series
         >>> folder = tempfile.TemporaryDirectory()
@@ -127,7 +127,7 @@ def write_synthetic_series(
         SITSError: If an argument is out of its range.
         FileExistsError: If *root* holds anything but a series of the same arguments.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import write_synthetic_series
         >>> folder = tempfile.TemporaryDirectory()

@@ -46,7 +46,7 @@ class ZarrTimeSeries(TimeSeries):
     What is missing, broken or replaced meanwhile is an error that names the file, never zeros.
     Safe under forked and spawned workers.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import (
         ...     RasterTimeSeries,

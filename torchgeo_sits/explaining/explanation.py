@@ -36,7 +36,7 @@ class DateAttention(NamedTuple):
         place: ``(T,)``, at the pixel of the place.
         patch: ``(T,)``, the mean over the pixels of the patch that were seen.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.explaining import DateAttention
         >>> DateAttention(torch.tensor([0.75, 0.25]), torch.tensor([0.5, 0.5])).place.argmax()
@@ -63,7 +63,7 @@ def date_attention(encoder: nn.Module, place: PlacePrediction) -> DateAttention 
         The attention; None for encoders that have none, such as
         :class:`~torchgeo_sits.models.DeepSTaR`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.explaining import PlacePrediction, date_attention
         >>> from torchgeo_sits.models import PlanarViT
@@ -95,7 +95,7 @@ class RankingCurves(NamedTuple):
         deletion: ``(S,)``, probability while the most important units are taken away first.
         insertion: ``(S,)``, probability while the most important units are put back first.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.explaining import RankingCurves, curve_area
         >>> shares, falling = torch.tensor([0.0, 1.0]), torch.tensor([0.9, 0.5])
@@ -128,7 +128,7 @@ def ranking_curves(
     Raises:
         SITSError: If there is not one importance per unit.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.explaining import ranking_curves
         >>> class Sum:
@@ -163,7 +163,7 @@ def curve_area(shares: Tensor, values: Tensor) -> float:
     Returns:
         The area.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.explaining import curve_area
         >>> curve_area(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0.0, 1.0, 1.0]))
@@ -188,7 +188,7 @@ class RankingAreas:
         random_deletion: Of random orders.
         random_insertion: Of random orders.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.explaining import RankingAreas
         >>> areas = RankingAreas(0.2, 0.8, random_deletion=0.5, random_insertion=0.5)
         >>> areas.deletion < areas.random_deletion
@@ -226,7 +226,7 @@ class Explanation:
         date_areas: Measure of the ranking of the dates.
         pixel_areas: Measure of the ranking of the pixels.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.explaining import Explanation, RankingAreas
         >>> areas = RankingAreas(0.2, 0.8, 0.5, 0.5)
@@ -259,7 +259,7 @@ def explain_prediction(place: PlacePrediction, encoder: nn.Module) -> Explanatio
     Returns:
         The explanation.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.explaining import PlacePrediction, explain_prediction
         >>> def model(batch):  # the sum of all clear values

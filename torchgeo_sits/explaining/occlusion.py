@@ -40,7 +40,7 @@ class PlacePrediction:
         pixel: Row and column of the place, of models that answer for pixels.
         explained: The class to explain; the predicted one by default.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.explaining import PlacePrediction
         >>> def model(batch):  # the class is certain in as far as the pixel is bright
@@ -157,7 +157,7 @@ class PlacePrediction:
 class ValueFunction(Protocol):
     """Function with a value for each subset of U units, such as dates or pixels.
 
-    Example:
+    Examples:
         >>> import torch
         >>> class Sum:
         ...     def __len__(self):
@@ -188,7 +188,7 @@ class Occluder:
         kind: Kind of the units.
         units: ``(U,)`` int64, numbers of the dates, or of the pixels counted row by row.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.explaining import Occluder, PlacePrediction
         >>> def model(batch):  # the sum of all clear values
@@ -243,7 +243,7 @@ def date_occluder(place: PlacePrediction) -> Occluder:
     Returns:
         The occluder of these dates.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.explaining import PlacePrediction, date_occluder
         >>> seen = torch.ones(3, 4, 4, dtype=torch.bool)
@@ -274,7 +274,7 @@ def pixel_occluder(place: PlacePrediction) -> Occluder:
     Returns:
         The occluder of these pixels.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.explaining import PlacePrediction, pixel_occluder
         >>> place = PlacePrediction(
@@ -304,7 +304,7 @@ def occlusion(occluder: Occluder) -> Tensor:
     Returns:
         ``(U,)``, above 0 for units that speak for the class, below 0 for those against it.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.explaining import PlacePrediction, date_occluder, occlusion
         >>> def model(batch):  # the sum of all clear values

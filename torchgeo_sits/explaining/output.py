@@ -43,7 +43,7 @@ def write_dates(
         columns: Weights ``(T,)`` by their names; NaN is left empty.
         observed: Observed values ``(T,)`` by band; left empty where not clear.
 
-    Example:
+    Examples:
         >>> import numpy as np, tempfile
         >>> from pathlib import Path
         >>> from torchgeo_sits.explaining import write_dates
@@ -90,7 +90,7 @@ def plot_dates(
     Returns:
         The figure.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from torchgeo_sits.explaining import plot_dates
         >>> values = np.array([0.25, 0.5])
@@ -156,7 +156,7 @@ def write_importance(path: Path, importance: Tensor, grid: Grid, tags: Mapping[s
     Raises:
         SITSError: If the map has another size than the grid.
 
-    Example:
+    Examples:
         >>> import rasterio, tempfile, torch
         >>> from pathlib import Path
         >>> from torchgeo_sits.explaining import write_importance

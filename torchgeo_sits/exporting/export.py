@@ -141,7 +141,7 @@ def load_pt2(path: str | Path) -> tuple[nn.Module, EncoderCard]:
         FileNotFoundError: If there is no such file.
         SITSError: If the file is no exported model.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.exporting import load_pt2
         >>> load_pt2('nowhere.pt2')
         Traceback (most recent call last):
@@ -195,7 +195,7 @@ def export_model(
         SITSError: If the checkpoint cannot be read, the name ends otherwise, or the model
             cannot be exported.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.exporting import export_model
         >>> # export_model('X.ckpt', 'model.onnx', licence='CC-BY-4.0') takes half a minute
         >>> export_model('nowhere.ckpt', 'model.pt2')
@@ -261,7 +261,7 @@ def read_card(path: str | Path) -> EncoderCard:
         FileNotFoundError: If there is no such file.
         SITSError: If the file has no card.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.exporting import read_card
         >>> read_card('nowhere.onnx')
         Traceback (most recent call last):

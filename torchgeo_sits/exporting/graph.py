@@ -118,7 +118,7 @@ class RawSeriesModel(nn.Module):
         card: Its card, whose ``mean`` and ``std`` are used. Where it knows none, series must
             come as the model was trained.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.exporting import RawSeriesModel
         >>> from torchgeo_sits.models import build_encoder, encoder_card
@@ -182,7 +182,7 @@ def load_model(path: str | Path) -> tuple[RawSeriesModel, EncoderCard]:
         FileNotFoundError: If there is no such file.
         SITSError: If the file is no checkpoint of this package.
 
-    Example:
+    Examples:
         >>> import tempfile, torch
         >>> from torchgeo_sits.exporting import load_model
         >>> from torchgeo_sits.models import CARD_KEY, build_encoder, encoder_card

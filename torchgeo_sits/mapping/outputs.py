@@ -40,7 +40,7 @@ class MapOutput(ABC):
             with labels, ``'probability'`` and ``'date'`` of dates of change, ``'embedding'`` of
             pretrainings.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from torchgeo_sits.mapping import MapOutput
         >>> class Confidence(MapOutput):
@@ -126,7 +126,7 @@ class ClassMap(MapOutput):
     Raises:
         SITSError: If there are more than 255 classes.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from torchgeo_sits.mapping import ClassMap
         >>> output = ClassMap('class', 'probabilities', ['wheat', 'maize'])
@@ -179,7 +179,7 @@ class ChangeMap(ClassMap):
         name: Name of the raster, without the suffix of its file.
         key: Name of the values that are the probability of change.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from torchgeo_sits.mapping import ChangeMap
         >>> ChangeMap('change', 'probability').draw(np.array([[[0.2, 0.9, np.nan]]])).tolist()
@@ -202,7 +202,7 @@ class Probabilities(MapOutput):
         key: Name of the values that are the probabilities.
         classes: Names of the classes, from 0.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.mapping import Probabilities
         >>> Probabilities('probabilities', 'probabilities', ['wheat', 'maize']).bands(2)
         ['probability of wheat', 'probability of maize']
@@ -228,7 +228,7 @@ class ChangeDate(MapOutput):
         name: Name of the raster, without the suffix of its file.
         key: Name of the values that are the days.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from torchgeo_sits.mapping import ChangeDate
         >>> ChangeDate('change_date', 'date').draw(np.array([[[18628, 0, np.nan]]])).tolist()
@@ -256,7 +256,7 @@ class Embedding(MapOutput):
         name: Name of the raster, without the suffix of its file.
         key: Name of the values that are the embedding.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.mapping import Embedding
         >>> Embedding('embedding', 'embedding').bands(2)
         ['feature 0', 'feature 1']
@@ -282,7 +282,7 @@ class QuantisedEmbedding(Embedding):
         name: Name of the raster, without the suffix of its file.
         key: Name of the values that are the embedding.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from torchgeo_sits.mapping import QuantisedEmbedding
         >>> output = QuantisedEmbedding('embedding', 'embedding')

@@ -177,7 +177,7 @@ class MapRun:
     Raises:
         SITSError: If two outputs have the same name.
 
-    Example:
+    Examples:
         >>> import numpy as np, tempfile
         >>> from pathlib import Path
         >>> from rasterio.crs import CRS

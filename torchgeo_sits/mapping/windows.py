@@ -36,7 +36,7 @@ class OverlappingWindows:
         size: Largest side of a window in pixels.
         overlap: Pixels that two neighbours share, at least.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.mapping import OverlappingWindows
         >>> windows = OverlappingWindows(height=40, width=100, size=48, overlap=8)
         >>> len(windows), windows.shape

@@ -19,7 +19,7 @@ class ChangeDateScores(Metric):
 
     NaN where there is no such pixel.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.metrics import ChangeDateScores
         >>> metric = ChangeDateScores(days=(30,))
@@ -77,7 +77,7 @@ class ChangeScores(Metric):
     A score whose denominator is 0 (nothing changed and nothing was said to) is NaN, where
     torchmetrics gives 0 or 1: a run then logs none, and not a wrong one.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.metrics import ChangeScores
         >>> metric = ChangeScores()
@@ -139,7 +139,7 @@ class SemanticChangeScores(Metric):
     not labelled in one of the two maps is left out of both scores, as SitsSCD does; the
     authors' evaluation leaves it out of SC only where the later map lacks it.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.metrics import SemanticChangeScores
         >>> truth = torch.tensor([0, 1, 0, 2]).view(1, 2, 1, 2)
@@ -211,7 +211,7 @@ def semantic_change_scores(
         ``BC`` and the ``ChangeF1`` of the same pixels, ``SC_present``, ``SCS_present``,
         ``SC_all`` and ``SCS_all``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.metrics import semantic_change_scores
         >>> binary, semantic = torch.tensor([[5, 1], [1, 3]]), torch.diag(torch.tensor([2, 1]))

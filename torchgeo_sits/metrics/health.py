@@ -29,7 +29,7 @@ class Sign(NamedTuple):
         what: What is wrong, with the number and its limit.
         cause: Likely cause, and what to do.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.metrics import Sign
         >>> Sign('the embeddings fall together (embedding_std 0)', 'lower `lr`').cause
         'lower `lr`'
@@ -111,7 +111,7 @@ def signs_of_collapse(
     Returns:
         The signs, the likeliest cause first: too large steps make all else.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.metrics import signs_of_collapse
         >>> [sign] = signs_of_collapse({'embedding_std': 0.01}, {'embedding_std': 0.9}, count=16)
         >>> sign.what.partition(',')[0]
@@ -158,7 +158,7 @@ def normalized_std(embeddings: Tensor) -> Tensor:
     Returns:
         Scalar in [0, 1], about.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.metrics import normalized_std
         >>> normalized_std(torch.ones(8, 16)).item()
@@ -178,7 +178,7 @@ def mean_cosine(embeddings: Tensor) -> Tensor:
     Returns:
         Scalar in [-1, 1]; 1 when all point the same way.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.metrics import mean_cosine
         >>> mean_cosine(torch.eye(4)).item()
@@ -203,7 +203,7 @@ def effective_rank(embeddings: Tensor) -> Tensor:
     Returns:
         Scalar in [1, min(B - 1, D)]; 0 when all embeddings are equal.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.metrics import effective_rank
         >>> round(effective_rank(torch.eye(5)).item(), 3)
@@ -231,7 +231,7 @@ def assignment_perplexity(assignment: Tensor) -> Tensor:
     Returns:
         Scalar in [1, K].
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.metrics import assignment_perplexity
         >>> round(assignment_perplexity(torch.eye(4)).item(), 3)
@@ -255,7 +255,7 @@ def assignment_information(assignment: Tensor) -> Tensor:
     Returns:
         Scalar in [0, log K].
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.metrics import assignment_information
         >>> assignment_information(torch.full((8, 4), 0.25)).item()

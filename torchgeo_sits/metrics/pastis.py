@@ -34,7 +34,7 @@ def overall_score(
     Raises:
         SITSError: If there is no matrix, or their shapes differ.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.metrics import overall_score
         >>> folds = [torch.tensor([[8, 2], [0, 0]]), torch.tensor([[0, 0], [1, 9]])]

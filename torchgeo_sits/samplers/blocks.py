@@ -65,7 +65,7 @@ class BlockPatchSampler(RandomSeriesPatchSampler):
         SITSError: If an argument is out of its range or no patch lies in *roi*.
         TypeError: If *dataset* does not say how its files are blocked.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> from torchgeo_sits.samplers import BlockPatchSampler

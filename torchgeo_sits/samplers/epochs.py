@@ -51,7 +51,7 @@ class EpochSampler(GeoSampler):
     A subclass gives the windows of an epoch in :meth:`iter_epoch`, drawn from
     :func:`epoch_generator`, and their number in :meth:`epoch_length`.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> from torchgeo_sits.samplers import RandomSeriesPatchSampler
@@ -199,7 +199,7 @@ def draw_seed(generator: int | Generator | None) -> int:
     Raises:
         SITSError: If the seed is negative.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.samplers.epochs import draw_seed
         >>> draw_seed(7)
         7
@@ -225,7 +225,7 @@ def epoch_generator(seed: int, epoch: int, *, stream: int) -> Generator:
     Returns:
         A new generator.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.samplers.epochs import epoch_generator
         >>> one, again, other = (epoch_generator(7, epoch, stream=0) for epoch in (3, 3, 4))
         >>> number = one.random()
@@ -245,7 +245,7 @@ class SeededSampler(EpochSampler):
         sampler: A sampler of TorchGeo's, or a product that it made. Its seeds are drawn from
             copies of its generators, which are left as they are until it is iterated.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> from torchgeo_sits.samplers import SeededSampler

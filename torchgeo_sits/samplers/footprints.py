@@ -26,7 +26,7 @@ class Footprints(DistinctShapes):
     Args:
         shapes: Footprint of each row, ``(R,)``.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import shapely
         >>> from torchgeo_sits.samplers.footprints import Footprints
@@ -88,7 +88,7 @@ def join_footprints(dataset: GeoDataset) -> BaseGeometry:
     Returns:
         The union.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> folder = tempfile.TemporaryDirectory()

@@ -39,7 +39,7 @@ class ShardedSampler(EpochSampler, DistributedSampler[GeoSlice]):
         SITSError: If only one of *num_replicas* and *rank* is given, or *rank* is not below
             *num_replicas*.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> from torchgeo_sits.samplers import GriddedSeriesPatchSampler, ShardedSampler
@@ -164,7 +164,7 @@ class ListedSampler(GeoSampler, DistributedSampler[GeoSlice]):
     Args:
         make: Gives the windows; called once, when the sampler is first asked for any.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.samplers import ListedSampler
         >>> sampler = ListedSampler(lambda: [(slice(0, 80), slice(0, 80))])
         >>> len(sampler), list(sampler)

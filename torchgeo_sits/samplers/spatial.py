@@ -53,7 +53,7 @@ class SeriesPatchSampler(EpochSampler, SpatialSampler):
     Raises:
         SITSError: If *size* is not positive, or no patch lies in *roi*.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> from torchgeo_sits.samplers import SeriesPatchSampler
@@ -129,7 +129,7 @@ class RandomSeriesPatchSampler(SeriesPatchSampler):
     Raises:
         SITSError: If *size* or *length* is not positive, or no patch lies in *roi*.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> from torchgeo_sits.samplers import RandomSeriesPatchSampler
@@ -238,7 +238,7 @@ class GriddedSeriesPatchSampler(SeriesPatchSampler):
         SITSError: If *size* or *stride* is not positive, *stride* exceeds *size*, or no patch
             lies in *roi*.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> from torchgeo_sits.samplers import GriddedSeriesPatchSampler
@@ -347,7 +347,7 @@ class PatchGrids:
             it does not fit.
         odd: True for grids whose shape patches must respect, ``(G,)``.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> from torchgeo_sits.samplers import GriddedSeriesPatchSampler

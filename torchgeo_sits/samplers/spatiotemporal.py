@@ -28,7 +28,7 @@ class BlockWindow(tuple[slice, slice]):
         last: Whether no further patch of this block will be asked for.
         kept: How many such blocks are to be kept at a time.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.samplers import BlockWindow
         >>> block = slice(0, 640), slice(0, 640)
         >>> window = (slice(80, 160), slice(0, 80))
@@ -96,7 +96,7 @@ class SkippingSampler(EpochSampler, SpatioTemporalSampler):
     Attributes:
         skipped: Places left out in the latest epoch.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> from torchgeo_sits.samplers import GriddedSeriesPatchSampler, SeasonSampler

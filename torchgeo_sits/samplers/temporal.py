@@ -57,7 +57,7 @@ class AcquisitionSampler(EpochSampler, TemporalSampler):
     Raises:
         SITSError: If *group_by* is unknown or nothing was acquired in *toi*.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> from torchgeo_sits.samplers import AcquisitionSampler
@@ -266,7 +266,7 @@ class RandomDateCountSampler(AcquisitionSampler):
     Raises:
         SITSError: If an argument is out of its range, or nothing was acquired in *toi*.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> from torchgeo_sits.samplers import RandomDateCountSampler, RandomSeriesPatchSampler
@@ -392,7 +392,7 @@ class SeasonSampler(AcquisitionSampler):
         SITSError: If a day is not one of every year, *min_count* is less than 1, or nothing
             was acquired in *toi*.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> from torchgeo_sits.samplers import SeasonSampler

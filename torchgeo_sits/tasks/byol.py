@@ -23,7 +23,7 @@ class SITSBYOL(SITSDistillation):
     takes the sum, at each level: places, objects, pixels. The teacher's statistics of batch
     normalisation follow the student's as its weights do.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSBYOL
         >>> task = SITSBYOL(

@@ -112,7 +112,7 @@ class SITSChange(SITSSupervised):
     They are :class:`SITSChangeDetection`, :class:`~torchgeo_sits.tasks.SITSChangeSeries` and
     :class:`~torchgeo_sits.tasks.SITSChangeDate`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSChangeDetection
         >>> task = SITSChangeDetection(model='tempcnn', in_channels=3, ignore_index=255)
@@ -183,7 +183,7 @@ class SITSChangeDetection(SITSChange):
     ``(T, H, W)``, of which the last of each window are compared. Classes beside 0 are joined to
     one when ``task`` is 'binary', and told apart when it is 'multiclass'.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSChangeDetection
         >>> task = SITSChangeDetection(model='tempcnn', in_channels=3)

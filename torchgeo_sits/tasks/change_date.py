@@ -80,7 +80,7 @@ class SITSChangeDate(SITSChange):
     the change (:func:`change_point_scores`); the dates are learned by cross-entropy, whatever
     *loss* says.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSChangeDate
         >>> task = SITSChangeDate(model='tempcnn', in_channels=3)

@@ -41,7 +41,7 @@ class SITSChangeSeries(SITSChange):
     Labels are a map for each frame ``(T, H, W)``. The default ``task`` 'binary' tells 0 from all
     other classes; with ``task='multiclass'`` and ``loss='ce'`` classes are told apart.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSChangeSeries
         >>> task = SITSChangeSeries(model='tempcnn', in_channels=3)

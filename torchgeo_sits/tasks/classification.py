@@ -24,7 +24,7 @@ class SITSClassification(SITSSupervised):
     and what it says of them is joined, as Deep-STaR does (Chelali et al. 2021): by the mean
     of the scores, or by the share of the planes that each class wins.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSClassification
         >>> task = SITSClassification(model='tempcnn', in_channels=3, num_classes=4)

@@ -55,7 +55,7 @@ class SITSDINO(SITSDistillation):
     the assignment that the teacher gives to that pixel in the other view, seen along another
     path and on other dates.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSDINO
         >>> task = SITSDINO(model='tempcnn', in_channels=3, num_prototypes=64)

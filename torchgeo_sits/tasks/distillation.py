@@ -26,7 +26,7 @@ class SITSDistillation(SITSPretraining):
     :meth:`build_head`, of which ``projection_head`` and ``teacher_head`` are one each, and
     :meth:`compare_views`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSDistillation, ViewLosses, encode_view
         >>> class Follow(SITSDistillation):

@@ -50,7 +50,7 @@ class SITSEmbedding(LightningModule):
         FileNotFoundError: If there is no such file.
         SITSError: If the file is not a whole checkpoint of this package.
 
-    Example:
+    Examples:
         >>> import lightning, tempfile, torch
         >>> from torch.utils.data import DataLoader
         >>> from torchgeo_sits.tasks import SITSMAE, SITSEmbedding

@@ -42,7 +42,7 @@ def load_task(path: str | Path) -> tuple[SITSSupervised, EncoderCard]:
         FileNotFoundError: If there is no such file.
         SITSError: If the file is not a whole checkpoint of such a task.
 
-    Example:
+    Examples:
         >>> import lightning, tempfile
         >>> from torch.utils.data import DataLoader
         >>> from torchgeo_sits.tasks import SITSSegmentation, load_task

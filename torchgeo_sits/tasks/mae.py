@@ -16,7 +16,7 @@ class SITSMAE(SITSPretraining):
     (MAE, https://arxiv.org/abs/2111.06377, section 3, here on series). Its term of the loss
     joins other methods by their ``reconstruction_weight``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSMAE
         >>> task = SITSMAE(model='tempcnn', in_channels=3)

@@ -56,7 +56,7 @@ class ViewLosses(NamedTuple):
             ``embedding`` ``(B, D)``, and ``projection`` ``(B, D')`` or ``assignment`` ``(B, K)``
             where there are any.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import ViewLosses
         >>> losses = {'image': torch.tensor(0.7)}
@@ -95,7 +95,7 @@ class SITSPretraining(SITSTask):
     (:meth:`trained_modules`), and name another encoder that downstream tasks use
     (``encoder_name``). Arguments of its own come before ``**kwargs``, which go to this class.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSPretraining, ViewLosses, encode_view
         >>> class Spread(SITSPretraining):

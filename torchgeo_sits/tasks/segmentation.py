@@ -24,7 +24,7 @@ class SITSSegmentation(SITSSupervised):
     five folds is that of the sum of :attr:`test_confusion`, see
     :func:`torchgeo_sits.metrics.overall_score`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSSegmentation
         >>> task = SITSSegmentation(model='tempcnn', in_channels=3, num_classes=4)

@@ -20,7 +20,7 @@ class SITSSiamese(SITSPretraining):
     A subclass writes :meth:`build_head` and :meth:`build_criterion`; a criterion is given float32
     projections of the whole batch, of all processes together.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSSiamese
         >>> class Agree(SITSSiamese):

@@ -19,7 +19,7 @@ class SITSSimCLR(SITSSiamese):
     of all processes together, at each level: places, objects, and pixels, of which all others
     in the batch are negatives.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSSimCLR
         >>> task = SITSSimCLR(

@@ -38,7 +38,7 @@ class SITSSupervised(ClassificationMixin, SITSTask):
     A subclass builds a head in :meth:`build_head`, and gives in :meth:`scores` and :meth:`target`
     what is compared.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSSupervised
         >>> class Brightness(SITSSupervised):

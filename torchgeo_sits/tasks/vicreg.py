@@ -21,7 +21,7 @@ class SITSVICReg(SITSSiamese):
     features where eq. 5 takes the sum, and the mean over both views of the variance term where
     eq. 6 takes the sum.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import SITSVICReg
         >>> task = SITSVICReg(model='tempcnn', in_channels=3, views_kwargs={'num_paths': 2})

@@ -24,7 +24,7 @@ def join_views(views: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Returns:
         One view of V * B samples, those of the first view first.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.tasks import join_views
         >>> views = [{'planes': torch.zeros(2, 3, 4, 5, 6), 'size': (8, 8)} for _ in range(3)]
@@ -83,7 +83,7 @@ def encode_view(
     Returns:
         Features; those of an image have a row of tokens for each row of its cells.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.models import build_encoder
         >>> from torchgeo_sits.tasks import encode_view

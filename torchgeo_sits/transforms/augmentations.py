@@ -48,7 +48,7 @@ class SeriesAugmentation(nn.Module, ABC):
     parameters stay in ``_params``: ``augment(batch, augment._params)`` gives equal output,
     bit for bit. The batch given is never changed in place.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import SeriesAugmentation
         >>> times = torch.arange(8).view(1, 8) * 864000  # every ten days
@@ -144,7 +144,7 @@ class SeriesAugmentation(nn.Module, ABC):
 class SeriesSequential(nn.Module):
     """Augmentations one after the other, replayable as a whole.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import RandomDateDrop, RandomGainOffset, SeriesSequential
         >>> times = torch.arange(8).view(1, 8) * 864000  # every ten days
@@ -203,7 +203,7 @@ class RandomDateDrop(SeriesAugmentation):
     the same. One date always stays, one with a clear pixel where there is any. Image, times,
     validity, clear mask and a mask with a time axis lose the same dates; ``length`` follows.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import RandomDateDrop
         >>> times = torch.arange(8).view(1, 8) * 864000  # every ten days
@@ -265,7 +265,7 @@ class RandomDateJitter(SeriesAugmentation):
     Shifted dates that would swap places are handed out in order, so that frames stay in
     chronological order and no date moves farther than *days*. Padding stays 0.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import RandomDateJitter
         >>> times = torch.arange(8).view(1, 8) * 864000  # every ten days
@@ -317,7 +317,7 @@ class RandomGainOffset(SeriesAugmentation):
     clipped (Kornia's brightness clips at 1, which reflectance exceeds over snow and cloud).
     Pixels that were not observed keep their value.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import RandomGainOffset
         >>> times = torch.arange(8).view(1, 8) * 864000  # every ten days
@@ -370,7 +370,7 @@ class RandomCloudGaps(SeriesAugmentation):
     becomes False and the pixels get one value. For images only: neighbours along a plane are
     not neighbours on the ground.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import RandomCloudGaps
         >>> times = torch.arange(8).view(1, 8) * 864000  # every ten days
@@ -472,7 +472,7 @@ class SeriesGeometry(SeriesAugmentation):
     Pixels from outside the image (the corners of a turned one) become 0, not clear, and 0 in
     ``mask``. ``bounds`` and ``transform`` stay those of the sample before.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import SeriesGeometry
         >>> times = torch.arange(8).view(1, 8) * 864000  # every ten days

@@ -21,7 +21,7 @@ def observed(batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         valid: ``(B, T)`` bool; all frames by default.
         mask_clear: ``(B, T, H, W)`` bool; all pixels of valid frames by default.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms.batches import observed
         >>> valid, clear = observed({'image': torch.rand(2, 5, 3, 8, 8)})
@@ -50,7 +50,7 @@ def take_dates(batch: dict[str, Any], frames: Tensor, keep: Tensor) -> dict[str,
         ``image`` ``(B, T', C, H, W)``, ``acquisition_times``, ``valid``, ``mask_clear``: zero
         and False in padding.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms.batches import take_dates
         >>> batch = {'image': torch.rand(1, 3, 1, 4, 4), 'acquisition_times': torch.ones(1, 3)}
@@ -82,7 +82,7 @@ def s1_of(batch: dict[str, Any]) -> dict[str, Any] | None:
     Raises:
         SITSError: If the batch lacks its dates, or it lies on another grid.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import s1_of
         >>> batch = {'image': torch.rand(2, 5, 10, 8, 8)}

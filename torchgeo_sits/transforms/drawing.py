@@ -56,7 +56,7 @@ class ViewRegion:
         top: First row in the image, ``(B, 1, 1)`` int64.
         left: First column in the image, ``(B, 1, 1)`` int64.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import ViewRegion, rows
         >>> batch = {'image': torch.rand(2, 5, 3, 32, 32)}
@@ -162,7 +162,7 @@ def draw_dates(
             ``T' = ceil(high * T)`` or ``min(high, T)`` whatever was drawn.
         keep: ``(V, B, T')`` bool, False in the padding at the end.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms.drawing import draw_dates
         >>> batch = {'image': torch.rand(1, 6, 3, 8, 8)}
@@ -239,7 +239,7 @@ def draw_paths(
     Raises:
         SITSError: If a curve of the region has fewer pixels than *length*.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import ViewRegion
         >>> from torchgeo_sits.transforms.drawing import draw_paths

@@ -56,7 +56,7 @@ def plot_views(
     Raises:
         SITSError: If there is no such sample or no view.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from matplotlib import pyplot as plt
         >>> from torchgeo_sits.transforms import RandomPlanarView, plot_views

@@ -47,7 +47,7 @@ class RandomPlaneMask(nn.Module):
     Parameters are drawn in :meth:`generate_parameters`, and the last ones stay in
     ``_params``: ``mask(view, mask._params)`` gives the same positions again.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import RandomPlanarView, RandomPlaneMask
         >>> times = torch.arange(24).view(2, 12)

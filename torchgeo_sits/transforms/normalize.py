@@ -22,7 +22,7 @@ class Normalize(nn.Module):
 
     The statistics are buffers, which stay in a checkpoint; the device is that of the image.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import Normalize
         >>> image = torch.tensor([3.0, 5.0]).view(1, 1, 2, 1, 1)  # one pixel of two bands
@@ -94,7 +94,7 @@ class NormalizeS1(nn.Module):
 
     Batches without one are left as they are.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import NormalizeS1
         >>> batch = {'image': torch.rand(1, 5, 10, 8, 8), 'image_s1': torch.ones(1, 3, 2, 8, 8)}

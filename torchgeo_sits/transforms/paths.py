@@ -42,7 +42,7 @@ def rows(h: int, w: int) -> Tensor:
     Raises:
         SITSError: If the grid is empty.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.transforms import rows
         >>> rows(2, 3)
         tensor([[0, 1, 2],
@@ -65,7 +65,7 @@ def columns(h: int, w: int) -> Tensor:
     Raises:
         SITSError: If the grid is empty.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.transforms import columns
         >>> columns(2, 3)
         tensor([[0, 3],
@@ -91,7 +91,7 @@ def snake(h: int, w: int) -> Tensor:
     Raises:
         SITSError: If the grid is empty.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.transforms import snake
         >>> snake(3, 4).argsort().view(3, 4)
         tensor([[ 0,  1,  2,  3],
@@ -116,7 +116,7 @@ def column_snake(h: int, w: int) -> Tensor:
     Raises:
         SITSError: If the grid is empty.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.transforms import column_snake
         >>> column_snake(3, 4).argsort().view(3, 4)
         tensor([[ 0,  5,  6, 11],
@@ -141,7 +141,7 @@ def spiral(h: int, w: int) -> Tensor:
     Raises:
         SITSError: If the grid is empty.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.transforms import spiral
         >>> spiral(3, 4).argsort().view(3, 4)
         tensor([[ 0,  1,  2,  3],
@@ -184,7 +184,7 @@ def hilbert(h: int, w: int) -> Tensor:
     Raises:
         SITSError: If the grid is empty.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.transforms import hilbert
         >>> hilbert(4, 4).argsort().view(4, 4)
         tensor([[ 0,  1, 14, 15],
@@ -268,7 +268,7 @@ def random_walks(
     Raises:
         SITSError: If a size is less than one.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import random_walks
         >>> walk = random_walks(5, 5, 1, 8, generator=torch.Generator().manual_seed(0))
@@ -334,7 +334,7 @@ def guided_walks(
     Raises:
         SITSError: If a shape or a number is out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import guided_walks
         >>> image = torch.zeros(1, 6, 2, 16, 16)
@@ -371,7 +371,7 @@ def step_logits(
     Raises:
         SITSError: If *image* is not 5-D or *temperature* is not positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms.paths import step_logits
         >>> step_logits(torch.rand(1, 6, 2, 8, 8))[0, :, 0, 0].isinf()  # left, up: off the grid
@@ -433,7 +433,7 @@ def walk_along(
     Raises:
         SITSError: If a number is out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms.paths import step_logits, walk_along
         >>> logits = step_logits(torch.rand(2, 6, 2, 8, 8))

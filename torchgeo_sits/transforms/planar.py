@@ -60,7 +60,7 @@ def to_planes(image: Tensor, paths: Tensor) -> Tensor:
         SITSError: If the shapes do not fit.
         RuntimeError: If an index points outside the grid.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import columns, to_planes
         >>> image = torch.rand(2, 5, 3, 8, 6)
@@ -101,7 +101,7 @@ def from_planes(
     Raises:
         SITSError: If the shapes do not fit, or the planes are no floating point numbers.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import from_planes, hilbert, to_planes
         >>> image, paths = torch.rand(2, 5, 3, 8, 6), hilbert(8, 6)
@@ -132,7 +132,7 @@ def masks_to_planes(mask: Tensor, paths: Tensor) -> Tensor:
     Raises:
         SITSError: If the shapes do not fit.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import masks_to_planes, rows
         >>> masks_to_planes(torch.ones(2, 5, 8, 6, dtype=torch.bool), rows(8, 6)).shape

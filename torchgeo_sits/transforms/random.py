@@ -27,7 +27,7 @@ def uniform(
     Returns:
         The numbers, of *shape*.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import uniform
         >>> uniform((2,), generator=torch.Generator().manual_seed(0))
@@ -57,7 +57,7 @@ def integers(
     Returns:
         The numbers, of *shape*.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import integers
         >>> integers(6, (4,), generator=torch.Generator().manual_seed(0))

@@ -23,7 +23,7 @@ class StackedSeries(nn.Module):
     :class:`torchgeo.tasks.BYOL` has no such argument: set ``task.model.augment``, which its
     training step calls, on the task once built.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import PlanarMultiView, StackedSeries
         >>> view = PlanarMultiView(local_views=0, num_paths=8, length=16, dates=(0.5, 0.5))

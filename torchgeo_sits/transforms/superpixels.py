@@ -34,7 +34,7 @@ def count_superpixels(height: int, width: int, *, size: int = 8) -> int:
     Returns:
         Their number K.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.transforms import count_superpixels
         >>> count_superpixels(32, 40, size=8)
         20
@@ -79,7 +79,7 @@ def superpixels(
     Raises:
         SITSError: If the image is not 5-D or a number out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import superpixels
         >>> image = torch.rand(1, 6, 2, 16, 16) * 0.01

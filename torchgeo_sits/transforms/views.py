@@ -59,7 +59,7 @@ class View(nn.Module, ABC):
     Drawing lies in :meth:`generate_parameters`, and the last parameters stay in ``_params``:
     ``view(batch, view._params)`` gives the same view again, bit for bit.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import View
         >>> class TopRow(View):
@@ -270,7 +270,7 @@ class MultiView(nn.Module):
     all of that. Give its dotted path as ``views`` of a task, and its options as
     ``views_kwargs``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import MultiView, RandomPlanarView
         >>> whole = RandomPlanarView(num_paths=8, length=16, dates=(4, 4))
@@ -374,7 +374,7 @@ class RandomPlanarView(View):
     A plane is an image of one path: time runs down, the pixels of the path run to the right.
     :class:`View` lists what a view holds.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import RandomPlanarView
         >>> times = torch.arange(24).view(2, 12)
@@ -457,7 +457,7 @@ class PlanarMultiView(MultiView):
     The global views come first in the list, in the order in which
     :class:`lightly.loss.DINOLoss` wants those of teacher and student.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import PlanarMultiView
         >>> times = torch.arange(24).view(2, 12)
@@ -562,7 +562,7 @@ class ResamplingMultiView(MultiView):
     :class:`View` in its layout ``'image'``: ``image`` ``(B, T', C, h, w)`` in place of planes,
     and ``paths`` ``(B, h, w)``, where each row shown is a path.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchgeo_sits.transforms import ResamplingMultiView
         >>> times = torch.arange(24).view(2, 12)

@@ -87,7 +87,7 @@ class CubeStore:
         OSError: If it does not exist, is not complete, or its metadata cannot be read.
         SITSError: If it is another kind of store.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_cube
         >>> from torchgeo_sits.datasets import write_synthetic_series

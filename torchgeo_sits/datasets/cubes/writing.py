@@ -294,7 +294,7 @@ def write_cube(
         OSError: If a file cannot be read or written; what is there stays, and can go on.
         SITSError: If another process writes the same cube.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_cube
         >>> from torchgeo_sits.datasets import write_synthetic_series
@@ -489,7 +489,7 @@ def verify_cube(
             place.
         OSError: If the cube is not complete, or a file or a shard cannot be read.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torchgeo_sits.datasets import (
         ...     RasterTimeSeries,

@@ -109,7 +109,7 @@ def draw_scene(
     Returns:
         The scene.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from torchgeo_sits.datasets.simulation import draw_scene
         >>> scene = draw_scene(
