@@ -13,7 +13,6 @@ MAY_IMPORT = {
     'errors': set(),
     'renamed': set(),  # old names of options, for one release
     'keys': set(),
-    'renamed': set(),
     'grid': set(),
     'footprints': {'grid'},
     'stacking': set(),
