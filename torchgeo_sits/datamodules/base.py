@@ -1,4 +1,4 @@
-"""What all data modules of series share: normalisation, classes, pictures."""
+"""Base class of data modules of series: normalisation, classes, pictures."""
 
 import warnings
 from abc import abstractmethod
@@ -26,14 +26,21 @@ _LARGEST = 1e20
 
 
 class SeriesDataModule(BaseDataModule):
-    """What tasks and callbacks read of data modules of image time series.
+    """Base class of data modules of image time series.
 
-    Stands before TorchGeo's base in a subclass, which says its bands and measures its statistics.
+    Tasks and callbacks read what it has. It stands before TorchGeo's base in a subclass, which
+    says its bands and measures its statistics.
 
     Attributes:
         target: Whether samples have labels of pixels (``mask``) or of one field (``label``).
         unlabelled: Value in the ``mask`` of a batch that is no label.
         class_names: Names by value of the ``mask``, from 0; None where they are not known.
+
+    Example:
+        >>> from torchgeo_sits.datamodules import PASTISDataModule, SeriesDataModule
+        >>> data = PASTISDataModule(bands=['B04', 'B08'], mean=[0.0, 0.0], std=[1.0, 1.0])
+        >>> isinstance(data, SeriesDataModule), data.card
+        (True, {'bands': ['B04', 'B08'], 'mean': [0.0, 0.0], 'std': [1.0, 1.0]})
     """
 
     target: Literal['pixel', 'field'] = 'pixel'
@@ -85,7 +92,7 @@ class SeriesDataModule(BaseDataModule):
 
     @property
     def training_data(self) -> dict[str, Any]:
-        """What the data is called and of which dates it is, in plain values, for the checkpoint.
+        """Name of the data and its dates, in plain values, for the checkpoint.
 
         Of paths the last part alone: where files are kept is no business of those who get it.
         """

@@ -122,7 +122,7 @@ class FieldArea(NamedTuple):
 
 
 class FieldMap:
-    """Which field each labelled pixel belongs to.
+    """Map of the field that each labelled pixel belongs to.
 
     The whole area is held in memory, four bytes per pixel: 0.5 GB for a tile of Sentinel-2. To
     find the fields takes up to fifty bytes per pixel of a connected part for a while.
@@ -168,27 +168,27 @@ class FieldMap:
             np.copyto(target, part, where=part > 0)
         return found
 
-    def most_in(self, parts: Sequence[BaseGeometry]) -> NDArray[np.int64]:
-        """Which of some disjoint geometries holds most pixels of each field.
+    def most_in(self, geometries: Sequence[BaseGeometry]) -> NDArray[np.int64]:
+        """Number of the geometry that holds most pixels of each field.
 
         Args:
-            parts: The geometries, in the CRS of the series.
+            geometries: Disjoint geometries, in the CRS of the series.
 
         Returns:
             ``(F,)``, the first of several with as many; -1 where none holds a pixel.
         """
-        counts = np.zeros((len(parts), len(self) + 1), np.int64)
-        shapes = [(part, i + 1) for i, part in enumerate(parts) if not part.is_empty]
+        counts = np.zeros((len(geometries), len(self) + 1), np.int64)
+        shapes = [(shape, i + 1) for i, shape in enumerate(geometries) if not shape.is_empty]
         for area in self.areas:
             transform = from_origin(area.left, area.top, *self.res)
             where = rasterize(shapes, area.numbers.shape, transform=transform, dtype='uint8')
-            for i in range(len(parts)):
+            for i in range(len(geometries)):
                 counts[i] += np.bincount(area.numbers[where == i + 1], minlength=len(self) + 1)
         most: NDArray[np.int64] = np.where(counts.any(axis=0), counts.argmax(axis=0), -1)[1:]
         return most
 
     def pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """All pixels of fields, ordered by field.
+        """Pixels of fields, ordered by field.
 
         Returns:
             Area, row and column ``(3, N)``; the first of each field and the end, ``(F + 1,)``.
@@ -501,7 +501,7 @@ class FieldSampler(EpochSampler, SpatialSampler):
 
     @property
     def strategy(self) -> Literal['random', 'sequential']:
-        """Whether windows are drawn."""
+        """``random`` where windows are drawn."""
         return 'sequential' if self._drawn is None else 'random'
 
     def epoch_length(self, number: int) -> int:
@@ -616,7 +616,7 @@ class FieldPatchSampler(RandomSeriesPatchSampler):
 
 
 def around_fields(fields: FieldMap, kept: NDArray[np.bool_], size: int) -> BaseGeometry:
-    """Where patches lie that reach into the bounds of a field, as a region of interest.
+    """Region of interest of patches that reach into the bounds of a field.
 
     Args:
         fields: The fields.
@@ -642,6 +642,6 @@ def around_fields(fields: FieldMap, kept: NDArray[np.bool_], size: int) -> BaseG
 
 
 def _starts(values: Integers) -> Integers:
-    """Where each run of equal values begins, and the end."""
+    """First position of each run of equal values, and the end."""
     begins = np.flatnonzero(np.diff(values, prepend=values[0] - 1))
     return np.append(begins, len(values))

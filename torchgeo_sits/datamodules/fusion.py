@@ -29,6 +29,12 @@ class SITSFusionDataModule(SITSDataModule):
     Encoders that take it are told so by ``model_kwargs={'s1_channels': 2}``, others see the
     optical series alone. So does, for now, what is not pretraining: tasks with labels, the
     k-NN probe and the watch over embeddings.
+
+    Example:
+        >>> from torchgeo_sits.datamodules import Sentinel1Options, SITSFusionDataModule
+        >>> data = SITSFusionDataModule('s2', s1=Sentinel1Options('s1', bands=['VV', 'VH']))
+        >>> data.images.paths, data.s1.paths
+        ('s2', 's1')
     """
 
     @take_old_names(
@@ -42,7 +48,7 @@ class SITSFusionDataModule(SITSDataModule):
 
         Args:
             *args: Arguments of :class:`SITSDataModule`.
-            s1: Which Sentinel-1 images are read beside the others.
+            s1: Sentinel-1 images to read beside the others.
             **kwargs: Arguments of :class:`SITSDataModule`.
 
         Raises:
@@ -94,7 +100,7 @@ class SITSFusionDataModule(SITSDataModule):
 
     @property
     def _beside(self) -> Sentinel1Beside:
-        """What adds Sentinel-1 to the samples."""
+        """Transform that adds Sentinel-1 to the samples."""
         beside = self.splits.series.transforms
         assert isinstance(beside, Sentinel1Beside)  # _open saw to it
         return beside

@@ -26,6 +26,23 @@ class ResumableLoader(DataLoader[Any]):
 
     Raises:
         TypeError: If the sampler is of another kind.
+
+    Example:
+        >>> from torchgeo_sits.datamodules import ResumableLoader
+        >>> from torchgeo_sits.samplers import EpochSampler
+        >>> class InOrder(EpochSampler):
+        ...     _seeds = []
+        ...     def epoch_length(self, number):
+        ...         return 6
+        ...     def iter_epoch(self, number):
+        ...         yield from range(6)
+        >>> first, second = (
+        ...     ResumableLoader(range(6), sampler=InOrder(), batch_size=2) for _ in range(2)
+        ... )
+        >>> _ = next(iter(first))
+        >>> second.load_state_dict(first.state_dict())
+        >>> [batch.tolist() for batch in second]
+        [[2, 3], [4, 5]]
     """
 
     sampler: EpochSampler

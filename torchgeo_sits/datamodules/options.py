@@ -20,7 +20,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """Which images are read, and how.
+    """Images to read, and how to read them.
 
     Args:
         paths: One or more folders of dated rasters, or files.
@@ -120,7 +120,7 @@ class ImageOptions:
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """What is labelled, and how much of it is used for training.
+    """Labels to validate by, or to train on.
 
     *Fields* are groups of pixels that share a label, such as parcels. With *field_paths* or any
     other option on fields only pixels of fields are labelled, a field that two splits share is
@@ -195,7 +195,7 @@ class LabelOptions:
 
     @property
     def about_fields(self) -> bool:
-        """Whether any option says that fields count, not pixels."""
+        """True where an option says that fields count, not pixels."""
         names = {'target', 'field_paths', 'fields_per_class', 'fraction', 'min_field_pixels'}
         return bool(names & set(changed(self)))
 
@@ -218,7 +218,7 @@ class LabelOptions:
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """What is held out for validation and test.
+    """Data to hold out for validation and test.
 
     Without labels nothing can be validated, and all of the imagery is for training.
 
@@ -259,7 +259,7 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class PatchOptions:
-    """How patches are drawn for training.
+    """Patches to draw for training.
 
     Args:
         size: Height and width of a patch, in pixels.
@@ -293,7 +293,7 @@ class PatchOptions:
 
 @dataclass(frozen=True)
 class Sentinel1Options:
-    """Which Sentinel-1 images are read beside the others.
+    """Sentinel-1 images to read beside the others.
 
     Args:
         paths: One or more folders of dated Sentinel-1 rasters of all bands, or files, such as

@@ -195,7 +195,7 @@ class Splits(NamedTuple):
     kept: tuple[NDArray[np.bool_], ...] = ()
 
     def places(self, dataset: GeoDataset) -> tuple[GeoDataset, BaseGeometry | None]:
-        """Where to place patches of a split.
+        """Data set and region to place the patches of a split in.
 
         Files hold pixels on both sides of a border, so that the footprints of a split alone
         do not tell a patch that reaches into another split from one that reaches beyond the

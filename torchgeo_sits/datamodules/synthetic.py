@@ -65,12 +65,13 @@ class SyntheticSITSDataModule(SITSDataModule):
             num_dates_written: Number of dates to simulate.
             difficulty: Factor on the spread within classes and on the noise.
             data_seed: Seed of the simulation.
-            labels: What is labelled. Its paths are one of ``class``, the class of the harvest, 0
-                where there is none; ``change``, the event that changes the land, 0 for none; or
-                ``change_date``, its day since 1970-01-01, 0 for none. Of changes 255, and of
-                their days -1, is not labelled. With ``supervised`` or any option on fields
-                parcels are not divided between splits. Other options on the rasters are refused.
-            split: What is held out for validation and test; fields are parcels.
+            labels: Labels to validate by, or to train on. Their paths are one of ``class``, the
+                class of the harvest, 0 where there is none; ``change``, the event that changes
+                the land, 0 for none; or ``change_date``, its day since 1970-01-01, 0 for none.
+                Of changes 255, and of their days -1, is not labelled. With ``supervised`` or any
+                option on fields parcels are not divided between splits. Other options on the
+                rasters are refused.
+            split: Data to hold out for validation and test; fields are parcels.
             **kwargs: As for :class:`SITSDataModule`, but for paths and images.
 
         Raises:
