@@ -296,6 +296,15 @@ class TestRunFolders:
             assert list(run.glob('checkpoints/*.ckpt'))
         assert not (tmp_path / 'logs').exists()
 
+    @pytest.mark.parametrize('name', ['segmentation', 'change', 'classification'])
+    def test_folders_and_checkpoints_bear_the_name_of_the_method(self, tmp_path, monkeypatch, name):
+        monkeypatch.chdir(tmp_path)
+        small = [arg for arg in TINY if 'prototypes' not in arg]
+        small += ['--data.size=64', '--data.num_dates_written=8', '--data.patches.num_dates=4']
+        main.main(['fit', '--config', f'conf/{name}.yaml', *small, '--model.model=tempcnn'])
+        run = Path('logs') / name / 'version_0/checkpoints'
+        assert (run / f'{name}-epoch=00.ckpt').is_file()
+
     def test_logger_of_the_user_wins(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         self.fit(

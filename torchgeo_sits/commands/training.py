@@ -129,14 +129,10 @@ class TrainingCLI(LightningCLI):
         if not self.has_logs:
             kwargs['logger'] = False
         elif options.logger is None or options.logger is True:
-            kwargs['logger'] = TensorBoardLogger(options.default_root_dir, _run_name(self.model))
+            # TorchGeo's own tasks name no method.
+            name = getattr(self.model, 'method', type(self.model).__name__.lower())
+            kwargs['logger'] = TensorBoardLogger(options.default_root_dir, name)
         return super().instantiate_trainer(**kwargs)
-
-
-def _run_name(task: Any) -> str:
-    """Name of the folder for the runs of a task, such as ``dino``, or that of its class."""
-    run_name = getattr(task, 'run_name', None)
-    return run_name() if run_name else type(task).__name__.removeprefix('SITS').lower()
 
 
 def _check_checkpoint(path: str | Path | None) -> None:
