@@ -36,7 +36,7 @@ class SeriesDataModule(BaseDataModule):
         unlabelled: Value in the ``mask`` of a batch that is no label.
         class_names: Names by value of the ``mask``, from 0; None where they are not known.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.datamodules import PASTISDataModule, SeriesDataModule
         >>> data = PASTISDataModule(bands=['B04', 'B08'], mean=[0.0, 0.0], std=[1.0, 1.0])
         >>> isinstance(data, SeriesDataModule), data.card

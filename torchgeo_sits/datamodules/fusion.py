@@ -30,7 +30,7 @@ class SITSFusionDataModule(SITSDataModule):
     optical series alone. So does, for now, what is not pretraining: tasks with labels, the
     k-NN probe and the watch over embeddings.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.datamodules import Sentinel1Options, SITSFusionDataModule
         >>> data = SITSFusionDataModule('s2', s1=Sentinel1Options('s1', bands=['VV', 'VH']))
         >>> data.images.paths, data.s1.paths

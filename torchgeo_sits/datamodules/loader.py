@@ -27,7 +27,7 @@ class ResumableLoader(DataLoader[Any]):
     Raises:
         TypeError: If the sampler is of another kind.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.datamodules import ResumableLoader
         >>> from torchgeo_sits.samplers import EpochSampler
         >>> class InOrder(EpochSampler):

@@ -304,7 +304,7 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
         unlabelled: Value in ``mask`` of what is not labelled.
         class_names: Names of the classes, background and void included.
 
-    Example:
+    Examples:
         >>> from torchgeo_sits.datamodules import LabelOptions, PASTISDataModule
         >>> data = PASTISDataModule('PASTIS-R', fold=2, labels=LabelOptions(fraction=0.01))
         >>> data.folds
