@@ -393,7 +393,7 @@ def _random_patches(
         places = RandomSeriesPatchSampler(whole, **options)
     else:
         places = FieldPatchSampler(whole, fields=fields, kept=splits.kept[0], **options)
-    shapes = places.regions.shape
+    shapes = places.grids.shape
     if (shapes.min(axis=1) < size).all():
         largest = max(map(tuple, shapes.tolist()))
         warnings.warn(
