@@ -174,6 +174,18 @@ def test_configuration_of_a_user(tmp_path, full):
     assert groups(made) == NEW if full else made.patches == PatchOptions(16, length=40)
 
 
+@pytest.mark.parametrize('names', [('labels', 'supervised'), ('supervised', 'labels')])
+def test_plain_value_of_a_group_joins_its_other_options(tmp_path, names):
+    values = {'labels': 'change', 'supervised': True}
+    path = tmp_path / 'old.yaml'
+    options = {name: values[name] for name in names}
+    data = {'class_path': 'SyntheticSITSDataModule', 'init_args': options}
+    path.write_text(yaml.safe_dump({'data': data}, sort_keys=False))
+    with pytest.warns(FutureWarning):
+        new = yaml.safe_load(translate_config(str(path)))['data']['init_args']
+    assert new == {'labels': {'paths': 'change', 'supervised': True}}
+
+
 def test_new_names_are_left_as_they_are(tmp_path, recwarn):
     path = tmp_path / 'new.yaml'
     text = 'data: {class_path: SITSDataModule, init_args: {labels: {paths: l.tif}, split: null}}'

@@ -16,7 +16,7 @@ def register() -> None:
     TorchGeo's command line once their modules are imported, and
     :func:`torchgeo.models.get_model` sees the models once they are in its tables.
     """
-    pass
+    from . import datamodules, tasks  # noqa: F401
     from .models.api import register_models
 
     register_models()

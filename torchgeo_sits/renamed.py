@@ -216,7 +216,9 @@ def translate_config(path: str, data: str = '', model: str = '') -> str:
     if isinstance(section, dict):
         table = _old_names(section.get('class_path') or data)
         options = section.get('init_args', section)
-        for name in list(options) if isinstance(options, dict) else ():
+        names = list(options) if isinstance(options, dict) else []
+        # A plain value first: its group is a mapping as soon as another option is in it.
+        for name in sorted(names, key=lambda name: name not in _PLAIN):
             group, _, option = table.get(name, '').partition('.')
             if not group or (
                 name == group and (options[name] is None or isinstance(options[name], dict))

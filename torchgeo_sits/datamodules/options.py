@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import KW_ONLY, dataclass, fields
-from inspect import signature
 from typing import Any, Literal
 
 from ..datasets import RasterTimeSeries, TimeSeries
@@ -93,29 +92,32 @@ class ImageOptions:
         own = {'dataset_class', 'mean', 'std', 'options'}
         chosen = changed(self, apart_from=own | {'paths'})
         extra = self.options or {}
-        taken = signature(self.dataset_class)
-        for name, value in {**chosen, **extra}.items():
-            try:
-                taken.bind_partial(**{name: value})
-            except TypeError as error:
-                where = 'images.options' if name in extra else 'images'
-                known = [other for other in taken.parameters if not hasattr(type(self), other)]
-                raise SITSError(
-                    f'{where}.{name} is no argument of {self.dataset_class.__name__}'
-                    + (
-                        f', which takes {known} beside the options of images'
-                        if name in extra
-                        # A cube was given these when it was converted.
-                        else ': leave it out, or give it to `torchgeo-sits cube` for a cube '
-                        'that is read'
-                    )
-                ) from error
         if twice := sorted(set(extra) & {option.name for option in fields(self)}):
             raise SITSError(
                 f'images.options holds {twice}, which are options of images: give them there, as '
                 f'images.{twice[0]}'
             )
         return {'paths': self.paths, **chosen, **extra}
+
+    def open(self) -> TimeSeries:
+        """Open the images.
+
+        Returns:
+            The series.
+
+        Raises:
+            SITSError: If *dataset_class* does not take an option, or refuses it.
+            OSError: If a file cannot be read.
+        """
+        try:
+            return self.dataset_class(**self.series_arguments())
+        except TypeError as error:
+            if 'unexpected keyword argument' not in str(error):
+                raise
+            raise SITSError(
+                f'an option of images does not fit {self.dataset_class.__name__}: {error}. Leave '
+                'it out; images.options takes what the class has beside the options of images'
+            ) from error
 
 
 @dataclass(frozen=True)

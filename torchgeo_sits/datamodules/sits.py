@@ -236,7 +236,7 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
 
     def _open(self) -> Splits:
         """Open series and labels, and split both alike."""
-        series = self.images.dataset_class(**self.kwargs)
+        series = self.images.open()
         labels = None
         if self.labels.paths is not None:
             labels = open_labels(
