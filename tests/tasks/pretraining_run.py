@@ -122,7 +122,7 @@ def drawn_by_sample() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SITSPretraining, 'make_views', make_views)
         patch.setattr(RandomPlaneMask, 'forward', plane_mask)
-        patch.setattr('torchgeo_sits.tasks.dino.draw_token_mask', token_mask)
+        patch.setattr('torchgeo_sits.tasks.dino._draw_token_mask', token_mask)
         patch.setattr('torchgeo_sits.tasks.pretraining.AdamW', SGD)
         yield
 

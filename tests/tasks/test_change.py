@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import lightning
 import pytest
 import torch
+from torchgeo.main import main as torchgeo_main
 from torchgeo.tasks import ChangeDetection
 
 from torchgeo_sits import main
@@ -285,13 +286,11 @@ def test_checkpoints_of_former_modes_load_into_their_tasks(tmp_path, mode):
 
 
 @pytest.mark.parametrize('through', ['torchgeo-sits', 'torchgeo'])
-def test_command_line_reads_checkpoints_of_former_modes(
-    tmp_path, monkeypatch, series_folder, through
-):
+def test_command_line_reads_checkpoints_of_former_modes(tmp_path, monkeypatch, through):
     folder = Path(main.__file__).parents[1]
     path = tmp_path / 'old.ckpt'
     torch.manual_seed(0)
-    task = SITSChangeDate(in_channels=3, num_classes=2, model='tempcnn')
+    task = SITSChangeDate(in_channels=10, num_classes=2, model='tempcnn')
     content = checkpoint_of(task)
     content['hyper_parameters'] |= {
         'mode': 'date', 'windows': None, '_class_path': 'torchgeo_sits.tasks.SITSChangeDetection'
@@ -299,13 +298,9 @@ def test_command_line_reads_checkpoints_of_former_modes(
     torch.save(content, path)
     monkeypatch.chdir(tmp_path)
     options = ['predict', '--config', str(folder / 'conf/change.yaml'), '--ckpt_path', str(path)]
-    options += ['--data', 'torchgeo_sits.datamodules.SITSDataModule']
-    options += ['--data.paths', str(series_folder), '--data.supervised=false']
+    options += ['--data.size', '64', '--data.num_dates_written', '8']
     monkeypatch.setattr(sys, 'argv', ['torchgeo', *options])
-    if through == 'torchgeo-sits':
-        main.main(options)
-        assert (tmp_path / 'maps' / 'change_date.tif').is_file()
-        return
-    from torchgeo.main import main as torchgeo_main
-
-    torchgeo_main()
+    run = (lambda: main.main(options)) if through == 'torchgeo-sits' else torchgeo_main
+    with pytest.warns(FutureWarning, match='SITSChangeDate now'):
+        run()
+    assert (through == 'torchgeo') or (tmp_path / 'maps' / 'change_date.tif').is_file()

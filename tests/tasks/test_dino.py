@@ -11,7 +11,7 @@ from torchgeo_sits.callbacks import CollapseError, KNNProbe
 from torchgeo_sits.datamodules import PatchOptions, SyntheticSITSDataModule
 from torchgeo_sits.models import PlaneFeatures, encoder_card, load_encoder
 from torchgeo_sits.tasks import SITSDINO
-from torchgeo_sits.tasks.dino import draw_token_mask
+from torchgeo_sits.tasks.dino import _draw_token_mask
 
 from .two_views import IDS, LEVELS, TwoViews, weights_of
 
@@ -353,6 +353,6 @@ def test_token_masks_hide_their_share_of_what_was_seen():
     seen = torch.zeros(3, 4, 10, dtype=torch.bool)
     seen[0, :2] = True
     seen[1, 0, 0] = True
-    mask = draw_token_mask(seen, 0.3)
+    mask = _draw_token_mask(seen, 0.3)
     assert mask.flatten(1).sum(1).tolist() == [6, 1, 0]
     assert not (mask & ~seen).any()

@@ -1,4 +1,4 @@
-"""Pairs of tokens that see the same pixel in two views."""
+"""Pairs of vectors of two views that stand for the same place, object or pixel."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -21,8 +21,13 @@ __all__ = [
     'level_pairs',
     'match_objects',
     'match_pixels',
-    'token_pixels',
 ]
+
+
+#: Granularities at which views are compared, after SkySense (Guo et al., CVPR 2024,
+#: https://arxiv.org/abs/2312.10115, section 3.2).
+Level = Literal['image', 'object', 'pixel']
+LEVELS: tuple[Level, ...] = ('image', 'object', 'pixel')
 
 
 class Pairs(NamedTuple):
@@ -40,7 +45,65 @@ class Pairs(NamedTuple):
     found: Tensor
 
 
-def token_pixels(features: PlaneFeatures, view: dict[str, Any]) -> tuple[Tensor, Tensor]:
+class Objects(NamedTuple):
+    """Superpixels of the places of a batch.
+
+    Attributes:
+        ids: ``(B, H, W)`` int64, the object of each pixel, from 0 to *number* - 1.
+        number: Number of objects of a place.
+    """
+
+    ids: Tensor
+    number: int
+
+
+def level_pairs(
+    level: Level,
+    ours: PlaneFeatures,
+    theirs: PlaneFeatures,
+    view: dict[str, Any],
+    other: dict[str, Any],
+    *,
+    objects: Objects | None = None,
+    pixels: int = 64,
+) -> tuple[Tensor, Tensor]:
+    """Match two views at one level.
+
+    Args:
+        level: What is compared.
+        ours: Features of B samples in one view.
+        theirs: Features of the same samples in the other view.
+        view: The view.
+        other: The other view.
+        objects: Objects of the B samples, for the level of objects.
+        pixels: Largest number of pixels of a sample, for the level of pixels.
+
+    Returns:
+        Two tensors ``(P, D)``, of all processes together.
+    """
+    if level == 'image':
+        return gather_batch(ours.embed), gather_batch(theirs.embed)
+    if level == 'pixel':
+        pairs = match_pixels(ours, theirs, view, other, pixels)
+    else:
+        assert objects is not None
+        pairs = match_objects(ours, theirs, view, other, *objects)
+    whole = Pairs(*map(gather_batch, pairs))
+    return whole.ours[whole.found], whole.theirs[whole.found]
+
+
+def draw_objects(batch: dict[str, Any], size: int) -> Objects:
+    """Find superpixels of about *size* x *size* pixels in the series of a batch.
+
+    Args:
+        batch: A batch, see :mod:`torchgeo_sits.keys`.
+        size: Side of a superpixel in pixels, about.
+    """
+    number = count_superpixels(*batch[IMAGE].shape[-2:], size=size)
+    return Objects(superpixels(batch, size=size), number)
+
+
+def _token_pixels(features: PlaneFeatures, view: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """Pixels that each token of a view sees.
 
     Args:
@@ -98,8 +161,8 @@ def match_pixels(
     Raises:
         SITSError: If the tokens are not segments of the paths.
     """
-    index, real = token_pixels(ours, view)
-    there, known = token_pixels(theirs, other)
+    index, real = _token_pixels(ours, view)
+    there, known = _token_pixels(theirs, other)
     cells = view[SIZE][0] * view[SIZE][1]
     batch = len(index)
 
@@ -171,74 +234,10 @@ def _pooled(
     features: PlaneFeatures, view: dict[str, Any], objects: Tensor, number: int
 ) -> tuple[Tensor, Tensor]:
     """Mean late token ``(B, K, D)`` of each object, and whether it was seen ``(B, K)``."""
-    index, real = token_pixels(features, view)
+    index, real = _token_pixels(features, view)
     owner = objects.flatten(1).gather(1, index.flatten(1)).view_as(index)
     # A token of several pixels counts for each object by its share of them.
     share = torch.nn.functional.one_hot(owner, number) * real[..., None]
     share = share.sum(-2).transpose(1, 2).to(features.late.dtype)
     total = share.sum(-1, keepdim=True)
     return share @ features.late.flatten(1, 2) / total.clamp(min=1), total[..., 0] > 0
-
-
-#: Granularities at which views are compared, after SkySense (Guo et al., CVPR 2024,
-#: https://arxiv.org/abs/2312.10115, section 3.2).
-Level = Literal['image', 'object', 'pixel']
-LEVELS: tuple[Level, ...] = ('image', 'object', 'pixel')
-
-
-class Objects(NamedTuple):
-    """Superpixels of the places of a batch.
-
-    Attributes:
-        ids: ``(B, H, W)`` int64, the object of each pixel, from 0 to *number* - 1.
-        number: Number of objects of a place.
-    """
-
-    ids: Tensor
-    number: int
-
-
-def draw_objects(batch: dict[str, Any], size: int) -> Objects:
-    """Find superpixels of about *size* x *size* pixels in the series of a batch.
-
-    Args:
-        batch: A batch, see :mod:`torchgeo_sits.keys`.
-        size: Side of a superpixel in pixels, about.
-    """
-    number = count_superpixels(*batch[IMAGE].shape[-2:], size=size)
-    return Objects(superpixels(batch, size=size), number)
-
-
-def level_pairs(
-    level: Level,
-    ours: PlaneFeatures,
-    theirs: PlaneFeatures,
-    view: dict[str, Any],
-    other: dict[str, Any],
-    *,
-    objects: Objects | None = None,
-    pixels: int = 64,
-) -> tuple[Tensor, Tensor]:
-    """Vectors of two views that stand for the same place, object or pixel.
-
-    Args:
-        level: What is compared.
-        ours: Features of B samples in one view.
-        theirs: Features of the same samples in the other view.
-        view: The view.
-        other: The other view.
-        objects: Objects of the B samples, for the level of objects.
-        pixels: Largest number of pixels of a sample, for the level of pixels.
-
-    Returns:
-        Two tensors ``(P, D)``, of all processes together.
-    """
-    if level == 'image':
-        return gather_batch(ours.embed), gather_batch(theirs.embed)
-    if level == 'pixel':
-        pairs = match_pixels(ours, theirs, view, other, pixels)
-    else:
-        assert objects is not None
-        pairs = match_objects(ours, theirs, view, other, *objects)
-    whole = Pairs(*map(gather_batch, pairs))
-    return whole.ours[whole.found], whole.theirs[whole.found]

@@ -5,38 +5,18 @@ from typing import Any, Literal
 import torch
 from lightly.loss import DINOLoss, IBOTPatchLoss, KoLeoLoss
 from lightly.loss.swav_loss import sinkhorn
-from lightly.models.modules.center import center_mean
+from lightly.models.modules.center import Center, center_mean
 from lightly.models.modules.heads import DINOProjectionHead
 from lightly.utils.scheduler import linear_warmup_schedule
 from torch import Tensor, nn
 
 from ..errors import SITSError
 from .distillation import SITSDistillation
-from .distributed import TokenCenter, gather_batch, mean_row
+from .distributed import gather_batch, global_mean
 from .pretraining import ViewLosses
 from .view_batches import encode_view, join_views, next_view
 
-__all__ = ['SITSDINO', 'draw_token_mask']
-
-
-def draw_token_mask(seen: Tensor, ratio: float) -> Tensor:
-    """Draw tokens to hide, among those that were seen.
-
-    Args:
-        seen: ``(B, N, S)`` bool.
-        ratio: Share of the seen tokens of a sample to hide; one at least is, and one in a
-            batch that saw nothing, since processes must agree on what they exchange.
-
-    Returns:
-        ``(B, N, S)`` bool.
-    """
-    flat = seen.flatten(1)
-    number = (ratio * flat.sum(1, keepdim=True)).clamp(min=1)
-    noise = torch.rand(flat.shape, device=seen.device).masked_fill(~flat, 2.0)
-    rank = noise.argsort(1).argsort(1)
-    mask = flat & (rank < number)
-    mask[0, 0] |= ~mask.any()
-    return mask.view_as(seen)
+__all__ = ['SITSDINO']
 
 
 class SITSDINO(SITSDistillation):
@@ -159,7 +139,7 @@ class SITSDINO(SITSDistillation):
         self.object_loss = IBOTPatchLoss(dim, student_temp=temp, center_momentum=momentum)
         self.pixel_loss = IBOTPatchLoss(dim, student_temp=temp, center_momentum=momentum)
         self.ibot_loss = IBOTPatchLoss(dim, student_temp=temp)
-        self.ibot_loss.center = TokenCenter((1, dim), momentum=momentum)
+        self.ibot_loss.center = _TokenCenter((1, dim), momentum=momentum)
         self.koleo_loss = KoLeoLoss()
 
     def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> ViewLosses:
@@ -170,7 +150,7 @@ class SITSDINO(SITSDistillation):
             target = encode_view(self.teacher, view)
         token_mask = None
         if self.hparams['ibot_weight']:
-            token_mask = draw_token_mask(target.seen, self.hparams['ibot_ratio'])
+            token_mask = _draw_token_mask(target.seen, self.hparams['ibot_ratio'])
         student = encode_view(self.backbone, view, token_mask)
         health = {'embedding': student.embed.detach()}
         losses: dict[str, Tensor] = {}
@@ -246,7 +226,7 @@ class SITSDINO(SITSDistillation):
         """
         if self.hparams['centering'] == 'mean':
             if not center.any():
-                center.copy_(center_mean(mean_row(outputs), dim=(0,)).view_as(center))
+                center.copy_(center_mean(_mean_row(outputs), dim=(0,)).view_as(center))
             return outputs
         # Outputs are cosines: 1 less, none overflows, and Sinkhorn's codes are the same. In 32
         # bits, temperatures below 0.02 would leave samples without a code.
@@ -272,3 +252,48 @@ class SITSDINO(SITSDistillation):
     def on_after_backward(self) -> None:
         """Keep the prototypes frozen in the first epochs, as DINO's authors do."""
         self.projection_head.cancel_last_layer_gradients(self.current_epoch)
+
+
+def _draw_token_mask(seen: Tensor, ratio: float) -> Tensor:
+    """Draw tokens to hide, among those that were seen.
+
+    Args:
+        seen: ``(B, N, S)`` bool.
+        ratio: Share of the seen tokens of a sample to hide; one at least is, and one in a
+            batch that saw nothing, since processes must agree on what they exchange.
+
+    Returns:
+        ``(B, N, S)`` bool.
+    """
+    flat = seen.flatten(1)
+    number = (ratio * flat.sum(1, keepdim=True)).clamp(min=1)
+    noise = torch.rand(flat.shape, device=seen.device).masked_fill(~flat, 2.0)
+    rank = noise.argsort(1).argsort(1)
+    mask = flat & (rank < number)
+    mask[0, 0] |= ~mask.any()
+    return mask.view_as(seen)
+
+
+def _mean_row(rows: Tensor) -> Tensor:
+    """Mean of rows of which processes hold unequal numbers.
+
+    Args:
+        rows: ``(P, K)``, P of each process its own.
+
+    Returns:
+        ``(1, K)`` float32, whose mean over the processes is the mean of all rows.
+    """
+    total = rows.float().sum(0, keepdim=True)
+    return global_mean(total, torch.tensor(len(rows), device=rows.device))
+
+
+class _TokenCenter(Center):
+    """Moving mean of tokens, of which processes may hold unequal numbers.
+
+    lightly's takes the mean of the processes' means.
+    """
+
+    @torch.no_grad()
+    def update(self, x: Tensor) -> None:
+        """Update the centre with tokens ``(P, K)``."""
+        super().update(_mean_row(x))

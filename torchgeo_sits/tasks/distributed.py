@@ -1,12 +1,11 @@
-"""Statistics of the whole batch where several processes hold a part of it each."""
+"""Batches and means over all processes, each of which holds a part of the batch."""
 
 import torch
-from lightly.models.modules.center import Center
 from lightly.utils.dist import gather, world_size
 from torch import Tensor
 from torch import distributed as dist
 
-__all__ = ['TokenCenter', 'gather_batch', 'global_mean', 'mean_row']
+__all__ = ['gather_batch', 'global_mean']
 
 
 def gather_batch(tensor: Tensor) -> Tensor:
@@ -45,28 +44,3 @@ def global_mean(total: Tensor, count: Tensor) -> Tensor:
     if processes > 1:
         dist.all_reduce(count)
     return total * processes / count.clamp(min=1)
-
-
-def mean_row(rows: Tensor) -> Tensor:
-    """Mean of rows of which processes hold unequal numbers.
-
-    Args:
-        rows: ``(P, K)``, P of each process its own.
-
-    Returns:
-        ``(1, K)`` float32, whose mean over the processes is the mean of all rows.
-    """
-    total = rows.float().sum(0, keepdim=True)
-    return global_mean(total, torch.tensor(len(rows), device=rows.device))
-
-
-class TokenCenter(Center):
-    """Moving mean of tokens, of which processes may hold unequal numbers.
-
-    lightly's takes the mean of the processes' means.
-    """
-
-    @torch.no_grad()
-    def update(self, x: Tensor) -> None:
-        """Update the centre with tokens ``(P, K)``."""
-        super().update(mean_row(x))
