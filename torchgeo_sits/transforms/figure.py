@@ -62,7 +62,8 @@ def plot_views(
         >>> from torchgeo_sits.transforms import RandomPlanarView, plot_views
         >>> times = torch.arange(6)[None] * 864000
         >>> batch = {'image': torch.rand(1, 6, 3, 16, 16), 'acquisition_times': times}
-        >>> figure = plot_views(batch, [RandomPlanarView(num_paths=2, length=8)(batch)])
+        >>> view = RandomPlanarView(num_paths=2, length=8, dates=(3, 3))(batch)
+        >>> figure = plot_views(batch, [view])
         >>> [part.get_suptitle() for part in figure.subfigs]
         ['One sample: 6 dates of 16 x 16 pixels', 'View 1: 2 paths of 8 pixels through 3 dates']
         >>> plt.close(figure)
