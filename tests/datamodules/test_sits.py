@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from rasterio.transform import from_origin
 
-from torchgeo_sits.datamodules import LabelOptions, PatchOptions, SITSDataModule
+from torchgeo_sits.datamodules import ImageOptions, LabelOptions, PatchOptions, SITSDataModule
 from torchgeo_sits.datasets import Sentinel2TimeSeries
 from torchgeo_sits.errors import SITSError
 from torchgeo_sits.keys import FRAME_KEYS
@@ -427,9 +427,7 @@ def test_options_that_a_kind_of_series_does_not_take_are_named():
     from torchgeo_sits.datasets import ZarrTimeSeries
 
     with pytest.raises(ValueError, match='nodata is no argument of ZarrTimeSeries'):
-        SITSDataModule(
-            'cube.zarr', **grouped(images__dataset_class=ZarrTimeSeries, images__nodata=0)
-        )
+        ImageOptions('cube.zarr', dataset_class=ZarrTimeSeries, nodata=0).open()
     module = SITSDataModule(
         'cube.zarr', **grouped(images__dataset_class=ZarrTimeSeries, images__min_clear=0.5)
     )

@@ -130,7 +130,8 @@ data:
     batch_size: 2
 """)
     monkeypatch.chdir(tmp_path)
-    args = ['--config', 'conf/simclr.yaml', '--config', str(config), '--model.model=tempcnn']
+    args = ['--config', 'conf/simclr.yaml', '--config', str(config)]
+    args += ['--model.model=tempcnn', '--model.views=resampling']
     main.main(['fit', *args, '--trainer.accelerator=cpu', '--trainer.max_steps=1'])
     [checkpoint] = tmp_path.rglob('*.ckpt')
     card = torch.load(checkpoint, weights_only=True)['sits']
