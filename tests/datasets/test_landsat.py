@@ -131,7 +131,7 @@ data:
 """)
     monkeypatch.chdir(tmp_path)
     args = ['--config', 'conf/simclr.yaml', '--config', str(config)]
-    args += ['--model.model=tempcnn', '--model.views=resampling']
+    args += ['--model.model=tempcnn', '--model.views_kwargs={kind: walk}']
     main.main(['fit', *args, '--trainer.accelerator=cpu', '--trainer.max_steps=1'])
     [checkpoint] = tmp_path.rglob('*.ckpt')
     card = torch.load(checkpoint, weights_only=True)['sits']
