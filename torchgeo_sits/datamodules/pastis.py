@@ -281,7 +281,6 @@ def _draw(first: int, last: int, generator: torch.Generator | None) -> int:
 
 
 Split = Literal['train', 'val', 'test']
-_SPLITS: tuple[Split, ...] = ('train', 'val', 'test')
 
 #: Most patches that a k-NN probe looks up, and most that it scores.
 _PROBED = 32

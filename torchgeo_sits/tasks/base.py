@@ -60,7 +60,7 @@ def adopt_data(card: EncoderCard, datamodule: Any, path: str | Path) -> None:
     if len(bands) != card['in_channels'] or (bands != wanted and not set(bands).isdisjoint(wanted)):
         known = f' {wanted}' if wanted else ''
         choice = (
-            f'--data.bands "{wanted}"'
+            f'--data.{"images." if hasattr(datamodule, "images") else ""}bands "{wanted}"'
             if wanted and set(wanted) <= set(bands)
             else 'data of the same bands, or a checkpoint of these'
         )
