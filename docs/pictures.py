@@ -3,8 +3,9 @@
     python docs/pictures.py [NAME ...]
 
 Run by hand after a change of what they show: the cube and the kinds of path (`paths.png`), a plane
-(`plane.png`), a batch (`batch.png`) and the splits (`splits.png`). The pictures follow from the
-seeds below. The series is simulated in a temporary folder; all takes about a minute.
+(`plane.png`), a batch (`batch.png`), the splits (`splits.png`), and what the commands make of it: a
+map of classes (`map.png`) and embeddings as colours (`embedding.png`). The pictures follow from the
+seeds below. The series is simulated in a temporary folder; all takes some five minutes.
 """
 
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import rasterio
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -33,6 +35,7 @@ from torchgeo_sits.datamodules import (
     SplitOptions,
     SyntheticSITSDataModule,
 )
+from torchgeo_sits.main import main as torchgeo_sits
 from torchgeo_sits.transforms import (
     column_snake,
     columns,
@@ -453,6 +456,72 @@ def picture_of_splits(root: Path) -> Figure:
     return figure
 
 
+@lru_cache
+def trained(root: Path) -> tuple[Path, Path]:
+    """Pretrain by VICReg, and fine-tune with ten labelled fields of each class."""
+    common = ['--data.root', str(root / 'data'), '--trainer.default_root_dir', str(root / 'logs')]
+    torchgeo_sits(['fit', '--config', 'conf/vicreg.yaml', *common])
+    [pretrained] = (root / 'logs/vicreg').rglob('*.ckpt')
+    few = ['--data.labels.fields_per_class', '10', '--data.split.by', 'fields']
+    weights = ['--model.weights', str(pretrained), '--trainer.max_epochs', '12']
+    torchgeo_sits(['fit', '--config', 'conf/segmentation.yaml', *common, *few, *weights])
+    [finetuned] = (root / 'logs/segmentation').rglob('*.ckpt')
+    return pretrained, finetuned
+
+
+def series_of(root: Path, prefix: str) -> tuple[str, list[str]]:
+    """Folder of the simulated images, and a command's options for its clouds."""
+    [images] = (root / 'data').glob('*/images')
+    clouds = [f'--{prefix}cloud_paths', str(images.parent / 'clouds')]
+    return str(images), [*clouds, f'--{prefix}clear_values', '[4,5,6]']
+
+
+def picture_of_a_map(root: Path) -> Figure:
+    """Map the whole area, beside the truth in the same colours."""
+    _, checkpoint = trained(root)
+    images, clouds = series_of(root, 'data.images.')
+    args = ['--config', 'conf/segmentation.yaml', '--ckpt_path', str(checkpoint)]
+    args += ['--data.paths', images, *clouds, '--map.folder', str(root / 'maps')]
+    torchgeo_sits(['predict', *args])
+    with rasterio.open(root / 'maps/class.tif') as file:
+        found, legend = file.read(1), file.colormap(1)
+    table = np.array([legend[i][:3] for i in range(256)], np.uint8)
+    table[0] = 241
+    [path] = Path(images).parent.glob('classes*.tif')
+    with rasterio.open(path) as file:
+        truth = file.read(1)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.5), layout='constrained')
+    for axes, values, title in (
+        (left, found, 'class.tif, from ten fields of each class'),
+        (right, truth, 'as it was simulated'),
+    ):
+        axes.imshow(table[values])
+        axes.set_title(title, color=INK)
+        bare(axes)
+    return figure
+
+
+def picture_of_embeddings(root: Path) -> Figure:
+    """Draw the embedding of each pixel: its three first principal components as colours."""
+    checkpoint, _ = trained(root)
+    images, clouds = series_of(root, '')
+    folder = root / 'embeddings'
+    torchgeo_sits(['embed', str(checkpoint), images, *clouds, '--map.folder', str(folder)])
+    with rasterio.open(folder / 'embedding.tif') as file:
+        values = file.read()
+    pixels = values.reshape(len(values), -1).T
+    pixels = (pixels - pixels.mean(0)) / pixels.std(0).clip(1e-6)
+    _, _, directions = np.linalg.svd(pixels[::7], full_matrices=False)
+    three = pixels @ directions[:3].T
+    low, high = np.percentile(three, (2, 98), axis=0)
+    shown = ((three - low) / (high - low)).clip(0, 1).reshape(*values.shape[1:], 3)
+    figure, axes = plt.subplots(figsize=(4.4, 4.5), layout='constrained')
+    axes.imshow(shown)
+    axes.set_title('embedding.tif, three components of 128', color=INK)
+    bare(axes)
+    return figure
+
+
 def main() -> None:
     """Draw all pictures."""
     plt.rcParams.update(
@@ -464,6 +533,8 @@ def main() -> None:
         'plane': picture_of_a_plane,
         'batch': picture_of_a_batch,
         'splits': picture_of_splits,
+        'map': picture_of_a_map,
+        'embedding': picture_of_embeddings,
     }
     with tempfile.TemporaryDirectory() as folder:
         for name, draw in pictures.items():
@@ -474,7 +545,7 @@ def main() -> None:
             # Once more, so that the file is small and names no version.
             figure.savefig(path, dpi=110)
             small = Image.open(path).convert('RGB')
-            if name == 'batch':  # by far the largest
+            if name in ('batch', 'map'):  # the largest, and one of few colours
                 small = small.quantize(256, dither=Image.Dither.NONE)
             small.save(path, optimize=True)
             plt.close(figure)
