@@ -68,18 +68,18 @@ SIZE, DATES, BANDS, CLASSES = 64, 8, 4, 3
 
 #: Options of the commands; paths are those that `write_data` writes.
 DATA = (
-    *('--data', 'SITSDataModule', '--data.paths', 'images', '--data.cloud_paths', 'clouds'),
-    *('--data.clear_values', '[1]', '--data.patch_size', '16', '--data.batch_size', '4'),
+    *('--data', 'SITSDataModule', '--data.paths', 'images', '--data.images.cloud_paths', 'clouds'),
+    *('--data.images.clear_values', '[1]', '--data.patches.size', '16', '--data.batch_size', '4'),
 )
 PRETRAINING = (
-    *('fit', '--model', 'SITSSimCLR', *DATA, '--data.length', '32'),
+    *('fit', '--model', 'SITSSimCLR', *DATA, '--data.patches.length', '32'),
     *('--model.views_kwargs', '{num_paths: 4, length: 8}', '--trainer.max_epochs', '1'),
 )
 SEGMENTATION = (
     *('--model', 'SITSSegmentation', '--model.in_channels', str(BANDS)),
     *('--model.num_classes', str(CLASSES + 1)),
 )
-LABELS = ('--data.mask_paths', 'labels/classes.tif', '--data.supervised', 'true')
+LABELS = ('--data.labels.paths', 'labels/classes.tif', '--data.labels.supervised', 'true')
 MAPS = ('--map.folder', 'maps', '--map.window', '48', '--map.overlap', '16')
 QUIET = (
     *('--trainer.accelerator', 'cpu', '--trainer.logger', 'false'),
