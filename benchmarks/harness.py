@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, get_start_method, set_start_method
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +201,9 @@ class PeakMemory:
 
 def in_new_process[T](function: Callable[..., T], *args: Any) -> T:
     """Call a function of a module in a new process, which has its own memory and threads."""
-    with ProcessPoolExecutor(1, get_context('spawn')) as pool:
+    # A process that was spawned would spawn the workers of its loaders, too, each with its imports.
+    start = set_start_method, (get_start_method(), True)
+    with ProcessPoolExecutor(1, get_context('spawn'), *start) as pool:
         return pool.submit(function, *args).result()
 
 
