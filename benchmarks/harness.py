@@ -14,13 +14,14 @@ import argparse
 import importlib.metadata
 import json
 import os
+import pickle
 import platform
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, get_start_method, set_start_method
 from pathlib import Path
 from typing import Any
 
@@ -200,11 +201,29 @@ class PeakMemory:
 
 
 def in_new_process[T](function: Callable[..., T], *args: Any) -> T:
-    """Call a function of a module in a new process, which has its own memory and threads."""
-    # A process that was spawned would spawn the workers of its loaders, too, each with its imports.
-    start = set_start_method, (get_start_method(), True)
-    with ProcessPoolExecutor(1, get_context('spawn'), *start) as pool:
-        return pool.submit(function, *args).result()
+    """Call a function of a module in a new process, which has its own memory and threads.
+
+    The process is started as from a command line: one of multiprocessing would start the workers of
+    its loaders in another way than users do.
+    """
+    module = function.__module__
+    if module == '__main__':
+        module = sys.modules['__main__'].__spec__.name  # type: ignore[union-attr]
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answer = Path(folder) / 'asked', Path(folder) / 'answer'
+        asked.write_bytes(pickle.dumps(args))
+        code = (
+            'import importlib, pathlib, pickle\n'
+            f'function = importlib.import_module({module!r}).{function.__qualname__}\n'
+            f'args = pickle.loads(pathlib.Path({str(asked)!r}).read_bytes())\n'
+            f'pathlib.Path({str(answer)!r}).write_bytes(pickle.dumps(function(*args)))\n'
+        )
+        path = os.pathsep.join([str(ROOT), *sys.path])
+        subprocess.run(
+            [sys.executable, '-c', code], env=os.environ | {'PYTHONPATH': path}, check=True
+        )
+        found: T = pickle.loads(answer.read_bytes())
+    return found
 
 
 def quiet_trainer(**options: Any) -> Trainer:

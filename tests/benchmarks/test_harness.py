@@ -1,6 +1,5 @@
 import json
 import os
-from multiprocessing import get_start_method
 
 import pytest
 
@@ -58,7 +57,3 @@ def test_peak_memory_is_that_of_what_was_held_and_left():
 
 def test_functions_run_in_a_process_of_their_own():
     assert harness.in_new_process(os.getpid) != os.getpid()
-
-
-def test_processes_start_others_as_from_a_command_line():
-    assert harness.in_new_process(get_start_method) == get_start_method()
