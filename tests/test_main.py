@@ -76,19 +76,20 @@ def test_default_configuration_runs_from_a_foreign_folder(tmp_path):
     assert str(path.relative_to(tmp_path)) in done.stdout
 
 
-def test_pretrained_checkpoint_is_fine_tuned_and_scored_by_each_configuration(tmp_path):
+def test_pretrained_checkpoint_is_fine_tuned_and_scored_by_each_configuration(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
     small = [arg for arg in TINY if 'prototypes' not in arg]
     small += ['--data.size=64', '--data.num_dates_written=8', '--data.root', str(tmp_path / 'data')]
-    done = run('fit', '--config', 'conf/dino.yaml', *small, *TINY[-1:], cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
+    main.main(['fit', '--config', 'conf/dino.yaml', *small, *TINY[-1:]])
     [weights] = tmp_path.glob('logs/dino/**/*.ckpt')
     assert f'--config conf/segmentation.yaml --model.weights {weights.relative_to(tmp_path)}' in (
-        done.stdout
+        capsys.readouterr().out
     )
     for name in ('segmentation', 'change', 'classification'):
         args = ['--config', f'conf/{name}.yaml', *small, '--data.patches.num_dates=4']
-        done = run('fit', *args, '--model.weights', str(weights), cwd=tmp_path)
-        assert done.returncode == 0, done.stderr[-3000:]
+        main.main(['fit', *args, '--model.weights', str(weights)])
         [path] = tmp_path.glob(f'logs/{name}/**/*.ckpt')
         content = torch.load(path, weights_only=True)
         # The encoder and its normalisation are those of the pretraining.
@@ -96,22 +97,21 @@ def test_pretrained_checkpoint_is_fine_tuned_and_scored_by_each_configuration(tm
         assert content['sits']['mean'] == pretrained['sits']['mean']
         assert content['hyper_parameters']['model'] == 'planar_vit_tiny'
         if name == 'segmentation':
-            done = run('validate', *args, '--ckpt_path', str(path), cwd=tmp_path)
-            assert done.returncode == 0, done.stderr[-3000:]
-            assert 'val_AverageF1Score' in done.stdout
+            main.main(['validate', *args, '--ckpt_path', str(path)])
+            assert 'val_AverageF1Score' in capsys.readouterr().out
 
 
-def test_own_folder_needs_its_path_only(tmp_path, series_folder):
+def test_own_folder_needs_its_path_only(tmp_path, series_folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     args = ['fit', '--config', 'conf/dino.yaml', '--data', 'SITSDataModule']
-    done = run(*args, f'--data.paths={series_folder}', *TINY, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
+    main.main([*args, f'--data.paths={series_folder}', *TINY])
     assert list(tmp_path.glob('logs/**/*.ckpt'))
 
 
-def test_views_are_drawn_to_a_file(tmp_path, series_folder):
+def test_views_are_drawn_to_a_file(tmp_path, series_folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     args = ['views', '--config', 'conf/dino.yaml', '--data', 'SITSDataModule']
-    done = run(*args, f'--data.paths={series_folder}', '--output', 'v.png', cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
+    main.main([*args, f'--data.paths={series_folder}', '--output', 'v.png'])
     assert (tmp_path / 'v.png').read_bytes().startswith(b'\x89PNG')
 
 
@@ -268,11 +268,13 @@ def test_warnings_for_users_have_no_line_of_code_and_noise_is_not_printed():
     noise = 'The loader does not have many workers which may be a bottleneck'
     with main._plain_warnings():
         shown = warnings.formatwarning(UserWarning('2 files left out'), UserWarning, 'x.py', 1)
-        fault = warnings.formatwarning(FutureWarning('old'), FutureWarning, 'x.py', 1)
+        old = warnings.formatwarning(FutureWarning('old'), FutureWarning, 'x.py', 1)
+        fault = warnings.formatwarning(RuntimeWarning('x / 0'), RuntimeWarning, 'x.py', 1)
         with warnings.catch_warnings(record=True) as caught:
             warnings.warn(noise, stacklevel=1)
     assert shown == 'torchgeo-sits: warning: 2 files left out\n'
-    assert fault.startswith('x.py:1: FutureWarning: old')
+    assert old == 'torchgeo-sits: warning: old\n'
+    assert fault.startswith('x.py:1: RuntimeWarning: x / 0')
     assert not caught
     assert (warnings.formatwarning, list(warnings.filters)) == before
 
