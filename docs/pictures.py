@@ -458,15 +458,15 @@ def picture_of_splits(root: Path) -> Figure:
 
 @lru_cache
 def trained(root: Path) -> tuple[Path, Path]:
-    """Pretrain by VICReg, and fine-tune with ten labelled fields of each class."""
+    """Pretrain by VICReg, and train a linear probe on ten labelled fields of each class."""
     common = ['--data.root', str(root / 'data'), '--trainer.default_root_dir', str(root / 'logs')]
     torchgeo_sits(['fit', '--config', 'conf/vicreg.yaml', *common])
     [pretrained] = (root / 'logs/vicreg').rglob('*.ckpt')
     few = ['--data.labels.fields_per_class', '10', '--data.split.by', 'fields']
-    weights = ['--model.weights', str(pretrained), '--trainer.max_epochs', '12']
+    weights = ['--model.weights', str(pretrained), '--model.freeze_backbone', 'true']
     torchgeo_sits(['fit', '--config', 'conf/segmentation.yaml', *common, *few, *weights])
-    [finetuned] = (root / 'logs/segmentation').rglob('*.ckpt')
-    return pretrained, finetuned
+    [probe] = (root / 'logs/segmentation').rglob('*.ckpt')
+    return pretrained, probe
 
 
 def series_of(root: Path, prefix: str) -> tuple[str, list[str]]:
@@ -492,7 +492,7 @@ def picture_of_a_map(root: Path) -> Figure:
         truth = file.read(1)
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.5), layout='constrained')
     for axes, values, title in (
-        (left, found, 'class.tif, from ten fields of each class'),
+        (left, found, 'class.tif, by a linear probe'),
         (right, truth, 'as it was simulated'),
     ):
         axes.imshow(table[values])
