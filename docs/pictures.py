@@ -487,7 +487,7 @@ def picture_of_a_map(root: Path) -> Figure:
         found, legend = file.read(1), file.colormap(1)
     table = np.array([legend[i][:3] for i in range(256)], np.uint8)
     table[0] = 241
-    [path] = Path(images).parent.glob('classes*.tif')
+    [path] = Path(images).parent.glob('labels/*_class.tif')
     with rasterio.open(path) as file:
         truth = file.read(1)
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.5), layout='constrained')
