@@ -439,7 +439,7 @@ class PASTIS(TorchGeoPASTIS):
 def _load(path: str, **options: Any) -> NDArray[Any]:
     """Read an array, and name the file where that fails."""
     try:
-        array: NDArray[Any] = np.load(path, **options)
+        array: NDArray[Any] = np.load(path, allow_pickle=False, **options)
     except (OSError, ValueError, EOFError) as error:
         raise OSError(
             f"'{path}' cannot be read ({error}): unpack the release again, or download it"

@@ -123,7 +123,7 @@ class WindowStore:
 
     def read(self, number: int) -> NDArray[np.float32]:
         """Map the values ``(C, h, w)`` of a finished window to memory."""
-        values: NDArray[np.float32] = np.load(self._path(number), mmap_mode='r')
+        values: NDArray[np.float32] = np.load(self._path(number), mmap_mode='r', allow_pickle=False)
         return values
 
     def remove(self) -> None:
