@@ -6,6 +6,7 @@ from .outputs import (
     ClassMap,
     Embedding,
     MapOutput,
+    MeasuredOutput,
     Probabilities,
     QuantisedEmbedding,
 )
@@ -19,6 +20,7 @@ __all__ = [
     'Embedding',
     'MapOutput',
     'MapRun',
+    'MeasuredOutput',
     'OverlappingWindows',
     'Probabilities',
     'QuantisedEmbedding',

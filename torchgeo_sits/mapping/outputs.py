@@ -65,8 +65,6 @@ class MapOutput(ABC):
     #: Whether one window gives the values where several overlap, for values whose mean is none
     #: of them, such as dates.
     is_picked: ClassVar[bool] = False
-    #: Whether :meth:`measure` is called with all blocks before the first is drawn.
-    is_measured: ClassVar[bool] = False
 
     def __init__(self, name: str, key: str) -> None:
         self.name = name
@@ -93,14 +91,6 @@ class MapOutput(ABC):
         Returns:
             ``(bands, h, w)`` of type *dtype*, *nodata* where nothing was observed.
         """
-
-    def measure(self, values: Values) -> None:
-        """Look at a block before any is drawn, if *is_measured*.
-
-        Args:
-            values: ``(C, h, w)`` float32, NaN where nothing was observed.
-        """
-        raise NotImplementedError
 
     def colours(self) -> dict[int, Colour] | None:
         """Colours of the values of a raster of one byte, or None."""
@@ -271,7 +261,25 @@ class Embedding(MapOutput):
         return values
 
 
-class QuantisedEmbedding(Embedding):
+class MeasuredOutput(MapOutput):
+    """A map whose drawing rests on the values of the whole area, seen block by block before.
+
+    Examples:
+        >>> from torchgeo_sits.mapping import MeasuredOutput, QuantisedEmbedding
+        >>> isinstance(QuantisedEmbedding('embedding', 'embedding'), MeasuredOutput)
+        True
+    """
+
+    @abstractmethod
+    def measure(self, values: Values) -> None:
+        """Look at a block before any is drawn.
+
+        Args:
+            values: ``(C, h, w)`` float32, NaN where nothing was observed.
+        """
+
+
+class QuantisedEmbedding(Embedding, MeasuredOutput):
     """Features of an embedding in a byte each, with the scale and offset to restore them.
 
     A band holds ``1 + round((value - offset) / scale)``, and 0 for no data; the offset that is
@@ -294,7 +302,6 @@ class QuantisedEmbedding(Embedding):
 
     dtype: ClassVar[str] = 'uint8'
     nodata: ClassVar[float] = 0
-    is_measured: ClassVar[bool] = True
     _span: tuple[Values, Values] | None = None
 
     def measure(self, values: Values) -> None:

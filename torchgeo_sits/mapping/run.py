@@ -24,7 +24,7 @@ from shapely.geometry import shape
 
 from ..errors import SITSError
 from ..grid import Grid
-from .outputs import ClassMap, MapOutput
+from .outputs import ClassMap, MapOutput, MeasuredOutput
 from .windows import ChannelLayout, OverlappingWindows, WindowBlender, raster_blocks
 
 __all__ = ['DrawProgress', 'MapRun', 'VectorFormat', 'WindowStore']
@@ -320,14 +320,14 @@ class MapRun:
             layout,
             lambda number: self.store.read(number) if number in wanted else None,
         )
-        measured = [o for o in todo if o.is_measured]
+        measured = [o for o in todo if isinstance(o, MeasuredOutput)]
         places = list(raster_blocks(self.grid.height, self.grid.width, _BLOCK))
         total, done = len(places) * (1 + bool(measured)), 0
         if measured:
             for place in places:
                 values = blender.block(*place)
-                for output in measured:
-                    output.measure(values[output.key])
+                for found in measured:
+                    found.measure(values[found.key])
                 done += 1
                 progress(done, total)
         tags = {**self.tags, _RUN: self._fingerprint}

@@ -14,7 +14,7 @@ from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID, Series
 from ..mapping import ChangeMap, ClassMap, MapOutput, Probabilities
 from ..metrics import ChangeScores
-from ..models import PairHead, SITSEncoder, stable_order
+from ..models import DenseHead, PairHead, SITSEncoder, stable_order
 from .base import class_names
 from .supervised import Loss, SITSSupervised
 
@@ -147,6 +147,15 @@ class SITSChange(SITSSupervised):
         """
         _drop_mode(type(self), kwargs)
         super().__init__(task=task, loss=loss, hidden_dim=hidden_dim, **kwargs)
+
+    def build_head(self, encoder: SITSEncoder, num_outputs: int) -> nn.Module:
+        """Build the head on features of each frame."""
+        return DenseHead(
+            encoder.embed_dim,
+            num_outputs,
+            stride=encoder.stride,
+            hidden_dim=self.hparams['hidden_dim'],
+        )
 
     def label_of(self, mask: Tensor) -> Tensor:
         """Join the classes of change of a mask to one where the task is binary.

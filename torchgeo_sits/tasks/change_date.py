@@ -11,7 +11,7 @@ from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID, Series
 from ..mapping import ChangeDate, ChangeMap, MapOutput, Probabilities
 from ..metrics import ChangeDateScores, ChangeScores
-from ..models import DenseHead, SITSEncoder, stable_order
+from ..models import stable_order
 from .change import SITSChange
 
 __all__ = ['SITSChangeDate', 'change_point_scores', 'first_frame_after']
@@ -105,15 +105,6 @@ class SITSChangeDate(SITSChange):
         super().__init__(**kwargs)
         if self.hparams['task'] != 'binary':
             raise SITSError("SITSChangeDate tells one change from none: set task to 'binary'")
-
-    def build_head(self, encoder: SITSEncoder, num_outputs: int) -> nn.Module:
-        """Build the head on features of each frame."""
-        return DenseHead(
-            encoder.embed_dim,
-            num_outputs,
-            stride=encoder.stride,
-            hidden_dim=self.hparams['hidden_dim'],
-        )
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """Scores of a batch, see :meth:`scores`; they are no classes to be ignored."""

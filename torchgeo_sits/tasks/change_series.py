@@ -11,7 +11,6 @@ from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK, VALID, Series
 from ..mapping import MapOutput
 from ..metrics import SemanticChangeScores
-from ..models import DenseHead, SITSEncoder
 from .change import SITSChange, has_label_per_frame, seconds
 
 __all__ = ['SITSChangeSeries', 'frame_at']
@@ -53,15 +52,6 @@ class SITSChangeSeries(SITSChange):
         >>> task.change_between(series, '1970-01-01', '1970-01-05').shape
         torch.Size([2, 8, 8])
     """
-
-    def build_head(self, encoder: SITSEncoder, num_outputs: int) -> nn.Module:
-        """Build the head on features of each frame."""
-        return DenseHead(
-            encoder.embed_dim,
-            num_outputs,
-            stride=encoder.stride,
-            hidden_dim=self.hparams['hidden_dim'],
-        )
 
     def scores(self, batch: dict[str, Any]) -> Tensor:
         """Raw scores ``(B, K, T, H, W)`` of the classes of each frame.
