@@ -1,6 +1,9 @@
 """Fixtures that all tests share."""
 
+import os
 from pathlib import Path
+
+os.environ['OMP_NUM_THREADS'] = '1'  # of this process and all that it starts, before any import
 
 import numpy as np
 import pytest
@@ -8,8 +11,20 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
+from . import processes  # what the server of forks imports is said before anyone starts it
+
+assert processes.FORKSERVER
+
 #: Real imagery beside the checkout, described by the README in it; tests skip without it.
 SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
+
+#: Files that take longest, to begin with: the last file of a run keeps one process alone.
+LONGEST = ('test_long_runs.py', 'test_notebook.py', 'test_main.py', 'test_export.py')
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the order within a file stays."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -3,15 +3,18 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from torchgeo_sits import main
 from torchgeo_sits.datasets import Sentinel2TimeSeries, ZarrTimeSeries
+from torchgeo_sits.datasets.cubes import layout, writing
+
+from .processes import start
 
 Capture = pytest.CaptureFixture[str]
 
@@ -104,34 +107,34 @@ def test_help_shows_the_options_of_the_sensor(capsys: Capture) -> None:
     assert 'cube' in capsys.readouterr().out
 
 
+def convert_slowly(folder: Path, path: Path) -> None:
+    # What a shell starts in the background ignores interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    layout.SHARD_SIDE = 32
+    read = writing.CubeSource.read
+
+    def slow(source: writing.CubeSource, batch: Any) -> Iterator[Any]:
+        for item in read(source, batch):
+            print('read', flush=True)
+            time.sleep(1)
+            yield item
+
+    writing.CubeSource.read = slow  # type: ignore[method-assign, assignment]
+    main.main(['cube', str(folder), str(path)])
+
+
 def test_interrupt_leaves_what_can_go_on(series_folder: Path, tmp_path: Path) -> None:
-    path = tmp_path / 'c.zarr'
-    code = (
-        'import signal, time\n'
-        # What a shell starts in the background ignores interrupts.
-        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
-        'from torchgeo_sits import main\n'
-        'from torchgeo_sits.datasets.cubes import layout, writing\n'
-        'layout.SHARD_SIDE = 32\n'
-        'own = writing.CubeSource.read\n'
-        'def slow(self, batch):\n'
-        '    for item in own(self, batch):\n'
-        '        print("read", flush=True)\n'
-        '        time.sleep(1)\n'
-        '        yield item\n'
-        'writing.CubeSource.read = slow\n'
-        f'main.main(["cube", {str(series_folder)!r}, {str(path)!r}])\n'
-    )
-    with subprocess.Popen(
-        [sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        while process.stdout.readline() != 'read\n':
-            assert process.poll() is None
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    path, log = tmp_path / 'c.zarr', tmp_path / 'log'
+    process = start(convert_slowly, series_folder, path, log=log)
+    while not (log.with_suffix('.out').exists() and log.with_suffix('.out').read_text()):
+        assert process.is_alive()
+        time.sleep(0.1)
+    time.sleep(0.2)
+    os.kill(process.pid or 0, signal.SIGINT)
+    process.join(60)
+    process.kill()
+    error = log.read_text()
+    assert process.exitcode == 130
     assert 'Traceback' not in error
     assert 'the same command goes on' in error
     assert os.path.exists(path / 'zarr.json')

@@ -18,6 +18,8 @@ from torchgeo_sits import __version__, main
 from torchgeo_sits.commands import training
 from torchgeo_sits.datasets import RasterTimeSeries
 
+from .processes import start
+
 ROOT = Path(__file__).resolve().parents[1]
 TINY = [
     '--trainer.max_epochs=1',
@@ -29,10 +31,25 @@ TINY = [
 ]
 
 
-def run(*args, cwd, command=('-m', 'torchgeo_sits.main')):
+def run(*args, cwd):
+    """Run Python in a process of its own."""
     return subprocess.run(
-        [sys.executable, *command, *args], cwd=cwd, capture_output=True, text=True, timeout=280
+        [sys.executable, *args], cwd=cwd, capture_output=True, text=True, timeout=280
     )
+
+
+def in_folder(folder, args):
+    os.chdir(folder)
+    main.main(args)
+
+
+def run_command(*args, cwd):
+    """Exit code, output and errors of the command in another process."""
+    log = cwd / 'log'
+    process = start(in_folder, cwd, list(args), log=log)
+    process.join(280)
+    process.kill()
+    return process.exitcode, log.with_suffix('.out').read_text(), log.read_text()
 
 
 @pytest.mark.parametrize('arg', ['--help', '--version'])
@@ -41,7 +58,7 @@ def test_first_questions_are_answered_without_loading_torch(arg):
         'import sys; from torchgeo_sits.main import main; '
         f'main([{arg!r}]); assert "torch" not in sys.modules, "torch was loaded"'
     )
-    done = run(code, cwd=ROOT, command=('-c',))
+    done = run('-c', code, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert __version__ in done.stdout
 
@@ -69,11 +86,11 @@ def test_configuration_of_the_user_goes_before_that_of_the_package(tmp_path, mon
 
 def test_default_configuration_runs_from_a_foreign_folder(tmp_path):
     args = ['fit', '--config', 'conf/dino.yaml', *TINY, '--data.size=64']
-    done = run(*args, '--data.num_dates_written=8', cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert 'Checkpoint: ' in done.stdout
+    code, said, errors = run_command(*args, '--data.num_dates_written=8', cwd=tmp_path)
+    assert code == 0, errors[-3000:]
+    assert 'Checkpoint: ' in said
     [path] = tmp_path.glob('logs/**/*.ckpt')
-    assert str(path.relative_to(tmp_path)) in done.stdout
+    assert str(path.relative_to(tmp_path)) in said
 
 
 def test_pretrained_checkpoint_is_fine_tuned_and_scored_by_each_configuration(
@@ -117,10 +134,10 @@ def test_views_are_drawn_to_a_file(tmp_path, series_folder, monkeypatch):
 
 def test_refusals_are_one_line_that_names_the_value(tmp_path):
     args = ['fit', '--config', 'conf/dino.yaml', '--data', 'SITSDataModule']
-    done = run(*args, '--data.paths=nowhere', cwd=tmp_path)
-    assert done.returncode == 1
-    assert 'Traceback' not in done.stderr
-    assert 'nowhere' in done.stderr.splitlines()[-1]
+    code, _, errors = run_command(*args, '--data.paths=nowhere', cwd=tmp_path)
+    assert code == 1
+    assert 'Traceback' not in errors
+    assert 'nowhere' in errors.splitlines()[-1]
 
 
 def test_refusals_of_workers_are_told_from_faults():
@@ -143,7 +160,7 @@ def test_refusals_of_workers_are_told_from_faults():
 def test_plain_torchgeo_runs_the_same_configuration(tmp_path):
     args = ['fit', '--config', str(ROOT / 'conf/dino.yaml'), *TINY, '--data.size=64']
     args.append('--data.num_dates_written=8')
-    done = run(*args, cwd=tmp_path, command=('-m', 'torchgeo'))
+    done = run('-m', 'torchgeo', *args, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

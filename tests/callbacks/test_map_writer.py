@@ -1,11 +1,7 @@
 """Maps of a task from a folder of dated rasters."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from socket import socket
 
 import numpy as np
 import pytest
@@ -25,6 +21,8 @@ from torchgeo_sits.tasks import (
     SITSClassification,
     SITSSegmentation,
 )
+
+from ..processes import run_in_two
 
 
 def data_of(folder, **options):
@@ -190,37 +188,13 @@ def test_a_run_that_lost_a_source_file_goes_on_when_it_is_back(series_folder, tm
 
 def test_two_processes_give_the_map_of_one(series_folder, tmp_path):
     predict(segmentation(), data_of(series_folder), tmp_path / 'one')
-    with socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
-    code = (
-        'import sys; sys.path.insert(0, sys.argv[1]); import test_map_writer as t; '
-        't.predict_in_two(sys.argv[2], sys.argv[3])'
-    )
-    running = [
-        subprocess.Popen(
-            [sys.executable, '-c', code, Path(__file__).parent, series_folder, tmp_path / 'two'],
-            env=os.environ
-            | {'LOCAL_RANK': str(rank), 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port}
-            | {'OMP_NUM_THREADS': '1'},
-            stdout=subprocess.DEVNULL,
-            stderr=(tmp_path / f'{rank}.log').open('w'),
-        )
-        for rank in range(2)
-    ]
-    try:
-        for rank, process in enumerate(running):
-            assert process.wait(timeout=200) == 0, (tmp_path / f'{rank}.log').read_text()[-3000:]
-    finally:
-        for process in running:
-            process.kill()
+    run_in_two(predict_in_two, series_folder, tmp_path / 'two', folder=tmp_path)
     for name in ('class.tif', 'probabilities.tif'):
         assert (tmp_path / 'one' / name).read_bytes() == (tmp_path / 'two' / name).read_bytes()
 
 
 def predict_in_two(series, folder):
     """What each of two processes does."""
-    torch.set_num_threads(1)
     predict(segmentation(), data_of(series), folder, devices=2, strategy='ddp')
 
 

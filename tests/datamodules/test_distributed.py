@@ -1,19 +1,73 @@
 """Two processes under Lightning's plain ddp share each epoch, also one that is resumed."""
 
 import json
-import os
-import subprocess
-import sys
+import warnings
 from pathlib import Path
-from socket import socket
 
 import numpy as np
 import pytest
 import rasterio
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from torchgeo_sits.datamodules import ImageOptions, LabelOptions, PatchOptions, SITSDataModule
 
-SCRIPT = Path(__file__).with_name('distributed_run.py')
+from ..processes import run_in_two
+
+
+class Recorder(LightningModule):
+    """A model that learns nothing and notes the bounds of all it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen = {'train': [], 'val': []}
+
+    def training_step(self, batch, index):
+        self.seen['train'].append(batch['bounds'][:, [0, 3, 6]].tolist())
+        return self.weight
+
+    def validation_step(self, batch, index):
+        self.seen['val'].append(batch['bounds'][:, [0, 3, 6]].tolist())
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def train(series, labels, folder):
+    """Train in one of two processes; it writes which windows it saw."""
+    warnings.filterwarnings('error', message='.*not.*resumable')
+
+    def fit(name, epochs, steps=-1, resume=None):
+        model = Recorder()
+        data = SITSDataModule(
+            series,
+            images=ImageOptions(mean=[0.0] * 3, std=[1.0] * 3),
+            labels=LabelOptions(labels),
+            patches=PatchOptions(8, length=17, num_dates=3),
+            batch_size=2,
+        )
+        trainer = Trainer(
+            accelerator='cpu',
+            devices=2,
+            strategy='ddp',
+            max_epochs=epochs,
+            max_steps=steps,
+            num_sanity_val_steps=0,
+            logger=False,
+            callbacks=[ModelCheckpoint(f'{folder}/{name}', 'kept', every_n_train_steps=6)],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(model, data, ckpt_path=resume, weights_only=True if resume else None)
+        path = Path(folder) / f'{name}_{trainer.global_rank}.json'
+        path.write_text(json.dumps(model.seen))
+        trainer.strategy.barrier()
+
+    fit('whole', 3)
+    fit('cut', 3, steps=6)
+    fit('resumed', 3, resume=f'{folder}/cut/kept.ckpt')
 
 
 @pytest.fixture(scope='module')
@@ -25,27 +79,8 @@ def seen(series_folder, tmp_path_factory):
     mask = np.tile(np.arange(40) % 3 + 1, (32, 1)).astype('uint8')
     with rasterio.open(folder / 'labels.tif', 'w', **profile) as file:
         file.write(mask[None])
-    with socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    # Started here as a cluster would: Lightning's own start waits seconds between processes.
-    running = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, series_folder, folder / 'labels.tif', folder],
-            env=os.environ
-            | {'LOCAL_RANK': str(rank), 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
-            | {'OMP_NUM_THREADS': '1'},
-            stdout=subprocess.DEVNULL,
-            stderr=(folder / f'{rank}.log').open('w'),
-        )
-        for rank in range(2)
-    ]
-    try:
-        for rank, process in enumerate(running):
-            assert process.wait(timeout=120) == 0, (folder / f'{rank}.log').read_text()[-3000:]
-    finally:
-        for process in running:
-            process.kill()
+    arguments = [str(path) for path in (series_folder, folder / 'labels.tif', folder)]
+    run_in_two(train, *arguments, folder=folder)
     return {'labels': folder / 'labels.tif'} | {
         (run, rank): json.loads((folder / f'{run}_{rank}.json').read_text())
         for run in ('whole', 'cut', 'resumed')

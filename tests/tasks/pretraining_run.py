@@ -1,6 +1,5 @@
-"""Tiny runs of every pretraining method; as a script, one process of two. See test_long_runs.py."""
+"""Tiny runs of every pretraining method, alone or as one process of two. See test_long_runs.py."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,12 +146,7 @@ def train(
 
 
 def main(folder: str) -> None:
-    torch.set_num_threads(1)
     for name in VARIANTS:
         with drawn_by_sample():
             _, after = train(name, folder, batch_size=4, devices=2, strategy='ddp')
         torch.save(after, Path(folder) / f'{name}, {torch.distributed.get_rank()}.pt')
-
-
-if __name__ == '__main__':
-    main(*sys.argv[1:])

@@ -1,10 +1,6 @@
 """Pretraining that is killed, shared out, accumulated, compiled, or computed in few bits."""
 
 import math
-import os
-import subprocess
-import sys
-from socket import socket
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +12,7 @@ from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, ModelParalle
 from torchgeo_sits.datamodules import PatchOptions
 from torchgeo_sits.tasks.pretraining import _effective_batch_size, _refuse_sharding
 
+from ..processes import run_in_two
 from . import pretraining_run
 from .pretraining_run import ENCODER, VARIANTS, build, data, drawn_by_sample, train, trainer
 
@@ -90,29 +87,9 @@ def test_killed_in_an_epoch_and_resumed_ends_bit_equal(folder, tmp_path, case):
 @pytest.fixture(scope='module')
 def runs(folder):
     """Weights before and after training in one process, and after it in each of two."""
-    with socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    # Started here as a cluster would: Lightning's own start waits seconds between processes.
-    running = [
-        subprocess.Popen(
-            [sys.executable, pretraining_run.__file__, folder],
-            env=os.environ
-            | {'LOCAL_RANK': str(rank), 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
-            | {'OMP_NUM_THREADS': '1'},
-            stdout=subprocess.DEVNULL,
-            stderr=(folder / f'{rank}.log').open('w'),
-        )
-        for rank in range(2)
-    ]
-    try:
-        with drawn_by_sample():
-            alone = {name: train(name, folder, batch_size=8) for name in VARIANTS}
-        for rank, process in enumerate(running):
-            assert process.wait(timeout=240) == 0, (folder / f'{rank}.log').read_text()[-3000:]
-    finally:
-        for process in running:
-            process.kill()
+    run_in_two(pretraining_run.main, str(folder), folder=folder)
+    with drawn_by_sample():
+        alone = {name: train(name, folder, batch_size=8) for name in VARIANTS}
     return {
         name: (*alone[name], *(torch.load(folder / f'{name}, {rank}.pt') for rank in range(2)))
         for name in VARIANTS
