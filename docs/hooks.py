@@ -25,6 +25,7 @@ ROOMS = {
     'exporting': 'Exports',
     'collate': 'Batches of unequal length',
     'stacking': 'Frames as channels',
+    'bands': 'Bands of sensors',
     'errors': 'Errors',
 }
 

@@ -13,16 +13,17 @@ MAY_IMPORT = {
     'errors': set(),
     'renamed': set(),  # old names of options, for one release
     'keys': set(),
+    'bands': set(),
     'grid': set(),
     'footprints': {'grid'},
     'stacking': set(),
     'collate': {'keys'},
     # Data, views, models and scores know the ground floor, never each other.
-    'datasets': {'keys', 'grid', 'collate', 'footprints'},
+    'datasets': {'keys', 'bands', 'grid', 'collate', 'footprints'},
     'samplers': {'keys', 'grid', 'collate', 'footprints'},
     'transforms': {'keys', 'collate', 'stacking'},
     # The root gives its version to checkpoints.
-    'models': {'keys', 'collate', 'stacking', '__init__'},
+    'models': {'keys', 'bands', 'collate', 'stacking', '__init__'},
     'metrics': {'keys', 'collate'},
     # What joins them.
     'datamodules': {'renamed', 'keys', 'collate', 'datasets', 'samplers', 'transforms'},

@@ -27,6 +27,8 @@ def raster(name: str, bounds: tuple[float, float, float, float], crs: CRS = UTM3
         descriptions=(),
         dtypes=('uint16',),
         nodata=(None,),
+        scales=(1.0,),
+        offsets=(0.0,),
         path=name,
         name=parse_name(name),
     )

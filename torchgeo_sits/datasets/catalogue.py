@@ -1,9 +1,10 @@
 """Products of a collection: which files belong together, which bands they hold, where they lie."""
 
+import os
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Literal
 
@@ -17,10 +18,14 @@ from rasterio.crs import CRS as RasterCRS
 from rasterio.errors import CRSError
 from rasterio.warp import calculate_default_transform, transform_bounds
 
+from ..bands import common_name, find_band, find_sensor
 from ..errors import SITSError
-from .filenames import ANCILLARY_BANDS, RasterName
+from .dated_bands import split_dates
+from .filenames import ANCILLARY_BANDS, RasterName, is_ancillary, is_band
 from .files import RasterFile, list_examples
+from .frames import acquisition_keys
 from .headers import Bounds
+from .rivals import level_of, rank_rivals
 
 __all__ = [
     'Product',
@@ -30,23 +35,33 @@ __all__ = [
     'extents',
     'finest',
     'product_index',
+    'rank_products',
     'to_pyproj',
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """Delivery of an acquisition: a multi-band file, or the files of its bands.
+    """Delivery of an acquisition: a multi-band file, the files of its bands, or bands of a file.
 
     Attributes:
         name: What the names say; the bands of a product agree in it but for the band.
         rasters: The files, in the order of their paths.
         sources: Band -> file and number of the band in it.
+        part: What tells it from other products in the same file; empty where there is none.
+        rank: How many products of the same place and acquisition count before this one.
     """
 
     name: RasterName
     rasters: tuple[RasterFile, ...]
     sources: dict[str, tuple[str, int]]
+    part: str = ''
+    rank: int = 0
+
+    @property
+    def key(self) -> str:
+        """Path of the first file, with the date behind ``#`` where the file holds several."""
+        return f'{self.rasters[0].path}#{self.part}' if self.part else self.rasters[0].path
 
 
 def catalogue(
@@ -60,12 +75,14 @@ def catalogue(
 ) -> tuple[list[Product], tuple[str, ...], tuple[str, ...]]:
     """Group files to products and find the names of their bands.
 
-    Files that hold a single band, named in the file name, are the bands of products; all
-    others are products of their own.
+    Files that hold a single band, named in the file name or by their folder, are the bands of
+    products; files whose descriptions hold dates are a product for each date; all others are
+    products of their own.
 
     Args:
         rasters: What :func:`scan` found.
-        bands: Bands that each product must hold; None for *default_bands*.
+        bands: Bands that each product must hold, by their own names or by those of their light
+            (``red``); None for *default_bands*.
         unreadable: What to do about a product without one of *bands*.
         band_name: Spelling of a band that is found in a file or a name.
         default_band_names: Names for so many bands that carry none.
@@ -75,52 +92,64 @@ def catalogue(
         The products in the order of time and name, all bands found, and the bands to read.
 
     Raises:
-        SITSError: If files differ in number or names of bands, a band is unknown, or a
-            product lacks one.
+        SITSError: If files differ in number or names of bands, a band is unknown or is other
+            light in other products, or a product lacks one.
     """
-    separate = [s for s in rasters if s.name.band is not None and len(s.indexes) == 1]
-    if separate and len(separate) < len(rasters):
-        spectral = [s for s in separate if not _is_ancillary(s)]
-        if spectral:
-            bands_of_products = {s.path for s in separate}
-            others = [
-                s for s in rasters if s.path not in bands_of_products and not _is_ancillary(s)
-            ]
-            if others:
-                raise SITSError(
-                    f"'{spectral[0].path}' holds the band {spectral[0].name.band} of a product, "
-                    f"but '{others[0].path}' holds {len(others[0].indexes)} bands without one "
-                    'band in its name: keep one layout per dataset, and masks in cloud_paths'
-                )
-        else:  # masks beside multi-band files
-            separate = []
-            rasters = [s for s in rasters if not _is_ancillary(s)]
+    spectral = [s for s in rasters if not is_ancillary(s.name.band)]
+    products: list[Product] = []
+    undated = []
+    for raster in spectral:
+        split = _products_of_dates(raster, band_name, default_band_names)
+        products += split
+        if not split:
+            undated.append(raster)
+    if products:
+        rasters = spectral = undated
+    spectral = _with_bands_of_folders(spectral)
+    separate = [s for s in spectral if s.name.band is not None and len(s.indexes) == 1]
+    others = [s for s in spectral if s.name.band is None or len(s.indexes) > 1]
+    if separate and others:
+        raise SITSError(
+            f"'{separate[0].path}' holds the band {separate[0].name.band} of a product, "
+            f"but '{others[0].path}' holds {len(others[0].indexes)} bands without one "
+            'band in its name: keep one layout per dataset, and masks in cloud_paths'
+        )
     if separate:
-        products = _products_of_bands(separate, band_name)
-    else:
-        products = _products_of_files(rasters, band_name, default_band_names)
+        masks = [s for s in rasters if is_ancillary(s.name.band) and len(s.indexes) == 1]
+        products += _products_of_bands([*separate, *masks], band_name)
+    elif spectral:
+        products += _products_of_files(spectral, band_name, default_band_names, named=bands)
+    elif not products:  # a folder of masks only is a series of masks
+        if all(len(s.indexes) == 1 for s in rasters):
+            products += _products_of_bands(rasters, band_name)
+        else:
+            products += _products_of_files(rasters, band_name, default_band_names, named=bands)
 
+    products = _of_one_level(products, bands or ())
     found = {band: None for product in products for band in product.sources}
     spectral_bands = [b for b in found if b.upper() not in ANCILLARY_BANDS]
     all_bands = tuple(sorted(spectral_bands, key=_band_order)) if separate else tuple(found)
-    all_bands = all_bands or tuple(found)  # a folder of masks only is a series of masks
+    all_bands = all_bands or tuple(found)
+    products = _with_light(products, tuple(found if bands is None else bands))
+    known = {band for product in products for band in product.sources}
     wanted = tuple(bands) if bands is not None else default_bands(all_bands)
-    unknown = [band for band in wanted if band not in found]
+    unknown = [band for band in wanted if band not in known]
     if unknown:
         raise SITSError(
             f'unknown bands {unknown}: the files hold {tuple(found)}. Give some of these names, '
             'in the order in which the channels are wanted.'
+            + (
+                ' Names of light, such as red, are known where names of files or folders tell the '
+                'sensor.'
+                if any(map(common_name, unknown))
+                else ''
+            )
         )
     if not wanted:
         raise SITSError('bands is empty: name at least one, or leave it None for all')
     complete = _with_all_bands(products, wanted, unreadable)
-    complete.sort(key=lambda product: (product.name.time, product.rasters[0].path))
+    complete.sort(key=lambda product: (product.name.time, product.rasters[0].path, product.part))
     return complete, all_bands, wanted
-
-
-def _is_ancillary(raster: RasterFile) -> bool:
-    """Tell by its name whether a file is a mask or another companion of the bands."""
-    return raster.name.band is not None and raster.name.band.upper() in ANCILLARY_BANDS
 
 
 def _band_order(band: str) -> tuple[float, str]:
@@ -131,13 +160,84 @@ def _band_order(band: str) -> tuple[float, str]:
     return int(digits) + 0.5 * band.upper().endswith('A'), band
 
 
+def _products_of_dates(
+    raster: RasterFile,
+    band_name: Callable[[str], str],
+    default_band_names: Callable[[int], tuple[str, ...]],
+) -> list[Product]:
+    """Make each date that the descriptions of a file's bands hold a product; none where none do."""
+    images = split_dates(raster.path, raster.descriptions, raster.indexes)
+    products = []
+    for name, indexes in images or ():
+        bands = {
+            band_name(band) if band else default_band_names(1)[0]: (raster.path, i)
+            for band, i in indexes.items()
+        }
+        told = name.time.isoformat() if name.has_clock else f'{name.time:%Y-%m-%d}'
+        part = f'{told}_{name.product}' if name.product else told
+        products.append(Product(name, (raster,), bands, part))
+    return products
+
+
+def _with_bands_of_folders(rasters: Sequence[RasterFile]) -> list[RasterFile]:
+    """Name the bands of files by their folders: NDVI/2020-06-01.tif beside EVI/2020-06-01.tif.
+
+    Folders name bands where they do by a name that is known, or where their files have the same
+    names and lie in the same place: two images of one place and day cannot be one frame.
+    """
+    by_folder: dict[str, list[int]] = defaultdict(list)
+    for i, raster in enumerate(rasters):
+        if raster.name.band is None and len(raster.indexes) == 1:
+            by_folder[os.path.dirname(raster.path)].append(i)
+    siblings: dict[str, list[str]] = defaultdict(list)
+    for folder in by_folder:
+        siblings[os.path.dirname(folder)].append(folder)
+    named = list(rasters)
+    for folders in siblings.values():
+        if len(folders) < 2 or any(level_of(f'{folder}/') for folder in folders):
+            continue
+        files = [
+            {
+                (os.path.basename(rasters[i].path), rasters[i].name.time, rasters[i].bounds)
+                for i in by_folder[folder]
+            }
+            for folder in folders
+        ]
+        known = all(is_band(os.path.basename(folder)) for folder in folders)
+        if not known and any(own != files[0] for own in files):
+            continue
+        for folder in folders:
+            for i in by_folder[folder]:
+                name = rasters[i].name
+                named[i] = replace(
+                    rasters[i],
+                    name=RasterName(name.time, name.stop, os.path.basename(folder), name.product),
+                )
+    return named
+
+
 def _products_of_files(
     rasters: Sequence[RasterFile],
     band_name: Callable[[str], str],
     default_band_names: Callable[[int], tuple[str, ...]],
+    *,
+    named: Sequence[str] | None,
 ) -> list[Product]:
-    """Make each file a product, its bands by their descriptions, else by their place."""
+    """Make each file a product, its bands by their descriptions, else by their place.
+
+    Files may differ in their bands where all have names and the user *named* the bands to read.
+    """
     first = rasters[0]
+    descriptions = [_distinct(raster.descriptions) for raster in rasters]
+    if named is not None and all(descriptions):
+        return [
+            Product(
+                raster.name,
+                (raster,),
+                {band_name(n): (raster.path, i) for n, i in zip(own, raster.indexes, strict=True)},
+            )
+            for raster, own in zip(rasters, descriptions, strict=True)
+        ]
     for raster in rasters:
         if len(raster.indexes) != len(first.indexes):
             raise SITSError(
@@ -146,21 +246,27 @@ def _products_of_files(
                 'one kind in a folder (masks of clouds go to cloud_paths, labels to a dataset '
                 'of their own).'
             )
-    described = next((s for s in rasters if s.descriptions), None)
+    described = next((s for s in rasters if _distinct(s.descriptions)), None)
     names = described.descriptions if described else default_band_names(len(first.indexes))
     bands = tuple(band_name(name) for name in names)
     products = []
-    for raster in rasters:
-        own = tuple(band_name(name) for name in raster.descriptions) or bands
+    for raster, said in zip(rasters, descriptions, strict=True):
+        own = tuple(band_name(name) for name in said) or bands
         if set(own) != set(bands):
             raise SITSError(
                 f"rasters differ in their bands: '{described.path if described else first.path}' "
-                f"has {bands}, '{raster.path}' has {own}. Keep images of one kind in a folder."
+                f"has {bands}, '{raster.path}' has {own}. Keep images of one kind in a folder, or "
+                'name in `bands` those that all have.'
             )
         index = dict(zip(own, raster.indexes, strict=True))
         sources = {band: (raster.path, index[band]) for band in bands}
         products.append(Product(raster.name, (raster,), sources))
     return products
+
+
+def _distinct(descriptions: tuple[str, ...]) -> tuple[str, ...]:
+    """Keep the descriptions of a file's bands only where they tell them apart."""
+    return descriptions if len(set(descriptions)) == len(descriptions) else ()
 
 
 def _products_of_bands(
@@ -186,6 +292,119 @@ def _products_of_bands(
     return products
 
 
+def _of_one_level(products: Sequence[Product], bands: Sequence[str]) -> list[Product]:
+    """Leave out images at the top of the atmosphere beside such of the surface.
+
+    Args:
+        products: All products.
+        bands: Bands that the user named: products without any of them are of no account.
+
+    Returns:
+        Those of the highest level, and those that do not say theirs.
+    """
+    levels = [level_of(product.rasters[0].path) for product in products]
+    held = {
+        level: product
+        for product, level in zip(products, levels, strict=True)
+        if level is not None
+        and all(band in product.sources or common_name(band) is not None for band in bands)
+    }
+    if len({level for level, _ in held}) < 2:
+        return list(products)
+    highest = max(held)
+    kept = [
+        product
+        for product, level in zip(products, levels, strict=True)
+        if level is None or level[0] == highest[0]
+    ]
+    lowest = min(held)
+    warnings.warn(
+        f'{len(products) - len(kept)} of {len(products)} products are of level {lowest[1]} (top of '
+        f"the atmosphere), such as '{held[lowest].rasters[0].path}', beside others of level "
+        f"{highest[1]} (surface), such as '{held[highest].rasters[0].path}', and are left out. "
+        'Keep the two in folders of their own to read either',
+        UserWarning,
+        stacklevel=4,
+    )
+    return kept
+
+
+def _with_light(products: Sequence[Product], bands: Sequence[str]) -> list[Product]:
+    """Find bands by the names of their light, and refuse names that mean several.
+
+    Args:
+        products: All products.
+        bands: Names of bands, or of light such as ``red``, that are to be read.
+
+    Returns:
+        The products, with what was found under these names among their sources.
+
+    Raises:
+        SITSError: If a name is other light in other products.
+    """
+    sensors = [_sensor_of(product) for product in products]
+    for band in bands:
+        seen: dict[str, tuple[str, str]] = {}
+        for product, sensor in zip(products, sensors, strict=True):
+            if band in product.sources and sensor is not None:
+                light = find_band(sensor, band)
+                if light is not None and light.common not in seen:
+                    told = f'{light.common} ({light.centre:.0f} nm) in {sensor}'
+                    seen[light.common] = sensor, f"{told}, such as '{product.rasters[0].path}'"
+        if len(seen) > 1:
+            raise SITSError(
+                f'bands of one name are not the same light: {band} is '
+                f'{" and ".join(told for _, told in sorted(seen.values()))}. Name the bands by '
+                f'their light, such as bands={_shared_light(products, sensors)}, or open a series '
+                'of each sensor with the bands that agree, in the same order, and join them with |'
+            )
+    lights = {band: common_name(band) for band in bands}
+    absent = [
+        (band, common)
+        for band, common in lights.items()
+        if common is not None and any(band not in product.sources for product in products)
+    ]
+    if not absent:
+        return list(products)
+    own = [_bands_by_light(p, sensor) for p, sensor in zip(products, sensors, strict=True)]
+    added: list[dict[str, tuple[str, int]]] = [{} for _ in products]
+    for band, common in absent:
+        # `nir` is the wide band of Sentinel-2 and, where sensors meet, the narrow one of all.
+        either = [common, *({'nir': ['nir08'], 'nir08': ['nir']}.get(common, []))]
+        most = max(either, key=lambda name: sum(name in bands for bands in own))
+        for product, bands_of, more in zip(products, own, added, strict=True):
+            if most in bands_of:
+                more[band] = product.sources[bands_of[most]]
+    return [
+        replace(product, sources=product.sources | more) if more else product
+        for product, more in zip(products, added, strict=True)
+    ]
+
+
+def _sensor_of(product: Product) -> str | None:
+    """Tell whose bands a product's are; None where they are only numbered by their places."""
+    raster = product.rasters[0]
+    named = raster.name.band is not None or bool(_distinct(raster.descriptions))
+    return find_sensor(raster.path) if named else None
+
+
+def _bands_by_light(product: Product, sensor: str | None) -> dict[str, str]:
+    """Look up the bands of a product by the common names of their light."""
+    found: dict[str, str] = {}
+    for band in product.sources:
+        known = find_band(sensor, band)
+        common = common_name(band) if known is None else known.common
+        if common is not None:
+            found.setdefault(common, band)
+    return found
+
+
+def _shared_light(products: Sequence[Product], sensors: Sequence[str | None]) -> list[str]:
+    """List the light that all products hold, in the order of wavelengths."""
+    first, *others = (_bands_by_light(p, s) for p, s in zip(products, sensors, strict=True))
+    return [common for common in first if all(common in other for other in others)]
+
+
 def _with_all_bands(
     products: Sequence[Product], bands: Sequence[str], unreadable: Literal['raise', 'skip']
 ) -> list[Product]:
@@ -202,7 +421,8 @@ def _with_all_bands(
             continue
         used = {product.sources[band][0] for band in bands}
         kept = tuple(raster for raster in product.rasters if raster.path in used)
-        complete.append(Product(product.name, kept, product.sources))
+        whole = len(kept) == len(product.rasters)
+        complete.append(product if whole else replace(product, rasters=kept))
     if lacking and (unreadable == 'raise' or not complete):
         raise SITSError(
             f'{len(lacking)} of {len(products)} products lack a band: {list_examples(lacking)}. '
@@ -235,7 +455,8 @@ def product_index(
         crs: The same as GeoPandas holds it.
 
     Returns:
-        ``filepath`` of the first file and the footprint that all files share, by interval.
+        ``filepath`` of the first file (:attr:`Product.key`) and the footprint that all files
+        share, by interval.
     """
     rasters = [raster for product in products for raster in product.rasters]
     counts = [len(product.rasters) for product in products]
@@ -246,11 +467,38 @@ def product_index(
     shared = shapely.box(*low.T, *high.T)
     shared[(low >= high).any(axis=1)] = shapely.Polygon()
     return GeoDataFrame(
-        {'filepath': [product.rasters[0].path for product in products]},
+        {'filepath': [product.key for product in products]},
         index=acquisition_intervals([product.name for product in products], group_by),
         geometry=shared,
         crs=crs,
     )
+
+
+def rank_products(
+    products: Sequence[Product], index: GeoDataFrame, *, group_by: Literal['day', 'time']
+) -> list[Product]:
+    """Order products that cover the same pixels at one acquisition, see :func:`rank_rivals`.
+
+    Args:
+        products: The products.
+        index: What :func:`product_index` made of them.
+        group_by: What makes products one acquisition.
+
+    Returns:
+        The products with their ranks.
+    """
+    times = pd.DatetimeIndex([product.name.time for product in products]).as_unit('us').asi8
+    ranks = rank_rivals(
+        [product.rasters[0].path for product in products],
+        [product.name for product in products],
+        np.asarray(index.geometry),
+        acquisition_keys(times, group_by, per_second=1_000_000),
+        group_by=group_by,
+    )
+    return [
+        replace(product, rank=rank) if rank else product
+        for product, rank in zip(products, ranks, strict=True)
+    ]
 
 
 def acquisition_intervals(

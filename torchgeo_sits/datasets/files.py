@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatch
 from pathlib import PurePath
-from typing import Literal
+from typing import Any, Literal
 
 from rasterio.errors import RasterioError
 from torchgeo.datasets import DatasetNotFoundError
 from torchgeo.datasets.utils import Path, find_files
 
 from ..errors import SITSError
-from .filenames import KNOWN_NAMES, RasterName, parse_name
-from .headers import Header, read_headers
+from .filenames import KNOWN_NAMES, RasterName, parse_description, parse_names
+from .headers import Header, read_header, read_headers
 
 __all__ = ['RasterFile', 'RastersNotFoundError', 'list_examples', 'list_rasters', 'scan']
 
@@ -74,16 +74,16 @@ def scan(
         date_format: See :func:`~torchgeo_sits.datasets.filenames.parse_name`.
 
     Returns:
-        One raster per file with a date in its name. Others are left out with one warning.
+        One raster per file with a date in its name, or with one in the descriptions of its bands.
+        Others are left out with one warning.
 
     Raises:
         SITSError: If no name holds a date, or a raster has no CRS.
         OSError: If a file does not open and *unreadable* is ``'raise'``.
     """
-    names = {
-        path: parse_name(path, filename_regex=filename_regex, date_format=date_format)
-        for path in files
-    }
+    names = parse_names(files, filename_regex=filename_regex, date_format=date_format)
+    if filename_regex is None:
+        names |= {path: _name_by_bands(path) for path, name in names.items() if name is None}
     dated = [(path, name) for path, name in names.items() if name is not None]
     dateless = [path for path, name in names.items() if name is None]
     if not dated and filename_regex is not None:
@@ -109,10 +109,12 @@ def scan(
     results = read_headers([path for path, _ in dated])
     rasters: list[RasterFile] = []
     errors: dict[str, RasterioError] = {}
+    told: dict[int, dict[str, Any]] = {}  # files of one grid share a header
     for (path, name), header in zip(dated, results, strict=True):
         if isinstance(header, Header):
-            said = {field: getattr(header, field) for field in _FIELDS}
-            rasters.append(RasterFile(path=path, name=name, **said))
+            if id(header) not in told:
+                told[id(header)] = {field: getattr(header, field) for field in _FIELDS}
+            rasters.append(RasterFile(path=path, name=name, **told[id(header)]))
         else:
             errors[path] = header
     broken = list(errors)
@@ -134,6 +136,20 @@ def scan(
             f'none of {len(dated)} rasters can be opened: {list_examples(broken)}'
         )
     return rasters
+
+
+def _name_by_bands(path: str) -> RasterName | None:
+    """Find the first date that the descriptions of a file's bands hold, if all do."""
+    try:
+        descriptions = read_header(path).descriptions
+    except (RasterioError, SITSError):
+        return None
+    found = [parse_description(text) for text in descriptions]
+    names = [told[0] for told in found if told is not None]
+    if not names or len(names) < len(found):
+        return None
+    first = min(names, key=lambda name: name.time)
+    return RasterName(first.time, first.stop, None, PurePath(path).stem)
 
 
 #: Endings of the files that are taken for rasters, whatever their case.

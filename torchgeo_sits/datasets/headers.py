@@ -54,9 +54,12 @@ class Header:
         res: Width and height of a pixel, in units of *crs*.
         block: Rows and columns of the blocks in which the first band is stored.
         indexes: Numbers of its bands, from 1, without an alpha channel.
-        descriptions: Names of these bands; empty where the file does not name each.
+        descriptions: Names of these bands; empty where the file does not name each. The date
+            that a tag of a band holds stands before its name.
         dtypes: Data types of these bands, as NumPy names them.
         nodata: Values of these bands that mean no data, None where the file says none.
+        scales: Factors on the stored values of these bands, 1 where the file says none.
+        offsets: What is added behind, 0 where the file says none.
     """
 
     crs: CRS
@@ -70,6 +73,8 @@ class Header:
     descriptions: tuple[str, ...]
     dtypes: tuple[str, ...]
     nodata: tuple[float | None, ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
 
 
 def read_header(path: str) -> Header:
@@ -92,8 +97,7 @@ def read_header(path: str) -> Header:
                 'instance with `rio edit-info --crs`'
             )
         indexes = _spectral_indexes(source)
-        named = [source.descriptions[i - 1] for i in indexes]
-        complete = all(named) and len(set(named)) == len(named)
+        named = _descriptions(source, indexes)
         left, bottom, right, top = source.bounds
         return Header(
             crs=source.crs,
@@ -104,10 +108,31 @@ def read_header(path: str) -> Header:
             res=(abs(source.res[0]), abs(source.res[1])),
             block=source.block_shapes[0],
             indexes=indexes,
-            descriptions=tuple(str(band).strip() for band in named) if complete else (),
+            descriptions=named if all(named) else (),
             dtypes=tuple(source.dtypes[i - 1] for i in indexes),
             nodata=tuple(source.nodatavals[i - 1] for i in indexes),
+            scales=tuple(source.scales[i - 1] for i in indexes),
+            offsets=tuple(source.offsets[i - 1] for i in indexes),
         )
+
+
+#: Tags of bands that hold their date, in small letters.
+_DATE_TAGS = {'timestamp', 'datetime', 'date', 'time', 'acquisition_date', 'date_acquired'}
+
+
+def _descriptions(source: DatasetReader, indexes: Sequence[int]) -> tuple[str, ...]:
+    """Read the names of bands, with the dates in their tags; empty for those without either."""
+    named = [(source.descriptions[i - 1] or '').strip() for i in indexes]
+    if len(indexes) < 2 or not _DATE_TAGS & {key.lower() for key in source.tags(indexes[0])}:
+        return tuple(named)
+    dates = [
+        next((v for key, v in source.tags(i).items() if key.lower() in _DATE_TAGS), '')
+        for i in indexes
+    ]
+    return tuple(
+        f'{date} {name}'.strip() if date not in name else name
+        for date, name in zip(dates, named, strict=True)
+    )
 
 
 def _spectral_indexes(source: DatasetReader) -> tuple[int, ...]:
@@ -120,8 +145,9 @@ def _spectral_indexes(source: DatasetReader) -> tuple[int, ...]:
 
 
 #: Part of the names of cache files: another one for another meaning of the columns.
-_VERSION = 1
+_VERSION = 2
 
+_OF_BANDS = ('indexes', 'descriptions', 'dtypes', 'nodata', 'scales', 'offsets')
 _TRANSFORM = ['a', 'b', 'c', 'd', 'e', 'f']
 _BOUNDS = ['west', 'south', 'east', 'north']
 _GRID = [*_TRANSFORM, 'width', 'height', *_BOUNDS, 'xres', 'yres', 'block_rows', 'block_columns']
@@ -248,6 +274,8 @@ def _header(crs: CRS, bands: str, *grid: float) -> Header:
         descriptions=tuple(band['descriptions']),
         dtypes=tuple(band['dtypes']),
         nodata=tuple(band['nodata']),
+        scales=tuple(band['scales']),
+        offsets=tuple(band['offsets']),
     )
 
 
@@ -257,10 +285,7 @@ def _table(headers: Sequence[Header]) -> GeoDataFrame:
         [(*h.transform[:6], h.width, h.height, *h.bounds, *h.res, *h.block) for h in headers]
     )
     wkt = pd.Series([h.crs.to_wkt() for h in headers])
-    bands = [
-        json.dumps({k: getattr(h, k) for k in ('indexes', 'descriptions', 'dtypes', 'nodata')})
-        for h in headers
-    ]
+    bands = [json.dumps({key: getattr(h, key) for key in _OF_BANDS}) for h in headers]
     frame = pd.DataFrame({'crs': wkt, 'bands': bands} | dict(zip(_GRID, grid.T, strict=True)))
     extent = np.full(len(frame), None, object)
     for text, rows in frame.groupby('crs').indices.items():

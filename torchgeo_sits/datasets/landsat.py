@@ -1,22 +1,15 @@
 """Landsat image time series, as reflectance or temperature, clear by their quality bits."""
 
-import re
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bands import common_name
 from ..errors import SITSError
 from .raster_series import RasterTimeSeries
 
 __all__ = ['LandsatTimeSeries']
-
-#: Sensors whose bands of one number are the same light.
-_SENSORS = {
-    'Landsat 4 to 7': re.compile(r'L[TE]0[4-7]_'),
-    'Landsat 8 and 9': re.compile(r'L[CO]0[89]_'),
-}
 
 
 class LandsatTimeSeries(RasterTimeSeries):
@@ -31,7 +24,8 @@ class LandsatTimeSeries(RasterTimeSeries):
     clear. It is found beside the bands.
 
     Bands of one number are not the same light in Landsat 4 to 7 and in 8 and 9 (``SR_B4`` is near
-    infrared in the former and red in the latter), so a folder of both is refused.
+    infrared in the former and red in the latter), so a folder of both is refused unless bands are
+    named by their light: ``bands=['red', 'nir08']`` finds those of each sensor.
 
     .. [1] USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide, LSDS-1619, version 5.0,
        section 4 (QA_PIXEL: table 6-2).
@@ -73,11 +67,17 @@ class LandsatTimeSeries(RasterTimeSeries):
         Raises:
             DatasetNotFoundError: If a folder is missing or holds no rasters.
             SITSError: As :class:`RasterTimeSeries`, and if bands of both kinds, or of neither
-                kind, are asked for, or sensors differ in what their bands are.
+                kind, are asked for.
             OSError: If a file cannot be opened and *unreadable* is ``'raise'``.
         """
         super().__init__(*args, **kwargs)
-        kinds = {band[:4] for band in self.bands}
+        kinds = {
+            (raster.name.band or '').upper()[:4]
+            for product in self._products.values()
+            for raster in product.rasters
+        }
+        if kinds == {''}:  # multi-band files
+            kinds = {band[:4] for band in self.bands}
         if kinds == {'ST_B'}:
             self.scale, self.offset = 0.00341802, 149 / 0.00341802
         elif kinds != {'SR_B'}:
@@ -86,17 +86,6 @@ class LandsatTimeSeries(RasterTimeSeries):
                 'or ST_B bands (temperature). Read the two as two series, and other layers by '
                 'RasterTimeSeries, which leaves values as they are stored'
             )
-        first: dict[str, str] = {}
-        for path in self.source_files:
-            for sensor, pattern in _SENSORS.items():
-                if pattern.match(PurePath(path).name):
-                    first.setdefault(sensor, path)
-        if len(first) > 1:
-            raise SITSError(
-                f'bands of one number are not the same light in {" and in ".join(sorted(first))} '
-                f'({", ".join(repr(first[sensor]) for sensor in sorted(first))}): open one series '
-                'of each with the bands that are, in the same order, and join them with |'
-            )
 
     def clear(self, quality: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell where none of :attr:`unclear_bits` is set."""
@@ -104,8 +93,8 @@ class LandsatTimeSeries(RasterTimeSeries):
         return clear
 
     def band_name(self, name: str) -> str:
-        """Spell names as the USGS does, ``SR_B4``."""
-        return name.upper()
+        """Spell names as the USGS does, ``SR_B4``, and those of light as all do, ``red``."""
+        return common_name(name) or name.upper()
 
     def default_bands(self, all_bands: tuple[str, ...]) -> tuple[str, ...]:
         """Choose the bands of surface reflectance, if the files hold any."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -21,12 +22,21 @@ from torchgeo.datasets.utils import Path, Sample
 
 from ..errors import SITSError
 from ..grid import Grid, pixel_size
-from .catalogue import Product, catalogue, common_crs, finest, product_index, to_pyproj
+from .catalogue import (
+    Product,
+    catalogue,
+    common_crs,
+    finest,
+    product_index,
+    rank_products,
+    to_pyproj,
+)
 from .clouds import CloudMasks
 from .filenames import parse_name
 from .files import RasterFile, list_examples, list_rasters, scan
 from .frames import Frames
 from .reading import RasterReader
+from .rivals import later_first
 from .series import TimeSeries
 
 __all__ = ['RasterTimeSeries']
@@ -130,7 +140,9 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
             paths: Folders, searched with all they contain, or files.
             crs: Coordinate reference system to warp to; that of the first file by default.
             res: Size of a pixel in units of *crs*; the finest of the files by default.
-            bands: Names of the bands to read, in this order; all by default.
+            bands: Names of the bands to read, in this order; all by default. Common names of
+                light such as ``red`` find the bands of each sensor that hold it, see
+                :mod:`torchgeo_sits.bands`.
             transforms: Called with each sample.
             cache: Keep files open between samples.
             cloud_paths: Folders or files of masks with the same dates as the images. By default
@@ -180,16 +192,18 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
             default_bands=self.default_bands,
         )
         products, self.all_bands, self.bands = found
-        self._products = {product.rasters[0].path: product for product in products}
         rasters = [raster for product in products for raster in product.rasters]
         target = common_crs(rasters, crs)
         self._res = finest(rasters, target) if res is None else pixel_size(res)
-        self.index = product_index(
+        index = product_index(
             products,
             group_by=group_by,
             target=target,
             crs=to_pyproj(target) if crs is None else CRS.from_user_input(crs),
         )
+        products = rank_products(products, index, group_by=group_by)
+        self._products = {product.key: product for product in products}
+        self.index = index
         self._mosaics = _MosaicReader(
             self.bands,
             RasterReader(nodata=self.nodata, default_nodata=self.default_nodata, cache=cache),
@@ -315,6 +329,7 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
             masks = self._scan(files)
         except ValueError:  # a regular expression for the images need not fit the masks
             masks = scan(files, unreadable=self.unreadable)
+        masks = later_first(masks)
         clear = partial(np.isin, test_elements=self.clear_values or ()) if by_value else self.clear
         return CloudMasks(
             masks,
@@ -333,8 +348,9 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
     @property
     def source_files(self) -> list[str]:
         """Files that frames are read from, without those of cloud masks."""
-        products = (self._products[path] for path in dict.fromkeys(self.index.filepath))
-        return [raster.path for product in products for raster in product.rasters]
+        products = (self._products[key] for key in dict.fromkeys(self.index.filepath))
+        paths = (raster.path for product in products for raster in product.rasters)
+        return list(dict.fromkeys(paths))  # a file of many dates once
 
     @property
     def cloud_files(self) -> list[str]:
@@ -345,7 +361,10 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
     def stored_dtype(self) -> np.dtype[Any]:
         """Type that holds the stored pixels of all frames with their offsets added."""
         dtype = self._mosaics.dtype
-        offsets = {self.offset_of(path) for path in dict.fromkeys(self.index.filepath)}
+        offsets = {
+            self.offset_of(self._products[key].rasters[0].path)
+            for key in dict.fromkeys(self.index.filepath)
+        }
         if not any(offsets):
             return dtype
         small = np.issubdtype(dtype, np.integer) and dtype.itemsize <= 2
@@ -368,13 +387,17 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
 
     def instants(self, index: GeoDataFrame) -> pd.DatetimeIndex:
         """Look up when the products of an index were acquired."""
-        return pd.DatetimeIndex([self._products[path].name.time for path in index.filepath])
+        return pd.DatetimeIndex([self._products[key].name.time for key in index.filepath])
 
     def read_frames(self, acquisitions: Sequence[NDArray[np.intp]], grid: Grid) -> Frames:
         """Read the frames of some rows, one for each acquisition."""
-        paths = self.index['filepath'].to_numpy()
-        # Products in the order of their names; a splitter may repeat rows.
-        found = [[self._products[path] for path in sorted({*paths[a]})] for a in acquisitions]
+        keys = self.index['filepath'].to_numpy()
+        # Products in the order of their names, but superseded ones last; a splitter may repeat
+        # rows.
+        found = [
+            sorted((self._products[key] for key in sorted({*keys[a]})), key=attrgetter('rank'))
+            for a in acquisitions
+        ]
         for raster in (raster for own in found for product in own for raster in product.rasters):
             if raster.crs == grid.crs:
                 own_pixels = from_origin(raster.bounds[0], raster.bounds[3], *raster.res)
