@@ -9,8 +9,9 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import closing, contextmanager
+from typing import Any, NamedTuple
+from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from rasterio import open as open_raster
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from ..grid import TOLERANCE, Grid
@@ -43,6 +45,7 @@ class RasterReader:
     Args:
         nodata: Value that means no data, in place of what the files say.
         default_nodata: Value that means no data in files that do not say.
+        kept: Values that are observed even where a file calls them no data.
         cache: Keep handles open between reads.
     """
 
@@ -51,9 +54,11 @@ class RasterReader:
         *,
         nodata: float | None = None,
         default_nodata: float | None = None,
+        kept: Sequence[float] = (),
         cache: bool = True,
     ) -> None:
-        self._handles = _HandlePool(nodata=nodata, default_nodata=default_nodata, cache=cache)
+        meaning = _Missing(nodata, default_nodata, tuple(kept))
+        self._handles = _HandlePool(meaning, cache=cache)
         #: Decimation of the overviews of each file from which coarser pixels were asked for.
         self._factors: dict[str, list[int]] = {}
 
@@ -176,8 +181,36 @@ def _is_changed(path: str, signature: _FileSignature | None) -> bool:
     return now is not None and now != signature
 
 
+def _held(nodata: float | None, dtype: str) -> float | None:
+    """Spell a value for no data as pixels of a type hold it; None where they cannot."""
+    if nodata is None or np.isnan(nodata):
+        return None if nodata is None or np.issubdtype(dtype, np.integer) else np.nan
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        whole = float(nodata).is_integer() and limits.min <= nodata <= limits.max
+        return nodata if whole else None
+    with np.errstate(over='ignore'):
+        held = float(np.dtype(dtype).type(nodata).real)
+    return held if np.isfinite(held) else nodata
+
+
 #: Nanoseconds within which two changes of a file may carry one time.
 _TICK = 50_000_000
+
+
+class _Missing(NamedTuple):
+    """Options on which values mean no data: as files say, instead, by default, and never."""
+
+    nodata: float | None = None
+    default: float | None = None
+    kept: tuple[float, ...] = ()
+
+    def of(self, own: float | None, dtype: str) -> float | None:
+        """Find the value for no data of a band; None where there is none."""
+        value = self.nodata
+        if value is None:
+            value = self.default if own is None or own in self.kept else own
+        return _held(value, dtype)
 
 
 class _Handle:
@@ -186,8 +219,7 @@ class _Handle:
     Args:
         path: The raster.
         level: Overview to open, from 0; None for the raster itself.
-        nodata: Value that means no data, in place of what the file says.
-        default_nodata: Value that means no data in files that do not say.
+        missing: Which values mean no data.
 
     Attributes:
         signature: State of the file when it was opened; None where it cannot be told.
@@ -195,7 +227,8 @@ class _Handle:
             so that two in quick succession look like one.
         source: The open raster.
         nodata: Value that means no data, by band.
-        masked: Whether a mask beside the bands says what was observed.
+        masked: Whether masks beside the bands say what was observed.
+        own_masks: Whether bands have such masks of their own, as those of a VRT may.
         alpha: Number of the band that says it. GDAL's own mask heeds it in 2 or 4 bands only.
         sparse: Whether blocks that were never written would read as zeros like any other.
         factors: Decimation of each overview, ascending.
@@ -206,11 +239,10 @@ class _Handle:
         raster: What this handle was found to agree with.
     """
 
-    def __init__(
-        self, path: str, level: int | None, nodata: float | None, default_nodata: float | None
-    ) -> None:
+    def __init__(self, path: str, level: int | None, missing: _Missing) -> None:
         # Before opening: a change between the two shows as a change later on.
         self.signature = file_signature(path)
+        self.level = level
         age = None if self.signature is None else abs(time.time_ns() - self.signature[2])
         self.settled = age is None or age > _TICK
         options = {} if level is None else {'overview_level': level}
@@ -220,16 +252,18 @@ class _Handle:
         with Env(**({'GDAL_DISABLE_READDIR_ON_OPEN': 'TRUE'} if local else {})):
             self.source = open_raster(path, sharing=False, **options)
         self.nodata = tuple(
-            nodata if nodata is not None else default_nodata if own is None else own
-            for own in self.source.nodatavals
+            missing.of(own, dtype)
+            for own, dtype in zip(self.source.nodatavals, self.source.dtypes, strict=True)
         )
-        flags = [set(band) for band in self.source.mask_flag_enums]
-        self.masked = nodata is None and any(MaskFlags.per_dataset in flag for flag in flags)
+        own_rules = missing.nodata is None
+        flags = self.source.mask_flag_enums
+        self.own_masks = own_rules and not all(flags)
+        self.masked = own_rules and any(not flag or MaskFlags.per_dataset in flag for flag in flags)
         self.alpha = next(
             (
                 index
                 for index, colour in zip(self.source.indexes, self.source.colorinterp, strict=True)
-                if colour == ColorInterp.alpha and nodata is None
+                if colour == ColorInterp.alpha and own_rules
             ),
             None,
         )
@@ -250,17 +284,15 @@ class _HandlePool:
     fork or a pickle starts without any), and each is lent to one thread at a time.
 
     Args:
-        nodata: Value that means no data, in place of what the files say.
-        default_nodata: Value that means no data in files that do not say.
+        missing: Which values mean no data.
         cache: Keep handles open between reads.
     """
 
     #: Handles kept open when a window needs fewer.
     least_open = 256
 
-    def __init__(self, *, nodata: float | None, default_nodata: float | None, cache: bool) -> None:
-        self.nodata = nodata
-        self.default_nodata = default_nodata
+    def __init__(self, missing: _Missing, *, cache: bool) -> None:
+        self.missing = missing
         self.cache = cache
         self._start()
 
@@ -276,7 +308,7 @@ class _HandlePool:
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle and copy the options, never handles or locks."""
-        return {name: getattr(self, name) for name in ('nodata', 'default_nodata', 'cache')}
+        return {name: getattr(self, name) for name in ('missing', 'cache')}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -325,7 +357,7 @@ class _HandlePool:
             handle.source.close()
             handle = None
         if handle is None:
-            handle = _Handle(path, level, self.nodata, self.default_nodata)
+            handle = _Handle(path, level, self.missing)
         try:
             yield handle
         except BaseException:
@@ -422,7 +454,8 @@ def _copy(
     if handle.alpha is not None:
         observed &= source.read(handle.alpha, window=window) > 0
     elif handle.masked:
-        observed &= source.dataset_mask(window=window) > 0
+        masks = list(indexes) if handle.own_masks else [indexes[0]]
+        observed &= (source.read_masks(masks, window=window) > 0).all(axis=0)
     elif handle.sparse:
         _leave_out_unwritten(observed, data, handle, indexes, window)
     if whole and (direct or out is None):
@@ -468,12 +501,84 @@ def _warp(
     out: NDArray[Any] | None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read through a warp onto exactly *grid*."""
-    nodata = handle.nodata[indexes[0] - 1]
+    shape = (len(indexes), grid.height, grid.width)
+    data = np.empty(shape, handle.dtypes[indexes[0] - 1]) if out is None else out
+    observed = np.ones(shape[1:], bool)
+    if handle.own_masks:
+        for channel, index in enumerate(indexes):
+            own = _Missing(default=handle.nodata[index - 1])
+            band = _Handle(_band_alone(handle, index), None, own)
+            with closing(band.source):
+                data[[channel]], seen = _warp_alike(band, [1], band.nodata[0], grid, resampling)
+            observed &= seen
+        return data, observed
+    # A warp knows one value for no data. Files whose bands differ in it are rare.
+    kinds = [handle.nodata[index - 1] for index in indexes]
+    for nodata in dict.fromkeys(kinds):
+        channels = [
+            channel for channel, kind in enumerate(kinds) if kind is nodata or kind == nodata
+        ]
+        bands = [indexes[i] for i in channels]
+        data[channels], seen = _warp_alike(handle, bands, nodata, grid, resampling)
+        observed &= seen
+    return data, observed
+
+
+def _band_alone(handle: _Handle, index: int) -> str:
+    """Describe, as a VRT, a raster of one band with its mask: warps heed no masks of bands."""
+    height, width = handle.shape
+    level = '' if handle.level is None else f'<OOI key="OVERVIEW_LEVEL">{handle.level}</OOI>'
+
+    def source(band: str) -> str:
+        return (
+            f'<SimpleSource><SourceFilename shared="0">{escape(handle.source.files[0])}'
+            f'</SourceFilename><OpenOptions>{level}</OpenOptions><SourceBand>{band}</SourceBand>'
+            '</SimpleSource></VRTRasterBand>'
+        )
+
+    dtype = handle.dtypes[index - 1].replace('uint8', 'byte')
+    return (
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">'
+        f'<SRS>{escape(handle.crs.to_wkt())}</SRS>'
+        f'<GeoTransform>{",".join(map(repr, handle.transform.to_gdal()))}</GeoTransform>'
+        f'<VRTRasterBand dataType="{dtype}" band="1">{source(str(index))}'
+        f'<MaskBand><VRTRasterBand dataType="byte">{source(f"mask,{index}")}</MaskBand>'
+        '</VRTDataset>'
+    )
+
+
+def _warp_alike(
+    handle: _Handle,
+    indexes: Sequence[int],
+    nodata: float | None,
+    grid: Grid,
+    resampling: Resampling,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Warp bands that share a value for no data, each as if it were alone in its file."""
+    missing = [nodata] * len(indexes)
+    with _warped(handle, nodata, grid, resampling) as vrt:
+        data = vrt.read(list(indexes))
+        observed = _observed(data, missing)
+        if nodata is None or handle.alpha is not None:
+            # Not vrt.dataset_mask(): it calls all pixels valid, whatever the alpha band says.
+            observed &= vrt.read(handle.alpha or vrt.count) > 0
+    if nodata is None or resampling == Resampling.nearest or handle.source.count == 1:
+        return data, observed
+    # A pixel whose centre lies in a hole is none: GDAL leaves it out where a file has one band,
+    # and makes it up from what lies around the hole where there are several.
+    if observed.any() and _has_holes(handle, indexes, grid, missing):
+        with _warped(handle, nodata, grid, Resampling.nearest) as vrt:
+            observed &= _observed(vrt.read(list(indexes)), missing)
+    return data, observed
+
+
+def _warped(handle: _Handle, nodata: float | None, grid: Grid, resampling: Resampling) -> WarpedVRT:
+    """Lay all bands of a raster onto exactly *grid*."""
     options: dict[str, Any] = {'src_nodata': nodata, 'nodata': nodata}
     if nodata is None:
         # Only an alpha band tells the border of a warp, and what a mask hides, from pixels.
-        options = {'add_alpha': handle.alpha is None}
-    with WarpedVRT(
+        options['add_alpha'] = handle.alpha is None
+    return WarpedVRT(
         handle.source,
         crs=grid.crs,
         transform=grid.transform,
@@ -483,16 +588,33 @@ def _warp(
         # Per band: else a pixel that only some bands miss would be blended with nodata.
         UNIFIED_SRC_NODATA='NO',
         **options,
-    ) as vrt:
-        data = vrt.read(list(indexes))
-        observed = _observed(data, [nodata] * len(indexes))
-        if nodata is None or handle.alpha is not None:
-            # Not vrt.dataset_mask(): it calls all pixels valid, whatever the alpha band says.
-            observed &= vrt.read(handle.alpha or vrt.count) > 0
-    if out is None:
-        return data, observed
-    out[:] = data
-    return out, observed
+    )
+
+
+def _has_holes(
+    handle: _Handle, indexes: Sequence[int], grid: Grid, nodata: Sequence[float | None]
+) -> bool:
+    """Tell whether any of the pixels below *grid* may be missing.
+
+    They were decoded for a warp a moment ago, so that reading them is cheaper than another warp.
+    """
+    try:
+        west, south, east, north = transform_bounds(grid.crs, handle.crs, *grid.bounds)
+    except RasterioError:  # a corner that the CRS cannot say
+        return True
+    inverse = ~handle.transform
+    x, y = np.array([west, west, east, east]), np.array([south, north, south, north])
+    columns, rows = inverse.a * x + inverse.b * y, inverse.d * x + inverse.e * y
+    corners = np.array([columns + inverse.c, rows + inverse.f])
+    if west > east or not np.isfinite(corners).all():
+        return True
+    # Two pixels more: GDAL places pixels to an eighth of one.
+    left, top = np.clip(np.floor(corners.min(axis=1)) - 2, 0, None).astype(int).tolist()
+    right, bottom = np.minimum(np.ceil(corners.max(axis=1)) + 2, handle.shape[::-1]).astype(int)
+    if top >= bottom or left >= right:
+        return False
+    data = handle.source.read(list(indexes), window=Window(left, top, right - left, bottom - top))
+    return not _observed(data, nodata).all()
 
 
 def _observed(data: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
