@@ -79,7 +79,7 @@ def test_refusals_are_one_line(series_folder: Path, tmp_path: Path, capsys: Capt
     assert 'no cube' in refused(capsys, series_folder, series_folder)
     assert 'RasterTimeSeries' in refused(capsys, 'a', 'b', '--dataset_class', 'Foo')
     assert 'not a kind of' in refused(capsys, 'a', 'b', '--dataset_class', 'SyntheticSeries')
-    assert 'clear_values' in refused(
+    assert 'cloud_paths holds all rasters' in refused(
         capsys, series_folder, tmp_path / 'c.zarr', '--cloud_paths', series_folder
     )
     assert 'dst' in refused(capsys, series_folder)

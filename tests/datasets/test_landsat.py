@@ -148,11 +148,12 @@ def test_hooks_survive_a_pickle(folder: Path) -> None:
 
 def test_quality_layer_that_nothing_decodes_is_refused(folder: Path) -> None:
     class Mine(RasterTimeSeries):
-        quality_band = 'QA_PIXEL'
+        quality_band = 'ST_B10'
 
-    with pytest.raises(ValueError, match="quality_band='QA_PIXEL' needs clear_values"):
-        Mine(folder)
-    assert whole(Mine(folder, clear_values=[21824]))['mask_clear'][0, :, 1].sum() == 1
+    with pytest.raises(ValueError, match=r'layer ST_B10\) needs clear_values or cloud_bits'):
+        Mine(folder, bands=['SR_B4'])
+    series = Mine(folder, bands=['SR_B4'], clear_values=[44000])
+    assert whole(series)['mask_clear'].sum(dim=(1, 2)).tolist() == [31, 0]
 
 
 class Handed(Sentinel2TimeSeries):

@@ -331,8 +331,12 @@ def test_clouds(write: Write, tmp_path: Path) -> None:
         warnings.simplefilter('ignore')
         inside = RasterTimeSeries(tmp_path, **options)  # masks below the images' own folder
     assert len(inside) == 3
-    with pytest.raises(ValueError, match='clear_values'):
-        RasterTimeSeries(tmp_path / 'images', cloud_paths=tmp_path / 'masks')
+    with pytest.warns(UserWarning, match='1 of 3'):  # SCL is known by its name
+        known = RasterTimeSeries(tmp_path / 'images', cloud_paths=tmp_path / 'masks')
+    assert np.array_equal(whole(known)['mask_clear'].numpy(), expected)
+    write('plain/a_20200101.tif', scl, res=20)
+    with pytest.raises(ValueError, match='needs clear_values or cloud_bits'):
+        RasterTimeSeries(tmp_path / 'images', cloud_paths=tmp_path / 'plain')
     write('late/a_SCL_20210101.tif', scl, res=20)
     with pytest.raises(ValueError, match='none of 1 cloud masks'):
         RasterTimeSeries(tmp_path / 'images', cloud_paths=tmp_path / 'late', clear_values=(4,))

@@ -31,8 +31,13 @@ class ImageOptions:
         res: Resolution in units of the CRS. Defaults to that of the files.
         nodata: Value of pixels without data. Defaults to what the files say.
         cloud_paths: One or more folders of cloud masks (Sentinel-2 SCL, say), matched to the
-            images by date.
-        clear_values: Values in the cloud masks that mean clear.
+            images by date. Defaults to masks among the images, by their names.
+        clear_values: Values in the cloud masks that mean clear. Defaults to what is known of the
+            layer.
+        quality: Name of the layer that the masks are, such as SCL, QA_PIXEL, Fmask or UDM2.
+            Defaults to that which names of files or bands tell.
+        cloud_bits: Bits in the cloud masks, from 0, that mean not clear, in place of
+            *clear_values*.
         min_clear: Frames with a smaller share of clear pixels in a window are left out. 0
             keeps all.
         filename_regex: For unusual names: a regular expression with a group ``date``.
@@ -62,6 +67,8 @@ class ImageOptions:
     nodata: float | None = None
     cloud_paths: str | list[str] | None = None
     clear_values: list[int] | None = None
+    quality: str | None = None
+    cloud_bits: list[int] | None = None
     min_clear: float = 0.0
     filename_regex: str | None = None
     date_format: str = '%Y%m%d'

@@ -1,5 +1,6 @@
 """Products of a collection: which files belong together, which bands they hold, where they lie."""
 
+import math
 import os
 import warnings
 from collections import defaultdict
@@ -14,9 +15,10 @@ import shapely
 from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 from pyproj import CRS
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS as RasterCRS
-from rasterio.errors import CRSError
-from rasterio.warp import calculate_default_transform, transform_bounds
+from rasterio.errors import CRSError, RasterioError
+from rasterio.warp import calculate_default_transform, transform, transform_bounds
 
 from ..bands import common_name, find_band, find_sensor
 from ..errors import SITSError
@@ -528,9 +530,28 @@ def to_pyproj(crs: RasterCRS) -> CRS:
     return CRS.from_wkt(crs.to_wkt(version='WKT2_2019'))
 
 
-def extents(rasters: Sequence[RasterFile], crs: RasterCRS) -> NDArray[np.float64]:
-    """Bounds of N rasters in units of *crs*: west, south, east, north, ``(N, 4)``."""
+def extents(
+    rasters: Sequence[RasterFile], crs: RasterCRS, *, near: float | None = None
+) -> NDArray[np.float64]:
+    """Find the bounds of N rasters in another CRS.
+
+    Bounds in degrees go on beyond 180 for a raster that lies across that line: they are 179.9 to
+    180.1, or -180.1 to -179.9, whichever is nearer to the others. Other CRS end somewhere, too;
+    of a raster across such an edge the larger part counts, with one warning.
+
+    Args:
+        rasters: The rasters.
+        crs: The CRS.
+        near: Longitude that counts as the place of the others; by default where they lie.
+
+    Returns:
+        West, south, east, north in units of *crs*, ``(N, 4)``.
+
+    Raises:
+        SITSError: If a raster has no place in *crs*.
+    """
     warped: dict[tuple[RasterCRS, Bounds], Bounds] = {}  # a tile has the same in all its files
+    cut: dict[tuple[RasterCRS, Bounds], str] = {}
     bounds = []
     for raster in rasters:
         if raster.crs == crs:
@@ -538,9 +559,61 @@ def extents(rasters: Sequence[RasterFile], crs: RasterCRS) -> NDArray[np.float64
             continue
         place = raster.crs, raster.bounds
         if place not in warped:
-            warped[place] = transform_bounds(raster.crs, crs, *raster.bounds)
+            warped[place], whole = _warped_bounds(raster, crs)
+            if not whole:
+                cut[place] = raster.path
         bounds.append(warped[place])
-    return np.array(bounds)
+    found = np.array(bounds)
+    if crs.is_geographic:
+        turn = 2 * math.pi / crs.units_factor[1]
+        across = found[:, 0] > found[:, 2]
+        found[across, 2] += turn
+        middle = found[:, [0, 2]].mean(axis=1)
+        if near is None:
+            near = float(np.median(middle[~across])) if not across.all() else 0.0
+        back = across & (np.abs(middle - turn - near) < np.abs(middle - near))
+        found[np.ix_(back, [0, 2])] -= turn
+    if cut:
+        warnings.warn(
+            f'{len(cut)} rasters lie across the edge of {crs.to_string()[:60]}, as at the meridian '
+            f'of 180 degrees, and only the larger part of each is read: '
+            f'{list_examples(list(cut.values()))}. Give another `crs`, such as '
+            f"'{next(iter(cut))[0].to_string()[:60]}'.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return found
+
+
+def _warped_bounds(raster: RasterFile, crs: RasterCRS) -> tuple[Bounds, bool]:
+    """Warp the bounds of a raster; False where they are those of a part, cut by an edge."""
+    west, south, east, north = raster.bounds
+    side = np.linspace(0, 1, 22)[:-1]
+    x = west + (east - west) * np.concatenate([side, 0 * side + 1, 1 - side, 0 * side])
+    y = south + (north - south) * np.concatenate([0 * side, side, 0 * side + 1, 1 - side])
+    try:
+        found = transform_bounds(raster.crs, crs, *raster.bounds)
+        outline = np.array(transform(raster.crs, crs, x.tolist(), y.tolist()))
+    except (RasterioError, CPLE_BaseError) as error:
+        raise _no_place(raster, crs) from error
+    if not np.isfinite(found).all():
+        raise _no_place(raster, crs)
+    steps = np.abs(np.diff(outline[0], append=outline[0, :1]))
+    if crs.is_geographic or steps.max() < 0.5 * (found[2] - found[0]):
+        return found, True
+    east_side = outline[0] > outline[0].mean()
+    larger = outline[:, east_side if east_side.sum() * 2 > len(x) else ~east_side]
+    reach = np.sort(steps)[-3]  # the longest step that is none across the edge
+    low, high = larger.min(axis=1), larger.max(axis=1)
+    return (low[0] - reach, low[1], high[0] + reach, high[1]), False
+
+
+def _no_place(raster: RasterFile, crs: RasterCRS) -> SITSError:
+    """The error of a raster that cannot be warped."""
+    return SITSError(
+        f"'{raster.path}' has no place in {crs.to_string()[:60]}: it lies where that CRS is not "
+        f"made for. Give another `crs`, such as its own, '{raster.crs.to_string()[:60]}'"
+    )
 
 
 def common_crs(rasters: Sequence[RasterFile], crs: CRS | None) -> RasterCRS:
@@ -583,5 +656,10 @@ def finest(rasters: Sequence[RasterFile], crs: RasterCRS) -> tuple[float, float]
     left, bottom, right, top = raster.bounds
     width = round((right - left) / raster.res[0])
     height = round((top - bottom) / raster.res[1])
-    transform, *_ = calculate_default_transform(raster.crs, crs, width, height, *raster.bounds)
-    return float(transform.a), float(-transform.e)
+    west, south, east, north = extents([raster], crs)[0].tolist()
+    if crs.is_geographic and (west < -180 or east > 180):
+        # What GDAL finds spans the whole Earth. It keeps the length of the diagonal.
+        size = math.hypot(east - west, north - south) / math.hypot(width, height)
+        return size, size
+    grid, *_ = calculate_default_transform(raster.crs, crs, width, height, *raster.bounds)
+    return float(grid.a), float(-grid.e)

@@ -8,13 +8,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import shapely
-from geopandas import GeoDataFrame, GeoSeries
+from geopandas import GeoDataFrame
 from numpy.typing import NDArray
+from rasterio.crs import CRS as RasterCRS
 
 from ..errors import SITSError
 from ..footprints import DistinctShapes
 from ..grid import Grid
-from .catalogue import extents, to_pyproj
+from .catalogue import extents
 from .files import RasterFile, list_examples
 from .reading import RasterReader
 
@@ -25,13 +26,18 @@ class CloudMasks:
     """Classified rasters, such as Sentinel-2 SCL, matched to acquisitions by date.
 
     Args:
-        rasters: The masks, in order: where two cover a pixel the first one counts.
+        rasters: The masks, in order: where two cover a pixel the first one counts. The first of
+            their bands is read.
         times: Acquisitions of the images, UTC.
         images: Index of the images: ``filepath`` and footprints.
         group_by: Whether masks belong to images of the same day or of the same instant; a
             mask with a date alone serves each instant of its day.
-        clear: Tells which values ``(H, W)`` of a mask mean clear, ``(H, W)`` bool.
+        clear: For each mask, tells which of its values ``(H, W)`` mean clear, ``(H, W)`` bool.
+        kept: Values that are said whatever a mask declares to be no data.
         cache: Keep files open between reads.
+
+    Attributes:
+        rules: What was given as *clear*.
 
     Raises:
         SITSError: If no mask has the date of an image, or none lies where one does.
@@ -44,21 +50,20 @@ class CloudMasks:
         images: GeoDataFrame,
         *,
         group_by: Literal['day', 'time'],
-        clear: Callable[[NDArray[Any]], NDArray[np.bool_]],
+        clear: Sequence[Callable[[NDArray[Any]], NDArray[np.bool_]]],
+        kept: Sequence[int] = (),
         cache: bool = True,
     ) -> None:
-        self._clear = clear
+        self.rules = clear
         self._group_by = group_by
-        self._reader = RasterReader(cache=cache)
+        self._reader = RasterReader(kept=kept, cache=cache)
         self._by_time: dict[pd.Timestamp, list[int]] = defaultdict(list)
         for i, raster in enumerate(rasters):
             exact = group_by == 'time' and raster.name.has_clock
             self._by_time[raster.name.time if exact else raster.name.time.normalize()].append(i)
         self._masks = list(rasters)
-        crs = rasters[0].crs
-        self._footprints = GeoSeries(shapely.box(*extents(rasters, crs).T), crs=to_pyproj(crs))
-        self._crs = crs
-        self._tree: DistinctShapes | None = None
+        self._crs: RasterCRS | None = None
+        self._tree = DistinctShapes(np.zeros(0, object))
         acquisitions = sorted(set(times))
         lacking = [time for time in acquisitions if not self._of(time)]
         if len(lacking) == len(acquisitions):
@@ -74,7 +79,9 @@ class CloudMasks:
                 UserWarning,
                 stacklevel=3,
             )
-        if not _overlap(self._footprints.drop_duplicates().to_crs(images.crs), images.geometry):
+        places = DistinctShapes(np.asarray(images.geometry)).shapes
+        crs = RasterCRS.from_user_input(images.crs)
+        if not _overlap(self._within(crs, shapely.total_bounds(places)), places):
             raise SITSError(
                 f"none of {len(rasters)} cloud masks, such as '{rasters[0].path}', lies where the "
                 f"images do, such as '{images.filepath.iloc[0]}': give the masks of these images "
@@ -94,12 +101,14 @@ class CloudMasks:
 
     def within(self, grid: Grid) -> set[int]:
         """Find the numbers of the masks that share an area with a window."""
-        if self._crs != grid.crs:
-            self._footprints = self._footprints.to_crs(to_pyproj(grid.crs))
-            self._crs, self._tree = grid.crs, None
-        if self._tree is None:
-            self._tree = DistinctShapes(np.asarray(self._footprints))
-        return set(self._tree.meeting(grid).tolist())
+        return set(self._within(grid.crs, np.array(grid.bounds)).meeting(grid).tolist())
+
+    def _within(self, crs: RasterCRS, place: NDArray[np.float64]) -> DistinctShapes:
+        """Footprints of the masks in a CRS, near a place with these bounds ``(4,)``."""
+        if self._crs != crs:
+            bounds = extents(self._masks, crs, near=float(place[[0, 2]].mean()))
+            self._tree, self._crs = DistinctShapes(shapely.box(*bounds.T)), crs
+        return self._tree
 
     @property
     def files(self) -> list[str]:
@@ -137,18 +146,17 @@ class CloudMasks:
         for i in masks:
             raster = self._masks[i]
             values, covered = self._reader.read(raster, raster.indexes[:1], grid)
-            clear |= undecided & covered & self._clear(values[0])
+            clear |= undecided & covered & self.rules[i](values[0])
             undecided &= ~covered
             if not undecided.any():
                 break
         return clear
 
 
-def _overlap(masks: GeoSeries, images: GeoSeries) -> bool:
+def _overlap(masks: DistinctShapes, images: NDArray[np.object_]) -> bool:
     """Tell whether any of *masks* shares an area with any of *images*, in the same CRS."""
-    tree = shapely.STRtree(images.values)
-    for mask in masks:
-        near = tree.geometries[tree.query(mask)]
-        if (shapely.area(shapely.intersection(near, mask)) > 0).any():
+    for image in images:
+        near = masks.shapes[masks.tree.query(image)]
+        if (shapely.area(shapely.intersection(near, image)) > 0).any():
             return True
     return False

@@ -1,12 +1,14 @@
 """Raster files with dates in their names: found in folders, their headers read."""
 
 import os
+import tarfile
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatch
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+from zipfile import BadZipFile, ZipFile
 
 from rasterio.errors import RasterioError
 from torchgeo.datasets import DatasetNotFoundError
@@ -16,7 +18,15 @@ from ..errors import SITSError
 from .filenames import KNOWN_NAMES, RasterName, parse_description, parse_names
 from .headers import Header, read_header, read_headers
 
-__all__ = ['RasterFile', 'RastersNotFoundError', 'list_examples', 'list_rasters', 'scan']
+__all__ = [
+    'FoundFiles',
+    'RasterFile',
+    'RastersNotFoundError',
+    'find_rasters',
+    'list_examples',
+    'list_rasters',
+    'scan',
+]
 
 #: Names of all that a header holds.
 _FIELDS = tuple(field.name for field in fields(Header))
@@ -154,6 +164,65 @@ def _name_by_bands(path: str) -> RasterName | None:
 
 #: Endings of the files that are taken for rasters, whatever their case.
 RASTER_EXTENSIONS = ('.tif', '.tiff', '.jp2', '.vrt', '.img')
+#: Endings of pixels without a word about them: rasters where a header (.hdr) lies beside.
+_FLAT = ('.dat', '.bil', '.bip', '.bsq', '.bin', '.raw', '.flt', '')
+#: Archives whose rasters GDAL reads in place, and its names for what is in them.
+_ARCHIVES = {'.zip': '/vsizip/', '.tar': '/vsitar/'}
+#: Endings of what may be a part of a series as well, and what is to be done about it.
+_OTHERS = {
+    'give a header (.hdr) beside each': _FLAT[:-1],
+    'unpack them': ('.gz', '.tgz', '.bz2', '.xz', '.zst', '.7z', '.rar'),
+    'convert each layer that they hold to a GeoTIFF, with gdal_translate': (
+        *('.hdf', '.hdf4', '.h4', '.he4', '.hdf5', '.h5', '.he5', '.grb', '.grb2', '.grib'),
+        *('.grib2', '.n1', '.e1', '.e2'),
+    ),
+    'give cubes (NetCDF) as paths of their own': ('.nc', '.nc4', '.cdf'),
+    'list them as paths, file by file, or convert them to GeoTIFF': (
+        *('.asc', '.grd', '.kea', '.rst', '.pix', '.ntf', '.nitf', '.ers', '.ecw', '.sid', '.mrf'),
+        *('.hgt', '.dem', '.bt', '.sdat', '.rsw', '.mpr', '.map', '.pnm', '.j2k', '.jpx', '.cog'),
+        *('.gtiff', '.geotiff', '.til', '.blx', '.lcp', '.gsb', '.tif_', '.jpc', '.xpm', '.webp'),
+    ),
+}
+#: Endings of files that are never rasters of a series, even where they are listed.
+_COMPANIONS = (
+    *('.xml', '.json', '.txt', '.hdr', '.prj', '.tfw', '.tifw', '.wld', '.j2w', '.jgw', '.pgw'),
+    *('.aux', '.ovr', '.msk', '.rrd', '.ige', '.tab', '.png', '.jpg', '.jpeg', '.gif', '.pdf'),
+    *('.html', '.htm', '.csv', '.md', '.geojson', '.gpkg', '.shp', '.shx', '.dbf', '.cpg', '.kml'),
+    *('.kmz', '.gml', '.qml', '.sld', '.yaml', '.yml', '.log', '.met', '.md5', '.sha256'),
+    *('.parquet', '.py', '.ipynb', '.npy', '.npz', '.lock', '.tmp', '.part', '.safe'),
+)
+
+
+class FoundFiles(NamedTuple):
+    """Files in the folders of a series.
+
+    Attributes:
+        rasters: Those that are taken for rasters, sorted.
+        others: Those that may be rasters of other formats, sorted.
+    """
+
+    rasters: list[str]
+    others: list[str]
+
+    def warn_of_others(self, option: str = 'paths') -> None:
+        """Count the files that are left out for their endings, and say what to do about them.
+
+        Args:
+            option: Name of the argument that gave the folders.
+        """
+        if not self.others:
+            return
+        advice = [
+            f'{text} ({", ".join(sorted(endings))})'
+            for text, known in _OTHERS.items()
+            if (endings := {_ending(path) for path in self.others} & set(known))
+        ]
+        warnings.warn(
+            f'{len(self.others)} files in {option} are left out for their endings: '
+            f'{list_examples(self.others)}. To read them, {"; ".join(advice)}.',
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def list_rasters(
@@ -162,7 +231,7 @@ def list_rasters(
     """List the rasters in folders and all that they contain.
 
     Args:
-        paths: Folders, files, or GDAL paths (``/vsi...``).
+        paths: Folders, files, archives (.zip, .tar) or GDAL paths (``/vsi...``).
         filename_glob: Pattern that the names of files must fit.
         option: Name of the argument that gave *paths*, for messages.
 
@@ -172,23 +241,103 @@ def list_rasters(
     Raises:
         RastersNotFoundError: If a path does not exist or none holds a raster.
     """
+    return find_rasters(paths, filename_glob, option=option).rasters
+
+
+def find_rasters(
+    paths: Path | Iterable[Path], filename_glob: str = '*', *, option: str = 'paths'
+) -> FoundFiles:
+    """List the rasters in folders, and the files that may be rasters as well.
+
+    In folders the ending tells what is a raster. A file that is named itself is one whatever its
+    ending, but for those of companions of rasters. Archives are read in place, unless what they
+    hold lies unpacked beside them.
+
+    Args:
+        paths: Folders, files, archives (.zip, .tar) or GDAL paths (``/vsi...``).
+        filename_glob: Pattern that the names of files must fit.
+        option: Name of the argument that gave *paths*, for messages.
+
+    Returns:
+        The files.
+
+    Raises:
+        RastersNotFoundError: If a path does not exist or none holds a raster.
+    """
     roots = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    files: set[str] = set()
+    rasters: set[str] = set()
+    others: set[str] = set()
     for root in roots:
         root = os.fspath(root)
-        if os.path.isfile(root) or '://' in root:
-            found = [root] if fnmatch(os.path.basename(root), filename_glob) else []
-        elif os.path.isdir(root) or root.startswith('/vsi'):
+        if os.path.isfile(root) and _ending(root) in _ARCHIVES:
+            rasters.update(_members(root, filename_glob))
+        elif os.path.isfile(root) or '://' in root:
+            if fnmatch(os.path.basename(root), filename_glob) and _ending(root) not in _COMPANIONS:
+                rasters.add(root)
+        elif os.path.isdir(root):
+            found = find_files(root, '*')
+            headers = {path[:-4].lower() for path in found if path.lower().endswith('.hdr')}
+            for path in found:
+                ending = _ending(path)
+                fits = fnmatch(os.path.basename(path), filename_glob)
+                if ending in RASTER_EXTENSIONS:
+                    if fits:
+                        rasters.add(path)
+                elif ending in _ARCHIVES:
+                    if not _is_unpacked(path) and os.path.isfile(path):
+                        rasters.update(_members(path, filename_glob))
+                elif not fits:
+                    continue
+                elif ending in _FLAT and {path.lower(), path.lower()[: -len(ending)]} & headers:
+                    rasters.add(path)
+                elif any(ending in endings for endings in _OTHERS.values()):
+                    others.add(path)
+        elif root.startswith('/vsi'):
             found = find_files(root, filename_glob)
+            rasters.update(path for path in found if path.lower().endswith(RASTER_EXTENSIONS))
         else:
             raise RastersNotFoundError(
                 f"'{root}' does not exist: give a folder of rasters, or files, as `{option}`"
             )
-        files.update(path for path in found if path.lower().endswith(RASTER_EXTENSIONS))
-    if not files:
+    found_files = FoundFiles(sorted(rasters), sorted(others))
+    if not rasters:
+        found_files.warn_of_others(option)
         raise RastersNotFoundError(
             f'no rasters ({", ".join(RASTER_EXTENSIONS)}) in '
             f'{", ".join(repr(os.fspath(root)) for root in roots)}, given as `{option}`'
             + (f" with names like '{filename_glob}'" if filename_glob != '*' else '')
         )
-    return sorted(files)
+    return found_files
+
+
+def _ending(path: str) -> str:
+    """The ending of a name in small letters, with its dot."""
+    return os.path.splitext(path)[1].lower()
+
+
+def _is_unpacked(archive: str) -> bool:
+    """Tell whether a folder beside an archive has its name."""
+    start = archive[:-4]
+    return os.path.isdir(start) or os.path.isdir(f'{start}.SAFE')
+
+
+def _members(archive: str, filename_glob: str) -> list[str]:
+    """List the rasters in an archive as GDAL reads them there; itself where it is broken."""
+    ending = _ending(archive)
+    try:
+        if ending == '.zip':
+            with ZipFile(archive) as file:
+                names = file.namelist()
+        else:
+            with tarfile.open(archive, 'r:') as tar:
+                names = tar.getnames()
+    except (OSError, BadZipFile, tarfile.TarError, ValueError):
+        return [archive]  # which does not open: the caller says so as of any other file
+    return [
+        f'{_ARCHIVES[ending]}{archive}/{name}'
+        for name in names
+        if _ending(name) in RASTER_EXTENSIONS
+        and fnmatch(os.path.basename(name), filename_glob)
+        and not name.startswith('/')
+        and '..' not in name.split('/')
+    ]

@@ -88,14 +88,10 @@ def read_header(path: str) -> Header:
 
     Raises:
         RasterioError: If it does not open.
-        SITSError: If it has no CRS.
+        SITSError: If it has no CRS, or no grid of pixels in it.
     """
     with open_raster(path, sharing=False) as source:
-        if source.crs is None:
-            raise SITSError(
-                f"'{path}' has no coordinate reference system: write it into the file, for "
-                'instance with `rio edit-info --crs`'
-            )
+        _require_grid(path, source)
         indexes = _spectral_indexes(source)
         named = _descriptions(source, indexes)
         left, bottom, right, top = source.bounds
@@ -122,7 +118,7 @@ _DATE_TAGS = {'timestamp', 'datetime', 'date', 'time', 'acquisition_date', 'date
 
 def _descriptions(source: DatasetReader, indexes: Sequence[int]) -> tuple[str, ...]:
     """Read the names of bands, with the dates in their tags; empty for those without either."""
-    named = [(source.descriptions[i - 1] or '').strip() for i in indexes]
+    named = [_description(source, i) for i in indexes]
     if len(indexes) < 2 or not _DATE_TAGS & {key.lower() for key in source.tags(indexes[0])}:
         return tuple(named)
     dates = [
@@ -133,6 +129,44 @@ def _descriptions(source: DatasetReader, indexes: Sequence[int]) -> tuple[str, .
         f'{date} {name}'.strip() if date not in name else name
         for date, name in zip(dates, named, strict=True)
     )
+
+
+#: What GDAL takes for the place of a raster that has none, with rows downwards and upwards.
+_NOWHERE = (Affine.identity(), Affine.scale(1, -1))
+
+
+def _require_grid(path: str, source: DatasetReader) -> None:
+    """Refuse a raster whose pixels have no place on the Earth, and say what gives them one."""
+    transform = source.transform
+    if transform not in _NOWHERE and abs(transform.determinant) > 0:  # False for NaN, too
+        if source.crs is None:
+            raise SITSError(
+                f"'{path}' has no coordinate reference system: write it into the file, for "
+                'instance with `rio edit-info --crs`'
+            )
+        return
+    points = len(source.gcps[0])
+    if points:
+        placed, options = f'{points} ground control points', '-tps'
+    elif source.rpcs is not None:
+        placed, options = 'rational polynomial coefficients (RPC)', '-rpc -to RPC_DEM=dem.tif'
+    elif source.tags(ns='GEOLOCATION'):
+        placed, options = 'arrays of longitudes and latitudes', '-geoloc'
+    else:
+        raise SITSError(
+            f"'{path}' has no georeferencing: nothing says where its pixels lie. Write it into the "
+            'file, for instance with `gdal_edit.py -a_srs EPSG:CODE -a_ullr WEST NORTH EAST SOUTH`'
+        )
+    raise SITSError(
+        f"'{path}' is placed by {placed}, not by a grid of pixels: warp it first, for instance "
+        f'with `gdalwarp {options} -t_srs EPSG:CODE {os.path.basename(path)} warped.tif`'
+    )
+
+
+def _description(source: DatasetReader, index: int) -> str:
+    """Read the name of a band; empty where it is but the number that a format gives it."""
+    name = (source.descriptions[index - 1] or '').strip()
+    return '' if name in (f'Layer_{index}', f'Band {index}') else name
 
 
 def _spectral_indexes(source: DatasetReader) -> tuple[int, ...]:
@@ -326,7 +360,7 @@ def read_headers(files: Sequence[str]) -> list[Header | RasterioError]:
         The header of each, or the error that opening it raised.
 
     Raises:
-        SITSError: If a raster has no CRS.
+        SITSError: If a raster has no CRS, or no grid of pixels in it.
     """
     if len(files) < _WORTH_KEEPING:
         return _read(files)

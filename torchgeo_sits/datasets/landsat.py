@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..bands import common_name
 from ..errors import SITSError
+from .quality import QUALITY_LAYERS, ClearRule
 from .raster_series import RasterTimeSeries
 
 __all__ = ['LandsatTimeSeries']
@@ -54,8 +55,8 @@ class LandsatTimeSeries(RasterTimeSeries):
     scale = 0.0000275
     offset = -0.2 / 0.0000275
     quality_band = 'QA_PIXEL'
-    #: Bits of QA_PIXEL that make a pixel not clear: fill, dilated cloud, cirrus, cloud, shadow.
-    unclear_bits: tuple[int, ...] = (0, 1, 2, 3, 4)
+    #: Bits of QA_PIXEL that make a pixel not clear.
+    unclear_bits: tuple[int, ...] = QUALITY_LAYERS['QA_PIXEL'].rule.bits
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Find the products and read their headers.
@@ -89,8 +90,7 @@ class LandsatTimeSeries(RasterTimeSeries):
 
     def clear(self, quality: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell where none of :attr:`unclear_bits` is set."""
-        clear: NDArray[np.bool_] = quality & sum(1 << bit for bit in self.unclear_bits) == 0
-        return clear
+        return ClearRule(bits=self.unclear_bits)(quality)
 
     def band_name(self, name: str) -> str:
         """Spell names as the USGS does, ``SR_B4``, and those of light as all do, ``red``."""

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -32,9 +31,9 @@ from .catalogue import (
     to_pyproj,
 )
 from .clouds import CloudMasks
-from .filenames import parse_name
-from .files import RasterFile, list_examples, list_rasters, scan
+from .files import RasterFile, find_rasters, list_examples, list_rasters, scan
 from .frames import Frames
+from .quality import QUALITY_LAYERS, ClearRule, Mask, QualityLayer, QualityNames
 from .reading import RasterReader
 from .rivals import later_first
 from .series import TimeSeries
@@ -72,7 +71,7 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
     ``scale``, ``offset``           from what is stored to physical values
     ``offset_of(path)``             the offset of each file, where they differ
     ``quality_band``                layer among the files that tells what is clear
-    ``clear_values``                its values that mean clear, or
+    ``clear_values``                its values that mean clear, where they are not known, or
     ``clear(quality)``              any other rule, for instance for bits
     ``band_name(name)``             one spelling of bands
     ``default_band_names(count)``   bands of files that do not name them
@@ -109,8 +108,8 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
     #: Added to the stored values, see :meth:`offset_of`.
     offset: float = 0.0
 
-    #: Layer of each product that tells what is clear, as its file name says it, such as 'SCL'.
-    #: Files of this layer among *paths* are the masks unless ``cloud_paths`` is given.
+    #: Layer of each product that tells what is clear, as its file name says it, such as 'SCL'. It
+    #: counts before other layers of quality among *paths*.
     quality_band: str | None = None
 
     #: Values of the masks that mean clear, unless ``clear_values`` is given.
@@ -127,6 +126,8 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
         *,
         cloud_paths: Path | Iterable[Path] | None = None,
         clear_values: Sequence[int] | None = None,
+        quality: str | None = None,
+        cloud_bits: Sequence[int] | None = None,
         nodata: float | None = None,
         filename_regex: str | None = None,
         date_format: str | None = None,
@@ -145,10 +146,17 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
                 :mod:`torchgeo_sits.bands`.
             transforms: Called with each sample.
             cache: Keep files open between samples.
-            cloud_paths: Folders or files of masks with the same dates as the images. By default
-                the files of :attr:`quality_band` among *paths*, if there are any.
-            clear_values: Values of these masks that mean clear; required with *cloud_paths*
-                where the class does not know.
+            cloud_paths: Folders or files of masks with the same dates as the images; of a folder
+                that holds both, those whose names tell of a layer of quality. By default such
+                files among *paths*, or bands of that name in the images.
+            clear_values: Values of these masks that mean clear, whatever a mask declares to be no
+                data. By default what :data:`~torchgeo_sits.datasets.quality.QUALITY_LAYERS` says
+                of the layer; required for layers that it does not know.
+            quality: Name of the layer of quality: SCL, QA_PIXEL, pixel_qa, BQA, Fmask, oa_fmask,
+                UDM2, UDM, pixel_reliability, VI_Quality, QA60 or CLM, or any other with
+                *clear_values* or *cloud_bits*. By default that which names of files or bands tell.
+            cloud_bits: Bits of the masks, from 0, that make a pixel not clear, in place of
+                *clear_values*.
             nodata: Value that means no data, in place of what the files say.
             filename_regex: Only for names that are not recognised: a regular expression with
                 the groups ``date`` (or ``start`` and ``stop``) and, for a file per band,
@@ -180,11 +188,11 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
         if clear_values is not None:
             self.clear_values = tuple(clear_values)
 
-        masks = self._mask_files(cloud_paths, clear_values)
-        hidden = set(masks)
-        images = [path for path in self.files if path not in hidden]
+        layers = QualityNames(quality, self.quality_band)
+        masks, images = self._mask_files(cloud_paths, layers, bands or ())
+        rasters, inside = layers.take_out(self._scan(images), bands or ())
         found = catalogue(
-            self._scan(images),
+            rasters,
             bands=None if bands is None else [self.band_name(band) for band in bands],
             unreadable=unreadable,
             band_name=self.band_name,
@@ -207,7 +215,9 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
         self._mosaics = _MosaicReader(
             self.bands,
             RasterReader(nodata=self.nodata, default_nodata=self.default_nodata, cache=cache),
-            clouds=self._cloud_masks(masks, by_value=bool(clear_values)),
+            clouds=self._cloud_masks(
+                masks, [] if masks else inside, layers, clear_values, cloud_bits, cloud_paths
+            ),
             dtype=np.result_type(*{dtype for raster in rasters for dtype in raster.dtypes}),
             offset=self.offset_of,
             unreadable=unreadable,
@@ -273,47 +283,36 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
         return all_bands
 
     def _mask_files(
-        self, cloud_paths: Path | Iterable[Path] | None, clear_values: Sequence[int] | None
-    ) -> list[str]:
-        """List the files of cloud masks, and refuse options that do not go together."""
-        given = cloud_paths is not None
-        decodes = type(self).clear is not RasterTimeSeries.clear and clear_values is None
-        if (given or self.quality_band is not None) and not self.clear_values and not decodes:
-            raise SITSError(
-                f'{"cloud_paths" if given else f"quality_band={self.quality_band!r}"} needs '
-                'clear_values: the values in these masks that mean clear, for instance '
-                f'(2, 4, 5, 6, 7) in Sentinel-2 SCL; got {clear_values!r}'
-            )
-        masks: list[str] = []
+        self,
+        cloud_paths: Path | Iterable[Path] | None,
+        layers: QualityNames,
+        bands: Sequence[str],
+    ) -> tuple[dict[str, QualityLayer | None], list[str]]:
+        """List the files of masks, with the layer that their names tell of, and of images."""
+        files = find_rasters(self.paths, self.filename_glob)
+        files.warn_of_others()
+        own = files.rasters if self.filename_glob == '*' else list_rasters(self.paths)
+        named = layers.of_files(own)
+        if len(named) == len(own):
+            named = {}  # a folder of masks only is a series of masks
+        masks: dict[str, QualityLayer | None] = dict(layers.chosen(named))
         if cloud_paths is not None:
-            masks = list_rasters(cloud_paths, option='cloud_paths')
-        elif self.quality_band is not None:
-            names = {path: parse_name(path) for path in list_rasters(self.paths)}
-            wanted = self.quality_band.upper()
-            masks = [
-                p for p, n in names.items() if n is not None and (n.band or '').upper() == wanted
-            ]
-            masks = masks if len(masks) < len(names) else []
-        if clear_values and not given and not masks:
-            raise SITSError(
-                f'clear_values={list(clear_values)} needs cloud_paths: the folder of the masks '
-                'that hold these values'
-            )
-        return masks
-
-    @staticmethod
-    def _is_quality(path: str, quality_band: str) -> bool:
-        """Tell whether a file holds the layer of quality, by its name."""
-        name = parse_name(path)
-        return name is not None and (name.band or '').upper() == quality_band.upper()
+            given = find_rasters(cloud_paths, option='cloud_paths')
+            given.warn_of_others('cloud_paths')
+            carriers = layers.of_files(given.rasters)
+            others = set(own) - set(given.rasters)
+            if carriers and (others or len(carriers) < len(given.rasters)):
+                masks = dict(layers.chosen(carriers))
+            else:
+                # No name tells: all of them, or bands of the images, where there is nothing else.
+                masks = dict.fromkeys(given.rasters, layers.asked) if others else {}
+        asked = [layer for path, layer in named.items() if any(map(layer.is_named_in, bands))]
+        hidden = {path for path, layer in named.items() if layer not in asked}
+        hidden |= {path for path in masks if path not in named}
+        return masks, [path for path in files.rasters if path not in hidden]
 
     def _scan(self, files: Sequence[str]) -> list[RasterFile]:
         """Read names and headers of *files*."""
-        if not files:
-            raise SITSError(
-                f'cloud_paths holds all rasters of paths={self.paths!r}: give the '
-                'folder of the images as paths'
-            )
         return scan(
             files,
             unreadable=self.unreadable,
@@ -321,23 +320,74 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
             date_format=self.date_format,
         )
 
-    def _cloud_masks(self, files: Sequence[str], *, by_value: bool) -> CloudMasks | None:
-        """Match masks to the acquisitions."""
-        if not files:
+    def _cloud_masks(
+        self,
+        files: dict[str, QualityLayer | None],
+        inside: Sequence[Mask],
+        layers: QualityNames,
+        clear_values: Sequence[int] | None,
+        cloud_bits: Sequence[int] | None,
+        cloud_paths: Path | Iterable[Path] | None,
+    ) -> CloudMasks | None:
+        """Match masks to the acquisitions, and refuse options that do not go together."""
+        if clear_values and cloud_bits:
+            raise SITSError(
+                f'clear_values={list(clear_values)} and cloud_bits={list(cloud_bits)} both say '
+                'what is clear: give one of them'
+            )
+        masks = list(inside)
+        if files:
+            try:
+                rasters = self._scan(list(files))
+            except ValueError:  # a regular expression for the images need not fit the masks
+                rasters = scan(list(files), unreadable=self.unreadable)
+            masks = [layers.mask(raster, files[raster.path]) for raster in later_first(rasters)]
+        if cloud_paths is not None and not masks:
+            raise SITSError(
+                f'cloud_paths holds all rasters of paths={self.paths!r}, and no name of a file or '
+                'a band tells the masks from the images: give the folder of the images as paths'
+            )
+        asked = {
+            'clear_values': clear_values,
+            'cloud_bits': cloud_bits,
+            'quality': layers.asked and layers.asked.name,
+        }
+        for option, value in asked.items():
+            if value and not masks:
+                raise SITSError(
+                    f'{option}={value!r} needs cloud_paths: the folder of the masks, or masks '
+                    'among the images whose files or bands have the name of a layer of quality '
+                    f'({", ".join(QUALITY_LAYERS)}, or that given as `quality`)'
+                )
+        if not masks:
             return None
-        try:
-            masks = self._scan(files)
-        except ValueError:  # a regular expression for the images need not fit the masks
-            masks = scan(files, unreadable=self.unreadable)
-        masks = later_first(masks)
-        clear = partial(np.isin, test_elements=self.clear_values or ()) if by_value else self.clear
+        given = ClearRule(tuple(clear_values)) if clear_values else None
+        given = ClearRule.of_bits(cloud_bits) if cloud_bits is not None else given
         return CloudMasks(
-            masks,
+            [mask.raster for mask in masks],
             [product.name.time for product in self._products.values()],
             self._index,
             group_by=self.group_by,
-            clear=clear,
+            clear=[given or self._rule(mask, layers) for mask in masks],
+            kept=clear_values or (),
             cache=self.cache,
+        )
+
+    def _rule(
+        self, mask: Mask, layers: QualityNames
+    ) -> Callable[[NDArray[Any]], NDArray[np.bool_]]:
+        """Find what tells which pixels of a mask are clear, where the user does not."""
+        decodes = type(self).clear is not RasterTimeSeries.clear or self.clear_values
+        if decodes and (mask.layer is None or layers.own in (None, mask.layer)):
+            return self.clear
+        if mask.layer is not None and mask.layer.rule != ClearRule():
+            return mask.layer.rule
+        named = f' (layer {mask.layer.name})' if mask.layer is not None else ''
+        raise SITSError(
+            f"'{mask.raster.path}'{named} needs clear_values or cloud_bits: the values in such "
+            'masks that mean clear, for instance (2, 4, 5, 6, 7) in Sentinel-2 SCL, or the bits '
+            'that mean not clear; or the name of a layer that is known as quality: '
+            f'{", ".join(QUALITY_LAYERS)}'
         )
 
     @property
@@ -356,6 +406,17 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
     def cloud_files(self) -> list[str]:
         """Files of cloud masks."""
         return [] if self._mosaics.clouds is None else self._mosaics.clouds.files
+
+    @property
+    def clear_rules(self) -> list[int | str]:
+        """What tells which pixels of masks are clear: values, or bits in words."""
+        rules = [] if self._mosaics.clouds is None else self._mosaics.clouds.rules
+        told: dict[int | str, None] = {}
+        for rule in dict.fromkeys(rules):
+            by_bits = isinstance(rule, ClearRule) and rule.values is None
+            values = rule.values if isinstance(rule, ClearRule) else self.clear_values
+            told |= dict.fromkeys([str(rule)] if by_bits else map(int, values or ()))
+        return list(told)
 
     @property
     def stored_dtype(self) -> np.dtype[Any]:

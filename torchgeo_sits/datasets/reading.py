@@ -3,7 +3,9 @@
 Handles survive workers, threads, and files that change under them.
 """
 
+import math
 import os
+import re
 import threading
 import time
 import weakref
@@ -17,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio import Env
 from rasterio import open as open_raster
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
@@ -166,8 +170,12 @@ def file_signature(path: str) -> _FileSignature | None:
         path: Path, or a URL or ``/vsi...`` path of GDAL.
 
     Returns:
-        Inode, size and time of change; None where there is no such local file.
+        Inode, size and time of change, those of the archive for a file in a local one; None
+        where there is no such local file.
     """
+    if path.startswith(('/vsizip/', '/vsitar/')):
+        ending = f'.{path[4:7]}/'
+        path = path[8:].partition(ending)[0] + ending[:-1]
     try:
         stat = os.stat(path)
     except (OSError, ValueError):
@@ -179,6 +187,23 @@ def _is_changed(path: str, signature: _FileSignature | None) -> bool:
     """Tell whether there is another file, or other content, at *path* than when it was opened."""
     now = file_signature(path)
     return now is not None and now != signature
+
+
+def _wrapped(source: DatasetReader) -> CRS | None:
+    """Make a CRS in which all longitudes of a raster are one piece; None where they are.
+
+    Else GDAL takes 180.1 degrees, or those from 0 to 360, for a place outside the raster.
+    """
+    if not source.crs.is_geographic:
+        return None
+    half = math.pi / source.crs.units_factor[1]
+    west, _, east, _ = source.bounds
+    if -half <= min(west, east) and max(west, east) <= half:
+        return None
+    plain = re.sub(r',(AXIS|AUTHORITY)\["[^"]*",[^\]]*\]', '', source.crs.to_wkt())
+    middle = math.degrees((west + east) / 2 * source.crs.units_factor[1])
+    proj = f'{source.crs.to_proj4()} +lon_wrap={middle}'
+    return CRS.from_wkt(f'{plain[:-1]},EXTENSION["PROJ4","{proj}"]]')
 
 
 def _held(nodata: float | None, dtype: str) -> float | None:
@@ -234,6 +259,7 @@ class _Handle:
         factors: Decimation of each overview, ascending.
         transform: Affine transformation of (column, row) to coordinates.
         crs: Coordinate reference system.
+        wrapped: The same for warps, where longitudes go on beyond 180 degrees.
         shape: Rows and columns.
         dtypes: Data types of the bands.
         raster: What this handle was found to agree with.
@@ -271,6 +297,7 @@ class _Handle:
         self.factors = [] if level is not None else self.source.overviews(1)
         self.transform = self.source.transform
         self.crs = self.source.crs
+        self.wrapped = _wrapped(self.source)
         self.shape = (self.source.height, self.source.width)
         self.dtypes = self.source.dtypes
         self.raster: object | None = None
@@ -580,6 +607,7 @@ def _warped(handle: _Handle, nodata: float | None, grid: Grid, resampling: Resam
         options['add_alpha'] = handle.alpha is None
     return WarpedVRT(
         handle.source,
+        src_crs=handle.wrapped if handle.crs != grid.crs else None,
         crs=grid.crs,
         transform=grid.transform,
         width=grid.width,

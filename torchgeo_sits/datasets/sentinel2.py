@@ -14,6 +14,7 @@ from ..bands import SENSORS, find_band
 from ..errors import SITSError
 from .catalogue import Product
 from .files import list_examples
+from .quality import QUALITY_LAYERS
 from .raster_series import RasterTimeSeries
 
 __all__ = ['Sentinel2TimeSeries']
@@ -75,9 +76,8 @@ class Sentinel2TimeSeries(RasterTimeSeries):
     #: DN 0 is no data in all products, though their JPEG 2000 files do not say so.
     default_nodata = 0
     quality_band = 'SCL'
-    #: Classes of the scene classification that show the ground: dark features, vegetation, bare
-    #: soil, water, and unclassified, which holds little cloud.
-    clear_values: tuple[int, ...] | None = (2, 4, 5, 6, 7)
+    #: Classes of the scene classification that show the ground.
+    clear_values: tuple[int, ...] | None = QUALITY_LAYERS['SCL'].rule.values
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ __all__ = ['ZarrTimeSeries']
 #: Options of series of rasters that a cube was written with.
 _OF_CONVERSION = (
     *('cloud_paths', 'clear_values', 'nodata', 'filename_regex', 'date_format', 'unreadable'),
-    *('snow_is_clear', 'scale', 'offset'),
+    *('snow_is_clear', 'scale', 'offset', 'quality', 'cloud_bits'),
 )
 
 

@@ -147,7 +147,7 @@ class CubeSource:
             'grid': [grid.left, grid.top, grid.xres, grid.yres, grid.width, grid.height],
             'group_by': series.group_by,
             'nodata': _plain(series.nodata, series.default_nodata),
-            'clear_values': [int(v) for v in series.clear_values or ()] if self.has_clouds else [],
+            'clear_values': series.clear_rules,
             'unreadable': series.unreadable,
         }
 
