@@ -138,6 +138,32 @@ def test_what_is_hidden_does_not_reach_the_prediction(monkeypatch, case):
     assert after - before > 1.0
 
 
+def test_single_pixel_is_reconstructed_as_it_is():
+    """Less the mean of a date over its pixels, nothing would be left of it."""
+    task = build(
+        views='resampling', mask_kind='date', jitter_days=0, gain=0, offset=0, cloud_rate=0
+    )
+    points = {k: v[..., :1, :1] if v.ndim > 3 else v for k, v in series(8).items()}
+    points['image'] += 3
+    with torch.no_grad():
+        (view,) = task.make_views(points)
+        assert view['size'] == (1, 1)
+        loss, _ = task.reconstruction(task.backbone, view)
+        hidden = hidden_of(task, view)[:, 0, :, 0]
+        assert hidden.any(1).all()
+        found = task.reconstruction.decoder.layers[-1]
+        found.weight.zero_()
+        found.bias.zero_()
+        loss, _ = task.reconstruction(task.backbone, view)
+    hidden = hidden_of(task, view)[:, 0, :, 0]
+    # A decoder that says 0 is off by the values themselves.
+    expected = view['image'][..., 0, 0][hidden].square().mean()
+    torch.testing.assert_close(loss, expected)
+    task = build(views='resampling', mask_kind='pixel')
+    with pytest.raises(ValueError, match="set mask_kind to 'date'"):
+        task.reconstruction(task.backbone, view)
+
+
 def test_views_show_all_dates():
     task = build()
     [view] = task.make_views(series())

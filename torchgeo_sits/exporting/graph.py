@@ -12,8 +12,7 @@ from torch.export import Dim, ExportedProgram
 from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID, Series
 from ..models import EncoderCard, SITSEncoder, load_encoder
-from ..tasks import load_task
-from ..tasks.supervised import SITSSupervised
+from ..tasks import SITSLabelled, load_task
 from ..transforms import Normalize
 
 __all__ = ['SIZES', 'RawSeriesModel', 'example_series', 'load_model', 'trace', 'unseen_series']
@@ -109,9 +108,10 @@ def trace(model: nn.Module, *, name: str, channels: int, cell: int) -> ExportedP
 class RawSeriesModel(nn.Module):
     """Normalisation, encoder and head in one, for series in the unit of the training data.
 
-    A task with labels gives what its ``predict_step`` does: ``probabilities`` or, for dates of
-    change, ``probability`` and ``date``. An encoder alone gives ``embed`` ``(B, D)`` and the
-    dense features ``early`` and ``late`` ``(B, D', H / stride, W / stride)``.
+    A task with labels gives what its ``predict_step`` does: ``probabilities``, for dates of
+    change ``probability`` and ``date``, for a regression ``value`` in the unit of its labels. An
+    encoder alone gives ``embed`` ``(B, D)`` and the dense features ``early`` and ``late``
+    ``(B, D', H / stride, W / stride)``.
 
     Args:
         model: The encoder, or the task.
@@ -130,7 +130,7 @@ class RawSeriesModel(nn.Module):
         {'embed': (1, 8), 'early': (1, 8, 6, 6), 'late': (1, 8, 6, 6)}
     """
 
-    def __init__(self, model: SITSEncoder | SITSSupervised, card: EncoderCard) -> None:
+    def __init__(self, model: SITSEncoder | SITSLabelled, card: EncoderCard) -> None:
         super().__init__()
         self.model = model
         self.normalize: nn.Module = (
@@ -196,7 +196,7 @@ def load_model(path: str | Path) -> tuple[RawSeriesModel, EncoderCard]:
         ('tempcnn', 2)
     """
     encoder, card = load_encoder(path)
-    model: SITSEncoder | SITSSupervised = encoder
-    if card['encoder'] == SITSSupervised.encoder_name:
+    model: SITSEncoder | SITSLabelled = encoder
+    if card['encoder'] == SITSLabelled.encoder_name:
         model, card = load_task(path)
     return RawSeriesModel(model, card), card

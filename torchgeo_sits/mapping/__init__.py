@@ -9,6 +9,7 @@ from .outputs import (
     MeasuredOutput,
     Probabilities,
     QuantisedEmbedding,
+    ValueMap,
 )
 from .run import MapRun, VectorFormat
 from .windows import OverlappingWindows
@@ -24,5 +25,6 @@ __all__ = [
     'OverlappingWindows',
     'Probabilities',
     'QuantisedEmbedding',
+    'ValueMap',
     'VectorFormat',
 ]

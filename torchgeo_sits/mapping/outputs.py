@@ -18,6 +18,7 @@ __all__ = [
     'MapOutput',
     'Probabilities',
     'QuantisedEmbedding',
+    'ValueMap',
 ]
 
 type Values = NDArray[np.float32]
@@ -237,6 +238,33 @@ class ChangeDate(MapOutput):
     def draw(self, values: Values) -> NDArray[Any]:
         """Draw days ``(1, h, w)``."""
         return np.where(np.isfinite(values), np.nan_to_num(values), self.nodata).astype(np.int32)
+
+
+class ValueMap(MapOutput):
+    """Map of a measured value, in its unit.
+
+    Args:
+        name: Name of the raster, without the suffix of its file.
+        key: Name of the values.
+        unit: Unit of the values, for the description of the band.
+
+    Examples:
+        >>> from torchgeo_sits.mapping import ValueMap
+        >>> ValueMap('value', 'value', 't/ha').bands(1)
+        ['value in t/ha']
+    """
+
+    def __init__(self, name: str, key: str, unit: str | None = None) -> None:
+        super().__init__(name, key)
+        self.unit = unit
+
+    def bands(self, channels: int) -> list[str]:
+        """Name the band, with its unit where it is known."""
+        return [self.name if self.unit is None else f'{self.name} in {self.unit}']
+
+    def draw(self, values: Values) -> NDArray[Any]:
+        """Draw the values ``(1, h, w)`` as they are."""
+        return values
 
 
 class Embedding(MapOutput):

@@ -8,9 +8,11 @@ from .classification import SITSClassification
 from .dino import SITSDINO
 from .distillation import SITSDistillation
 from .embedding import SITSEmbedding
+from .labelled import SITSLabelled
 from .loading import load_task
 from .mae import SITSMAE
 from .pretraining import SITSPretraining, ViewLosses
+from .regression import SITSRegression
 from .segmentation import SITSSegmentation
 from .siamese import SITSSiamese
 from .simclr import SITSSimCLR
@@ -29,7 +31,9 @@ __all__ = [
     'SITSClassification',
     'SITSDistillation',
     'SITSEmbedding',
+    'SITSLabelled',
     'SITSPretraining',
+    'SITSRegression',
     'SITSSegmentation',
     'SITSSiamese',
     'SITSSimCLR',

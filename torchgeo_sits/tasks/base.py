@@ -60,7 +60,7 @@ def adopt_data(card: EncoderCard, datamodule: Any, path: str | Path) -> None:
     if len(bands) != card['in_channels'] or (bands != wanted and not set(bands).isdisjoint(wanted)):
         known = f' {wanted}' if wanted else ''
         choice = (
-            f'--data.{"images." if hasattr(datamodule, "images") else ""}bands "{wanted}"'
+            f'--data.{_group(datamodule)}bands "{wanted}"'
             if wanted and set(wanted) <= set(bands)
             else 'data of the same bands, or a checkpoint of these'
         )
@@ -77,6 +77,11 @@ def adopt_data(card: EncoderCard, datamodule: Any, path: str | Path) -> None:
         )
     if card['mean'] and hasattr(datamodule, 'normalise_as'):
         datamodule.normalise_as(card['mean'], card['std'])
+
+
+def _group(datamodule: Any) -> str:
+    """Group of the options of a data module that has the one of the bands, with a dot."""
+    return next((f'{name}.' for name in ('images', 'table') if hasattr(datamodule, name)), '')
 
 
 def encoder_hparams(

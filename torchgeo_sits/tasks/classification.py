@@ -5,12 +5,13 @@ from typing import Any, Literal
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
 
 from ..errors import SITSError
 from ..keys import LABEL, Series
-from ..mapping import MapOutput
+from ..mapping import ClassMap, MapOutput, Probabilities
 from ..models import SITSEncoder
+from .base import class_names
+from .pooling import series_features, series_head
 from .supervised import SITSSupervised
 
 __all__ = ['SITSClassification']
@@ -58,10 +59,8 @@ class SITSClassification(SITSSupervised):
 
     def build_head(self, encoder: SITSEncoder, num_outputs: int) -> nn.Module:
         """Build the head on embeddings."""
-        dim, hidden = encoder.feature_dim(self.hparams['depth']), self.hparams['hidden_dim']
-        if not hidden:
-            return nn.Linear(dim, num_outputs)
-        return nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, num_outputs))
+        depth, hidden = self.hparams['depth'], self.hparams['hidden_dim']
+        return series_head(encoder, num_outputs, depth=depth, hidden=hidden)
 
     def scores(self, batch: dict[str, Any]) -> Tensor:
         """Raw scores of the series.
@@ -74,15 +73,8 @@ class SITSClassification(SITSSupervised):
         """
         if self.hparams['aggregate'] != 'embed':
             return self._join(*self.plane_scores(batch))
-        series, depth = Series.from_batch(batch), self.hparams['depth']
-        if depth == 'late':
-            return self.head(self.encoder(series))
-        features = self.encoder.features(series, depth=depth)
-        seen = self.encoder.check_series(series).clear.any(1).float()[:, None]
-        # The mean of what was seen, as embeddings of late features are; of all where nothing was.
-        seen = max_pool2d(seen, self.encoder.stride, ceil_mode=True)
-        seen = torch.where(seen.amax((2, 3), keepdim=True) > 0, seen, 1.0)
-        return self.head((features * seen).sum((2, 3)) / seen.sum((2, 3)))
+        series = Series.from_batch(batch)
+        return self.head(series_features(self.encoder, series, self.hparams['depth']))
 
     def plane_scores(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Scores of each plane of the series: of each row of the image, then of each column.
@@ -143,6 +135,15 @@ class SITSClassification(SITSSupervised):
             )
         label: Tensor = batch[LABEL]
         return label
+
+    def table_outputs(self) -> list[MapOutput]:
+        """List the columns of a table of predictions: class, and probabilities of the classes."""
+        names = class_names(self)
+        bands = names[1:] if self.hparams['task'] == 'binary' else names
+        return [
+            ClassMap('class', 'probabilities', names),
+            Probabilities('probabilities', 'probabilities', bands),
+        ]
 
     def map_outputs(self) -> list[MapOutput]:
         """Refuse maps: this is one class for a series.

@@ -12,12 +12,13 @@ from .change import SITSChangeDetection
 from .change_date import SITSChangeDate
 from .change_series import SITSChangeSeries
 from .classification import SITSClassification
+from .labelled import SITSLabelled
+from .regression import SITSRegression
 from .segmentation import SITSSegmentation
-from .supervised import SITSSupervised
 
 __all__ = ['load_task']
 
-_TASKS: Final[dict[str, type[SITSSupervised]]] = {
+_TASKS: Final[dict[str, type[SITSLabelled]]] = {
     kind.__name__: kind
     for kind in (
         SITSSegmentation,
@@ -25,11 +26,12 @@ _TASKS: Final[dict[str, type[SITSSupervised]]] = {
         SITSChangeSeries,
         SITSChangeDate,
         SITSClassification,
+        SITSRegression,
     )
 }
 
 
-def load_task(path: str | Path) -> tuple[SITSSupervised, EncoderCard]:
+def load_task(path: str | Path) -> tuple[SITSLabelled, EncoderCard]:
     """Rebuild the task of a checkpoint, whichever of those with labels it is.
 
     Args:

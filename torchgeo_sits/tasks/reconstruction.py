@@ -1,14 +1,16 @@
 """Reconstruction of hidden values of planes, a term of the loss."""
 
+import math
 from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, MASK_CLEAR, VALID
 from ..models import DateDecoder, SITSEncoder
-from ..transforms import PLANES, MaskKind, RandomPlaneMask
+from ..transforms import PLANES, SIZE, MaskKind, RandomPlaneMask
 from .distributed import global_mean
 from .view_batches import as_planes, check_cells, encode_view
 
@@ -22,7 +24,8 @@ class MaskedReconstruction(nn.Module):
     the view on that date. What a date does to all pixels alike (haze, sun, season) can hardly
     be told from other dates and says nothing about a pixel; on two real stacks it made half of
     the variance, and left as part of the target it drowned the rest. MAE normalises each patch
-    of its targets for the same reason (section 4.1).
+    of its targets for the same reason (section 4.1). A sample of a single pixel has no other to
+    be told from: its values are decoded as they are.
     """
 
     def __init__(self, dim: int, in_channels: int, *, kind: MaskKind, ratio: float) -> None:
@@ -52,9 +55,15 @@ class MaskedReconstruction(nn.Module):
             The loss, and the embeddings ``(B, D)`` of what was left.
 
         Raises:
-            SITSError: If the encoder's tokens do not fit the view.
+            SITSError: If the encoder's tokens do not fit the view, or the only pixel is to be
+                hidden.
         """
         check_cells(encoder, view)
+        if self.mask.kind == 'pixel' and math.prod(view[SIZE]) == 1:
+            raise SITSError(
+                "mask_kind='pixel' hides a pixel at all dates, and a point is one pixel, of which "
+                "nothing would be left: set mask_kind to 'date'"
+            )
         planes = as_planes(view)
         with torch.no_grad():
             hidden = self.mask(planes)
@@ -85,6 +94,8 @@ class MaskedReconstruction(nn.Module):
 def _without_dates(view: dict[str, Any]) -> Tensor:
     """Planes ``(B, N, C, T, L)`` less the mean of the clear pixels of each date and band."""
     planes = view[PLANES].float()
+    if math.prod(view[SIZE]) == 1:
+        return planes
     clear = view[MASK_CLEAR][:, :, None]
     # where, not a product: NaN times zero is NaN.
     total = torch.where(clear, planes, 0).sum((1, 4), keepdim=True)

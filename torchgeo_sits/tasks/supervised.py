@@ -1,34 +1,26 @@
-"""Base of the tasks with labels: an encoder with a head, and losses and metrics of labels."""
+"""Base of the tasks with classes as labels, and their losses and metrics."""
 
-import warnings
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_warn
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torchgeo.tasks.mixins import ClassificationMixin
-from torchmetrics import Metric, SumMetric
+from torchmetrics import Metric
 
-from ..callbacks import BestCheckpoint, CheckpointReport, PredictionPicture
+from ..callbacks import PredictionPicture
 from ..errors import SITSError
-from ..keys import IMAGE
-from ..models import Depth, SITSEncoder, build_encoder, load_encoder
-from .base import SITSTask, encoder_hparams
+from .labelled import SITSLabelled
 
 __all__ = ['Loss', 'SITSSupervised']
 
 Loss = Literal['ce', 'bce', 'jaccard', 'focal', 'dice']
 
 
-class SITSSupervised(ClassificationMixin, SITSTask):
-    """Base of the tasks with labels: an encoder, pretrained or not, and a head.
+class SITSSupervised(SITSLabelled, ClassificationMixin):
+    """Base of the tasks with classes as labels: an encoder, pretrained or not, and a head.
 
     TorchGeo's losses and metrics are given ``(P, K)`` scores and ``(P,)`` labels of the P
     labelled places of a batch only; a batch without any has a loss of 0 and is not counted.
@@ -56,12 +48,6 @@ class SITSSupervised(ClassificationMixin, SITSTask):
     monitor = 'val_AverageF1Score'
     mode = 'max'
 
-    encoder_name = 'encoder'
-    encoder: SITSEncoder
-    head: nn.Module
-    criterion: nn.Module
-    #: Number of labels that each stage has counted.
-    label_counts: nn.ModuleDict
     #: The metrics of :meth:`map_metrics`, by stage.
     map_scores: nn.ModuleDict
     #: Classes that training has shown, so that scores can say which it never did.
@@ -69,12 +55,6 @@ class SITSSupervised(ClassificationMixin, SITSTask):
 
     def __init__(
         self,
-        model: str | None = None,
-        weights: str | None = None,
-        in_channels: int | None = None,
-        model_kwargs: dict[str, Any] | None = None,
-        depth: Depth = 'joined',
-        hidden_dim: int = 0,
         task: Literal['binary', 'multiclass'] = 'multiclass',
         num_classes: int | None = None,
         labels: list[str] | None = None,
@@ -82,26 +62,11 @@ class SITSSupervised(ClassificationMixin, SITSTask):
         loss: Loss = 'ce',
         class_weights: Sequence[float] | None = None,
         pos_weight: float | None = None,
-        freeze_backbone: bool = False,
-        layer_decay: float = 1.0,
-        lr: float = 1e-3,
-        min_lr: float = 1e-6,
-        warmup_share: float = 0.1,
-        weight_decay: float = 0.05,
-        clip_grad: float = 3.0,
+        **kwargs: Any,
     ) -> None:
         """Initialize a new task.
 
         Args:
-            model: Name of an encoder, see :data:`torchgeo_sits.models.ENCODERS`. None takes
-                that of *weights*, without which it is planar_vit_tiny.
-            weights: Checkpoint of a task of this project whose encoder to start from. Its
-                normalisation replaces that of the data module.
-            in_channels: Number of bands. None takes it from the checkpoint or the data.
-            model_kwargs: Further arguments of the encoder, if there is no checkpoint.
-            depth: Features that the head sees: those before spatial context (early), after
-                it (late), or both (joined).
-            hidden_dim: Width of a hidden layer of the head, 0 for a linear one.
             task: 'binary' tells 0 from all other classes by one score.
             num_classes: Number of classes, counting 0. None takes it from the data.
             labels: Names of the classes. None takes them from the data.
@@ -110,24 +75,11 @@ class SITSSupervised(ClassificationMixin, SITSTask):
             loss: Loss function; 'bce' is that of binary tasks, 'ce' of others.
             class_weights: Weight of each class in the loss 'ce'.
             pos_weight: Weight of the positive class in the loss 'bce'.
-            freeze_backbone: Train the head alone: with ``hidden_dim=0`` a linear probe.
-            layer_decay: Factor on the learning rate from each layer of the encoder to the one
-                before (BEiT, https://arxiv.org/abs/2106.08254, appendix).
-            lr: Largest learning rate.
-            min_lr: Learning rate at the last step.
-            warmup_share: Share of the steps over which the learning rate rises.
-            weight_decay: Weight decay, of matrices only.
-            clip_grad: Largest norm of the gradient, unless the trainer clips; 0 never clips.
+            **kwargs: Arguments of the base class, :class:`~.labelled.SITSLabelled`.
 
         Raises:
             SITSError: If an argument is out of its range or does not go with another.
         """
-        self.weights = weights
-        if lr <= 0 or not 0 < layer_decay <= 1 or not 0 <= warmup_share <= 1:
-            raise SITSError(
-                'lr must be above 0, layer_decay in (0, 1] and warmup_share in [0, 1], got '
-                f'{lr}, {layer_decay} and {warmup_share}'
-            )
         if (loss == 'bce') != (task == 'binary') and loss in ('ce', 'bce'):
             raise SITSError(
                 f"loss={loss!r} does not go with task={task!r}: 'bce' is for binary tasks, 'ce' "
@@ -140,7 +92,7 @@ class SITSSupervised(ClassificationMixin, SITSTask):
                 f'expected one of class_weights for each of {num_classes} classes, got '
                 f'{len(class_weights)}'
             )
-        super().__init__()
+        super().__init__(**kwargs)
 
     # -- models ----------------------------------------------------------------------------
 
@@ -149,71 +101,26 @@ class SITSSupervised(ClassificationMixin, SITSTask):
         """Number of classes, or None while it is unknown."""
         return 2 if self.hparams['task'] == 'binary' else self.hparams['num_classes']
 
-    @abstractmethod
-    def build_head(self, encoder: SITSEncoder, num_outputs: int) -> nn.Module:
-        """Build the head on the encoder.
+    @property
+    def num_outputs(self) -> int | None:
+        """Number of scores: one for each class, or one in all where there are two."""
+        return 1 if self.hparams['task'] == 'binary' else self.num_classes
 
-        Args:
-            encoder: The encoder.
-            num_outputs: Number of scores K.
-        """
-
-    @abstractmethod
-    def scores(self, batch: dict[str, Any]) -> Tensor:
-        """Compute raw scores ``(B, K, ...)`` of a batch.
-
-        Args:
-            batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
-        """
-
-    @abstractmethod
-    def target(self, batch: dict[str, Any]) -> Tensor:
-        """Give the labels ``(B, ...)`` of a batch, to hold scores against.
-
-        Args:
-            batch: A batch, see :mod:`torchgeo_sits.keys`.
-        """
-
-    def configure_models(self) -> None:
-        """Build encoder and head, if bands and classes are known already.
-
-        Raises:
-            SITSError: If *weights* are those of another model.
-        """
-        if self.weights is not None:
-            self.encoder, self._card = load_encoder(self.weights)
-            self.hparams.update(encoder_hparams(self._card, self.hparams, self.weights))
-            # Loaded to be used; Lightning leaves the mode of modules as it finds it.
-            self.encoder.train()
-        elif self.hparams['in_channels'] is not None:
-            name = self.hparams['model'] = self.hparams['model'] or 'planar_vit_tiny'
-            kwargs = self.hparams['model_kwargs'] or {}
-            self.encoder = build_encoder(name, self.hparams['in_channels'], **kwargs)
-        if hasattr(self, 'encoder') and self.num_classes is not None:
-            self._build_head()
-
-    def _build_head(self) -> None:
+    def complete_model(self) -> None:
         """Build the head, and state that depends on the number of classes."""
+        super().complete_model()
         assert self.num_classes is not None
-        outputs = 1 if self.hparams['task'] == 'binary' else self.num_classes
-        self.head = self.build_head(self.encoder, outputs)
-        seen = torch.zeros(self.num_classes, dtype=torch.bool)
-        self.register_buffer('classes_seen', seen)
-        if self.hparams['freeze_backbone']:
-            self.encoder.requires_grad_(False).eval()
-        elif hasattr(self.encoder, 'mask_token'):
-            # Nothing is masked: DDP stops at parameters that never get a gradient.
-            self.encoder.mask_token.requires_grad_(False)
+        self.register_buffer('classes_seen', torch.zeros(self.num_classes, dtype=torch.bool))
 
-    def configure_model(self) -> None:
-        """Build the models for the bands and classes of the data, and normalise as *weights* do.
+    def learn_of_data(self, datamodule: Any) -> None:
+        """Take classes, their names and the value of what is not labelled from the data.
+
+        Args:
+            datamodule: The data module, or None where nothing is known of the data.
 
         Raises:
-            SITSError: If bands or classes are unknown, or not those of the data.
+            SITSError: If the classes are unknown, or not those that were given.
         """
-        # No trainer where a checkpoint is loaded by hand.
-        datamodule: Any = getattr(self._trainer, 'datamodule', None)
-        self.meet_data(datamodule)
         for name, other in (
             ('num_classes', 'num_classes'),
             ('labels', 'class_names'),
@@ -222,13 +129,6 @@ class SITSSupervised(ClassificationMixin, SITSTask):
             if self.hparams[name] is None:
                 self.hparams[name] = getattr(datamodule, other, None)
         self._check_classes()
-        if not hasattr(self, 'encoder'):
-            self.configure_models()
-        elif not hasattr(self, 'head'):
-            self._build_head()
-        if not hasattr(self, 'criterion'):
-            self.configure_losses()
-            self.configure_metrics()
 
     def _check_classes(self) -> None:
         """Raise SITSError where the classes are unknown, or not those that were given."""
@@ -259,7 +159,7 @@ class SITSSupervised(ClassificationMixin, SITSTask):
         kept = {name: self.hparams[name] for name in hidden}
         # Only what is labelled reaches the loss, and smp's would count what is ignored.
         self.hparams.update(hidden)
-        super().configure_losses()
+        ClassificationMixin.configure_losses(self)
         self.hparams.update(kept)
 
     def configure_metrics(self) -> None:
@@ -268,26 +168,18 @@ class SITSSupervised(ClassificationMixin, SITSTask):
             return
         # What TorchGeo's mix-in reads and no task here takes.
         self.hparams['num_labels'] = None
-        super().configure_metrics()
+        ClassificationMixin.configure_metrics(self)
         del self.hparams['num_labels']
-        stages = ('train_', 'val_', 'test_')
-        self.label_counts = nn.ModuleDict({stage: SumMetric() for stage in stages})
+        super().configure_metrics()
         # Patches of training differ each time: their maps are not worth the time.
         self.map_scores = nn.ModuleDict(
             {
                 stage: nn.ModuleList(self.map_metrics() if stage != 'train_' else [])
-                for stage in stages
+                for stage in self.label_counts
             }
         )
 
     # -- a step ----------------------------------------------------------------------------
-
-    def train(self, mode: bool = True) -> 'SITSSupervised':
-        """Set the mode of all but a frozen encoder, which stays in evaluation."""
-        super().train(mode)
-        if self.hparams['freeze_backbone'] and hasattr(self, 'encoder'):
-            self.encoder.eval()
-        return self
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """Compute the scores of a batch, in which a class to be ignored never wins.
@@ -306,28 +198,6 @@ class SITSSupervised(ClassificationMixin, SITSTask):
             away[ignored] = -1e4
             scores = scores + away.view(-1, *[1] * (scores.ndim - 2))
         return scores
-
-    def _shared_step(self, batch: dict[str, Any], stage: str) -> dict[str, Tensor]:
-        """Compute the loss of a batch, and count it in the metrics."""
-        all_scores, scores, labels = self.compare(batch)
-        loss = self.loss_of(scores, labels)
-        self._count(stage, batch, all_scores, scores, labels)
-        size = len(batch[IMAGE])
-        self.log(f'{stage}_loss', loss, batch_size=size, prog_bar=True, sync_dist=stage != 'train')
-        return {'loss': loss, 'scores': all_scores.detach()}
-
-    def compare(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """Score a batch, and select its labelled places.
-
-        Args:
-            batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
-
-        Returns:
-            All scores ``(B, K, ...)``; scores ``(P, K)`` and labels ``(P,)`` of the labelled
-            places.
-        """
-        scores = self(batch)
-        return scores, *self.select(scores, self.target(batch))
 
     def select(self, scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Select the labelled places of a batch: losses and metrics have nothing to ignore then.
@@ -368,33 +238,6 @@ class SITSSupervised(ClassificationMixin, SITSTask):
                 'labels (labels.classes of SITSDataModule)'
             )
         return scores.movedim(1, -1)[chosen], labels
-
-    def training_step(
-        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
-    ) -> dict[str, Tensor]:
-        """Compute the loss and count the batch in the metrics.
-
-        Args:
-            batch: Batch as :mod:`torchgeo_sits.keys` says.
-            batch_idx: Index of the batch.
-            dataloader_idx: Index of the data loader.
-
-        Returns:
-            ``loss``, and the ``scores`` ``(B, K, ...)``.
-        """
-        return self._shared_step(batch, 'train')
-
-    def validation_step(
-        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
-    ) -> dict[str, Tensor]:
-        """Compute the loss and count the batch, as :meth:`training_step` does."""
-        return self._shared_step(batch, 'val')
-
-    def test_step(
-        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
-    ) -> dict[str, Tensor]:
-        """Compute the loss and count the batch, as :meth:`training_step` does."""
-        return self._shared_step(batch, 'test')
 
     def predict_step(
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
@@ -468,59 +311,38 @@ class SITSSupervised(ClassificationMixin, SITSTask):
             scores: Its scores ``(B, K, ...)``.
         """
 
+    def update_scores(self, stage: str, scores: Tensor, labels: Tensor) -> None:
+        """Count ``(P, K)`` scores and ``(P,)`` labels in the metrics of a stage."""
+        found, truth = self.outcome(scores, labels)
+        getattr(self, f'{stage}_metrics').update(found, truth)
+        if stage == 'train':
+            self.classes_seen[truth.unique()] = True
+
     def _count(
         self, stage: str, batch: dict[str, Any], all_scores: Tensor, scores: Tensor, labels: Tensor
     ) -> None:
-        """Count a batch in the metrics of a stage; arguments are those of :meth:`compare`."""
-        number: Any = self.label_counts[f'{stage}_']
-        number.update(len(labels))
-        if len(labels):
-            found, truth = self.outcome(scores.detach(), labels)
-            getattr(self, f'{stage}_metrics').update(found, truth)
-            if stage == 'train':
-                self.classes_seen[truth.unique()] = True
+        """Count a batch in the metrics of a stage, those of whole maps too."""
+        super()._count(stage, batch, all_scores, scores, labels)
         metrics: Any = self.map_scores[f'{stage}_']
         if len(metrics):
             self.update_map_metrics(metrics, batch, all_scores.detach())
 
-    def on_train_epoch_end(self) -> None:
-        """Log the metrics of training."""
-        self._log_metrics('train')
+    def compute_scores(self, stage: str) -> dict[str, Tensor]:
+        """Compute the metrics of a stage by name, those of whole maps too."""
+        values = super().compute_scores(stage)
+        metrics: Any = self.map_scores[f'{stage}_']
+        for metric in metrics:
+            values |= {f'{stage}_{name}': v for name, v in metric.compute().items()}
+        return values
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the metrics of validation."""
-        self._log_metrics('val')
-
-    def on_test_epoch_end(self) -> None:
-        """Log the metrics of the test."""
-        self._log_metrics('test')
-
-    def _log_metrics(self, stage: str) -> None:
-        """Log the metrics of a stage, where it had labels; say where scores need a caveat."""
-        count: Any = self.label_counts[f'{stage}_']
-        metrics = getattr(self, f'{stage}_metrics')
-        map_metrics: Any = self.map_scores[f'{stage}_']
-        with warnings.catch_warnings():
-            # Every process has to take part, also one that saw no label.
-            warnings.filterwarnings('ignore', 'The ``compute`` method of metric')
-            labelled, values = int(count.compute()), metrics.compute()
-            for metric in map_metrics:
-                values |= {f'{stage}_{name}': v for name, v in metric.compute().items()}
-        if labelled:
-            # NaN is a score of something that did not occur.
-            self.log_dict({name: v.float() for name, v in values.items() if not v.isnan()})
-            if stage != 'train' and not self.trainer.sanity_checking:
-                self._warn_of_classes_never_seen(stage)
-        else:
-            rank_zero_warn(
-                f'no label among the data of stage {stage!r}: no metric is logged. Look at the '
-                'labels and at how they are split',
-                category=UserWarning,
-            )
-        for metric in (count, metrics, *map_metrics):
+    def reset_scores(self, stage: str) -> None:
+        """Begin the metrics of a stage anew."""
+        super().reset_scores(stage)
+        metrics: Any = self.map_scores[f'{stage}_']
+        for metric in metrics:
             metric.reset()
 
-    def _warn_of_classes_never_seen(self, stage: str) -> None:
+    def warn_of_scores(self, stage: str) -> None:
         """Name classes that are scored but were never trained on: they count as missed."""
         names = self.hparams['labels'] or [str(i) for i in range(len(self.classes_seen))]
         never = [
@@ -541,32 +363,6 @@ class SITSSupervised(ClassificationMixin, SITSTask):
         found, missed = torch.atleast_1d(metric.tp), torch.atleast_1d(metric.fn)
         return len(found) > label and bool(found[label] + missed[label] > 0)
 
-    # -- the run ---------------------------------------------------------------------------
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, layer by layer; a linear rise and a cosine fall of the learning rate."""
-        lr, decay = self.hparams['lr'], self.hparams['weight_decay']
-        groups = [{**g, 'lr': lr} for g in param_groups_weight_decay(self.head, decay)]
-        if not self.hparams['freeze_backbone']:
-            for group in param_groups_layer_decay(
-                self.encoder, decay, layer_decay=self.hparams['layer_decay']
-            ):
-                groups.append({**group, 'lr': lr * group['lr_scale']})
-        return self.scheduled(AdamW(groups, lr=lr))
-
     def own_callbacks(self) -> list[Callback]:
         """Pictures of predictions, and the report at the end."""
-        return [PredictionPicture(), CheckpointReport()]
-
-    def own_checkpoint(self) -> ModelCheckpoint:
-        """Keep the epoch that is best by :attr:`monitor`."""
-        return BestCheckpoint(
-            filename=f'{self.method}-{{epoch:02d}}', monitor=self.monitor, mode=self.mode
-        )
-
-    def next_steps(self, path: str) -> str:
-        """Say what a checkpoint of this task is good for, at the end of a run."""
-        return (
-            'Score it again, on these or other data:\n'
-            f'  torchgeo-sits validate <the options of this run> --ckpt_path {path}'
-        )
+        return [PredictionPicture(), *super().own_callbacks()]

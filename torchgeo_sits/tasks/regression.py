@@ -1,0 +1,277 @@
+"""Regression: a measured value for each pixel, or for a whole series."""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, R2Score
+
+from ..errors import SITSError
+from ..keys import IMAGE, LABEL, MASK, Series
+from ..mapping import MapOutput, ValueMap
+from ..models import DenseHead, SITSEncoder
+from .labelled import SITSLabelled
+from .pooling import series_features, series_head
+
+__all__ = ['SITSRegression']
+
+
+class SITSRegression(SITSLabelled):
+    """Regression of a measured value: biomass, moisture, yield, a date.
+
+    Labels are a ``mask`` ``(H, W)`` of the pixels, or one ``label`` of a series, float32, NaN
+    where nothing was measured. They are standardised by mean and deviation of those of training,
+    which a checkpoint keeps: predictions and scores are in the unit of the labels, the loss is
+    in standard deviations.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.tasks import SITSRegression
+        >>> task = SITSRegression(
+        ...     model='tempcnn', in_channels=3, target='field', mean=100.0, std=30.0
+        ... )
+        >>> series = {
+        ...     'image': torch.rand(2, 5, 3, 1, 1),
+        ...     'acquisition_times': 86_400 * torch.arange(5).expand(2, 5),
+        ...     'valid': torch.ones(2, 5, dtype=torch.bool),
+        ... }
+        >>> task.predict_step(series, 0)['value'].shape
+        torch.Size([2])
+    """
+
+    monitor = 'val_RMSE'
+    mode = 'min'
+
+    #: Mean and standard deviation of the labels of training, in their unit; NaN before.
+    target_mean: Tensor
+    target_std: Tensor
+
+    _LOSSES: ClassVar[dict[str, type[nn.Module]]] = {
+        'mse': nn.MSELoss,
+        'mae': nn.L1Loss,
+        'huber': nn.HuberLoss,
+        'smooth_l1': nn.SmoothL1Loss,
+    }
+
+    def __init__(
+        self,
+        target: Literal['pixel', 'field'] | None = None,
+        loss: Literal['mse', 'mae', 'huber', 'smooth_l1'] = 'huber',
+        delta: float = 1.0,
+        mean: float | None = None,
+        std: float | None = None,
+        unit: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Initialize a new SITSRegression instance.
+
+        Args:
+            target: A value for each pixel, or one for a whole series: of a field, a patch or a
+                point. None takes it from the data.
+            loss: Loss function, of labels in standard deviations.
+            delta: Error from which on 'huber' and 'smooth_l1' (the same, divided by it) are
+                linear, in standard deviations.
+            mean: Mean to standardise the labels by. None takes that of training.
+            std: Standard deviation to standardise the labels by.
+            unit: Unit of the labels, for the descriptions of maps.
+            **kwargs: Arguments of the base class, :class:`~.labelled.SITSLabelled`.
+
+        Raises:
+            SITSError: If an argument is out of its range or does not go with another.
+        """
+        if target not in (None, 'pixel', 'field'):
+            raise SITSError(f"unknown target {target!r}: expected 'pixel' or 'field'")
+        if loss not in self._LOSSES:
+            raise SITSError(f'unknown loss {loss!r}: expected one of {tuple(self._LOSSES)}')
+        if delta <= 0:
+            raise SITSError(f'delta must be above 0, got {delta}')
+        if (mean is None) != (std is None):
+            raise SITSError(f'give both mean and std of the labels, or neither: {mean} and {std}')
+        if std is not None and not std > 0:
+            raise SITSError(f'std of the labels must be above 0, got {std}')
+        super().__init__(**kwargs)
+
+    @property
+    def num_outputs(self) -> int | None:
+        """One, once it is known of what."""
+        return None if self.hparams['target'] is None else 1
+
+    # -- models ----------------------------------------------------------------------------
+
+    def learn_of_data(self, datamodule: Any) -> None:
+        """Take from the data whether pixels or series are labelled.
+
+        Args:
+            datamodule: The data module, or None where nothing is known of the data.
+        """
+        if self.hparams['target'] is None:
+            self.hparams['target'] = getattr(datamodule, 'target', 'pixel')
+
+    def build_head(self, encoder: SITSEncoder, num_outputs: int) -> nn.Module:
+        """Build the head on dense features, or on one vector of the series."""
+        depth, hidden = self.hparams['depth'], self.hparams['hidden_dim']
+        if self.hparams['target'] == 'field':
+            return series_head(encoder, num_outputs, depth=depth, hidden=hidden)
+        return DenseHead(
+            encoder.feature_dim(depth), num_outputs, stride=encoder.stride, hidden_dim=hidden
+        )
+
+    def complete_model(self) -> None:
+        """Build the head, and the place of the statistics of the labels."""
+        super().complete_model()
+        for name in ('mean', 'std'):
+            given = self.hparams[name]
+            value = torch.tensor(float('nan') if given is None else float(given))
+            self.register_buffer(f'target_{name}', value)
+
+    def configure_losses(self) -> None:
+        """Initialize the loss."""
+        name, delta = self.hparams['loss'], self.hparams['delta']
+        options = {'huber': {'delta': delta}, 'smooth_l1': {'beta': delta}}
+        self.criterion = self._LOSSES[name](**options.get(name, {}))
+
+    def configure_metrics(self) -> None:
+        """Initialize root mean squared and mean absolute error, and the coefficient R2."""
+        super().configure_metrics()
+        metrics = MetricCollection(
+            {'RMSE': MeanSquaredError(squared=False), 'MAE': MeanAbsoluteError(), 'R2': _R2()}
+        )
+        for stage in self.label_counts:
+            setattr(self, f'{stage}metrics', metrics.clone(prefix=stage))
+
+    def on_fit_start(self) -> None:
+        """Measure the labels of training, unless that was done before or they were given.
+
+        Raises:
+            SITSError: If neither data nor arguments say their mean and deviation.
+        """
+        if not self.target_std.isnan():
+            return
+        datamodule: Any = getattr(self.trainer, 'datamodule', None)
+        if not hasattr(datamodule, 'target_statistics'):
+            raise SITSError(
+                'the mean and deviation of the labels are unknown: give mean and std of the labels '
+                'to SITSRegression, or a data module that has target_statistics'
+            )
+        mean, std = datamodule.target_statistics
+        self.target_mean.fill_(mean)
+        self.target_std.fill_(std if std > 0 else 1.0)
+
+    # -- a step ----------------------------------------------------------------------------
+
+    def scores(self, batch: dict[str, Any]) -> Tensor:
+        """Values in standard deviations from the mean.
+
+        Args:
+            batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
+
+        Returns:
+            ``(B, 1, H, W)``, or ``(B, 1)`` of whole series.
+        """
+        series, depth = Series.from_batch(batch), self.hparams['depth']
+        if self.hparams['target'] == 'field':
+            return self.head(series_features(self.encoder, series, depth))
+        return self.head(self.encoder.features(series, depth=depth), batch[IMAGE].shape[-2:])
+
+    def target(self, batch: dict[str, Any]) -> Tensor:
+        """Measured values ``(B, H, W)``, or ``(B,)`` of whole series.
+
+        Raises:
+            SITSError: If the batch has none, or classes.
+        """
+        key = LABEL if self.hparams['target'] == 'field' else MASK
+        if key not in batch:
+            raise SITSError(
+                f'expected {key!r} in the batch, the measured values, got the keys '
+                f"{sorted(batch)}: give labels with labels.kind='value', and target "
+                f'{"pixel" if key == LABEL else "field"!r} where they are of the other kind'
+            )
+        values: Tensor = batch[key]
+        if not values.is_floating_point():
+            raise SITSError(
+                f'the labels are classes ({values.dtype}), expected measured values: set '
+                "labels.kind='value', or use SITSClassification or SITSSegmentation"
+            )
+        return values
+
+    def select(self, scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Select the labelled places of a batch.
+
+        Args:
+            scores: ``(B, 1, ...)``.
+            target: ``(B, ...)`` or ``(B, 1, ...)``, NaN where nothing was measured.
+
+        Returns:
+            ``(P, 1)`` and ``(P,)`` of the P labelled places.
+
+        Raises:
+            SITSError: If shapes do not fit.
+        """
+        if target.ndim == scores.ndim and target.shape[1] == 1:
+            target = target[:, 0]
+        if target.shape != (expected := scores.shape[:1] + scores.shape[2:]):
+            raise SITSError(
+                f'expected values {tuple(expected)} for the scores {tuple(scores.shape)}, got '
+                f'{tuple(target.shape)}: labels need the size of the images'
+            )
+        known = target.isfinite()
+        return scores.movedim(1, -1)[known], target[known]
+
+    def in_unit(self, scores: Tensor) -> Tensor:
+        """Values in the unit of the labels, of any shape, from those in standard deviations."""
+        return scores.float() * self.target_std + self.target_mean
+
+    def loss_of(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Compute the loss of ``(P, 1)`` scores and ``(P,)`` labels; 0 where P is."""
+        if not len(labels):
+            return scores.sum() * 0.0
+        wanted = (labels.float() - self.target_mean) / self.target_std
+        loss: Tensor = self.criterion(scores[:, 0].float(), wanted)
+        return loss
+
+    def update_scores(self, stage: str, scores: Tensor, labels: Tensor) -> None:
+        """Count ``(P, 1)`` scores and ``(P,)`` labels in the metrics of a stage."""
+        # Less the mean, which changes no score: squares of large values would lose digits.
+        found = scores[:, 0].float() * self.target_std
+        getattr(self, f'{stage}_metrics').update(found, labels.float() - self.target_mean)
+
+    def predict_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """Values in the unit of the labels.
+
+        Args:
+            batch: Batch as :mod:`torchgeo_sits.keys` says.
+            batch_idx: Index of the batch.
+            dataloader_idx: Index of the data loader.
+
+        Returns:
+            A dictionary of ``value`` ``(B, H, W)``, or ``(B,)`` of whole series.
+        """
+        return {'value': self.in_unit(self(batch))[:, 0]}
+
+    def table_outputs(self) -> list[MapOutput]:
+        """List the one column of a table of predictions."""
+        return [ValueMap('value', 'value', self.hparams['unit'])]
+
+    def map_outputs(self) -> list[MapOutput]:
+        """List the map of the values.
+
+        Raises:
+            SITSError: If a whole series has one value.
+        """
+        if self.hparams['target'] == 'field':
+            raise SITSError(
+                "this SITSRegression gives one value for a whole series (target='field'), not for "
+                "each pixel, so there is no map of it: train one with target='pixel', whose "
+                'encoder may start from the same weights'
+            )
+        return self.table_outputs()
+
+
+class _R2(R2Score):
+    """Coefficient of determination, NaN where one value alone was seen."""
+
+    def compute(self) -> Tensor:
+        """Compute it."""
+        return self.sum_error.new_tensor(torch.nan) if self.total < 2 else super().compute()
