@@ -21,6 +21,8 @@ dates of its own: ``image_s1``, ``acquisition_times_s1``, ``valid_s1`` and ``mas
 mean for it what the keys without ``_s1`` mean for the other, and are padded to a length of
 their own. A sample without Sentinel-1 has no valid frame there.
 
+Of measured values ``mask`` and ``label`` are float32, NaN where nothing was measured.
+
 Validity is explicit and never guessed from pixel values. Only spatial tensors carry names
 that begin with ``image`` or ``mask``: Kornia takes every such key for an image to transform.
 """

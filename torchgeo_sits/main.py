@@ -25,9 +25,10 @@ commands:
   fit         pretrain, or train with labels, as the configuration says
   validate, test
               score a checkpoint of a task with labels (--ckpt_path X.ckpt)
-  predict     map a folder of dated rasters with a checkpoint (--ckpt_path X.ckpt)
+  predict     map a folder of dated rasters, or fill a table of points, with a checkpoint
+              (--ckpt_path X.ckpt)
   explain     show which dates and pixels a prediction rests on (--ckpt_path X.ckpt --at LON,LAT)
-  embed       map the features of each pixel (X.ckpt DIR --year 2021)
+  embed       map the features of each pixel (X.ckpt DIR --year 2021), or of points (X.ckpt T.csv)
   views       draw a sample and the views made of it to a PNG (--output views.png)
   export      write a checkpoint as ONNX or .pt2, to run without this package (X.ckpt MODEL.onnx)
   cube        convert a folder of dated rasters to a Zarr cube that is read faster (SRC DST)
@@ -39,7 +40,10 @@ first steps:
   torchgeo-sits fit --config conf/dino.yaml --data SITSDataModule --data.paths DIR
       the same on your own folder of dated rasters
   torchgeo-sits fit --config conf/segmentation.yaml --model.weights X.ckpt
-      fine-tune a pretrained encoder; also conf/change.yaml, conf/classification.yaml
+      fine-tune a pretrained encoder; also conf/change.yaml, conf/classification.yaml,
+      conf/regression.yaml
+  torchgeo-sits fit --config conf/points.yaml --data.paths points.csv
+      pretrain on a table of pixel series; conf/data/points.yaml classifies and regresses them
   torchgeo-sits fit --config conf/dino.yaml --trainer.default_root_dir DIR
       logs and checkpoints in DIR/dino/version_0, not in logs/dino/version_0
   torchgeo-sits fit --config conf/dino.yaml --print_config

@@ -1,10 +1,11 @@
-"""Lightning callbacks that watch, score, draw and report a run, and write its maps."""
+"""Lightning callbacks that watch, score, draw and report a run, and write its maps and tables."""
 
 from .checkpoints import BestCheckpoint, CheckpointReport, is_default_checkpoint
 from .health import CollapseError, EmbeddingHealth
 from .knn import KNNProbe
 from .map_writer import MapWriter
 from .pictures import PredictionPicture, ViewsPicture
+from .table_writer import TableWriter
 
 __all__ = [
     'BestCheckpoint',
@@ -14,6 +15,7 @@ __all__ = [
     'KNNProbe',
     'MapWriter',
     'PredictionPicture',
+    'TableWriter',
     'ViewsPicture',
     'is_default_checkpoint',
 ]

@@ -20,6 +20,7 @@ from torchgeo.datamodules import GeoDataModule
 from torchgeo.datasets import GeoDataset
 
 from .. import __version__
+from ..datasets import PointSeries
 from ..datasets.file_stamps import stamps
 from ..errors import SITSError
 from ..grid import Grid, grid_of
@@ -114,6 +115,8 @@ class MapWriter(Callback):
         if stage != 'predict':
             return
         datamodule: Any = getattr(trainer, 'datamodule', None)
+        if isinstance(getattr(datamodule, 'points', None), PointSeries):
+            return  # of which TableWriter writes a table
         dataset = getattr(datamodule, 'predict_dataset', None)
         if not isinstance(datamodule, GeoDataModule) or not isinstance(dataset, GeoDataset):
             raise SITSError(

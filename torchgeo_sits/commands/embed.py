@@ -1,4 +1,4 @@
-"""The command ``torchgeo-sits embed``: a map of the features of each pixel."""
+"""The command ``torchgeo-sits embed``: features of each pixel as a map, of points as a table."""
 
 import os
 from collections.abc import Sequence
@@ -7,9 +7,10 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from shapely import box
 
-from ..callbacks import MapWriter
-from ..datamodules import ImageOptions, SITSDataModule
+from ..callbacks import MapWriter, TableWriter
+from ..datamodules import ImageOptions, PointDataModule, SITSDataModule, TableOptions
 from ..datasets import TimeSeries
+from ..datasets.points.files import is_table
 from ..errors import SITSError
 from ..tasks import SITSEmbedding
 from .parser import CommandParser
@@ -18,14 +19,15 @@ __all__ = ['cut_series', 'embed']
 
 DESCRIPTION = """\
 Embed each pixel of a folder of dated rasters with the encoder of a checkpoint: a GeoTIFF with a
-band for each feature, for k-NN maps, clustering, or a classifier of your own.
+band for each feature, for k-NN maps, clustering, or a classifier of your own. Of a table of points
+(a .csv or .parquet file) a table of features is written; its options are shown with it.
 
 A run that was stopped goes on where it was when the same command is given again.
 """
 
 
 def embed(args: Sequence[str]) -> None:
-    """Write a map of embeddings.
+    """Write a map of embeddings, or of points a table.
 
     Args:
         args: The checkpoint, the folders, and options; see ``torchgeo-sits embed --help``.
@@ -34,6 +36,9 @@ def embed(args: Sequence[str]) -> None:
         SITSError: If the checkpoint is of other bands, or there is no image of that year there.
         OSError: If a file cannot be read or written.
     """
+    if any(map(is_table, args)):
+        _embed_points(args)
+        return
     # As for `predict`: windows share a border with the next ones only.
     os.environ.setdefault('GDAL_CACHEMAX', '256')
     parser = CommandParser(prog='torchgeo-sits embed', description=DESCRIPTION)
@@ -55,6 +60,20 @@ def embed(args: Sequence[str]) -> None:
     data = SITSDataModule(images=images, num_workers=options.num_workers)
     cut_series(data.splits.series, year=options.year, bounds=options.bounds)
     trainer = Trainer(logger=False, callbacks=[parser.instantiate_classes(options).map])
+    trainer.predict(SITSEmbedding(Path(options.checkpoint)), datamodule=data)
+
+
+def _embed_points(args: Sequence[str]) -> None:
+    """Write a table of embeddings of points."""
+    parser = CommandParser(prog='torchgeo-sits embed', description=DESCRIPTION)
+    parser.add_argument('checkpoint', help='checkpoint of any task')
+    parser.add_argument('paths', nargs='+', help='tables of points')
+    parser.add_class_arguments(TableWriter, 'table')
+    names = parser.add_class_arguments(TableOptions, skip={'mean', 'std'})
+    options = parser.parse_args(list(args))
+    table = TableOptions(**{name: getattr(options, name) for name in names})
+    data = PointDataModule(options.paths, table=table, batch_size=1024)
+    trainer = Trainer(logger=False, callbacks=[parser.instantiate_classes(options).table])
     trainer.predict(SITSEmbedding(Path(options.checkpoint)), datamodule=data)
 
 

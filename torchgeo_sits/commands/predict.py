@@ -1,18 +1,18 @@
-"""The command ``torchgeo-sits predict``: maps of a folder of dated rasters."""
+"""The command ``torchgeo-sits predict``: maps of dated rasters, or a table of points."""
 
 import os
 from collections.abc import Sequence
 
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from ..callbacks import MapWriter
+from ..callbacks import MapWriter, TableWriter
 from .training import TrainingCLI, on_own_data
 
 __all__ = ['predict']
 
 
 def predict(args: Sequence[str]) -> None:
-    """Write maps with a checkpoint.
+    """Write maps with a checkpoint, or of points a table.
 
     Args:
         args: Options; see ``torchgeo-sits predict --help``.
@@ -24,7 +24,7 @@ def predict(args: Sequence[str]) -> None:
 
 
 class _PredictCLI(TrainingCLI):
-    """Command line whose options ``--map`` say how maps are written."""
+    """Command line whose options ``--map`` and ``--table`` say how predictions are written."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -32,5 +32,6 @@ class _PredictCLI(TrainingCLI):
         return {'predict': LightningCLI.subcommands()['predict']}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the options of the maps."""
+        """Add the options of the maps, and of the table of points."""
         parser.add_lightning_class_args(MapWriter, 'map')
+        parser.add_lightning_class_args(TableWriter, 'table')

@@ -16,6 +16,7 @@ from torchgeo.tasks import BaseTask
 
 # Imported, classes go by their short names: `--data SITSDataModule`.
 from .. import datamodules, tasks  # noqa: F401
+from ..datasets.points.files import is_table
 from ..models import load_encoder
 from .parser import CommandParser
 
@@ -32,6 +33,8 @@ RASTERIO_ENVIRONMENT = {
 
 #: Values of ``ckpt_path`` that Lightning looks up itself.
 _KNOWN_CHECKPOINTS = ('best', 'last', 'hpc', 'registry')
+#: Options that say what the labels are.
+_LABELLED = ('paths', 'column', 'supervised')
 
 
 def fit(args: Sequence[str]) -> None:
@@ -154,7 +157,7 @@ def _check_checkpoint(path: str | Path | None) -> None:
 
 
 def on_own_data(args: Sequence[str]) -> list[str]:
-    """Let ``--data.paths`` alone name the data for a trained model.
+    """Let ``--data.paths`` alone name the data for a trained model: rasters, or a table of points.
 
     Configurations name the simulated series, which has no folder, and ask for labels.
 
@@ -174,7 +177,12 @@ def on_own_data(args: Sequence[str]) -> list[str]:
     if '--data.paths' in given:
         if '--data' not in given:
             place = given.index('--data.paths')
-            kept[place:place] = ['--data', 'SITSDataModule']
-        if not {'--data.labels', '--data.labels.paths', '--data.labels.supervised'} & set(given):
+            named = [*kept[place].partition('=')[2:], *kept[place + 1 : place + 2]]
+            kind = (
+                'PointDataModule' if is_table(next(filter(None, named), '')) else 'SITSDataModule'
+            )
+            kept[place:place] = ['--data', kind]
+        labels = {'--data.labels', *(f'--data.labels.{name}' for name in _LABELLED)}
+        if not labels & set(given):
             kept.append('--data.labels.supervised=false')
     return kept

@@ -5,6 +5,8 @@ from .fusion import SITSFusionDataModule
 from .loader import ResumableLoader
 from .options import ImageOptions, LabelOptions, PatchOptions, Sentinel1Options, SplitOptions
 from .pastis import PASTISDataModule
+from .point_options import PointLabelOptions, PointSplitOptions, TableOptions
+from .points import PointDataModule
 from .sits import SITSDataModule
 from .synthetic import SyntheticSITSDataModule
 
@@ -13,6 +15,9 @@ __all__ = [
     'LabelOptions',
     'PASTISDataModule',
     'PatchOptions',
+    'PointDataModule',
+    'PointLabelOptions',
+    'PointSplitOptions',
     'ResumableLoader',
     'SITSDataModule',
     'SITSFusionDataModule',
@@ -20,4 +25,5 @@ __all__ = [
     'SeriesDataModule',
     'SplitOptions',
     'SyntheticSITSDataModule',
+    'TableOptions',
 ]

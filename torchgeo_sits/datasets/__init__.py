@@ -7,6 +7,7 @@ from .files import RastersNotFoundError
 from .frames import Frames
 from .landsat import LandsatTimeSeries
 from .pastis import PASTIS
+from .points import PointLabels, PointSeries
 from .raster_series import RasterTimeSeries
 from .sentinel1 import Sentinel1Beside
 from .sentinel2 import Sentinel2TimeSeries
@@ -19,6 +20,8 @@ __all__ = [
     'Frames',
     'LabelledTimeSeries',
     'LandsatTimeSeries',
+    'PointLabels',
+    'PointSeries',
     'RasterName',
     'RasterTimeSeries',
     'RastersNotFoundError',

@@ -269,6 +269,11 @@ def draw_paths(
 
 def _curve(kind: PathKind, high: int, wide: int, length: int) -> Tensor:
     """Build the curves of a kind that fill the region, ``(M, P)`` with ``P >= length``."""
+    if high * wide == 1 < length:
+        raise SITSError(
+            f'paths of {length} pixels do not fit points, which are single pixels: compare other '
+            "dates of them (model.views='resampling', without the views_kwargs of planes)"
+        )
     if high * wide < length:
         raise SITSError(
             f'paths of {length} pixels do not fit a region of {high} x {wide} pixels: choose a '
