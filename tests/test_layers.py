@@ -26,7 +26,7 @@ MAY_IMPORT = {
     'models': {'keys', 'bands', 'collate', 'stacking', '__init__'},
     'metrics': {'keys', 'collate'},
     # What joins them.
-    'datamodules': {'renamed', 'keys', 'collate', 'datasets', 'samplers', 'transforms'},
+    'datamodules': {'renamed', 'keys', 'grid', 'collate', 'datasets', 'samplers', 'transforms'},
     'mapping': {'grid', 'datasets'},
     'explaining': {'keys', 'grid', 'datasets'},
     'callbacks': {

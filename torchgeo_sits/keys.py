@@ -9,8 +9,10 @@ key                    sample -> batch                   dtype     meaning
 ``valid``              ``(T,)`` -> ``(B,T)``             bool      False in padding frames
 ``length``             ``()`` -> ``(B,)``                int64     number of real frames
 ``mask_clear``         ``(T,H,W)`` -> ``(B,T,H,W)``      bool      observed, no nodata or cloud
-``mask``               ``(H,W)`` or ``(T,H,W)``          int64     labels
-``label``              ``()`` -> ``(B,)``                int64     label of a whole series
+``mask``               ``(H,W)`` or ``(T,H,W)``          int64     classes; float32 where labels
+                                                                   are values, NaN where none is
+``label``              ``()`` -> ``(B,)``                int64     label of a whole series, float32
+                                                                   where it is a value
 ``bounds``             ``(9,)`` -> ``(B,9)``             float64   xmin, xmax, xres, ymin, ymax,
                                                                    yres, tmin, tmax, tres
 ``transform``          ``(9,)`` -> ``(B,9)``             float64   affine, row by row

@@ -7,7 +7,8 @@ import torch
 from scipy import ndimage
 
 from torchgeo_sits.datamodules import SITSDataModule
-from torchgeo_sits.datamodules.fields import choose_fields, connected_fields, hold_out_fields
+from torchgeo_sits.datamodules.fields import choose_fields, hold_out_fields
+from torchgeo_sits.datasets.labels import connected_fields
 
 from .grouped import grouped
 from .one_band import write
@@ -354,7 +355,7 @@ def test_fields_need_labels(farm, option):
 
 def test_fields_of_another_place_are_named(farm, tmp_path):
     far = write(tmp_path / 'far.tif', np.ones((8, 8), 'uint8'), origin=(700000, 5000000))
-    with pytest.raises(ValueError, match=r'field_paths=.*far\.tif.*rasters of the same place'):
+    with pytest.raises(ValueError, match=r'field_paths=.*far\.tif.*labels of the same place'):
         module({**farm, 'labels__field_paths': far}, split__by='fields')
     halves = write(tmp_path / 'half.tif', np.full((48, 64), 1.5, 'float32'))
     with pytest.raises(ValueError, match=r'field_paths=.*half\.tif.*label 1\.5'):

@@ -34,7 +34,6 @@ class SeriesDataModule(BaseDataModule):
     Attributes:
         target: Whether samples have labels of pixels (``mask``) or of one field (``label``).
         unlabelled: Value in the ``mask`` of a batch that is no label.
-        class_names: Names by value of the ``mask``, from 0; None where they are not known.
 
     Examples:
         >>> from torchgeo_sits.datamodules import PASTISDataModule, SeriesDataModule
@@ -45,7 +44,6 @@ class SeriesDataModule(BaseDataModule):
 
     target: Literal['pixel', 'field'] = 'pixel'
     unlabelled: int = 0
-    class_names: list[str] | None = None
 
     #: Mean and standard deviation as the user gave them.
     _given: tuple[Sequence[float], Sequence[float]] | None = None
@@ -59,6 +57,11 @@ class SeriesDataModule(BaseDataModule):
     @abstractmethod
     def _measure(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each band ``(C,)`` over the training split."""
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names by value of the ``mask``, from 0; None where they are not known."""
+        return None
 
     @property
     def num_classes(self) -> int | None:

@@ -19,6 +19,7 @@ from torchgeo.samplers import SpatialSampler, TemporalSampler
 
 from ..datasets.labels import Labels
 from ..errors import SITSError
+from ..grid import Grid
 from ..keys import BOUNDS, LABEL, MASK, MASK_CLEAR
 from ..samplers import EpochSampler, RandomSeriesPatchSampler, SkippingSampler
 from ..samplers.epochs import draw_seed, epoch_generator
@@ -32,7 +33,6 @@ __all__ = [
     'KeptFields',
     'around_fields',
     'choose_fields',
-    'connected_fields',
     'field_windows',
     'find_fields',
     'hold_out_fields',
@@ -108,12 +108,8 @@ def _generator(seed: int, stream: int, kind: int) -> Generator:
     return np.random.default_rng(SeedSequence(seed, spawn_key=(stream, int(kind) % 2**32)))
 
 
-#: Pixels of labels that are read at a time.
-_CHUNK = 1 << 22
-
-
 class FieldArea(NamedTuple):
-    """A connected part of the labelled area, on the pixel grid of its images."""
+    """A connected part of the labelled area, or of it what holds fields, on its images' pixels."""
 
     left: float
     top: float
@@ -130,16 +126,21 @@ class FieldMap:
     Args:
         areas: The connected parts of the labelled area.
         res: Width and height of a pixel in units of the CRS.
-        classes: Class of each of the F fields by its value in masks, ``(F,)``: the label of
-            most of its pixels. Field numbers count from 1.
+        labels: Label of each of the F fields, ``(F,)``: its class by its value in masks, int64,
+            or its value, floating point. Field numbers count from 1.
+
+    Attributes:
+        classes: Class of each field, ``(F,)``; where labels are values all are of class 0.
     """
 
     def __init__(
-        self, areas: Sequence[FieldArea], res: tuple[float, float], classes: NDArray[np.int64]
+        self, areas: Sequence[FieldArea], res: tuple[float, float], labels: NDArray[Any]
     ) -> None:
         self.areas = areas
         self.res = res
-        self.classes = classes
+        self.labels = labels
+        are_classes = np.issubdtype(labels.dtype, np.integer)
+        self.classes: Integers = labels if are_classes else np.zeros(len(labels), np.int64)
         self._corners = np.array([(area.left, area.top) for area in areas])
         self._shapes = np.array([area.numbers.shape for area in areas])
 
@@ -204,19 +205,14 @@ class FieldMap:
         return np.concatenate(found, axis=1)[:, order], ends
 
 
-def find_fields(
-    labelled: IntersectionDataset, labels: Labels, numbers: Labels | None = None, *, least: int = 1
-) -> FieldMap:
+def find_fields(labelled: IntersectionDataset, labels: Labels, *, least: int = 1) -> FieldMap:
     """Find the fields of labelled imagery.
-
-    Without numbers a field is a connected component of pixels of one class (pixels with an
-    edge in common). Of dated label maps the first that labels a pixel counts.
 
     Args:
         labelled: Series joined with labels.
-        labels: The labels alone.
-        numbers: Rasters that number the fields, 0 for none. Pixels of one number in one
-            connected part of the area are a field.
+        labels: The labels alone. Polygons and points are fields, and so are pixels of one number
+            where rasters number them, in one connected part of the area; else a field is a
+            connected component of pixels of one class (pixels with an edge in common).
         least: Smallest number of labelled pixels of a field; smaller ones are left out.
 
     Returns:
@@ -225,120 +221,42 @@ def find_fields(
     Raises:
         SITSError: If there is none.
     """
-    areas, classes, count = [], [np.zeros(0, np.int64)], 0
     shapes = np.asarray(labelled.datasets[0].index.geometry)
     tree = shapely.STRtree(shapes)
+    grids = []
     for part in shapely.get_parts(join_footprints(labelled)):
         near = shapes[tree.query(part, predicate='intersects')[0]]
-        left, top, shape = _on_grid(part.bounds, near.bounds, labelled.res)
-        mask = _read(labels, left, top, shape, labelled.res)
-        known = mask != labels.values.unlabelled
-        if numbers is None:
-            found = connected_fields(mask, known)
-        else:
-            field = _read(numbers, left, top, shape, labelled.res)
-            known &= field != 0
-            found = np.zeros(shape, np.int32)
-            found[known] = np.searchsorted(np.unique(field[known]), field[known]) + 1
-        sizes = np.bincount(found.ravel())
+        grids.append(_on_grid(part.bounds, near.bounds, labelled))
+    areas, found, count = [], [], 0
+    for fields in labels.fields(grids):
+        sizes = np.bincount(fields.numbers.ravel())
         kept = np.flatnonzero(sizes >= least)
         kept = kept[kept > 0]
         renumbered = np.zeros(len(sizes), np.int32)
-        renumbered[kept] = np.arange(1, len(kept) + 1)
-        found = renumbered[found]
-        if len(kept):
-            classes.append(_majority(found, mask, len(kept)))
-        areas.append(FieldArea(left, top, np.where(found > 0, found + count, 0).astype(np.int32)))
+        renumbered[kept] = count + np.arange(1, len(kept) + 1)
+        areas.append(FieldArea(fields.grid.left, fields.grid.top, renumbered[fields.numbers]))
+        found.append(fields.labels[kept - 1])
         count += len(kept)
     if not count:
-        source = f'labels.paths={labels.paths!r}'
-        if numbers is not None:
-            source += f' and labels.field_paths={numbers.paths!r}'
         raise SITSError(
-            f'{source} hold no labelled field of at least labels.min_field_pixels={least} '
-            'pixels on the images: give rasters of the same place, or a smaller '
+            f'{labels.source} hold no labelled field of at least labels.min_field_pixels={least} '
+            'pixels on the images: give labels of the same place, or a smaller '
             'labels.min_field_pixels'
         )
-    return FieldMap(areas, labelled.res, np.concatenate(classes))
-
-
-def connected_fields(mask: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Number the connected components of pixels of one value, by the edges they share.
-
-    Runs of pixels in a row are joined across rows by union-find, all at a time.
-
-    Args:
-        mask: Values ``(H, W)``.
-        known: Pixels ``(H, W)`` that belong to a component.
-
-    Returns:
-        ``(H, W)``, from 1 on, 0 elsewhere.
-    """
-    begins = np.ones(mask.shape, bool)
-    begins[:, 1:] = (mask[:, 1:] != mask[:, :-1]) | (known[:, 1:] != known[:, :-1])
-    run = np.cumsum(begins.ravel(), dtype=np.int32).reshape(mask.shape) - 1
-    # Each pair of runs once: where either of them begins.
-    joined = known[1:] & known[:-1] & (mask[1:] == mask[:-1]) & (begins[1:] | begins[:-1])
-    pairs = np.stack([run[:-1][joined], run[1:][joined]])
-    parent = np.arange(run[-1, -1] + 1)
-    while True:
-        low, high = np.sort(parent[pairs], axis=0)
-        if (low == high).all():
-            break
-        # The lowest of all that a root is to be joined to, then the root of that.
-        np.minimum.at(parent, high, low)
-        while (parent[parent] != parent).any():
-            parent = parent[parent]
-    inside = known[begins]  # of each run
-    number = np.cumsum((parent == np.arange(len(parent))) & inside, dtype=np.int32)
-    found: NDArray[np.int32] = np.where(inside, number[parent], 0).astype(np.int32)[run]
-    return found
+    return FieldMap(areas, labelled.res, np.concatenate(found))
 
 
 def _on_grid(
-    bounds: tuple[float, ...], images: tuple[float, ...], res: tuple[float, float]
-) -> tuple[float, float, tuple[int, int]]:
-    """Corner and shape of an area, moved outwards onto the pixels of images."""
+    bounds: tuple[float, ...], images: tuple[float, ...], labelled: IntersectionDataset
+) -> Grid:
+    """Grid of an area, moved outwards onto the pixels of images."""
     xmin, ymin, xmax, ymax = bounds
-    left = images[0] + np.floor((xmin - images[0]) / res[0] + 1e-3) * res[0]
-    top = images[3] - np.floor((images[3] - ymax) / res[1] + 1e-3) * res[1]
-    rows = int(np.ceil((top - ymin) / res[1] - 1e-3))
-    columns = int(np.ceil((xmax - left) / res[0] - 1e-3))
-    return float(left), float(top), (rows, columns)
-
-
-def _read(
-    labels: Labels, left: float, top: float, shape: tuple[int, int], res: tuple[float, float]
-) -> NDArray[np.int64]:
-    """Labels ``(H, W)`` of an area, read a strip at a time."""
-    rows, columns = shape
-    unlabelled = labels.values.unlabelled
-    whole = np.full(shape, unlabelled, np.int64)
-    step = max(1, _CHUNK // columns)
-    for first in range(0, rows, step):
-        last = min(first + step, rows)
-        x = slice(left, left + columns * res[0], res[0])
-        y = slice(top - last * res[1], top - first * res[1], res[1])
-        try:
-            mask = labels[x, y][MASK].numpy()
-        except IndexError:  # nothing is labelled here
-            continue
-        if mask.ndim == 3:
-            holds = (mask != unlabelled).argmax(axis=0)
-            mask = np.take_along_axis(mask, holds[None], axis=0)[0]
-        whole[first:last] = mask
-    return whole
-
-
-def _majority(found: NDArray[np.int32], mask: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Value of most pixels of each field, ``(F,)``, the lowest of several."""
-    inside = found > 0
-    values = mask[inside]
-    kinds = np.unique(values)
-    pairs = found[inside].astype(np.int64) * len(kinds) + np.searchsorted(kinds, values)
-    counts = np.bincount(pairs, minlength=(count + 1) * len(kinds))
-    majority: NDArray[np.int64] = kinds[counts.reshape(count + 1, -1)[1:].argmax(axis=1)]
-    return majority
+    xres, yres = labelled.res
+    left = float(images[0] + np.floor((xmin - images[0]) / xres + 1e-3) * xres)
+    top = float(images[3] - np.floor((images[3] - ymax) / yres + 1e-3) * yres)
+    rows = int(np.ceil((top - ymin) / yres - 1e-3))
+    columns = int(np.ceil((xmax - left) / xres - 1e-3))
+    return Grid(left, top, xres, yres, columns, rows, labelled.crs)
 
 
 class KeptFields:
@@ -347,7 +265,7 @@ class KeptFields:
     Args:
         fields: The fields.
         kept: Which of the F fields keep their labels, ``(F,)``.
-        unlabelled: Value in masks of what is not labelled.
+        unlabelled: Value in masks of what is not labelled, NaN for values.
         before: A transform that comes first.
     """
 
@@ -355,7 +273,7 @@ class KeptFields:
         self,
         fields: FieldMap,
         kept: NDArray[np.bool_],
-        unlabelled: int,
+        unlabelled: float,
         before: Callable[[Sample], Sample] | None = None,
     ) -> None:
         self.fields = fields
@@ -445,8 +363,12 @@ class FieldTargets:
     def __init__(self, fields: FieldMap, windows: FieldWindows, unlabelled: int) -> None:
         self.fields = fields
         self.windows = windows
-        classes = fields.classes[windows.numbers - 1]
-        self.labels = classes - ((classes > unlabelled) & (unlabelled >= 0))
+        labels = fields.labels[windows.numbers - 1]
+        if np.issubdtype(labels.dtype, np.integer):
+            labels = labels - ((labels > unlabelled) & (unlabelled >= 0))
+        self.labels = torch.from_numpy(
+            labels.astype(np.int64 if np.issubdtype(labels.dtype, np.integer) else np.float32)
+        )
 
     def __call__(self, sample: Sample) -> Sample:
         """Restrict ``mask_clear`` to the field, and replace ``mask`` by its ``label``.
@@ -455,7 +377,7 @@ class FieldTargets:
             sample: A sample with ``mask_clear`` ``(T, H, W)``, ``mask`` and ``bounds``.
 
         Returns:
-            The sample with ``label`` ``()`` int64.
+            The sample with ``label`` ``()`` int64, or float32 of values.
         """
         xmin, xmax, _, ymin, ymax, _ = sample[BOUNDS][:6].tolist()
         # Series move windows onto their pixels, by less than windows differ.
@@ -465,7 +387,7 @@ class FieldTargets:
         found = self.fields.at((xmin, ymin, xmax, ymax), (rows, columns))
         inside = torch.from_numpy(found == self.windows.numbers[at])
         sample[MASK_CLEAR] = sample[MASK_CLEAR] & inside
-        sample[LABEL] = torch.tensor(int(self.labels[at]))
+        sample[LABEL] = self.labels[at]
         del sample[MASK]
         return sample
 

@@ -131,16 +131,25 @@ class ImageOptions:
 class LabelOptions:
     """Labels to validate by, or to train on.
 
-    *Fields* are groups of pixels that share a label, such as parcels. With *field_paths* or any
-    other option on fields only pixels of fields are labelled, a field that two splits share is
-    labelled in the one that holds most of it, and each patch of supervised training holds a
-    labelled field.
+    *Fields* are groups of pixels that share a label, such as parcels. With vectors, *field_paths*
+    or any other option on fields only pixels of fields are labelled, a field that two splits
+    share is labelled in the one that holds most of it, and each patch of supervised training
+    holds a labelled field.
 
     Args:
-        paths: One or more label rasters, or folders of them. Their no data is not labelled.
-        classes: Values in the label rasters and names of their classes, such as ``{1110:
-            'winter wheat', 1200: 'maize'}``. Masks hold their positions in this order, from 0
-            and leaving out *unlabelled*: with 0 from 1. All other values are not labelled.
+        paths: One or more label rasters, whose no data is not labelled; or vector files
+            (GeoPackage, GeoJSON, Shapefile, GeoParquet, FlatGeobuf) of polygons or points, or
+            tables (CSV) with columns lon and lat, or x and y. Folders of rasters or vector files.
+        column: Column of vectors that holds the labels. Text names its classes, 1 to K in the
+            order of the alphabet; whole numbers are those of the classes.
+        kind: Labels are classes, or values that were measured, for regression: masks are float32
+            then, NaN where there is no label.
+        layer: Layer of vector files with several.
+        crs: Coordinate reference system of vector files and tables that do not say theirs.
+        shrink: Metres by which polygons are shrunk, to leave out pixels of their borders.
+        classes: Values in the label rasters, or in *column*, and names of their classes, such as
+            ``{1110: 'winter wheat', 1200: 'maize'}``. Masks hold their positions in this order,
+            from 0 and leaving out *unlabelled*: with 0 from 1. Other values are not labelled.
         num_classes: Number of classes, counting 0; labels beyond are an error. Without it and
             *classes* the largest label is looked up where *supervised*.
         unlabelled: Value in masks of what is not labelled.
@@ -150,10 +159,10 @@ class LabelOptions:
             place and keeps the labels for the k-NN probe.
         target: Labels of pixels, as masks; or one sample per field: the window around it,
             clear in the field only, with its class as ``label``, counted from 0 without
-            *unlabelled*. Training is supervised then.
-        field_paths: One or more rasters that number the fields, 0 for none. Without them a
-            connected component of one class is a field. Numbers of the whole labelled area
-            are kept in memory, four bytes per pixel.
+            *unlabelled*, or its value. Training is supervised then.
+        field_paths: One or more rasters that number the fields of label rasters, 0 for none.
+            Without them a connected component of one class is a field; of vectors each feature
+            is one. Numbers of the whole labelled area are kept in memory, four bytes per pixel.
         fields_per_class: Number of fields of each class that are labelled for training; of
             more fields, fewer are a part.
         fraction: Share of the fields of each class that are labelled for training, and one
@@ -172,7 +181,12 @@ class LabelOptions:
 
     paths: str | list[str] | None = None
     _: KW_ONLY
-    classes: dict[int, str] | None = None
+    column: str | None = None
+    kind: Literal['class', 'value'] = 'class'
+    layer: str | None = None
+    crs: str | None = None
+    shrink: float = 0.0
+    classes: dict[int, str] | dict[str, str] | None = None
     num_classes: int | None = None
     unlabelled: int = 0
     per_frame: bool = False
@@ -187,6 +201,17 @@ class LabelOptions:
         for name in ('num_classes', 'fields_per_class', 'min_field_pixels'):
             _check_least(f'labels.{name}', getattr(self, name), 1)
         _check_choice('labels.target', self.target, ('pixel', 'field'))
+        _check_choice('labels.kind', self.kind, ('class', 'value'))
+        if self.shrink < 0:
+            raise SITSError(f'labels.shrink must be at least 0 metres, got {self.shrink}')
+        if self.kind == 'value':
+            of_classes = {'classes', 'num_classes', 'unlabelled', 'fields_per_class'}
+            for name, value in changed(self).items():
+                if name in of_classes:
+                    raise SITSError(
+                        f'labels.{name}={value!r} is of classes, but labels.kind=value: leave it '
+                        'out (labels.fraction says how many fields are labelled)'
+                    )
         if self.fraction is not None and not 0 < self.fraction <= 1:
             raise SITSError(
                 f'labels.fraction must be a share above 0, at most 1, got {self.fraction}'

@@ -130,14 +130,10 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
         self.seed = seed
         self.target = labels.target
         self._supervised = labels.supervised or labels.target == 'field'
-        self._values = LabelValues(labels.unlabelled, labels.classes)
-        self.unlabelled = labels.unlabelled
-        self.class_names = self._values.names
-        if labels.target == 'field':
-            self.unlabelled = -1
-            self.class_names = None if labels.classes is None else list(labels.classes.values())
+        self.unlabelled = -1 if labels.target == 'field' else labels.unlabelled
+        self._values = LabelValues(labels.unlabelled, labels.classes, labels.kind)
         self._num_classes = labels.num_classes
-        self.collate_fn = partial(pad_labels, unlabelled=labels.unlabelled)
+        self.collate_fn = partial(pad_labels, unlabelled=self._values.missing)
         self._given = images.statistics
         self._splits: Splits | None = None
 
@@ -154,12 +150,28 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
         return list(self.splits.series.bands)
 
     @property
+    def class_names(self) -> list[str] | None:
+        """Names by value of the mask, or of labels of fields; None where they are not known.
+
+        A column of text brings its own, for which the files are opened.
+        """
+        if self.labels.column is not None and self._values.classes is None:
+            _ = self.splits
+        if self.target == 'pixel' or self._values.classes is None:
+            return self._values.names
+        return list(self._values.classes.values())
+
+    @property
     def num_classes(self) -> int | None:
         """Number of values of the mask, or of labels of fields; None where it is not known.
+
+        It is not where labels are values that were measured.
 
         Where it was not given it is one more than the largest label, which is looked up for
         supervised training only: it takes a pass over the label rasters.
         """
+        if self._values.kind == 'value':
+            return None
         if self.class_names is not None:
             return len(self.class_names)
         unlabelled = self._values.unlabelled
@@ -222,8 +234,10 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
         ``split.by='space'``.
 
         Returns:
-            Patches to look up and patches to score, or None without labels.
+            Patches to look up and patches to score, or None without labels that are classes.
         """
+        if self._values.kind == 'value':
+            return None
         bank, query = self.splits.labelled_train, self.splits.labelled_val
         if bank is None or query is None:
             return None
@@ -245,7 +259,13 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
                 values=self._values,
                 num_classes=self._num_classes,
                 per_frame=self.labels.per_frame,
+                field_paths=self.labels.field_paths,
+                column=self.labels.column,
+                layer=self.labels.layer,
+                crs=self.labels.crs,
+                shrink=self.labels.shrink,
             )
+            self._values = labels.values
         return split_series(
             series,
             labels,

@@ -23,6 +23,8 @@ from .options import LabelOptions, SplitOptions
 
 __all__ = ['Splits', 'split_blocks', 'split_series', 'split_space', 'split_time']
 
+#: What splits are for, in messages.
+_STAGES = ('training', 'validation', 'test')
 #: A data set cut into training, validation and test; None where a share is 0.
 Shares = list[GeoDataset | None]
 
@@ -230,8 +232,8 @@ def split_series(
     Args:
         series: The images.
         labels: The labels. Without any nothing can be validated: all is for training.
-        chosen: What is labelled. With any option on fields labels are restricted to fields, and
-            none is divided between places or splits.
+        chosen: What is labelled. With vectors, or any option on fields, labels are restricted to
+            fields, and none is divided between places or splits.
         split: What is held out.
         patch: Side of the smallest block, in pixels.
         seed: Seed of the assignment of blocks or fields, and of the choice of fields.
@@ -246,7 +248,7 @@ def split_series(
         return Splits(series, series)
     labelled = series & labels
     if isinstance(labels, DatedLabels):
-        labelled.transforms = MapsToFrames(labels.starts, labels.values.unlabelled)
+        labelled.transforms = MapsToFrames(labels.starts, labels.values.missing)
     train: GeoDataset | None = series
     if split.by == 'space':
         # Blocks are drawn over the labelled area, so that each split has labels.
@@ -261,14 +263,9 @@ def split_series(
         joined = [copy.copy(labelled) if share > 0 else None for share in split.fractions]
     assert train is not None  # the first fraction is above 0
     splits = Splits(series, train, labelled, joined[0], joined[1], joined[2], split.by, labels)
-    if not chosen.about_fields and split.by != 'fields':
+    if not (chosen.about_fields or labels.knows_fields or split.by == 'fields'):
         return splits
-    numbers = None
-    if chosen.field_paths is not None:
-        numbers = Labels(
-            chosen.field_paths, crs=series.crs, res=series.res, option='labels.field_paths'
-        )
-    found = find_fields(labelled, labels, numbers, least=chosen.min_field_pixels)
+    found = find_fields(labelled, labels, least=chosen.min_field_pixels)
     return _restrict(splits, found, split.fractions, chosen, seed)
 
 
@@ -291,6 +288,7 @@ def _restrict(
     else:
         kept = [np.ones(len(found), bool) for _ in joined]
     _warn_of_few(found, kept, joined, chosen.fields_per_class, splits.by, values.names)
+    _warn_of_none(kept, joined, splits.by)
     kept[0] = choose_fields(
         found.classes,
         kept[0],
@@ -300,8 +298,22 @@ def _restrict(
     )
     for dataset, own in zip(joined, kept, strict=True):
         if isinstance(dataset, IntersectionDataset):
-            dataset.transforms = KeptFields(found, own, values.unlabelled, dataset.transforms)
+            dataset.transforms = KeptFields(found, own, values.missing, dataset.transforms)
     return splits._replace(fields=found, kept=tuple(kept))
+
+
+def _warn_of_none(
+    kept: Sequence[NDArray[np.bool_]], joined: Sequence[GeoDataset | None], by: str
+) -> None:
+    """Name the splits whose places hold no field, which cannot be scored or trained on."""
+    for stage, dataset, own in zip(_STAGES, joined, kept, strict=True):
+        if by == 'space' and dataset is not None and not own.any():
+            warnings.warn(
+                f'no labelled field lies in the places for {stage}, which are blocks of all of the '
+                "images (split.by='space'): hold out whole fields instead (split.by='fields')",
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 def _warn_of_few(
@@ -330,8 +342,7 @@ def _warn_of_few(
         )
     if by != 'fields':
         return  # what lies in other places, or on other dates, is no choice of ours
-    stages = ('training', 'validation', 'test')
-    for stage, dataset, own in zip(stages, joined, counts, strict=True):
+    for stage, dataset, own in zip(_STAGES, joined, counts, strict=True):
         absent = [name for name, n in zip(called, own, strict=True) if not n]
         if absent and dataset is not None:
             warnings.warn(

@@ -102,7 +102,7 @@ class SyntheticSITSDataModule(SITSDataModule):
             'class': dict(enumerate(CLASSES, start=1)),
             'change': dict(enumerate(('none', *EVENTS))),
             'change_date': None,
-        }[self._labelled]
+        }
         whole = labels.supervised or labels.about_fields or split.by == 'fields'
         super().__init__(
             paths=str(files.images),
@@ -112,7 +112,7 @@ class SyntheticSITSDataModule(SITSDataModule):
                 paths=str(
                     getattr(files, 'classes' if self._labelled == 'class' else self._labelled)
                 ),
-                classes=classes,
+                classes=classes[self._labelled],
                 unlabelled=_UNLABELLED[self._labelled],
                 field_paths=str(files.parcels) if whole else None,
             ),

@@ -31,12 +31,10 @@ __all__ = [
 
 
 def is_labels(dataset: GeoDataset) -> bool:
-    """Tell whether a data set holds labels: vectors, or rasters with ``is_image=False``."""
+    """Tell whether a data set holds labels: TorchGeo's vectors, or what says ``is_image=False``."""
     if isinstance(dataset, UnionDataset):
         return all(is_labels(member) for member in dataset.datasets)
-    if isinstance(dataset, RasterDataset):
-        return not dataset.is_image
-    return isinstance(dataset, VectorDataset)
+    return isinstance(dataset, VectorDataset) or not getattr(dataset, 'is_image', True)
 
 
 def is_series(dataset: GeoDataset) -> bool:
@@ -85,9 +83,9 @@ class LabelledTimeSeries(IntersectionDataset):
         >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
         >>> folder = tempfile.TemporaryDirectory()
         >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
-        >>> from torchgeo_sits.datasets.labels import Labels
+        >>> from torchgeo_sits.datasets.labels import RasterLabels
         >>> series = RasterTimeSeries(files.images)
-        >>> labels = Labels(str(files.classes), crs=series.crs, res=series.res)
+        >>> labels = RasterLabels(str(files.classes), crs=series.crs, res=series.res)
         >>> labelled = series & labels
         >>> sample = labelled[labelled.bounds]
         >>> type(labelled).__name__, sample['image'].shape, sample['mask'].shape

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -75,6 +76,7 @@ def plot_labels(
         sample: Sample with ``image`` ``(T, C, H, W)``, normalised or not, ``mask_clear``
             ``(T, H, W)``, and where there are any ``mask`` and ``prediction``, ``(H, W)`` or
             ``(T, H, W)`` with a map for each frame, of which the clearest frame's is shown.
+            Classes have colours of their own, values that were measured a scale.
         bands: Names of the C channels; where they hold red, green and blue the picture is in
             true colour, else of the first channel.
         class_names: Names by value, for the legend.
@@ -87,8 +89,9 @@ def plot_labels(
     if VALID in sample:
         seen = seen.masked_fill(~sample[VALID], -1.0)
     frame = int(seen.argmax())
+    measured = MASK in sample and sample[MASK].is_floating_point()
     maps = {
-        title: _one_map(sample[key], frame, len(seen))
+        title: _one_map(sample[key], frame, len(seen), measured)
         for key, title in ((MASK, 'labels'), ('prediction', 'prediction'))
         if key in sample
     }
@@ -99,6 +102,17 @@ def plot_labels(
         axis.set_axis_off()
     axes[0, 0].imshow(_picture(sample, bands, frame), cmap='gray', vmin=0, vmax=1)
     axes[0, 0].set_title('clearest frame', fontsize='small')
+    if measured:
+        drawn = [
+            axis.imshow(values) for axis, values in zip(axes[0, 1:], maps.values(), strict=True)
+        ]
+        known = np.concatenate([values[np.isfinite(values)] for values in maps.values()])
+        for axis, title, image in zip(axes[0, 1:], maps, drawn, strict=True):
+            axis.set_title(title, fontsize='small')
+            image.set_clim(known.min(initial=np.inf), known.max(initial=-np.inf))
+        if len(known):
+            figure.colorbar(drawn[0], ax=list(axes.flat), location='bottom', shrink=0.5)
+        return figure
     shown = [values[values != unlabelled] for values in maps.values()]
     found = np.unique(np.concatenate(shown)) if shown else np.zeros(0, np.int64)
     # Classes keep their colours from one picture to the next where their number is known.
@@ -118,12 +132,11 @@ def plot_labels(
     return figure
 
 
-def _one_map(values: Tensor, frame: int, frames: int) -> NDArray[np.int64]:
-    """The map ``(H, W)`` of a frame."""
+def _one_map(values: Tensor, frame: int, frames: int, measured: bool) -> NDArray[Any]:
+    """The map ``(H, W)`` of a frame: of values that were measured, or of classes."""
     if values.ndim == 3:
         values = values[frame if len(values) == frames else 0]
-    array: NDArray[np.int64] = values.long().numpy()
-    return array
+    return values.float().numpy() if measured else values.long().numpy()
 
 
 def _picture(sample: Sample, bands: Sequence[str], frame: int) -> NDArray[np.float64]:

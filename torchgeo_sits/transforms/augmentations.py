@@ -470,7 +470,8 @@ class SeriesGeometry(SeriesAugmentation):
     never mixed: alignment is exact, and any warp is to the nearest neighbour.
 
     Pixels from outside the image (the corners of a turned one) become 0, not clear, and 0 in
-    ``mask``. ``bounds`` and ``transform`` stay those of the sample before.
+    ``mask``, NaN where it holds values. ``bounds`` and ``transform`` stay those of the sample
+    before.
 
     Examples:
         >>> import torch
@@ -536,9 +537,10 @@ class SeriesGeometry(SeriesAugmentation):
         for key in (MASK_CLEAR, MASK_CLEAR_S1, MASK):
             if key in batch:
                 mask = masks_to_planes(batch[key], index)
+                none = math.nan if mask.is_floating_point() else 0
                 if mask.ndim == 4:
                     mask = mask.transpose(1, 2)
-                    out[key] = mask.masked_fill(outside[:, None], 0)
+                    out[key] = mask.masked_fill(outside[:, None], none)
                 else:
-                    out[key] = mask.masked_fill(outside, 0)
+                    out[key] = mask.masked_fill(outside, none)
         return out

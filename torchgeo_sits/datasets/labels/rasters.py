@@ -1,8 +1,6 @@
 """Rasters of labels, as a data set to join with a series."""
 
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,112 +21,18 @@ from torch import Tensor
 from torchgeo.datasets import RasterDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
-from ..collate import pad_time
-from ..errors import SITSError
-from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, MASK, VALID
-from .filenames import parse_name
-from .files import list_rasters
-from .series import TimeSeries
+from ...errors import SITSError
+from ...grid import Grid
+from ...keys import ACQUISITION_TIMES, BOUNDS, MASK
+from ..filenames import parse_name
+from ..files import list_rasters
+from .fields import NumberedFields, connected_fields
+from .values import LabelValues
 
-__all__ = [
-    'DatedLabels',
-    'LabelValues',
-    'Labels',
-    'MapsToFrames',
-    'open_labels',
-    'pad_labels',
-    'values_in',
-]
+__all__ = ['DatedLabels', 'MapsToFrames', 'RasterLabels', 'values_in']
 
 #: Pixels of a raster that are read at a time.
 _CHUNK = 1 << 22
-
-
-@dataclass(frozen=True)
-class LabelValues:
-    """Values of label rasters, and those of a mask that they become.
-
-    Args:
-        unlabelled: Value in the mask of what is not labelled.
-        classes: Values in the rasters and the names of their classes; None takes values as
-            they are.
-
-    Raises:
-        SITSError: If *classes* is empty.
-
-    Examples:
-        >>> import torch
-        >>> from torchgeo_sits.datasets.labels import LabelValues
-        >>> values = LabelValues(classes={1110: 'winter wheat', 1200: 'maize'})
-        >>> values.names
-        ['unlabelled', 'winter wheat', 'maize']
-        >>> found = torch.tensor([[1200.0, 7.0, 1110.0]])
-        >>> values.encode(found, missing=torch.zeros(1, 3, dtype=torch.bool))
-        tensor([[2, 0, 1]])
-    """
-
-    unlabelled: int = 0
-    classes: Mapping[int, str] | None = None
-
-    def __post_init__(self) -> None:
-        if self.classes is not None and not self.classes:
-            raise SITSError(
-                'classes={} names no class: give values of the label rasters and their names, '
-                "such as {1110: 'winter wheat', 1200: 'maize'}, or leave classes out"
-            )
-
-    @property
-    def positions(self) -> dict[int, int] | None:
-        """Values in the mask by values in the rasters; None where they are the same."""
-        if self.classes is None:
-            return None
-        free = (i for i in range(len(self.classes) + 1) if i != self.unlabelled)
-        return dict(zip(self.classes, free, strict=False))
-
-    @property
-    def names(self) -> list[str] | None:
-        """Names by value of the mask, from 0; None where they are not known."""
-        if self.classes is None:
-            return None
-        names = list(self.classes.values())
-        if 0 <= self.unlabelled < len(names):
-            names.insert(self.unlabelled, 'unlabelled')
-        return names
-
-    def encode(self, values: Tensor, missing: Tensor) -> Tensor:
-        """Turn values of the rasters into those of the mask.
-
-        Args:
-            values: ``(..., H, W)`` float64, whole numbers where not missing.
-            missing: ``(..., H, W)`` bool, what the rasters call no data.
-
-        Returns:
-            ``(..., H, W)`` int64.
-        """
-        whole = values.masked_fill(missing, self.unlabelled).long()
-        if self.positions is None:
-            return whole
-        mask = torch.full_like(whole, self.unlabelled)
-        for value, position in self.positions.items():
-            mask[(whole == value) & ~missing] = position
-        return mask
-
-    def warn_of_others(self, found: Iterable[int]) -> None:
-        """Name the values that are no class, once for all rasters.
-
-        Args:
-            found: All values in the rasters.
-        """
-        if self.classes is None:
-            return
-        others = sorted(set(found) - set(self.classes) - {self.unlabelled})
-        if others:
-            warnings.warn(
-                f'the label rasters hold the values {others}, which classes does not list: they '
-                'count as not labelled',
-                UserWarning,
-                stacklevel=4,
-            )
 
 
 def values_in(files: Iterable[str]) -> NDArray[np.float64]:
@@ -151,7 +55,7 @@ def values_in(files: Iterable[str]) -> NDArray[np.float64]:
     return found
 
 
-class Labels(RasterDataset):
+class RasterLabels(RasterDataset):
     """Rasters of one band of labels; what they call no data reads as not labelled.
 
     Rasters on another grid or in another CRS are warped to the nearest pixel. What lies
@@ -163,6 +67,7 @@ class Labels(RasterDataset):
         res: Width and height of a pixel, in units of *crs*.
         values: What the values mean.
         num_classes: Number of classes, counting 0; None does not check.
+        field_numbers: Rasters that number the fields, 0 for none.
         option: Name of the argument that gave *paths*, for messages.
 
     Raises:
@@ -175,14 +80,16 @@ class Labels(RasterDataset):
         >>> from torchgeo_sits.datasets import write_synthetic_series
         >>> folder = tempfile.TemporaryDirectory()
         >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
-        >>> from torchgeo_sits.datasets.labels import Labels
-        >>> labels = Labels(str(files.classes), crs='EPSG:32631', res=(10.0, 10.0))
+        >>> from torchgeo_sits.datasets.labels import RasterLabels
+        >>> labels = RasterLabels(str(files.classes), crs='EPSG:32631', res=(10.0, 10.0))
         >>> labels[labels.bounds]['mask'].shape
         torch.Size([32, 32])
         >>> labels.found()[:3]
         [1, 2, 3]
     """
 
+    #: Whether files number the fields; they are found by their classes else.
+    knows_fields = False
     is_image = False
     #: Not int64 yet: whoever casts a nodata of NaN or a class of 1.5 hides it.
     dtype = torch.float64
@@ -197,9 +104,11 @@ class Labels(RasterDataset):
         res: tuple[float, float],
         values: LabelValues | None = None,
         num_classes: int | None = None,
+        field_numbers: 'RasterLabels | None' = None,
         option: str = 'labels.paths',
     ) -> None:
         self.num_classes = num_classes
+        self.field_numbers = field_numbers
         self.values = values or LabelValues()
         self.option = option
         self.source_files = files = list_rasters(paths, option=option)
@@ -228,6 +137,12 @@ class Labels(RasterDataset):
         # Handles of TorchGeo's that were opened before a fork read wrong pixels in the workers.
         super().__init__(files, crs=crs, res=res, cache=False)
 
+    @property
+    def source(self) -> str:
+        """What holds the labels, for messages."""
+        found = f'{self.option}={self.paths!r}'
+        return found if self.field_numbers is None else f'{found} and {self.field_numbers.source}'
+
     def found(self) -> list[int]:
         """Find all values in the rasters but no data, in one pass over them.
 
@@ -245,7 +160,7 @@ class Labels(RasterDataset):
             index: ``[xmin:xmax:xres, ymin:ymax:yres, tmin:tmax:step]``.
 
         Returns:
-            The sample, with ``mask`` ``(H, W)`` int64.
+            The sample, with ``mask`` ``(H, W)`` int64, or float32 of values.
 
         Raises:
             SITSError: If a label is no whole number, negative, or not below ``num_classes``.
@@ -256,10 +171,69 @@ class Labels(RasterDataset):
         for no_data in self._no_data - {None}:
             missing |= values == no_data
         missing |= self._outside(sample)
-        self._check_whole(values[~missing])
+        if self.values.kind == 'class':
+            self._check_whole(values[~missing])
         sample[MASK] = self.values.encode(values, missing)
-        self._check_range(sample)
+        if self.values.kind == 'class':
+            self._check_range(sample)
         return sample
+
+    def fields(self, grids: Sequence[Grid]) -> list[NumberedFields]:
+        """Number the fields in areas: pixels of one number, or of one class and connected.
+
+        Of dated maps the first that labels a pixel counts.
+
+        Args:
+            grids: The areas, on the pixels of the images.
+
+        Returns:
+            Of each area the fields, each with the label of most of its pixels (the lowest of
+            several), or the mean of its values.
+
+        Raises:
+            SITSError: If labels are values and no rasters number the fields.
+        """
+        return [self._fields(grid) for grid in grids]
+
+    def _fields(self, grid: Grid) -> NumberedFields:
+        """Number the fields in an area."""
+        mask = self._read(grid)
+        known = self.values.known(mask)
+        if self.field_numbers is not None:
+            number = self.field_numbers._read(grid)
+            known &= number != 0
+            found = np.zeros(mask.shape, np.int32)
+            found[known] = np.searchsorted(np.unique(number[known]), number[known]) + 1
+        elif self.values.kind == 'value':
+            raise SITSError(
+                f'{self.option}={self.paths!r} hold values (labels.kind=value), which do not tell '
+                'fields apart: give rasters that number the fields as labels.field_paths, or '
+                'polygons as labels.paths'
+            )
+        else:
+            found = connected_fields(mask, known)
+        of_all = _majority if self.values.kind == 'class' else _mean
+        return NumberedFields(grid, found, of_all(found[known], mask[known]))
+
+    def _read(self, grid: Grid) -> NDArray[Any]:
+        """Labels ``(H, W)`` of an area, read a strip at a time."""
+        whole = np.full((grid.height, grid.width), self.values.missing)
+        if self.values.kind == 'class':
+            whole = whole.astype(np.int64)
+        step = max(1, _CHUNK // grid.width)
+        for first in range(0, grid.height, step):
+            last = min(first + step, grid.height)
+            x = slice(grid.left, grid.left + grid.width * grid.xres, grid.xres)
+            y = slice(grid.top - last * grid.yres, grid.top - first * grid.yres, grid.yres)
+            try:
+                mask = self[x, y][MASK].numpy()
+            except IndexError:  # nothing is labelled here
+                continue
+            if mask.ndim == 3:
+                holds = self.values.known(mask).argmax(axis=0)
+                mask = np.take_along_axis(mask, holds[None], axis=0)[0]
+            whole[first:last] = mask
+        return whole
 
     def _outside(self, sample: Sample) -> Tensor:
         """Find pixels ``(H, W)`` that are 0 because no file reaches there, and only for that."""
@@ -281,8 +255,8 @@ class Labels(RasterDataset):
         odd = values[values != values.round()]
         if len(odd):
             raise SITSError(
-                f'{self.option}={self.paths!r} holds the label {odd[0].item()}: labels are whole '
-                'numbers, so give classes, not measurements'
+                f'{self.option}={self.paths!r} holds the label {odd[0].item()}: classes are whole '
+                'numbers; for measurements set labels.kind=value'
             )
 
     def _check_range(self, sample: Sample) -> None:
@@ -306,12 +280,39 @@ class Labels(RasterDataset):
             )
 
 
-class DatedLabels(Labels):
+def _majority(number: NDArray[np.int32], label: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Label of most pixels of each field, ``(F,)``, the lowest of several.
+
+    Args:
+        number: Number of the field of each labelled pixel, ``(N,)``.
+        label: Its label, ``(N,)``.
+
+    Returns:
+        The labels, ``(F,)``.
+    """
+    kinds = np.unique(label)
+    if not len(kinds):
+        return np.zeros(0, np.int64)
+    pairs = number.astype(np.int64) * len(kinds) + np.searchsorted(kinds, label)
+    count = int(number.max()) + 1
+    counts = np.bincount(pairs, minlength=count * len(kinds)).reshape(count, -1)
+    majority: NDArray[np.int64] = kinds[counts[1:].argmax(axis=1)]
+    return majority
+
+
+def _mean(number: NDArray[np.int32], value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of the values of each field, ``(F,)``; as for `_majority`."""
+    total, count = np.bincount(number, value), np.bincount(number)
+    mean: NDArray[np.float64] = total[1:] / count[1:]
+    return mean
+
+
+class DatedLabels(RasterLabels):
     """Label rasters with dates in their names; a sample holds all maps, in their order.
 
     Args:
-        *args: As for :class:`~torchgeo_sits.datasets.labels.Labels`.
-        **kwargs: As for :class:`~torchgeo_sits.datasets.labels.Labels`.
+        *args: As for :class:`~torchgeo_sits.datasets.labels.RasterLabels`.
+        **kwargs: As for :class:`~torchgeo_sits.datasets.labels.RasterLabels`.
 
     Attributes:
         starts: Seconds since 1970-01-01 UTC from which each of the D maps holds, ``(D,)``.
@@ -351,7 +352,7 @@ class MapsToFrames:
 
     Args:
         starts: Seconds since 1970-01-01 UTC from which each map holds, ``(D,)``, ascending.
-        unlabelled: Value in the mask of frames before the first map.
+        unlabelled: Value in the mask of frames before the first map, NaN for values.
 
     Examples:
         >>> import numpy as np
@@ -361,11 +362,11 @@ class MapsToFrames:
         ...     'mask': torch.tensor([[[1]], [[2]]]),
         ...     'acquisition_times': torch.tensor([5, 15, 25, 35]),
         ... }
-        >>> MapsToFrames(np.array([10, 30]), unlabelled=0)(sample)['mask'].flatten()
+        >>> MapsToFrames(np.array([10, 30]), unlabelled=0.0)(sample)['mask'].flatten()
         tensor([0, 1, 1, 2])
     """
 
-    def __init__(self, starts: np.ndarray[Any, Any], unlabelled: int) -> None:
+    def __init__(self, starts: np.ndarray[Any, Any], unlabelled: float) -> None:
         self.starts = torch.as_tensor(starts)
         self.unlabelled = unlabelled
 
@@ -383,46 +384,3 @@ class MapsToFrames:
         mask[holds < 0] = self.unlabelled
         sample[MASK] = mask
         return sample
-
-
-def pad_labels(samples: Iterable[dict[str, Any]], unlabelled: int) -> dict[str, Any]:
-    """Stack samples by :func:`~torchgeo_sits.collate.pad_time`, with no label in padding.
-
-    Args:
-        samples: One dictionary per sample.
-        unlabelled: Value in masks of what is not labelled.
-
-    Returns:
-        The batch.
-    """
-    batch = pad_time(samples)
-    if MASK in batch and batch[MASK].ndim == batch[IMAGE].ndim - 1:
-        batch[MASK][~batch[VALID]] = unlabelled
-    return batch
-
-
-def open_labels(
-    paths: str | list[str],
-    series: TimeSeries,
-    *,
-    values: LabelValues,
-    num_classes: int | None,
-    per_frame: bool,
-) -> Labels:
-    """Open the labels of a series, in its CRS and resolution.
-
-    Args:
-        paths: Files, or folders of them.
-        series: The images.
-        values: What the values of the rasters mean.
-        num_classes: Number of classes, counting 0; None does not check.
-        per_frame: Whether the rasters are dated, see :class:`DatedLabels`.
-
-    Returns:
-        The labels.
-    """
-    kind = DatedLabels if per_frame else Labels
-    labels = kind(paths, crs=series.crs, res=series.res, values=values, num_classes=num_classes)
-    if values.classes is not None:
-        values.warn_of_others(labels.found())
-    return labels

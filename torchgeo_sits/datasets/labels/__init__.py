@@ -1,0 +1,133 @@
+"""Labels of series: rasters, polygons or points, as a mask and fields on the images' pixels."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ...collate import pad_time
+from ...errors import SITSError
+from ...grid import grid_of
+from ...keys import IMAGE, MASK, VALID
+from ..series import TimeSeries
+from .columns import LabelColumn
+from .features import list_vectors
+from .fields import NumberedFields, connected_fields
+from .rasters import DatedLabels, MapsToFrames, RasterLabels
+from .values import LabelValues
+from .vectors import VectorLabels
+
+__all__ = [
+    'DatedLabels',
+    'LabelColumn',
+    'LabelValues',
+    'Labels',
+    'MapsToFrames',
+    'NumberedFields',
+    'RasterLabels',
+    'VectorLabels',
+    'connected_fields',
+    'open_labels',
+    'pad_labels',
+]
+
+#: What a series is joined with: a mask of each window, and the fields of areas.
+type Labels = RasterLabels | VectorLabels
+
+
+def open_labels(
+    paths: str | list[str],
+    series: TimeSeries,
+    *,
+    values: LabelValues,
+    num_classes: int | None = None,
+    per_frame: bool = False,
+    field_paths: str | list[str] | None = None,
+    column: str | None = None,
+    layer: str | None = None,
+    crs: str | None = None,
+    shrink: float = 0.0,
+) -> Labels:
+    """Open the labels of a series, on its pixels.
+
+    Args:
+        paths: Rasters, vector files or tables; or folders of rasters or vector files.
+        series: The images.
+        values: What is known of the labels.
+        num_classes: Number of classes, counting 0; None does not check.
+        per_frame: Whether rasters are dated, see :class:`DatedLabels`.
+        field_paths: Rasters that number the fields of rasters.
+        column: Column of vector files that holds the labels.
+        layer: Layer of vector files with several.
+        crs: Coordinate reference system of vector files that do not say theirs.
+        shrink: Distance in metres by which polygons are shrunk.
+
+    Returns:
+        The labels.
+
+    Raises:
+        SITSError: If an option does not go with the files.
+
+    Examples:
+        >>> import tempfile
+        >>> from torchgeo_sits.datasets import RasterTimeSeries, write_synthetic_series
+        >>> from torchgeo_sits.datasets.labels import LabelValues, open_labels
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> files = write_synthetic_series(f'{folder.name}/s', size=(32, 32), num_dates=4, days=60)
+        >>> series = RasterTimeSeries(files.images)
+        >>> type(open_labels(str(files.classes), series, values=LabelValues())).__name__
+        'RasterLabels'
+    """
+    vectors = list_vectors(paths)
+    of_rasters = {'per_frame': per_frame, 'field_paths': field_paths}
+    of_vectors = {'column': column, 'layer': layer, 'crs': crs, 'shrink': shrink}
+    for name, value in (of_rasters if vectors else of_vectors).items():
+        if value:
+            reason = (
+                f'labels.paths={paths!r} are vectors, whose features are the fields of all dates'
+                if vectors
+                else f'labels.paths={paths!r} are rasters'
+            )
+            raise SITSError(f'labels.{name}={value!r} cannot be given, {reason}: leave it out')
+    if vectors:
+        return VectorLabels(
+            vectors,
+            area=grid_of(series),
+            column=column,
+            layer=layer,
+            crs=crs,
+            shrink=shrink,
+            values=values,
+            num_classes=num_classes,
+        )
+    numbers = None
+    if field_paths is not None:
+        numbers = RasterLabels(
+            field_paths, crs=series.crs, res=series.res, option='labels.field_paths'
+        )
+    kind = DatedLabels if per_frame else RasterLabels
+    labels = kind(
+        paths,
+        crs=series.crs,
+        res=series.res,
+        values=values,
+        num_classes=num_classes,
+        field_numbers=numbers,
+    )
+    if values.classes is not None:
+        values.check_found(labels.found(), 'the label rasters')
+    return labels
+
+
+def pad_labels(samples: Iterable[dict[str, Any]], unlabelled: float) -> dict[str, Any]:
+    """Stack samples by :func:`~torchgeo_sits.collate.pad_time`, with no label in padding.
+
+    Args:
+        samples: One dictionary per sample.
+        unlabelled: Value in masks of what is not labelled.
+
+    Returns:
+        The batch.
+    """
+    batch = pad_time(samples)
+    if MASK in batch and batch[MASK].ndim == batch[IMAGE].ndim - 1:
+        batch[MASK][~batch[VALID]] = unlabelled
+    return batch
