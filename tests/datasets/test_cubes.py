@@ -223,8 +223,8 @@ def test_warped_rasters(write: Write, tmp_path: Path) -> None:
     write_cube(series, tmp_path / 'c.zarr')
     assert verify_cube(series, tmp_path / 'c.zarr')
     cube = ZarrTimeSeries(tmp_path / 'c.zarr')
-    left, _, _, top = cube._cubes[0].grid.bounds
-    height, width = cube._cubes[0].grid.height, cube._cubes[0].grid.width
+    left, _, _, top = cube._stores[0].grid.bounds
+    height, width = cube._stores[0].grid.height, cube._stores[0].grid.width
     window = slice(left, left + 10 * width), slice(top - 10 * height, top)
     ours, wanted = cube[window], series[window]
     assert torch.equal(ours['image'], wanted['image'])

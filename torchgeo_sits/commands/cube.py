@@ -1,4 +1,4 @@
-"""The command ``torchgeo-sits cube``: convert a folder of dated rasters to a cube."""
+"""The command ``torchgeo-sits cube``: convert dated rasters, NetCDF or Zarr to a cube."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from .. import datasets
-from ..datasets import RasterTimeSeries, verify_cube, write_cube
+from ..datasets import TimeSeries, series_class_of, verify_cube, write_cube
 from ..datasets.cubes import Progress as OnShard
 from ..errors import SITSError
 from .parser import CommandParser
@@ -21,16 +21,17 @@ from .parser import CommandParser
 __all__ = ['cube']
 
 DESCRIPTION = """\
-Convert dated rasters to a cube: a Zarr store in which all dates of a place lie side by side, so
-that patches are read several times as fast. xarray opens it too.
+Convert dated rasters, NetCDF files or other Zarr stores to a cube: a Zarr store in which all dates
+of a place lie side by side, so that patches are read several times as fast. xarray opens it too.
 
 A conversion that was stopped in any way goes on where it was when the same command is given
-again. The rasters are only read.
+again. What is converted is only read.
 
 examples:
   torchgeo-sits cube images series.zarr
   torchgeo-sits cube images series.zarr --cloud_paths scl --clear_values '[2,4,5,6,7]' --verify
   torchgeo-sits cube SAFE_2021 SAFE_2022 series.zarr --dataset_class Sentinel2TimeSeries
+  torchgeo-sits cube cube.nc series.zarr --cloud_variable SCL --clear_values '[2,4,5,6,7]'
 
 then, in Python:
   series = torchgeo_sits.datasets.ZarrTimeSeries('series.zarr')
@@ -56,7 +57,8 @@ def cube(args: Sequence[str]) -> None:
     parser, series_class, names = _parser(args)
     options = parser.parse_args(list(args))
     given = {name: getattr(options, name) for name in names}
-    series = series_class(paths=options.src, crs=options.crs, **given)
+    crs = {} if options.crs is None else {'crs': options.crs}
+    series = series_class(paths=options.src, **crs, **given)
     path = os.path.normpath(options.dst)
     command = f'torchgeo-sits cube {shlex.join(args)}'
     try:
@@ -80,24 +82,27 @@ def cube(args: Sequence[str]) -> None:
 
 def _parser(
     args: Sequence[str],
-) -> tuple[CommandParser, type[RasterTimeSeries], list[str]]:
+) -> tuple[CommandParser, type[TimeSeries], list[str]]:
     """The parser for a kind of series, that kind, and its options."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument('--dataset_class', default='RasterTimeSeries')
+    first.add_argument('--dataset_class')
     name = first.parse_known_args(args)[0].dataset_class
-    series_class = _series_class(name)
+    # Of all words, among which are values of options and the cube, what is there: the source.
+    there = [word for word in args if os.path.exists(word)]
+    series_class = series_class_of(there[:1]) if name is None else _series_class(name)
     parser = CommandParser(prog='torchgeo-sits cube', description=DESCRIPTION)
-    parser.add_argument('src', nargs='+', metavar='SRC', help='folders of dated rasters, or files')
+    parser.add_argument('src', nargs='+', metavar='SRC', help='folders or files of one kind')
     parser.add_argument('dst', metavar='DST', help='the cube: a new name, or one begun before')
     parser.add_argument(
         '--verify',
         action='store_true',
-        help='read everything again and compare the cube with the rasters bit for bit',
+        help='read everything again and compare the cube with the source bit for bit',
     )
     parser.add_argument(
         '--dataset_class',
-        default='RasterTimeSeries',
-        help='kind of series, such as Sentinel2TimeSeries; its own options are shown with it',
+        default=None,
+        help='kind of series, such as Sentinel2TimeSeries; its own options are shown with it. '
+        'RasterTimeSeries by default, CFTimeSeries for NetCDF and Zarr',
     )
     parser.add_argument(
         '--crs',
@@ -110,7 +115,7 @@ def _parser(
     return parser, series_class, names
 
 
-def _series_class(name: str) -> type[RasterTimeSeries]:
+def _series_class(name: str) -> type[TimeSeries]:
     """A kind of series by its name here, or by its dotted path."""
     module, _, attribute = name.rpartition('.')
     try:
@@ -120,8 +125,8 @@ def _series_class(name: str) -> type[RasterTimeSeries]:
             f'--dataset_class {name} is not found ({error}): expected RasterTimeSeries, '
             'Sentinel2TimeSeries, or the dotted path of a class of your own'
         ) from error
-    if not (isinstance(found, type) and issubclass(found, RasterTimeSeries)):
-        raise SITSError(f'--dataset_class {name} is not a kind of RasterTimeSeries')
+    if not (isinstance(found, type) and issubclass(found, TimeSeries)):
+        raise SITSError(f'--dataset_class {name} is not a kind of TimeSeries')
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Literal
 
-from ..datasets import RasterTimeSeries, TimeSeries
+from ..datasets import RasterTimeSeries, TimeSeries, series_class_of
 from ..errors import SITSError
 
 __all__ = [
@@ -22,9 +22,9 @@ class ImageOptions:
     """Images to read, and how to read them.
 
     Args:
-        paths: One or more folders of dated rasters, or files.
-        dataset_class: Kind of series, such as torchgeo_sits.datasets.Sentinel2TimeSeries, or
-            torchgeo_sits.datasets.ZarrTimeSeries for cubes.
+        paths: One or more folders of dated rasters, or files; or cubes, NetCDF or Zarr.
+        dataset_class: Kind of series, such as torchgeo_sits.datasets.Sentinel2TimeSeries.
+            By default cubes, NetCDF and Zarr are told from rasters by what lies at *paths*.
         bands: Names of the bands to read. Defaults to all.
         crs: Coordinate reference system to warp to, such as 'EPSG:32631'. Defaults to that of
             the first file.
@@ -47,7 +47,7 @@ class ImageOptions:
         mean: Mean of each band to normalise by. Measured if None.
         std: Standard deviation of each band. Measured if None.
         options: Arguments that *dataset_class* takes beside these, such as ``scale``,
-            ``offset`` and ``snow_is_clear`` of Sentinel-2.
+            ``offset`` and ``snow_is_clear`` of Sentinel-2, or ``cloud_variable`` of NetCDF.
 
     Raises:
         SITSError: If an option is out of its range or does not go with another.
@@ -116,13 +116,16 @@ class ImageOptions:
             SITSError: If *dataset_class* does not take an option, or refuses it.
             OSError: If a file cannot be read.
         """
+        kind = self.dataset_class
+        if kind is RasterTimeSeries:
+            kind = series_class_of(self.paths)
         try:
-            return self.dataset_class(**self.series_arguments())
+            return kind(**self.series_arguments())
         except TypeError as error:
             if 'unexpected keyword argument' not in str(error):
                 raise
             raise SITSError(
-                f'an option of images does not fit {self.dataset_class.__name__}: {error}. Leave '
+                f'an option of images does not fit {kind.__name__}: {error}. Leave '
                 'it out; images.options takes what the class has beside the options of images'
             ) from error
 

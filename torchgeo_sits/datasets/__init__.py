@@ -1,11 +1,13 @@
 """Data sets of dated rasters, as TorchGeo data sets."""
 
+from .cf_series import CFTimeSeries
 from .combine import LabelledTimeSeries, TimeSeriesUnion, merge_series
 from .cubes import verify_cube, write_cube
 from .filenames import RasterName, parse_name
 from .files import RastersNotFoundError
 from .frames import Frames
 from .landsat import LandsatTimeSeries
+from .opening import series_class_of
 from .pastis import PASTIS
 from .points import PointLabels, PointSeries
 from .raster_series import RasterTimeSeries
@@ -17,6 +19,7 @@ from .zarr_series import ZarrTimeSeries
 
 __all__ = [
     'PASTIS',
+    'CFTimeSeries',
     'Frames',
     'LabelledTimeSeries',
     'LandsatTimeSeries',
@@ -33,6 +36,7 @@ __all__ = [
     'ZarrTimeSeries',
     'merge_series',
     'parse_name',
+    'series_class_of',
     'verify_cube',
     'write_cube',
     'write_synthetic_series',

@@ -32,6 +32,7 @@ from .rivals import level_of, rank_rivals
 __all__ = [
     'Product',
     'acquisition_intervals',
+    'band_order',
     'catalogue',
     'common_crs',
     'extents',
@@ -130,7 +131,7 @@ def catalogue(
     products = _of_one_level(products, bands or ())
     found = {band: None for product in products for band in product.sources}
     spectral_bands = [b for b in found if b.upper() not in ANCILLARY_BANDS]
-    all_bands = tuple(sorted(spectral_bands, key=_band_order)) if separate else tuple(found)
+    all_bands = tuple(sorted(spectral_bands, key=band_order)) if separate else tuple(found)
     all_bands = all_bands or tuple(found)
     products = _with_light(products, tuple(found if bands is None else bands))
     known = {band for product in products for band in product.sources}
@@ -154,7 +155,7 @@ def catalogue(
     return complete, all_bands, wanted
 
 
-def _band_order(band: str) -> tuple[float, str]:
+def band_order(band: str) -> tuple[float, str]:
     """Sort B8A between B8 and B9, B10 after B9, and names without a number behind."""
     digits = ''.join(c for c in band if c.isdigit())
     if not digits:

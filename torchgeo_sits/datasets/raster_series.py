@@ -419,6 +419,20 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
         return list(told)
 
     @property
+    def has_clouds(self) -> bool:
+        """Whether there are masks of clouds."""
+        return bool(self.cloud_files)
+
+    def pixel_options(self) -> dict[str, Any]:
+        """List options that change pixels, in plain values, by which a cube knows its source."""
+        nodata = (self.nodata, self.default_nodata)
+        return {
+            'nodata': [repr(None if value is None else float(value)) for value in nodata],
+            'clear_values': self.clear_rules,
+            'unreadable': self.unreadable,
+        }
+
+    @property
     def stored_dtype(self) -> np.dtype[Any]:
         """Type that holds the stored pixels of all frames with their offsets added."""
         dtype = self._mosaics.dtype

@@ -34,8 +34,9 @@ class TimeSeries(SeriesOperators):
     :mod:`torchgeo_sits.keys`.
 
     A subclass calls this ``__init__``, sets :attr:`bands`, ``_res`` and :attr:`index`, and has
-    :meth:`instants`, :meth:`read_frames` and :attr:`block_grid`. For rasters with dates in
-    their names there is :class:`RasterTimeSeries`, whose subclasses need less.
+    :meth:`instants`, :meth:`read_frames` and :attr:`block_grid`. What ``torchgeo-sits cube`` asks
+    for beside these may stay as it is. For rasters with dates in their names there is
+    :class:`RasterTimeSeries`, whose subclasses need less.
 
     Attributes:
         paths: Where the series lies.
@@ -43,6 +44,7 @@ class TimeSeries(SeriesOperators):
         transforms: Called with each sample.
         group_by: What makes rows of the index one acquisition: the same UTC day, or time.
         min_clear: Share of clear pixels that a frame of a sample must have.
+        scale: Factor on the stored pixels of frames.
 
     Examples:
         >>> import geopandas
@@ -80,6 +82,7 @@ class TimeSeries(SeriesOperators):
     transforms: Callable[[Sample], Sample] | None
     group_by: Literal['day', 'time']
     min_clear: float
+    scale: float = 1.0
 
     _index: GeoDataFrame
     _lookup: '_IndexLookup | None' = None
@@ -141,8 +144,39 @@ class TimeSeries(SeriesOperators):
 
     @property
     @abc.abstractmethod
-    def block_grid(self) -> Grid:
-        """First block of the files: its corner, and as height and width the pixels read at once."""
+    def block_grid(self) -> Grid | None:
+        """First block of the files: its corner, and as height and width the pixels read at once.
+
+        None where nothing is stored in blocks.
+        """
+
+    @property
+    def source_files(self) -> list[str]:
+        """Files that frames are read from, without those of cloud masks."""
+        return sorted(set(self.index.filepath))
+
+    @property
+    def cloud_files(self) -> list[str]:
+        """Files of cloud masks."""
+        return []
+
+    @property
+    def stored_dtype(self) -> np.dtype[Any]:
+        """Type that holds the stored pixels of all frames with their offsets added."""
+        return np.dtype(np.float32)
+
+    @property
+    def has_clouds(self) -> bool:
+        """Whether pixels may be observed and not be clear; frames say what was observed then."""
+        return False
+
+    def offset_of(self, path: str) -> float:
+        """Tell what is to be added to the stored values of a file before they are scaled."""
+        return 0.0
+
+    def pixel_options(self) -> dict[str, Any]:
+        """List options that change pixels, in plain values, by which a cube knows its source."""
+        return {}
 
     @property
     def index(self) -> GeoDataFrame:

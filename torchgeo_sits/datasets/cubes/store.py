@@ -1,5 +1,6 @@
 """Cubes on disk: opened, and windows of them read."""
 
+import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,24 @@ from .layout import ATTRIBUTE, FORMAT, MASK_OBSERVED, shard_file, zarr_options
 __all__ = [
     'CubeStore',
     'cube_record',
+    'is_cube',
 ]
+
+
+def is_cube(path: str) -> bool:
+    """Tell whether a path is a cube that this package wrote, complete or not.
+
+    Args:
+        path: Any path.
+
+    Returns:
+        True where there is a Zarr store whose root says so.
+    """
+    try:
+        with open(os.path.join(path, 'zarr.json'), 'rb') as file:
+            return ATTRIBUTE in json.load(file)['attributes']
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def cube_record(path: str) -> dict[str, Any]:
@@ -81,7 +99,6 @@ class CubeStore:
         footprints: Where each may have pixels, as WKT, T of them.
         dtype: Type of the stored pixels.
         scale: Factor on them.
-        chunk: Rows and columns of a chunk.
 
     Raises:
         OSError: If it does not exist, is not complete, or its metadata cannot be read.
@@ -139,13 +156,25 @@ class CubeStore:
         self.footprints = [str(footprint) for footprint in footprints]
         self.dtype: np.dtype[Any] = image.dtype
         self.scale = float(attributes_of_image.get('scale_factor', 1.0))
-        self.chunk = image.chunks[-2], image.chunks[-1]
+        #: Rows and columns of a chunk.
+        self._chunk = image.chunks[-2], image.chunks[-1]
         self.command = record['command']
 
     @staticmethod
     def _whole(array: Any) -> NDArray[Any]:
         """Read all values of a coordinate."""
         return np.asarray(array[...])
+
+    @property
+    def has_clouds(self) -> bool:
+        """Whether pixels may be observed and not be clear."""
+        return MASK_OBSERVED in self._names
+
+    @property
+    def block(self) -> Grid:
+        """The first chunk: the pixels decoded at once."""
+        height, width = self._chunk
+        return self.grid.crop(0, 0, height, width)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle and copy without the open arrays."""

@@ -1,4 +1,4 @@
-"""From a series of rasters to a cube, shard by shard."""
+"""From a series to a cube, shard by shard."""
 
 import errno
 import hashlib
@@ -20,11 +20,11 @@ from pyproj import CRS
 from zarr.errors import ZarrUserWarning
 
 from ...errors import SITSError
-from ...grid import TOLERANCE, Grid
+from ...grid import TOLERANCE, Grid, grid_of
 from ...keys import IMAGE, MASK_CLEAR
 from ..file_stamps import stamps
 from ..frames import Frames, acquisition_keys
-from ..raster_series import RasterTimeSeries
+from ..series import TimeSeries
 from .layout import (
     ATTRIBUTE,
     FORMAT,
@@ -47,7 +47,7 @@ _LOCK = '.lock'
 
 
 class CubeSource:
-    """A series of rasters as the content of a cube, shard by shard.
+    """A series as the content of a cube, shard by shard.
 
     A cube holds all acquisitions on one pixel grid, which is that of the series' first file
     and covers all footprints.
@@ -71,7 +71,7 @@ class CubeSource:
         SITSError: If the series leaves out frames, or two acquisitions are of one second.
     """
 
-    def __init__(self, series: RasterTimeSeries) -> None:
+    def __init__(self, series: TimeSeries) -> None:
         if series.min_clear > 0:
             raise SITSError(
                 f'a cube holds all acquisitions, but the series has min_clear={series.min_clear}: '
@@ -82,7 +82,7 @@ class CubeSource:
         self.bands = series.bands
         self.dtype = series.stored_dtype
         self.scale = float(series.scale)
-        self.has_clouds = bool(series.cloud_files)
+        self.has_clouds = series.has_clouds
         self.grid = _cube_grid(series)
         index = series.index
         instants = series.instants(index).as_unit('ns')
@@ -146,9 +146,7 @@ class CubeSource:
             'crs': self.crs.to_wkt(),
             'grid': [grid.left, grid.top, grid.xres, grid.yres, grid.width, grid.height],
             'group_by': series.group_by,
-            'nodata': _plain(series.nodata, series.default_nodata),
-            'clear_values': series.clear_rules,
-            'unreadable': series.unreadable,
+            **series.pixel_options(),
         }
 
     def require_same(self, path: str, record: dict[str, Any], but: tuple[str, ...] = ()) -> None:
@@ -184,7 +182,8 @@ class CubeSource:
     def batches(self) -> list[list[Shard]]:
         """List all shards, in batches that are best read together; each time the same."""
         block = self.series.block_grid
-        return self.layout.batches((block.height, block.width), self.dtype.itemsize)
+        size = (1, 1) if block is None else (block.height, block.width)
+        return self.layout.batches(size, self.dtype.itemsize)
 
     def read(self, batch: Sequence[Shard]) -> Iterator[tuple[Shard, Frames]]:
         """Read all acquisitions of some shards, together.
@@ -224,7 +223,13 @@ class CubeSource:
             nothing = np.zeros((shape[0], *size), bool)
             return Frames(np.zeros(shape, self.dtype), nothing, self.times, grid, observed=nothing)
         values, observed = frames.values, frames.observed
-        assert observed is not None  # series of rasters know
+        if observed is None:
+            if self.has_clouds:
+                raise SITSError(
+                    f'{type(self.series).__name__} does not tell what was observed under clouds, '
+                    'which a cube keeps: convert from what it was made of'
+                )
+            observed = frames.clear
         if frames.offset is not None:
             # As Frames makes pixels of them, so that both are the same to the last bit.
             values = values.astype(self.dtype)
@@ -242,9 +247,9 @@ class CubeSource:
         return Frames(values, clear, self.times, grid, observed=observed, scale=self.scale)
 
 
-def _cube_grid(series: RasterTimeSeries) -> Grid:
+def _cube_grid(series: TimeSeries) -> Grid:
     """Lay a grid over all footprints, on the pixels of the first file in the CRS."""
-    block = series.block_grid
+    block = series.block_grid or grid_of(series)
     xres, yres = series.res
     west, south, east, north = series.index.total_bounds
     first = np.floor((west - block.left) / xres + TOLERANCE), (block.top - north) / yres
@@ -260,13 +265,8 @@ def _seconds(times: 'pd.Series[Any]') -> NDArray[np.int64]:
     return times.to_numpy().astype('datetime64[s]').astype(np.int64)
 
 
-def _plain(*values: float | None) -> list[str]:
-    """Write numbers as JSON can hold all of them."""
-    return [repr(None if value is None else float(value)) for value in values]
-
-
 def write_cube(
-    series: RasterTimeSeries,
+    series: TimeSeries,
     path: str | os.PathLike[str],
     *,
     command: str = 'torchgeo_sits.datasets.write_cube',
@@ -469,7 +469,7 @@ def _remove_rests(path: str) -> None:
 
 
 def verify_cube(
-    series: RasterTimeSeries,
+    series: TimeSeries,
     path: str | os.PathLike[str],
     *,
     progress: Progress | None = None,
