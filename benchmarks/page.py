@@ -31,6 +31,7 @@ def benchmarks_page() -> str:
         _runs(),
         _planes(),
         _loading(),
+        _cf(),
         _index(),
         _samplers(),
         _steps(),
@@ -191,6 +192,26 @@ A whole `DataLoader`, once: samples a second, and the peak memory of all of its 
 at the start.
 
 {_table(('contender', *results['figures']['loaders']), loaders)}"""
+
+
+def _cf() -> str:
+    results = harness.load('cf')
+    settings = results['settings']
+    rows = [
+        (layout, name, _spread(found, 'ms', 1), f'{found["cpu_ms"]:.1f}', _times(found['ratio'], 2))
+        for layout, contenders in results['figures'].items()
+        for name, found in contenders.items()
+    ]
+    return f"""## Reading NetCDF and Zarr of others
+
+{_measured('cf', results)}
+
+A sample of {settings['dates']} dates and {settings['bands']} bands as variables, of
+{settings['window']} x {settings['window']} pixels at any place. xarray alone selects the window of
+each band and reads it as it is stored, to one array of float32; decoded, it does what the CF
+conventions ask for itself. The ratio is that of the time of the processor.
+
+{_table(('layout', 'contender', 'ms a sample', 'of the processor', 'against xarray'), rows)}"""
 
 
 def _index() -> str:
