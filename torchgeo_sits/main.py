@@ -31,7 +31,7 @@ commands:
   embed       map the features of each pixel (X.ckpt DIR --year 2021), or of points (X.ckpt T.csv)
   views       draw a sample and the views made of it to a PNG (--output views.png)
   export      write a checkpoint as ONNX or .pt2, to run without this package (X.ckpt MODEL.onnx)
-  cube        convert a folder of dated rasters to a Zarr cube that is read faster (SRC DST)
+  cube        convert dated rasters, NetCDF or Zarr to a cube that is read faster (SRC DST)
 
 first steps:
   torchgeo-sits fit --config conf/dino.yaml

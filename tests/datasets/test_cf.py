@@ -272,6 +272,23 @@ def test_grid_mappings(tmp_path: Path, attributes: dict[str, Any], epsg: int | N
     assert series.crs.is_geographic == (epsg is None)
 
 
+def test_an_array_as_stackstac_has_it(tmp_path: Path) -> None:
+    """One array of floats with names along ``band``, numbers of EPSG, and NaN as no data."""
+    one = cube()
+    data = np.stack([one.B04.values, one.B08.values], 1).astype('f8')
+    data[data == 0] = np.nan
+    coordinates = {'time': one.time, 'band': ['red', 'nir'], 'y': one.y.values, 'x': one.x.values}
+    array = xr.DataArray(data, coordinates, ['time', 'band', 'y', 'x'], name='stackstac-1')
+    array = array.assign_coords(
+        epsg=32631, title=('band', ['Red', 'NIR']), id=('time', list('abcde'))
+    )
+    series = CFTimeSeries(write(array.to_dataset(), tmp_path / 'a.zarr'))
+    assert (series.bands, series.crs.to_epsg()) == (('red', 'nir'), 32631)
+    assert series.stored_dtype == 'float32'  # as samples are
+    sample = whole(series)
+    assert np.array_equal(sample['image'].numpy(), np.nan_to_num(data) * (data[:, :1] > 0))
+
+
 def test_kilometres_and_stale_transforms(tmp_path: Path) -> None:
     one = cube()
     far = one.assign_coords(x=('x', one.x.values / 1000, {'units': 'km'}))

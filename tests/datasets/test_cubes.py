@@ -4,10 +4,12 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import shapely
 import torch
 from rasterio.transform import from_origin
 from torch.utils.data import DataLoader
@@ -15,12 +17,15 @@ from torchgeo.datasets import RasterDataset, random_bbox_assignment, time_series
 
 from torchgeo_sits.collate import pad_time
 from torchgeo_sits.datasets import (
+    Frames,
     RasterTimeSeries,
     Sentinel2TimeSeries,
+    TimeSeries,
     ZarrTimeSeries,
     verify_cube,
     write_cube,
 )
+from torchgeo_sits.grid import Grid
 from torchgeo_sits.samplers import GriddedSeriesPatchSampler, RandomDateCountSampler
 
 X0, Y0, RES = 500_000.0, 5_600_000.0, 10.0
@@ -308,6 +313,45 @@ def test_splits_samplers_and_labels(write: Write, tmp_path: Path) -> None:
         assert torch.equal(ours['mask'], wanted['mask'])
     merged = (cube | series)[cube.bounds]
     assert torch.equal(merged['image'], series[series.bounds]['image'])
+
+
+class Constant(TimeSeries):
+    """A series of one's own, with what the base asks for and no more."""
+
+    bands = ('value',)
+    _res = (10.0, 10.0)
+    block_grid = None
+
+    def __init__(self) -> None:
+        super().__init__('memory')
+        days = pd.to_datetime(['2021-03-01', '2021-04-01'])
+        ends = days + pd.Timedelta(hours=23)
+        spans = pd.IntervalIndex.from_arrays(days, ends, closed='both', name='datetime')
+        place = [shapely.box(X0, Y0 - 400, X0 + 700, Y0)] * 2
+        self.index = geopandas.GeoDataFrame(
+            {'filepath': ['a', 'b']}, index=spans, geometry=place, crs='EPSG:32631'
+        )
+
+    def instants(self, index: geopandas.GeoDataFrame) -> pd.DatetimeIndex:
+        return pd.DatetimeIndex(index.index.left)
+
+    def read_frames(self, acquisitions: list[np.ndarray], grid: Grid) -> Frames:
+        times = self.instants(self.index)[[rows[0] for rows in acquisitions]]
+        values = np.ones((len(times), 1, grid.height, grid.width), np.float32)
+        values *= np.array([rows[0] + 0.5 for rows in acquisitions])[:, None, None, None]
+        return Frames(values, values[:, 0] > 1, times.as_unit('s').asi8, grid)
+
+
+def test_any_series_becomes_a_cube(tmp_path: Path) -> None:
+    assert write_cube(Constant(), tmp_path / 'c.zarr') == 1
+    assert verify_cube(Constant(), tmp_path / 'c.zarr') == 1
+    cube = ZarrTimeSeries(tmp_path / 'c.zarr')
+    sample = cube[cube.bounds]
+    assert sample['image'].shape == (2, 1, 40, 70)
+    assert sample['image'].mean((1, 2, 3)).tolist() == [0.5, 1.5]
+    assert sample['mask_clear'].float().mean((1, 2)).tolist() == [0, 1]
+    assert write_cube(cube, tmp_path / 'd.zarr') == 1  # a cube is a series, too
+    assert torch.equal(ZarrTimeSeries(tmp_path / 'd.zarr')[cube.bounds]['image'], sample['image'])
 
 
 def test_what_is_refused(write: Write, tmp_path: Path) -> None:

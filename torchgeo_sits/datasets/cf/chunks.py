@@ -24,10 +24,11 @@ class WholeChunkStore(WrapperStore[LocalStore]):
 
     Examples:
         >>> import tempfile
+        >>> import numpy as np
         >>> import zarr
         >>> from torchgeo_sits.datasets.cf.chunks import WholeChunkStore
         >>> folder = tempfile.TemporaryDirectory()
-        >>> _ = zarr.create_group(folder.name).create_array('a', data=[1, 2])
+        >>> _ = zarr.create_group(folder.name).create_array('a', data=np.array([1, 2]))
         >>> store = WholeChunkStore(zarr.storage.LocalStore(folder.name, read_only=True))
         >>> zarr.open_group(store, mode='r')['a'][:]
         array([1, 2])

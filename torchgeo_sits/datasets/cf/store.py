@@ -257,7 +257,8 @@ class CFStore:
                     part, valid = self._packings[variable].unpack(part)
                     values[:, at, *inside] = part
                     own &= valid if positions is None else valid.all(axis=1)
-                np.copyto(values[:, :, *inside], 0, where=~own[:, None])
+                if not own.all():
+                    np.copyto(values[:, :, *inside], 0, where=~own[:, None])
                 if self._clouds is not None:
                     clear = seen.copy()
                     clear[:, *inside] &= self._clouds.clear(window, variables)
@@ -486,11 +487,13 @@ def _open_dataset(path: str, group: str | None) -> xr.Dataset:
             ),
         ):
             warnings.filterwarnings('ignore', message='Failed to open Zarr store with consolidated')
-            store = WholeChunkStore(zarr.storage.LocalStore(path, read_only=True), group)
+            store: Any = WholeChunkStore(zarr.storage.LocalStore(path, read_only=True), group)
             dataset = xr.open_dataset(store, engine='zarr', chunks=None, **options)
         # Zarr keeps no order of variables, NetCDF does.
-        names: list[str] = sorted(map(str, dataset.variables))
-        dataset = dataset[sorted(names, key=band_order)]
+        names = [str(name) for name in dataset.variables]
+        names.sort()
+        names.sort(key=band_order)
+        dataset = dataset[names]
     except SITSError:
         raise
     except Exception as error:  # whatever the libraries of the formats raise

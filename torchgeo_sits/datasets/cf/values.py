@@ -33,7 +33,7 @@ class Packing:
         >>> attributes = {'_FillValue': 255, 'scale_factor': 0.004, 'add_offset': -0.08}
         >>> packing = Packing.of(np.dtype('uint8'), attributes)
         >>> packing.unpack(np.array([20, 145, 255], 'uint8'))
-        (array([0. , 0.5, 0.94], dtype=float32), array([ True,  True, False]))
+        (array([0.  , 0.5 , 0.94], dtype=float32), array([ True,  True, False]))
     """
 
     stored: np.dtype[Any]
