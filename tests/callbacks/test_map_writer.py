@@ -3,16 +3,19 @@
 import shutil
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 import torch
 from lightning.pytorch import Trainer, seed_everything
+from shapely import box
 
 from torchgeo_sits.callbacks import MapWriter
 from torchgeo_sits.commands.training import on_own_data
 from torchgeo_sits.datamodules import ImageOptions, SITSDataModule, SyntheticSITSDataModule
 from torchgeo_sits.main import main
+from torchgeo_sits.mapping import MapRun
 from torchgeo_sits.tasks import (
     SITSDINO,
     SITSChangeDate,
@@ -35,13 +38,13 @@ def segmentation(**options):
     return SITSSegmentation(model='tempcnn', in_channels=3, num_classes=4, **options)
 
 
-def predict(task, data, folder, *, window=16, overlap=6, **options):
+def predict(task, data, folder, *, window=16, overlap=6, writer=None, **options):
     trainer = Trainer(
         accelerator='cpu',
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[MapWriter(str(folder), window=window, overlap=overlap)],
+        callbacks=[MapWriter(str(folder), window=window, overlap=overlap, **(writer or {}))],
         **options,
     )
     return trainer.predict(task, datamodule=data)
@@ -272,3 +275,28 @@ def test_simulated_series_has_a_map_too(tmp_path):
     task = SITSSegmentation(model='tempcnn', in_channels=10)
     predict(task, data, tmp_path / 'maps', window=96, overlap=0)
     assert read(tmp_path / 'maps/class.tif').shape == (1, 96, 96)
+
+
+def test_table_of_polygons_follows_its_maps(series_folder, tmp_path, monkeypatch):
+    fields = gpd.GeoDataFrame(
+        {'fid': ['x', 'x']},  # no number of rows, though some call it that
+        geometry=[box(600000, 4999840, 600100, 5000000), box(600105, 4999700, 600300, 4999900)],
+        crs=32631,
+    )
+    fields.to_crs(4326).to_parquet(tmp_path / 'fields.parquet')
+    options = {'polygons': str(tmp_path / 'fields.parquet')}
+    predict(segmentation(), data_of(series_folder), tmp_path / 'maps')
+    # Asked for later, it is made of the maps that are there.
+    monkeypatch.setattr(MapRun, 'keep', None)
+    predict(segmentation(), data_of(series_folder), tmp_path / 'maps', writer=options)
+    table = gpd.read_file(tmp_path / 'maps/fields.gpkg')
+    assert table['fid'].tolist() == ['x', 'x']
+    classes = read(tmp_path / 'maps/class.tif')[0]
+    found = [(classes[:16, :10] == k).mean() for k in range(4)]
+    shares = [table[f'class_share_class {k}'][0] for k in range(4)]
+    np.testing.assert_allclose(shares, found, atol=2e-3)
+    with pytest.raises(ValueError, match=r'fields\.gpkg is another file of this run'):
+        predict(
+            segmentation(), data_of(series_folder), tmp_path / 'maps',
+            writer={'polygons': str(tmp_path / 'maps/fields.gpkg')},
+        )  # fmt: skip

@@ -74,6 +74,7 @@ class MapWriter(Callback):
         window: int = 256,
         overlap: int = 32,
         vectors: VectorFormat | None = None,
+        polygons: str | None = None,
         quantise: bool = False,
         outputs: list[MapOutput] | MapOutput | None = None,
     ) -> None:
@@ -85,6 +86,10 @@ class MapWriter(Callback):
             overlap: Pixels that neighbouring windows share; half a window at most.
             vectors: Write classes as polygons, too: a GeoPackage ('gpkg') or a GeoParquet file
                 ('parquet').
+            polygons: File of polygons or points, such as fields. What the maps hold in each of
+                them is written as a table of the same name in *folder*, a row each
+                (:func:`~torchgeo_sits.mapping.summarise_maps`): a GeoPackage, of embeddings a
+                GeoParquet file.
             quantise: Write embeddings in a byte each instead of four.
             outputs: Maps of your own beside those of the task, by dotted paths on the command
                 line.
@@ -97,6 +102,7 @@ class MapWriter(Callback):
         self.window = window
         self.overlap = overlap
         self.vectors = vectors
+        self.polygons = None if polygons is None else Path(polygons)
         self.quantise = quantise
         self.outputs = [outputs] if isinstance(outputs, MapOutput) else list(outputs or [])
         self._run: MapRun | None = None
@@ -192,6 +198,7 @@ class MapWriter(Callback):
             tags=tags,
             manifest=manifest,
             vectors=self.vectors,
+            polygons=self.polygons,
         )
 
     @staticmethod

@@ -11,6 +11,7 @@ from .outputs import (
     QuantisedEmbedding,
     ValueMap,
 )
+from .polygons import summarise_maps
 from .run import MapRun, VectorFormat
 from .windows import OverlappingWindows
 
@@ -27,4 +28,5 @@ __all__ = [
     'QuantisedEmbedding',
     'ValueMap',
     'VectorFormat',
+    'summarise_maps',
 ]

@@ -24,7 +24,8 @@ from shapely.geometry import shape
 
 from ..errors import SITSError
 from ..grid import Grid
-from .outputs import ClassMap, MapOutput, MeasuredOutput
+from .outputs import ClassMap, Embedding, MapOutput, MeasuredOutput
+from .polygons import read_polygons, summarise_maps
 from .windows import ChannelLayout, OverlappingWindows, WindowBlender, raster_blocks
 
 __all__ = ['DrawProgress', 'MapRun', 'VectorFormat', 'WindowStore']
@@ -173,9 +174,11 @@ class MapRun:
         tags: Tags of all rasters.
         manifest: Everything that the values depend on, in plain values.
         vectors: Format of the polygons of classes; None writes none.
+        polygons: File of polygons to summarise the maps in; None writes no table.
 
     Raises:
-        SITSError: If two outputs have the same name.
+        SITSError: If two outputs have the same name, or the table would replace a map or the
+            polygons themselves.
 
     Examples:
         >>> import numpy as np, tempfile
@@ -206,9 +209,10 @@ class MapRun:
     tags: Mapping[str, str]
     manifest: dict[str, Any]
     vectors: VectorFormat | None = None
+    polygons: Path | None = None
 
     def __post_init__(self) -> None:
-        """Check the names of the outputs.
+        """Check the names of the files.
 
         Raises:
             SITSError: If two are the same.
@@ -219,6 +223,14 @@ class MapRun:
                 f'expected a name of its own for each map, got {twice} twice: give one of them '
                 'another name'
             )
+        if self.polygons is not None:
+            read_polygons(self.polygons)  # before anything is computed
+            others = [self.polygons, *(path for _, path in self._outlines())]
+            if self._table().resolve() in [path.resolve() for path in others]:
+                raise SITSError(
+                    f'{self._table()} is another file of this run: give a file of polygons of '
+                    'another name, or another --map.folder'
+                )
 
     @property
     def store(self) -> WindowStore:
@@ -228,7 +240,8 @@ class MapRun:
     @property
     def files(self) -> list[Path]:
         """Files that a finished run has written."""
-        return [self._raster_path(o) for o in self.outputs] + [p for _, p in self._polygons()]
+        files = [self._raster_path(o) for o in self.outputs] + [p for _, p in self._outlines()]
+        return files if self.polygons is None else [*files, self._table()]
 
     def begin(self) -> list[int]:
         """Begin, or go on where a run of the same map stopped.
@@ -244,7 +257,7 @@ class MapRun:
             return []
         rasters = {output: self._raster_path(output) for output in self.outputs}
         other = [p for o, p in rasters.items() if p.exists() and not self._is_own(o)]
-        other += [p for o, p in self._polygons() if p.exists() and not self._is_own(o)]
+        other += [p for o, p in self._outlines() if p.exists() and not self._is_own(o)]
         if other:
             raise SITSError(
                 f'{other[0]} is there already, of another run: choose another folder with '
@@ -260,8 +273,9 @@ class MapRun:
 
     def is_finished(self) -> bool:
         """Tell whether all files of this run are there, and no windows any more."""
-        polygons = all(path.exists() for _, path in self._polygons())
-        return self._is_drawn() and polygons and not self.store.folder.exists()
+        polygons = all(path.exists() for _, path in self._outlines())
+        whole = polygons and self._has_table()
+        return self._is_drawn() and whole and not self.store.folder.exists()
 
     def keep(self, number: int, values: Mapping[str, NDArray[np.float32]]) -> None:
         """Keep the values of a window.
@@ -300,9 +314,12 @@ class MapRun:
         try:
             if todo := [output for output in self.outputs if not self._is_own(output)]:
                 self._draw_rasters(todo, progress)
-            for output, path in self._polygons():
+            for output, path in self._outlines():
                 if not path.exists():
-                    _write_polygons(self._raster_path(output), path, classes=output.classes)
+                    _write_outlines(self._raster_path(output), path, classes=output.classes)
+            if self.polygons is not None and not self._has_table():
+                rasters = {output: self._raster_path(output) for output in self.outputs}
+                _write_table(summarise_maps(read_polygons(self.polygons), rasters), self._table())
         except (OSError, RasterioError) as error:
             raise OSError(
                 f'the maps could not be drawn in {self.folder} ({error}). The windows are kept: '
@@ -357,12 +374,28 @@ class MapRun:
     def _draft_path(self, output: MapOutput) -> Path:
         return self.store.folder / f'{output.name}.tif'
 
-    def _polygons(self) -> list[tuple[ClassMap, Path]]:
+    def _outlines(self) -> list[tuple[ClassMap, Path]]:
         """Maps of classes, each with the path of its polygons."""
         if self.vectors is None:
             return []
         classes = [o for o in self.outputs if isinstance(o, ClassMap)]
         return [(o, self._raster_path(o).with_suffix(f'.{self.vectors}')) for o in classes]
+
+    def _table(self) -> Path:
+        """Path of the table of polygons: GeoParquet where each has hundreds of features."""
+        assert self.polygons is not None  # asked of no others
+        wide = any(isinstance(output, Embedding) for output in self.outputs)
+        return self.folder / f'{self.polygons.stem}.{"parquet" if wide else "gpkg"}'
+
+    def _has_table(self) -> bool:
+        """Tell whether a table that is asked for is there, and as new as what it rests on."""
+        if self.polygons is None:
+            return True
+        if not self._table().exists():
+            return False
+        sources = [self.polygons, *(self._raster_path(output) for output in self.outputs)]
+        made = self._table().stat().st_mtime_ns
+        return all(source.exists() and source.stat().st_mtime_ns < made for source in sources)
 
     def _is_drawn(self) -> bool:
         """Tell whether all rasters of this run are there."""
@@ -460,7 +493,7 @@ def _finish_raster(path: Path, final: Path, output: MapOutput) -> None:
     path.unlink()
 
 
-def _write_polygons(raster: Path, path: Path, *, classes: list[str]) -> None:
+def _write_outlines(raster: Path, path: Path, *, classes: list[str]) -> None:
     """Write the connected pixels of one class as polygons, with their class and area.
 
     Args:
@@ -486,10 +519,22 @@ def _write_polygons(raster: Path, path: Path, *, classes: list[str]) -> None:
         crs=crs,
     )
     table['area'] = table.area
+    _write_table(table, path)
+
+
+def _write_table(table: gpd.GeoDataFrame, path: Path) -> None:
+    """Write shapes and their columns.
+
+    Args:
+        table: What to write.
+        path: GeoPackage (``.gpkg``) or GeoParquet (``.parquet``), which gets its name when it
+            is whole.
+    """
     whole = path.with_name(f'.{path.name}')
     whole.unlink(missing_ok=True)
     if path.suffix == '.parquet':
         table.to_parquet(whole)
     else:
-        table.to_file(whole, driver='GPKG', layer=raster.stem)
+        # Rows are numbered in a column of their own, whatever columns of the user's are called.
+        table.to_file(whole, driver='GPKG', layer=path.stem, FID='ogc_fid')
     whole.replace(path)
