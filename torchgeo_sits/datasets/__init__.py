@@ -14,6 +14,7 @@ from .raster_series import RasterTimeSeries
 from .sentinel1 import Sentinel1Beside
 from .sentinel2 import Sentinel2TimeSeries
 from .series import TimeSeries
+from .stac_series import StacTimeSeries
 from .synthetic import SyntheticSeries, write_synthetic_series
 from .zarr_series import ZarrTimeSeries
 
@@ -30,6 +31,7 @@ __all__ = [
     'RastersNotFoundError',
     'Sentinel1Beside',
     'Sentinel2TimeSeries',
+    'StacTimeSeries',
     'SyntheticSeries',
     'TimeSeries',
     'TimeSeriesUnion',

@@ -40,6 +40,7 @@ __all__ = [
     'product_index',
     'rank_products',
     'to_pyproj',
+    'with_all_bands',
 ]
 
 
@@ -150,7 +151,7 @@ def catalogue(
         )
     if not wanted:
         raise SITSError('bands is empty: name at least one, or leave it None for all')
-    complete = _with_all_bands(products, wanted, unreadable)
+    complete = with_all_bands(products, wanted, unreadable)
     complete.sort(key=lambda product: (product.name.time, product.rasters[0].path, product.part))
     return complete, all_bands, wanted
 
@@ -408,7 +409,7 @@ def _shared_light(products: Sequence[Product], sensors: Sequence[str | None]) ->
     return [common for common in first if all(common in other for other in others)]
 
 
-def _with_all_bands(
+def with_all_bands(
     products: Sequence[Product], bands: Sequence[str], unreadable: Literal['raise', 'skip']
 ) -> list[Product]:
     """Keep the products that hold all of *bands*, and only the files that hold one of them."""

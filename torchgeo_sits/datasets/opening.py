@@ -11,6 +11,8 @@ from .cubes.store import is_cube
 from .files import RASTER_EXTENSIONS
 from .raster_series import RasterTimeSeries
 from .series import TimeSeries
+from .stac_items import is_stac
+from .stac_series import StacTimeSeries
 from .zarr_series import ZarrTimeSeries
 
 __all__ = ['series_class_of']
@@ -24,7 +26,8 @@ def series_class_of(paths: Path | Iterable[Path]) -> type[TimeSeries]:
 
     Returns:
         :class:`ZarrTimeSeries` for the cubes of ``torchgeo-sits cube``, :class:`CFTimeSeries` for
-        NetCDF files and other Zarr stores, also for folders that hold some and no rasters, and
+        NetCDF files and other Zarr stores, also for folders that hold some and no rasters,
+        :class:`StacTimeSeries` for STAC catalogues, items and STAC-GeoParquet, and
         :class:`RasterTimeSeries` for all else.
 
     Examples:
@@ -33,6 +36,8 @@ def series_class_of(paths: Path | Iterable[Path]) -> type[TimeSeries]:
         ('RasterTimeSeries', 'CFTimeSeries')
     """
     roots = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if roots and all(is_stac(root) for root in roots):
+        return StacTimeSeries
     store = next((found for root in roots if (found := _store_in(os.fspath(root)))), None)
     if store is None:
         return RasterTimeSeries

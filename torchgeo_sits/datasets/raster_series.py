@@ -191,15 +191,8 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
         layers = QualityNames(quality, self.quality_band)
         masks, images = self._mask_files(cloud_paths, layers, bands or ())
         rasters, inside = layers.take_out(self._scan(images), bands or ())
-        found = catalogue(
-            rasters,
-            bands=None if bands is None else [self.band_name(band) for band in bands],
-            unreadable=unreadable,
-            band_name=self.band_name,
-            default_band_names=self.default_band_names,
-            default_bands=self.default_bands,
-        )
-        products, self.all_bands, self.bands = found
+        spelt = None if bands is None else [self.band_name(band) for band in bands]
+        products, self.all_bands, self.bands = self._find_products(rasters, spelt)
         rasters = [raster for product in products for raster in product.rasters]
         target = common_crs(rasters, crs)
         self._res = finest(rasters, target) if res is None else pixel_size(res)
@@ -318,6 +311,19 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
             unreadable=self.unreadable,
             filename_regex=None if self.filename_regex == '.*' else self.filename_regex,
             date_format=self.date_format,
+        )
+
+    def _find_products(
+        self, rasters: Sequence[RasterFile], bands: Sequence[str] | None
+    ) -> tuple[list[Product], tuple[str, ...], tuple[str, ...]]:
+        """Group files to products; all bands found, and those to read."""
+        return catalogue(
+            rasters,
+            bands=bands,
+            unreadable=self.unreadable,
+            band_name=self.band_name,
+            default_band_names=self.default_band_names,
+            default_bands=self.default_bands,
         )
 
     def _cloud_masks(
