@@ -36,7 +36,9 @@ def embed(args: Sequence[str]) -> None:
         SITSError: If the checkpoint is of other bands, or there is no image of that year there.
         OSError: If a file cannot be read or written.
     """
-    if any(map(is_table, args)):
+    named = [arg.startswith('--') and '=' not in arg for arg in ['', *args]]
+    words = [arg for arg, value in zip(args, named, strict=False) if not value and arg[:2] != '--']
+    if any(map(is_table, words[1:])):
         _embed_points(args)
         return
     # As for `predict`: windows share a border with the next ones only.

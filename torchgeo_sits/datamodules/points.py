@@ -182,7 +182,7 @@ class PointDataModule(SeriesDataModule, NonGeoDataModule):
         return list(self.points.bands)
 
     @property
-    def class_names(self) -> list[str] | None:  # type: ignore[override]
+    def class_names(self) -> list[str] | None:
         """Names of the classes, from 0; None without classes."""
         labels = self.points.labels
         return None if labels is None else labels.names

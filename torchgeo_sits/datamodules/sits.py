@@ -17,6 +17,7 @@ from torchgeo.samplers import GeoSampler
 
 from ..datasets.labels import LabelValues, open_labels, pad_labels
 from ..errors import SITSError
+from ..keys import MASK
 from ..renamed import SITS_OPTIONS, take_old_names
 from ..samplers import (
     BlockPatchSampler,
@@ -182,6 +183,34 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
         if self._num_classes is None or self.target == 'pixel':
             return self._num_classes
         return self._num_classes - (0 <= unlabelled < self._num_classes)
+
+    @property
+    def target_statistics(self) -> tuple[float, float]:
+        """Mean and standard deviation of the measured values of training.
+
+        Those of its fields, each once, where labels are restricted to fields; else those of the
+        pixels of at most 32 patches.
+
+        Raises:
+            SITSError: If labels are no measured values, or training has none.
+        """
+        splits = self.splits
+        if splits.labels is None or self._values.kind != 'value':
+            raise SITSError(
+                "a regression needs measured values: give labels.paths and labels.kind='value'"
+            )
+        if splits.fields is not None:
+            values = np.asarray(splits.fields.labels[splits.kept[0]], np.float64)
+        else:
+            train = splits.labelled_train
+            assert train is not None  # the first share of the labelled area
+            windows = choose(list(self._gridded_patches(train)), 32, self.seed)
+            masks = [train[window][MASK].numpy().ravel() for window in windows]
+            values = np.concatenate([*masks, np.zeros(0)]).astype(np.float64)
+        values = values[np.isfinite(values)]
+        if not len(values):
+            raise SITSError(f'labels.paths={self.labels.paths!r} hold no value for training')
+        return float(values.mean()), float(values.std())
 
     def setup(self, stage: str) -> None:
         """Open the files, split them, and make the samplers.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import csv, parquet
 
 from ...errors import SITSError
+from ..stac_items import is_stac
 
 __all__ = ['TABLE_ENDINGS', 'PointArrays', 'is_table', 'read_arrays', 'read_table', 'table_files']
 
@@ -25,12 +26,12 @@ _MISSING: Final = ['', '-', '--', 'NA', 'N/A', 'n/a', '#N/A', 'NaN', 'nan', 'NUL
 
 
 def is_table(path: str | Path) -> bool:
-    """Tell by its name whether a file is a table of points.
+    """Tell by its name whether a file is a table of points, and no table of STAC items.
 
     Args:
         path: Path of the file.
     """
-    return str(path).lower().endswith(TABLE_ENDINGS)
+    return str(path).lower().endswith(TABLE_ENDINGS) and not is_stac(path)
 
 
 def table_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
