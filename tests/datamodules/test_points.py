@@ -11,7 +11,7 @@ from torchgeo_sits.datamodules import (
     PointSplitOptions,
     TableOptions,
 )
-from torchgeo_sits.datamodules.point_splits import published_split
+from torchgeo_sits.datamodules.points import published_split
 from torchgeo_sits.main import main
 
 DATES = ['20180401', '20180501', '20180601', '20180701']

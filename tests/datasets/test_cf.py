@@ -32,7 +32,7 @@ from torchgeo_sits.datasets import (
     verify_cube,
     write_cube,
 )
-from torchgeo_sits.datasets.cf.classic import missing_bytes
+from torchgeo_sits.datasets.cf.store import missing_bytes
 from torchgeo_sits.errors import SITSError
 from torchgeo_sits.main import main
 from torchgeo_sits.samplers import (

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from torchgeo_sits.collate import pad_time
 from torchgeo_sits.datasets import PointSeries
-from torchgeo_sits.datasets.points.dates import MISSING, parse_dates
 from torchgeo_sits.datasets.points.labels import encode_labels
+from torchgeo_sits.datasets.points.layout import MISSING, parse_dates
 
 DAY = 86_400
 

@@ -5,8 +5,7 @@ from .fusion import SITSFusionDataModule
 from .loader import ResumableLoader
 from .options import ImageOptions, LabelOptions, PatchOptions, Sentinel1Options, SplitOptions
 from .pastis import PASTISDataModule
-from .point_options import PointLabelOptions, PointSplitOptions, TableOptions
-from .points import PointDataModule
+from .points import PointDataModule, PointLabelOptions, PointSplitOptions, TableOptions
 from .sits import SITSDataModule
 from .synthetic import SyntheticSITSDataModule
 

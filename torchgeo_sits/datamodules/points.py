@@ -2,12 +2,14 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, Final, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from numpy.random import SeedSequence
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -21,12 +23,325 @@ from ..samplers import EpochSampler, ShardedSampler
 from ..samplers.epochs import epoch_generator
 from ..transforms import Normalize
 from .base import SeriesDataModule, band_statistics
-from .fields import choose_fields
+from .fields import choose_fields, hold_out_fields
 from .loader import ResumableLoader
-from .point_options import PointLabelOptions, PointSplitOptions, TableOptions
-from .point_splits import split_points
 
 __all__ = ['PointDataModule']
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """Columns of a table of points, and how to read them.
+
+    Args:
+        point: Column, or columns, that tell points apart. Defaults to one of the usual names;
+            rows of a table with a row for each point need none.
+        date: Column of the dates of a table with a row for each date. Defaults to one of the
+            usual names.
+        date_format: Format of dates that are not written year, month, day, such as '%d.%m.%Y'.
+        year: Year, or column of the year, of dates that are months only. Rows of a point are in
+            order then: a month below the one before it begins the next year.
+        dates: Dates of a table whose columns are numbered, such as B02_1.
+        bands: Names of the bands. Defaults to all: of a table with a row for each date to the
+            numbers that change over time.
+        nodata: Value that means no data, beside empty cells.
+        lon: Column of longitudes. Defaults to one of the usual names, if any.
+        lat: Column of latitudes.
+        mean: Mean of each band to normalise by. Measured if None.
+        std: Standard deviation of each band. Measured if None.
+
+    Raises:
+        SITSError: If only one of mean and std is given.
+
+    Examples:
+        >>> from torchgeo_sits.datamodules import TableOptions
+        >>> TableOptions(point='id', date='month', year=2018).year
+        2018
+    """
+
+    _: KW_ONLY
+    point: str | list[str] | None = None
+    date: str | None = None
+    date_format: str | None = None
+    year: int | str | None = None
+    dates: list[str] | None = None
+    bands: list[str] | None = None
+    nodata: float | None = None
+    lon: str | None = None
+    lat: str | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            raise SITSError('give both table.mean and table.std, or neither')
+
+    @property
+    def statistics(self) -> tuple[list[float], list[float]] | None:
+        """Mean and standard deviation as they were given, or None."""
+        return None if self.mean is None or self.std is None else (self.mean, self.std)
+
+    def series_arguments(self) -> dict[str, Any]:
+        """Arguments for :class:`~torchgeo_sits.datasets.PointSeries`.
+
+        Returns:
+            The arguments by name.
+        """
+        own = {'mean', 'std'}
+        return {k: v for k, v in vars(self).items() if k not in own and v is not None}
+
+
+@dataclass(frozen=True)
+class PointLabelOptions:
+    """Labels of points, to train on or to validate by.
+
+    Args:
+        column: Column of the labels.
+        kind: Whether the labels are classes, or measured values for a regression.
+        classes: Values of the column and names of their classes, such as ``{1110: 'winter wheat',
+            1200: 'maize'}``, in their order; others are not labelled. Defaults to all values.
+        unlabelled: Value of the column that means not labelled, beside empty cells.
+        supervised: Train on labelled points only. False trains on every point and keeps the
+            labels for the k-NN probe.
+        target: Whether tasks take labels for those of whole series, or of their one pixel.
+        per_class: Number of points of each class that are labelled for training, drawn at
+            random; of more points, fewer are a part.
+        fraction: Share of the points of each class that are labelled for training, and one at
+            least; of a larger share, a smaller one is a part.
+        min_points: Smallest number of labelled points of a class; points of smaller classes are
+            not labelled.
+
+    Raises:
+        SITSError: If an option is out of its range or does not go with another.
+
+    Examples:
+        >>> from torchgeo_sits.datamodules import PointLabelOptions
+        >>> PointLabelOptions('target', kind='value', supervised=True).kind
+        'value'
+    """
+
+    column: str | None = None
+    _: KW_ONLY
+    kind: Literal['class', 'value'] = 'class'
+    classes: dict[int | str, str] | None = None
+    unlabelled: int | str | None = None
+    supervised: bool = False
+    target: Literal['pixel', 'field'] = 'field'
+    per_class: int | None = None
+    fraction: float | None = None
+    min_points: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in ('class', 'value'):
+            raise SITSError(f"unknown labels.kind {self.kind!r}: expected 'class' or 'value'")
+        if self.target not in ('pixel', 'field'):
+            raise SITSError(f"unknown labels.target {self.target!r}: expected 'pixel' or 'field'")
+        for name in ('per_class', 'min_points'):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SITSError(f'labels.{name} must be at least 1, got {value}')
+        if self.fraction is not None and not 0 < self.fraction <= 1:
+            raise SITSError(
+                f'labels.fraction must be a share above 0, at most 1, got {self.fraction}'
+            )
+        if self.fraction is not None and self.per_class is not None:
+            raise SITSError(
+                f'labels.per_class={self.per_class} and labels.fraction={self.fraction} both say '
+                'how many points are labelled: give one of them'
+            )
+        if self.kind == 'value' and (self.per_class is not None or self.min_points > 1):
+            raise SITSError(
+                'labels.per_class and labels.min_points count points of classes, of which labels.'
+                "kind='value' has none: use labels.fraction"
+            )
+
+
+@dataclass(frozen=True)
+class PointSplitOptions:
+    """Points to hold out for validation and test.
+
+    By default single points are drawn at random, class by class. Points that lie near each other
+    or were observed by one campaign are alike: hold out groups or blocks for honest scores.
+
+    Args:
+        column: Column of a split that was published: of the words train, val (or validation) and
+            test, or of 0 and 1 where its name says what 1 is, such as ``is_test``. Where it has
+            no validation, a share of the points for training is drawn for it.
+        groups: Column of groups of points that no split may divide, such as a region or a site.
+        block: Side in degrees of blocks of longitude and latitude that no split may divide.
+        val_fraction: Share of the points (of the groups, of the blocks) for validation.
+        test_fraction: Share for test; of a split that was published that is said.
+
+    Raises:
+        SITSError: If the shares leave nothing for training, or options do not go together.
+
+    Examples:
+        >>> from torchgeo_sits.datamodules import PointSplitOptions
+        >>> PointSplitOptions(column='is_test', val_fraction=0.1).fractions
+        (0.9, 0.1, 0.0)
+    """
+
+    _: KW_ONLY
+    column: str | None = None
+    groups: str | None = None
+    block: float | None = None
+    val_fraction: float = 0.25
+    test_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        val, test = self.val_fraction, self.test_fraction
+        if val < 0 or test < 0 or val + test >= 1:
+            raise SITSError(
+                'split.val_fraction and split.test_fraction must be at least 0 and leave '
+                f'something for training, got {val} and {test}'
+            )
+        if self.groups is not None and self.block is not None:
+            raise SITSError(
+                f'split.groups={self.groups!r} and split.block={self.block} both say what is not '
+                'divided: give one of them'
+            )
+        if self.block is not None and self.block <= 0:
+            raise SITSError(f'split.block is a side in degrees above 0, got {self.block}')
+        if self.column is not None and test:
+            raise SITSError(
+                f'split.column={self.column!r} says what the test is: leave split.test_fraction '
+                f'out, got {test}'
+            )
+
+    @property
+    def fractions(self) -> tuple[float, float, float]:
+        """Shares of training, validation and test."""
+        return 1 - self.val_fraction - self.test_fraction, self.val_fraction, self.test_fraction
+
+
+Integers = NDArray[np.int64]
+
+#: Words for the splits, training first, as columns have them.
+_WORDS: Final = (
+    ('train', 'training', 'fit', 'learn'),
+    ('val', 'valid', 'validation', 'dev', 'eval'),
+    ('test', 'testing', 'holdout', 'hold_out'),
+)
+
+
+def split_points(
+    series: PointSeries, split: PointSplitOptions, *, usable: NDArray[np.bool_], seed: int
+) -> Integers:
+    """Assign points to training (0), validation (1) and test (2).
+
+    Args:
+        series: The points.
+        split: How they are split.
+        usable: Points to share out, ``(N,)``.
+        seed: Seed of the assignment.
+
+    Returns:
+        Number of the split of each point, ``(N,)``; -1 for those that are not to be used.
+
+    Raises:
+        SITSError: If a column does not say a split, or there are too few groups.
+    """
+    found = np.where(usable, 0, -1)
+    fractions = split.fractions
+    if split.column is not None:
+        said = published_split(series.column(split.column), split.column)
+        found = np.where(usable, said, -1)
+        if (said == 1).any() or not split.val_fraction:
+            return _with_training(found, split)
+    free = np.flatnonzero(found == 0)
+    groups = _groups(series, split)
+    if groups is None:
+        kinds = np.zeros(len(series), np.int64)
+        if series.labels is not None and series.labels.names is not None:
+            kinds = series.labels.values
+        found[free] = hold_out_fields(kinds[free], fractions, seed=seed)
+    else:
+        found[free] = _hold_out_groups(groups[free], fractions, seed, split)
+    return _with_training(found, split)
+
+
+def published_split(column: pd.Series, name: str) -> Integers:
+    """Read a split off a column.
+
+    Args:
+        column: Words, or 0 and 1.
+        name: Name of the column, which says what 1 means.
+
+    Returns:
+        Number of the split of each point, ``(N,)``; -1 where the cell is empty.
+
+    Raises:
+        SITSError: If its values are no split.
+    """
+    codes, unique = pd.factorize(column)
+    number = {word: i for i, words in enumerate(_WORDS) for word in words}
+    text = [str(value).strip().lower() for value in unique]
+    if all(word in number for word in text):
+        return np.append([number[word] for word in text], -1).astype(np.int64)[codes]
+    flags = {'0': 0, '0.0': 0, 'false': 0, '1': 1, '1.0': 1, 'true': 1}
+    meant = [i for part in name.lower().split('_') if (i := number.get(part)) is not None]
+    if len(meant) == 1 and all(word in flags for word in text):
+        # 1 is what the name says; 0 is the rest: of is_train the test, of others training.
+        pair = [2, 0] if meant[0] == 0 else [0, meant[0]]
+        return np.append([pair[flags[word]] for word in text], -1).astype(np.int64)[codes]
+    raise SITSError(
+        f'split.column={name!r} holds {text[:6]}: expected the words train, val and test, or 0 and '
+        '1 in a column whose name says what 1 is, such as is_test. For folds, regions or sites '
+        'that no split may divide use split.groups'
+    )
+
+
+def _groups(series: PointSeries, split: PointSplitOptions) -> Integers | None:
+    """Number of the group of each point ``(N,)``; None where points stand for themselves."""
+    if split.groups is not None:
+        codes = pd.factorize(series.column(split.groups), use_na_sentinel=False)[0]
+        return codes.astype(np.int64)
+    if split.block is None:
+        return None
+    if series.place is None:
+        raise SITSError(
+            f'split.block={split.block} needs longitudes and latitudes in degrees: give their '
+            'columns as table.lon and table.lat'
+        )
+    cells = [np.floor(values / split.block) for values in series.place]
+    if not all(np.isfinite(cell).all() for cell in cells):
+        raise SITSError('split.block needs a longitude and latitude of each point, some have none')
+    blocks = np.stack(cells, axis=1)
+    return np.unique(blocks, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _hold_out_groups(
+    groups: Integers, fractions: tuple[float, float, float], seed: int, split: PointSplitOptions
+) -> Integers:
+    """Assign whole groups, at random, until each split has its share of the points."""
+    names, of_point, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    wanted = [int(share > 0) for share in fractions]
+    if len(names) < sum(wanted):
+        raise SITSError(
+            f'{split} makes {len(names)} groups of points, fewer than the {sum(wanted)} splits: '
+            'choose smaller groups, or hold nothing out (split.val_fraction=0)'
+        )
+    order = np.random.default_rng(SeedSequence(seed, spawn_key=(2,))).permutation(len(names))
+    assigned = np.zeros(len(names), np.int64)
+    place = 0
+    for number, share in enumerate(fractions[1:], start=1):
+        taken = 0
+        # One group at least is left for each split that comes after, and for training.
+        while share > 0 and place < len(names) - 1 - sum(wanted[number + 1 :]):
+            if taken and taken + sizes[order[place]] / 2 > share * len(groups):
+                break
+            assigned[order[place]] = number
+            taken += sizes[order[place]]
+            place += 1
+    return assigned[of_point]
+
+
+def _with_training(found: Integers, split: PointSplitOptions) -> Integers:
+    """Refuse a split that leaves nothing for training."""
+    if not (found == 0).any():
+        raise SITSError(f'{split} leaves no point for training')
+    return found
+
 
 #: Points whose values are looked at together, for statistics.
 _CHUNK = 1 << 14

@@ -1,23 +1,158 @@
 """What a data set of xarray says of a series by the CF conventions: its grid, times and bands."""
 
+import warnings
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 from pyproj import CRS
+from pyproj.exceptions import CRSError
+from rasterio.crs import CRS as RasterCRS
+from rasterio.errors import CRSError as RasterCRSError
+from xarray.conventions import decode_cf_variable
 
 from ...errors import SITSError
 from ...grid import Grid
 from ..filenames import ANCILLARY_BANDS
 from ..files import list_examples
-from .axes import STANDARD_NAMES, UNITS, Axis, Variables, axes_of, axis_of, coordinates_along
-from .georeference import crs_of, grid_of_axes
-from .times import times_along
 
 __all__ = ['Band', 'CFLayout', 'read_layout']
+
+
+Variables = Mapping[Hashable, xr.Variable]
+Axis = Literal['T', 'Y', 'X']
+
+#: Axes by ``standard_name``, by ``units``, and by common names of variables that have neither.
+STANDARD_NAMES: dict[str, Axis] = {
+    'time': 'T',
+    'latitude': 'Y',
+    'grid_latitude': 'Y',
+    'projection_y_coordinate': 'Y',
+    'projection_y_angular_coordinate': 'Y',
+    'longitude': 'X',
+    'grid_longitude': 'X',
+    'projection_x_coordinate': 'X',
+    'projection_x_angular_coordinate': 'X',
+}
+UNITS: dict[str, Axis] = {
+    **dict.fromkeys(('degrees_north', 'degree_north', 'degreesn', 'degree_n', 'degrees_n'), 'Y'),
+    **dict.fromkeys(('degrees_east', 'degree_east', 'degreese', 'degree_e', 'degrees_e'), 'X'),
+}
+_NAMES: dict[str, Axis] = {
+    **dict.fromkeys(('time', 't', 'date', 'dates', 'datetime'), 'T'),
+    **dict.fromkeys(('y', 'lat', 'latitude', 'northing', 'northings', 'yc'), 'Y'),
+    **dict.fromkeys(('x', 'lon', 'long', 'longitude', 'easting', 'eastings', 'xc'), 'X'),
+}
+
+
+def axes_of(variables: Variables, sizes: Mapping[Hashable, int]) -> dict[Hashable, Axis]:
+    """Axis of each dimension that is one of time, y and x."""
+    axes: dict[Hashable, Axis] = {}
+    for dim in sizes:
+        known = [axis_of(name, variables[name]) for name in coordinates_along(variables, dim)]
+        axis = next((axis for axis in known if axis is not None), None)
+        if axis is None and dim not in variables:  # the transform may say where it lies
+            axis = _NAMES.get(str(dim).lower())
+        if axis is not None:
+            axes[dim] = axis
+    return axes
+
+
+def coordinates_along(variables: Variables, dim: Hashable) -> list[Hashable]:
+    """Variables along a dimension alone, that of its name first."""
+    along = [name for name, variable in variables.items() if variable.dims == (dim,)]
+    return sorted(along, key=lambda name: name != dim)
+
+
+def axis_of(name: Hashable, variable: xr.Variable) -> Axis | None:
+    """Axis of a coordinate, by its attributes, failing these by its name."""
+    said = {key: str(variable.attrs.get(key, '')) for key in ('axis', 'standard_name', 'units')}
+    axis = said['axis'].upper()
+    if axis in ('T', 'Y', 'X'):
+        return axis  # type: ignore[return-value]
+    if axis or said['standard_name']:
+        return STANDARD_NAMES.get(said['standard_name']) or _NAMES.get(str(name).lower())
+    if ' since ' in said['units']:
+        return 'T'
+    return UNITS.get(said['units'].lower()) or _NAMES.get(str(name).lower())
+
+
+def times_along(variables: Variables, dim: Hashable | None, path: str) -> NDArray[np.int64]:
+    """Seconds since 1970 UTC along the dimension of time, in its order."""
+    if dim is None:
+        names = [n for n, v in variables.items() if v.ndim == 0 and axis_of(n, v) == 'T']
+    else:
+        names = [n for n in coordinates_along(variables, dim) if axis_of(n, variables[n]) == 'T']
+    if not names:
+        raise SITSError(
+            f"the dimension of time {str(dim)!r} of '{path}' has no coordinate: write the times of "
+            "its frames, for instance with xarray's ds.assign_coords"
+        )
+    name, variable = names[0], variables[names[0]]
+    values = _decoded_times(name, variable, path)
+    if lacking := int(np.isnat(values).sum()):
+        raise SITSError(
+            f"{lacking} of {len(values)} times of '{path}' are missing ({str(name)!r} has no "
+            'value): write them, or leave these frames out'
+        )
+    # Floats of days are off by microseconds: to the nearest millisecond, and its second.
+    micros = values.astype('datetime64[us]').astype(np.int64)
+    return np.floor_divide((micros + 500) // 1000, 1000)
+
+
+def _decoded_times(name: Hashable, variable: xr.Variable, path: str) -> NDArray[np.datetime64]:
+    """Times of a coordinate, ``(T,)``."""
+    values = np.atleast_1d(variable.values)
+    what = f"the times {str(name)!r} of '{path}'"
+    if values.dtype.kind in 'USOT':
+        text = [v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
+        try:
+            stamps = pd.to_datetime(text, utc=True, format='ISO8601')
+        except ValueError as error:
+            raise SITSError(f'{what} cannot be read ({error}): write them as CF does') from error
+        return stamps.tz_localize(None).to_numpy()
+    if ' since ' not in str(variable.attrs.get('units', '')):
+        raise SITSError(
+            f"{what} have no units such as 'days since 1970-01-01' (they say "
+            f'{variable.attrs.get("units")!r}): write them as CF does'
+        )
+    calendar = str(variable.attrs.get('calendar', 'standard'))
+    if calendar.lower() == 'julian':
+        raise SITSError(f'{what} are of the calendar {calendar!r}, expected the usual one')
+    try:
+        decoded = np.atleast_1d(decode_cf_variable(name, variable).values)
+    except Exception as error:  # whatever xarray and cftime raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SITSError(f'{what} cannot be read ({reason}): write them as CF does') from error
+    if decoded.dtype.kind == 'M':
+        return decoded
+    try:
+        dates = [
+            datetime(d.year, d.month, d.day, d.hour, d.minute, d.second, d.microsecond)
+            for d in decoded
+        ]
+    except ValueError as error:
+        wrong = next(d for d in decoded if not _exists(d))
+        raise SITSError(
+            f'{what} are of the calendar {calendar!r}, and {wrong} is no date: convert them, for '
+            "instance with xarray's ds.convert_calendar('standard', align_on='date')"
+        ) from error
+    return np.array(dates, 'datetime64[us]')
+
+
+def _exists(date: Any) -> bool:
+    """Tell whether a date of another calendar is one of the usual calendar."""
+    try:
+        datetime(date.year, date.month, date.day)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,3 +396,210 @@ def _is_flag(variable: xr.Variable) -> bool:
 def _sizes(dims: Sequence[Hashable | None], dataset: xr.Dataset) -> str:
     """Spell dimensions with their lengths."""
     return ' x '.join(f'{dim} {dataset.sizes[dim]}' for dim in dims if dim is not None)
+
+
+#: Metres in units of projected coordinates.
+_METRES = {
+    **dict.fromkeys(('m', 'metre', 'metres', 'meter', 'meters'), 1.0),
+    **dict.fromkeys(('km', 'kilometre', 'kilometres', 'kilometer', 'kilometers'), 1000.0),
+}
+#: Share of a pixel by which coordinates may be off an even grid.
+_UNEVEN = 0.01
+
+
+def crs_of(
+    dataset: xr.Dataset,
+    variable: xr.Variable,
+    variables: Variables,
+    axes: tuple[Hashable, Hashable],
+    path: str,
+    *,
+    given: CRS | None,
+) -> tuple[CRS, Mapping[str, Any]]:
+    """Find the CRS of a variable, and the attributes of its grid mapping."""
+    referenced = str(variable.attrs.get('grid_mapping', '')).split()[:1]
+    mapping: Mapping[str, Any] = {}
+    # What is referenced counts; a mapping that nobody references is what rioxarray reads, too.
+    for name in (*(n.rstrip(':') for n in referenced), 'spatial_ref', 'crs', *variables):
+        if name in variables and (crs := _mapping_crs(variables[name].attrs, path)):
+            mapping = variables[name].attrs
+            return crs, mapping
+    for said in _told_crs(dataset, variable, variables):
+        try:
+            return CRS.from_user_input(said), mapping
+        except CRSError:
+            continue
+    if all(_is_degrees(variables, dim) for dim in axes):
+        return CRS.from_epsg(4326), mapping  # what CF leaves open, and nearly all mean
+    if given is not None:
+        return given, mapping
+    raise SITSError(
+        f"'{path}' has no coordinate reference system: give the one of its x and y as `crs`, such "
+        "as 'EPSG:32631', or write it, for instance with rioxarray's ds.rio.write_crs"
+    )
+
+
+def _mapping_crs(attributes: Mapping[str, Any], path: str) -> CRS | None:
+    """The CRS of a grid mapping; None where a variable is none."""
+    text = attributes.get('crs_wkt') or attributes.get('spatial_ref')
+    if text is None and 'grid_mapping_name' not in attributes:
+        return None
+    try:
+        if text is not None:
+            return CRS.from_user_input(text)
+        return CRS.from_cf(dict(attributes))
+    except (CRSError, KeyError, ValueError) as error:
+        name = attributes.get('grid_mapping_name', text)
+        raise SITSError(
+            f"the grid mapping {str(name)[:60]!r} of '{path}' is no coordinate reference system "
+            f"({error}): write it again, for instance with rioxarray's ds.rio.write_crs"
+        ) from error
+
+
+def _told_crs(dataset: xr.Dataset, variable: xr.Variable, variables: Variables) -> Iterator[Any]:
+    """What else may say the CRS: attributes of xarray and GeoZarr, and numbers of EPSG."""
+    for attributes in (variable.attrs, dataset.attrs):
+        for key in ('proj:code', 'proj:wkt2', 'proj:epsg', 'crs', 'spatial_ref', 'crs_wkt'):
+            if isinstance(said := attributes.get(key), str | int | np.integer):
+                yield said
+    for name in ('epsg', 'proj:epsg', 'proj:code'):  # as stackstac writes them
+        if name in variables and variables[name].size == 1:
+            yield variables[name].values.item()
+
+
+def _is_degrees(variables: Variables, dim: Hashable) -> bool:
+    """Tell whether a dimension is one of latitudes or longitudes."""
+    for name in coordinates_along(variables, dim):
+        attributes = variables[name].attrs
+        units = str(attributes.get('units', '')).lower()
+        standard = attributes.get('standard_name')
+        if units in UNITS or standard in ('latitude', 'longitude'):
+            return True
+        if not units and not standard and str(name).lower().startswith(('lat', 'lon')):
+            return True
+    return False
+
+
+def grid_of_axes(
+    dataset: xr.Dataset,
+    variable: xr.Variable,
+    axes: tuple[Hashable, Hashable],
+    crs: CRS,
+    mapping: Mapping[str, Any],
+    path: str,
+) -> tuple[Grid, tuple[bool, bool]]:
+    """Lay the grid over coordinates of the centres of pixels; which axes are stored reversed."""
+    variables = dataset.variables
+    told = _transform(dataset, variable, mapping)
+    edges: list[tuple[float, float]] = []  # of the first and of the last pixel, as stored
+    for i, dim in enumerate(axes):
+        size = dataset.sizes[dim]
+        step = None if told is None else told[i][1]
+        named = [
+            n for n in coordinates_along(variables, dim) if axis_of(n, variables[n]) is not None
+        ]
+        if named:
+            factor = _unit(variables[named[0]], crs, mapping)
+            own, loose = _edges(variables, named[0], factor, step, path)
+            if told is not None:
+                start, step = told[i]
+                said = start, start + step * size
+                # Coordinates are what counts: a transform stays behind when a part is cut out.
+                if max(abs(a - b) for a, b in zip(own, said, strict=True)) <= loose:
+                    own = said
+        elif told is not None:
+            own = told[i][0], told[i][0] + told[i][1] * size
+        else:
+            raise SITSError(
+                f"'{path}' has no coordinates for the dimension {str(dim)!r}: write those of the "
+                "centres of its pixels, for instance with rioxarray's ds.rio.write_transform"
+            )
+        edges.append(own)
+    (first_y, last_y), (first_x, last_x) = edges
+    height, width = (dataset.sizes[dim] for dim in axes)
+    left, top = min(first_x, last_x), max(first_y, last_y)
+    xres, yres = abs(last_x - first_x) / width, abs(last_y - first_y) / height
+    if crs.is_geographic and left >= 180:  # from 0 to 360
+        left -= 360
+    elif crs.is_geographic and left + width * xres > 180 + xres / 2:
+        warnings.warn(
+            f"'{path}' spans longitudes from {left:g} to {left + width * xres:g}: those beyond 180 "
+            'are kept as they are, and do not meet labels that are written as -180 and more',
+            UserWarning,
+            stacklevel=2,
+        )
+    try:
+        raster_crs = RasterCRS.from_user_input(crs)
+    except RasterCRSError as error:
+        raise SITSError(f"the CRS of '{path}' is none that GDAL knows ({error})") from error
+    grid = Grid(left, top, xres, yres, width, height, raster_crs)
+    return grid, (last_y > first_y, last_x < first_x)
+
+
+def _unit(variable: xr.Variable, crs: CRS, mapping: Mapping[str, Any]) -> float:
+    """Factor from a coordinate to units of the CRS."""
+    units = str(variable.attrs.get('units', '')).lower()
+    if units in ('rad', 'radian', 'radians') and 'perspective_point_height' in mapping:
+        return float(mapping['perspective_point_height'])
+    if units not in _METRES or crs.is_geographic:
+        return 1.0
+    return _METRES[units] / crs.axis_info[0].unit_conversion_factor
+
+
+def _edges(
+    variables: Variables, name: Hashable, factor: float, step: float | None, path: str
+) -> tuple[tuple[float, float], float]:
+    """Outer edges of the first and the last pixel along an axis, and how exact they are."""
+    coordinate = variables[name]
+    values = np.asarray(coordinate.values, np.float64) * factor
+    if not np.isfinite(values).all():
+        raise SITSError(f"the coordinate {str(name)!r} of '{path}' is not finite")
+    bounds = variables.get(coordinate.attrs.get('bounds'))
+    if bounds is not None and bounds.shape == (len(values), 2):
+        # They say so where coordinates are no centres.
+        own = np.asarray(bounds.values, np.float64) * factor
+        own = np.sort(own, axis=1)[:, :: 1 if values[-1] >= values[0] else -1]
+        values, step = own.mean(axis=1), float((own[:, 1] - own[:, 0]).mean())
+    if len(values) > 1:
+        step = float(values[-1] - values[0]) / (len(values) - 1)
+    if not step:
+        raise SITSError(
+            f"'{path}' has one pixel along {str(name)!r}, which does not say how large it is: "
+            "write a transform, for instance with rioxarray's ds.rio.write_transform"
+        )
+    kind = coordinate.dtype if coordinate.dtype.kind == 'f' else np.dtype(np.float64)
+    rounding = 2 * float(np.spacing(np.abs(values / factor).max().astype(kind))) * factor
+    loose = max(_UNEVEN * abs(step), rounding)
+    off = np.abs(values - (values[0] + step * np.arange(len(values)))).max()
+    if off > loose:
+        steps = np.diff(values)
+        raise SITSError(
+            f"'{path}' is not on an even grid: steps along {str(name)!r} go from {steps.min():g} "
+            f'to {steps.max():g}. Interpolate it to even steps first, for instance with '
+            "xarray's ds.interp"
+        )
+    return (float(values[0]) - step / 2, float(values[-1]) + step / 2), loose
+
+
+def _transform(
+    dataset: xr.Dataset, variable: xr.Variable, mapping: Mapping[str, Any]
+) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """First edge and step along y and along x, as an attribute tells; None where none does."""
+    if (text := mapping.get('GeoTransform')) is not None:
+        numbers = _floats(text.split() if isinstance(text, str) else text)
+        if len(numbers) == 6 and numbers[2] == numbers[4] == 0:
+            return (numbers[3], numbers[5]), (numbers[0], numbers[1])
+    for attributes in (variable.attrs, dataset.attrs):
+        for key in ('spatial:transform', 'transform', 'proj:transform'):
+            numbers = _floats(attributes.get(key, ()))
+            if len(numbers) in (6, 9) and numbers[1] == numbers[3] == 0:
+                return (numbers[5], numbers[4]), (numbers[2], numbers[0])
+    return None
+
+
+def _floats(values: Any) -> list[float]:
+    """Numbers of an attribute; empty where it holds others."""
+    try:
+        return [float(value) for value in values]
+    except (TypeError, ValueError):
+        return []

@@ -1,10 +1,15 @@
 """NetCDF files and Zarr stores: found, opened in each process, and windows of them read."""
 
+import math
 import os
+import struct
 import warnings
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
+import netCDF4
+import numcodecs.blosc
 import numpy as np
 import shapely
 import xarray as xr
@@ -12,6 +17,10 @@ import zarr
 from numpy.typing import NDArray
 from pyproj import CRS
 from torchgeo.datasets.utils import Path
+from zarr.abc.store import ByteRequest
+from zarr.codecs import BloscCodec
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, WrapperStore
 
 from ...errors import SITSError
 from ...grid import Grid
@@ -20,12 +29,365 @@ from ..cubes.layout import ATTRIBUTE
 from ..files import RastersNotFoundError, list_examples
 from ..frames import Frames
 from ..reading import file_signature
-from .chunks import WholeChunkStore
-from .classic import missing_bytes
 from .layout import read_layout
-from .values import Packing, flags
 
 __all__ = ['CFStore', 'is_store', 'list_stores']
+
+
+class WholeChunkStore(WrapperStore[LocalStore]):
+    """A Zarr store on this machine that refuses chunks of Blosc that are cut off.
+
+    Other codecs do so themselves, and shards have checksums.
+
+    Args:
+        store: The store.
+        group: Group of the arrays; None for the root.
+
+    Examples:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import zarr
+        >>> from torchgeo_sits.datasets.cf.store import WholeChunkStore
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> _ = zarr.create_group(folder.name).create_array('a', data=np.array([1, 2]))
+        >>> store = WholeChunkStore(zarr.storage.LocalStore(folder.name, read_only=True))
+        >>> zarr.open_group(store, mode='r')['a'][:]
+        array([1, 2])
+    """
+
+    def __init__(self, store: LocalStore, group: str | None = None) -> None:
+        super().__init__(store)
+        prefix = f'{group.strip("/")}/' if group else ''
+        opened = zarr.open_group(store, path=prefix.rstrip('/'), mode='r')
+        self._blosc = tuple(f'{prefix}{n}/' for n, array in opened.arrays() if _is_blosc(array))
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read a value, and check it."""
+        return self._checked(key, await super().get(key, prototype, byte_range))
+
+    def get_sync(
+        self,
+        key: str,
+        *,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Read a value in the thread that asks, and check it."""
+        found = super().get_sync(key, prototype=prototype, byte_range=byte_range)
+        return self._checked(key, found)
+
+    def _checked(self, key: str, found: Buffer | None) -> Buffer | None:
+        """Give a value back, unless it is a chunk that is shorter than its header says."""
+        name = key.rpartition('/')[2]
+        if found is None or not key.startswith(self._blosc) or name in _METADATA:
+            return found
+        header = found[:16].to_bytes()
+        size = struct.unpack('<I', header[12:])[0] if len(header) == 16 else 16
+        if len(found) < size:
+            raise ValueError(f"the chunk '{key}' has {len(found)} bytes of {size}")
+        return found
+
+
+_METADATA = ('.zarray', '.zattrs', 'zarr.json')
+
+
+def _is_blosc(array: 'zarr.Array[Any]') -> bool:
+    """Tell whether chunks are the frames of Blosc."""
+    last = array.compressors[-1:]
+    return array.shards is None and isinstance(last[0] if last else None, _BLOSC)
+
+
+_BLOSC = (BloscCodec, numcodecs.blosc.Blosc)
+
+
+#: Bytes of a value, by the number of its type.
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
+
+
+def missing_bytes(path: str) -> int:
+    """Count the bytes that a classic NetCDF file lacks.
+
+    Args:
+        path: Any file.
+
+    Returns:
+        How many its header tells of that are not there; 0 for files of other formats.
+
+    Examples:
+        >>> from tempfile import NamedTemporaryFile
+        >>> from torchgeo_sits.datasets.cf.store import missing_bytes
+        >>> with NamedTemporaryFile() as file:
+        ...     _ = file.write(b'no NetCDF')
+        ...     file.flush()
+        ...     missing_bytes(file.name)
+        0
+    """
+    with open(path, 'rb') as file:
+        magic = file.read(4)
+        if magic[:3] != b'CDF' or magic[3:] not in (b'\1', b'\2', b'\5'):
+            return 0
+        try:
+            expected = _Header(file, magic[3]).end()
+        except struct.error:  # the header itself is cut off
+            return 1
+        file.seek(0, 2)
+        return max(0, expected - file.tell())
+
+
+class _Header:
+    """The header of a classic file, as the specification of its format has it.
+
+    Args:
+        file: The file, after its first four bytes.
+        version: 1, 2 (large offsets) or 5 (large numbers).
+    """
+
+    def __init__(self, file: BinaryIO, version: int) -> None:
+        self._file = file
+        self._number = '>Q' if version == 5 else '>I'
+        self._offset = '>I' if version == 1 else '>Q'
+
+    def _read(self, kind: str) -> int:
+        """Read one number."""
+        size = struct.calcsize(kind)
+        value: int = struct.unpack(kind, self._file.read(size))[0]
+        return value
+
+    def _skip(self, size: int) -> None:
+        """Pass over so many bytes, and those that fill up four."""
+        self._file.seek(size + -size % 4, 1)
+
+    def _skip_attributes(self) -> None:
+        """Pass over a list of attributes."""
+        for _ in range(self._count()):
+            self._skip(self._read(self._number))
+            size = _SIZES.get(self._read('>I'), 1)
+            self._skip(size * self._read(self._number))
+
+    def _count(self) -> int:
+        """Read the tag of a list, and the number of its items."""
+        self._read('>I')
+        return self._read(self._number)
+
+    def end(self) -> int:
+        """Find where the last value ends.
+
+        Returns:
+            Bytes from the start of the file.
+        """
+        records = self._read(self._number)
+        lengths = []
+        for _ in range(self._count()):
+            self._skip(self._read(self._number))
+            lengths.append(self._read(self._number))  # 0 for that of records
+        self._skip_attributes()
+        end = self._file.tell()
+        of_records: list[tuple[int, int]] = []  # beginning, and bytes in each record
+        for _ in range(self._count()):
+            self._skip(self._read(self._number))
+            shape = [lengths[self._read(self._number)] for _ in range(self._read(self._number))]
+            self._skip_attributes()
+            size = _SIZES.get(self._read('>I'), 1)
+            self._read(self._number)  # their sum, which is too short for large variables
+            begin = self._read(self._offset)
+            if shape and shape[0] == 0:
+                of_records.append((begin, math.prod(shape[1:]) * size))
+            else:
+                end = max(end, begin + math.prod(shape) * size)
+        # Records of several variables are filled up to four bytes, those of one are not.
+        length = sum(size + -size % 4 for _, size in of_records)
+        if len(of_records) == 1:
+            length = of_records[0][1]
+        streamed = records == (2**64 if self._number == '>Q' else 2**32) - 1
+        if records and not streamed:
+            for begin, size in of_records:
+                end = max(end, begin + (records - 1) * length + size)
+        return end
+
+
+#: Attributes that name values without data: those of CF, of odc-stac, and of older xarray.
+_FILLS = ('_FillValue', 'missing_value', 'nodata', 'nodatavals')
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How the numbers of a variable are stored.
+
+    Attributes:
+        stored: Type in which they are stored, unsigned where an attribute says so.
+        fills: Values without data, as they are stored.
+        limits: Least and largest value that is valid.
+        unpacked_limits: Whether these are meant after scale and offset.
+        scale: Factor on what is stored.
+        offset: Added after it.
+
+    Examples:
+        >>> import numpy as np
+        >>> from torchgeo_sits.datasets.cf.store import Packing
+        >>> attributes = {'_FillValue': 255, 'scale_factor': 0.004, 'add_offset': -0.08}
+        >>> packing = Packing.of(np.dtype('uint8'), attributes)
+        >>> packing.unpack(np.array([20, 145, 255], 'uint8'))
+        (array([0.  , 0.5 , 0.94], dtype=float32), array([ True,  True, False]))
+    """
+
+    stored: np.dtype[Any]
+    fills: tuple[Any, ...] = ()
+    limits: tuple[float, float] = (-math.inf, math.inf)
+    unpacked_limits: bool = False
+    scale: float = 1.0
+    offset: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        dtype: np.dtype[Any],
+        attributes: Mapping[str, Any],
+        *,
+        nodata: float | None = None,
+        default_fill: bool = False,
+    ) -> 'Packing':
+        """Read it off the attributes of a variable.
+
+        Args:
+            dtype: Type of the variable.
+            attributes: Those of CF, and ``nodata`` as odc-stac writes it.
+            nodata: Stored value without data, in place of what the attributes say.
+            default_fill: Whether what was never written holds the default of NetCDF, unless an
+                attribute says otherwise.
+
+        Returns:
+            The packing.
+        """
+        stored = dtype
+        unsigned = str(attributes.get('_Unsigned', '')).lower()
+        if unsigned in ('true', 'false') and dtype.kind in 'iu':
+            stored = np.dtype(f'{"u" if unsigned == "true" else "i"}{dtype.itemsize}')
+        declared = [v for name in _FILLS for v in _numbers(attributes.get(name))]
+        if nodata is not None:
+            declared = [float(nodata)]
+        elif default_fill and not declared and dtype.itemsize > 1:
+            declared = list(_numbers(netCDF4.default_fillvals.get(dtype.str[1:])))
+        fills = {f for value in declared if (f := _in_type(value, stored)) is not None}
+        scale = next(_numbers(attributes.get('scale_factor')), 1.0)
+        offset = next(_numbers(attributes.get('add_offset')), 0.0)
+        limits = list(_numbers(attributes.get('valid_range')))
+        if len(limits) != 2:
+            low = next(_numbers(attributes.get('valid_min')), -math.inf)
+            limits = [low, next(_numbers(attributes.get('valid_max')), math.inf)]
+        # The users' guide of NetCDF: limits of a wider type than what is stored are unpacked.
+        kinds = {np.asarray(attributes[n]).dtype.kind for n in _LIMITS if n in attributes}
+        packed = (scale, offset) != (1, 0)
+        if stored.kind == 'u' and dtype.kind == 'i':  # limits are stored like the values
+            limits = [v + 2.0 ** (8 * dtype.itemsize) if v < 0 else v for v in limits]
+        return cls(
+            stored,
+            tuple(sorted(fills)),
+            (float(limits[0]), float(limits[1])),
+            packed and stored.kind in 'iu' and 'f' in kinds,
+            float(scale),
+            float(offset),
+        )
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether values differ from what is stored."""
+        return (self.scale, self.offset) != (1, 0)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values: that of samples where the stored one is wider, or they are scaled."""
+        wide = self.stored.kind == 'f' and self.stored.itemsize > 4
+        return np.dtype(np.float32) if self.is_packed or wide else self.stored
+
+    def unpack(self, stored: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Turn stored numbers into values.
+
+        Args:
+            stored: Of any shape.
+
+        Returns:
+            The values, and bool of the same shape: True where there is data. Others are
+            undefined.
+        """
+        stored = stored.view(self.stored) if stored.dtype != self.stored else stored
+        seen = np.isfinite(stored) if self.stored.kind == 'f' else np.ones(stored.shape, bool)
+        for fill in self.fills:
+            seen &= stored != fill
+        values = stored
+        if self.is_packed:
+            values = stored * np.float64(self.scale)
+            values += self.offset
+        low, high = self.limits
+        limited = values if self.unpacked_limits else stored
+        if low > -math.inf:
+            seen &= limited >= low
+        if high < math.inf:
+            seen &= limited <= high
+        with np.errstate(over='ignore', invalid='ignore'):  # of what is no data
+            return values.astype(self.dtype, copy=False), seen
+
+
+_LIMITS = ('valid_range', 'valid_min', 'valid_max')
+
+
+def _numbers(value: Any) -> Iterator[Any]:
+    """The numbers in an attribute: of one, several, or none; text that is a number counts."""
+    if value is None:
+        return
+    for item in np.atleast_1d(np.asarray(value)).ravel().tolist():
+        try:
+            number = item if isinstance(item, int | float) else float(item)
+        except (TypeError, ValueError):
+            continue
+        yield number
+
+
+def _in_type(value: float, dtype: np.dtype[Any]) -> Any:
+    """A value as a variable of some type holds it; None where it cannot."""
+    if dtype.kind == 'f':
+        with np.errstate(over='ignore'):
+            found = dtype.type(value).item()
+        return found if math.isfinite(found) else None  # others are no data anyway
+    if not math.isfinite(value) or value != int(value):
+        return None
+    number, bits = int(value), 8 * dtype.itemsize
+    if dtype.kind == 'u' and number < 0:  # an unsigned variable of a format without such
+        number += 2**bits
+    if dtype.kind == 'b':
+        return number if number in (0, 1) else None
+    info = np.iinfo(dtype)
+    return number if info.min <= number <= info.max else None
+
+
+def flags(attributes: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """The flags of a variable.
+
+    Args:
+        attributes: ``flag_meanings`` with ``flag_values``, ``flag_masks`` or both.
+
+    Returns:
+        For each name a mask and a value: the flag is set where ``stored & mask == value``.
+
+    Examples:
+        >>> from torchgeo_sits.datasets.cf.store import flags
+        >>> flags({'flag_meanings': 'cloud shadow', 'flag_masks': [2, 8]})
+        {'cloud': (2, 2), 'shadow': (8, 8)}
+        >>> flags({'flag_meanings': 'clear cloud', 'flag_values': [0, 1]})
+        {'clear': (-1, 0), 'cloud': (-1, 1)}
+    """
+    meanings = str(attributes.get('flag_meanings', '')).split()
+    masks = [int(v) for v in _numbers(attributes.get('flag_masks'))]
+    values = [int(v) for v in _numbers(attributes.get('flag_values'))]
+    if len(meanings) not in (len(masks), len(values)):
+        return {}
+    if len(masks) != len(meanings):
+        masks = [-1] * len(meanings)
+    if len(values) != len(meanings):
+        values = masks
+    return dict(zip(meanings, zip(masks, values, strict=True), strict=True))
+
 
 #: Endings of NetCDF files, which are looked for in folders.
 NETCDF_EXTENSIONS = ('.nc', '.nc4', '.cdf', '.netcdf', '.h5', '.hdf5')
