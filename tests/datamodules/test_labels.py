@@ -101,6 +101,23 @@ def test_number_of_classes_is_looked_up_for_supervised_training(series_folder, t
     assert made.num_classes == 10
 
 
+def test_codes_become_classes_in_their_order(series_folder, tmp_path, codes):
+    path = write(tmp_path / 'l.tif', codes)
+    made = module(series_folder, labels__paths=path, labels__supervised=True)
+    with pytest.warns(UserWarning, match=r'\[7, 1110, 1200\] become classes .*=\{7: \.\.\., 1110'):
+        assert made.num_classes == 4
+    assert made.class_names == ['unlabelled', '7', '1110', '1200']
+    expected = np.searchsorted([0, 7, 1110, 1200], codes)
+    np.testing.assert_array_equal(whole_mask(made), expected)
+
+
+def test_more_codes_than_classes_are_refused(series_folder, tmp_path):
+    path = write(tmp_path / 'l.tif', np.arange(32 * 40, dtype='uint16').reshape(32, 40))
+    made = module(series_folder, labels__paths=path, labels__supervised=True)
+    with pytest.raises(ValueError, match=r'hold 1279 numbers up to 1279.*labels\.classes=\{1: '):
+        made.setup('fit')
+
+
 def test_no_data_reads_as_unlabelled_and_zero_as_a_class(series_folder, tmp_path, codes):
     values = (codes > 1000).astype('uint8')
     values[codes == 7] = 9

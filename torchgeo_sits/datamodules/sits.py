@@ -154,9 +154,10 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
     def class_names(self) -> list[str] | None:
         """Names by value of the mask, or of labels of fields; None where they are not known.
 
-        A column of text brings its own, for which the files are opened.
+        A column of text brings its own, and so do codes, for which the files are opened.
         """
-        if self.labels.column is not None and self._values.classes is None:
+        named = self.labels.column is not None or (self._supervised and self._num_classes is None)
+        if named and self.labels.paths is not None and self._values.classes is None:
             _ = self.splits
         if self.target == 'pixel' or self._values.classes is None:
             return self._values.names
@@ -287,6 +288,7 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
                 series,
                 values=self._values,
                 num_classes=self._num_classes,
+                codes=self._supervised and self._values.kind == 'class',
                 per_frame=self.labels.per_frame,
                 field_paths=self.labels.field_paths,
                 column=self.labels.column,

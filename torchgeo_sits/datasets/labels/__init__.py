@@ -1,6 +1,9 @@
 """Labels of series: rasters, polygons or points, as a mask and fields on the images' pixels."""
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ...collate import pad_time
@@ -12,7 +15,7 @@ from .columns import LabelColumn
 from .features import list_vectors
 from .fields import NumberedFields, connected_fields
 from .rasters import DatedLabels, MapsToFrames, RasterLabels
-from .values import LabelValues
+from .values import LabelValues, list_some
 from .vectors import VectorLabels
 
 __all__ = [
@@ -39,6 +42,7 @@ def open_labels(
     *,
     values: LabelValues,
     num_classes: int | None = None,
+    codes: bool = False,
     per_frame: bool = False,
     field_paths: str | list[str] | None = None,
     column: str | None = None,
@@ -53,6 +57,8 @@ def open_labels(
         series: The images.
         values: What is known of the labels.
         num_classes: Number of classes, counting 0; None does not check.
+        codes: Whether numbers above 255 are codes of classes, which become classes in their
+            order, named by the number, where neither *num_classes* nor *values* tell of any.
         per_frame: Whether rasters are dated, see :class:`DatedLabels`.
         field_paths: Rasters that number the fields of rasters.
         column: Column of vector files that holds the labels.
@@ -87,34 +93,49 @@ def open_labels(
                 else f'labels.paths={paths!r} are rasters'
             )
             raise SITSError(f'labels.{name}={value!r} cannot be given, {reason}: leave it out')
-    if vectors:
-        return VectorLabels(
-            vectors,
-            area=grid_of(series),
-            column=column,
-            layer=layer,
-            crs=crs,
-            shrink=shrink,
-            values=values,
-            num_classes=num_classes,
-        )
     numbers = None
     if field_paths is not None:
         numbers = RasterLabels(
             field_paths, crs=series.crs, res=series.res, option='labels.field_paths'
         )
-    kind = DatedLabels if per_frame else RasterLabels
-    labels = kind(
-        paths,
-        crs=series.crs,
-        res=series.res,
-        values=values,
-        num_classes=num_classes,
-        field_numbers=numbers,
-    )
-    if values.classes is not None:
+    opened: Callable[..., Labels]
+    if vectors:
+        place = {'crs': crs, 'area': grid_of(series), 'layer': layer, 'shrink': shrink}
+        opened = partial(VectorLabels, vectors, column=column, **place)
+    else:
+        kind = DatedLabels if per_frame else RasterLabels
+        opened = partial(kind, paths, crs=series.crs, res=series.res, field_numbers=numbers)
+    labels = opened(values=values, num_classes=num_classes)
+    if codes and num_classes is None and labels.values.classes is None:
+        found = sorted(set(labels.found()) - {values.unlabelled})
+        if found and found[-1] > _LARGEST_CLASS:
+            labels = opened(values=_coded(values, found), num_classes=None)
+    elif values.classes is not None and not vectors:
         values.check_found(labels.found(), 'the label rasters')
     return labels
+
+
+#: Numbers up to this one may be classes as they are; maps hold no more.
+_LARGEST_CLASS = 255
+
+
+def _coded(values: LabelValues, found: Sequence[int]) -> LabelValues:
+    """Make codes classes, and say so."""
+    shown = ', '.join(f'{code}: ...' for code in found[:10])
+    ready = f'labels.classes={{{shown}{", ..." if len(found) > 10 else ""}}}'
+    if len(found) >= _LARGEST_CLASS:
+        raise SITSError(
+            f'the labels hold {len(found)} numbers up to {found[-1]}: more than {_LARGEST_CLASS} '
+            f'are no classes. Choose and name those that are with {ready}, or give '
+            "labels.kind='value' for measured values"
+        )
+    warnings.warn(
+        f'the labels {list_some(found)} become classes in this order, named by their numbers: name '
+        f'them with {ready}',
+        UserWarning,
+        stacklevel=3,
+    )
+    return replace(values, classes={code: str(code) for code in found})
 
 
 def pad_labels(samples: Iterable[dict[str, Any]], unlabelled: float) -> dict[str, Any]:
