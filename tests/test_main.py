@@ -8,7 +8,9 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 import torch
 import yaml
 from lightning.pytorch.cli import LightningCLI
@@ -116,6 +118,22 @@ def test_pretrained_checkpoint_is_fine_tuned_and_scored_by_each_configuration(
         if name == 'segmentation':
             main.main(['validate', *args, '--ckpt_path', str(path)])
             assert 'val_AverageF1Score' in capsys.readouterr().out
+
+
+def test_masks_beside_rasters_are_found_under_the_settings_of_the_command(tmp_path, monkeypatch):
+    for name, value in training.RASTERIO_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    size = {'count': 1, 'width': 2, 'height': 1, 'dtype': 'uint8', 'crs': 'EPSG:32631'}
+    place = {'transform': rasterio.Affine(10, 0, 600_000, 0, -10, 5_000_000)}
+    path = tmp_path / 'labels.tif'
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(
+        path, 'w', driver='GTiff', **size, **place
+    ) as file:  # fmt: skip
+        file.write(np.array([[[1, 2]]], 'uint8'))
+        file.write_mask(np.array([[True, False]]))
+    assert path.with_suffix('.tif.msk').exists()
+    with rasterio.open(path) as file:
+        assert file.read_masks(1).tolist() == [[255, 0]]
 
 
 def test_own_folder_needs_its_path_only(tmp_path, series_folder, monkeypatch):

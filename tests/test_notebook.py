@@ -1,6 +1,5 @@
 """The notebook in examples/ runs from its first cell to its last."""
 
-import re
 from pathlib import Path
 
 import nbformat
@@ -25,8 +24,8 @@ def test_it_runs_and_writes_the_maps_it_says(tmp_path, monkeypatch):
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     monkeypatch.setenv('TMPDIR', str(tmp_path))  # where the notebook makes its folder
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    for cell in notebook.cells:  # a few steps show as well that it runs
-        cell.source = re.sub(r'length=\d\d\d', 'length=16', cell.source)
+    for cell in notebook.cells:  # half of the pretraining shows as well that it runs
+        cell.source = cell.source.replace('length=200', 'length=100')
     options = {'timeout': 400, 'kernel_name': 'python3', 'record_timing': False}
     resources = {'metadata': {'path': str(tmp_path)}}
     NotebookClient(notebook, resources=resources, **options).execute()  # raises where a cell does

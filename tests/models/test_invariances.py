@@ -154,7 +154,8 @@ def test_bfloat16_autocast_is_finite_and_close(encoder):
     batch = series()
     batch.clear[0] = False
     exact = outputs(encoder, batch)
-    with torch.autocast('cpu', torch.bfloat16):
+    # On CPUs with AMX, oneDNN's convolution of bfloat16 gives NaN of finite values now and then.
+    with torch.backends.mkldnn.flags(enabled=False), torch.autocast('cpu', torch.bfloat16):
         coarse = outputs(encoder, batch)
     for one, other in zip(exact, coarse, strict=True):
         assert other.isfinite().all()

@@ -22,9 +22,10 @@ from .parser import CommandParser
 
 __all__ = ['TrainingCLI', 'fit', 'on_own_data', 'test', 'validate']
 
-#: Settings of TorchGeo's own command, of https://github.com/pangeo-data/cog-best-practices.
+#: Settings of TorchGeo's own command, of https://github.com/pangeo-data/cog-best-practices. But
+#: folders are not listed, where that calls them empty: headers and masks beside a raster count.
 RASTERIO_ENVIRONMENT = {
-    'GDAL_DISABLE_READDIR_ON_OPEN': 'EMPTY_DIR',
+    'GDAL_DISABLE_READDIR_ON_OPEN': 'TRUE',
     'AWS_NO_SIGN_REQUEST': 'YES',
     'GDAL_MAX_RAW_BLOCK_CACHE_SIZE': '200000000',
     'GDAL_SWATH_SIZE': '200000000',
