@@ -387,7 +387,7 @@ def test_what_is_refused(write: Write, tmp_path: Path) -> None:
         series[series.bounds]
 
 
-@pytest.mark.parametrize('context', ['fork', 'spawn', 'forkserver'])
+@pytest.mark.parametrize('context', ['fork', 'forkserver'])
 def test_workers_after_their_parent_has_read(
     write: Write, tmp_path: Path, context: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -336,7 +336,7 @@ def test_workers_read_right_pixels_after_their_parent(folder: Path, context: str
     series = RasterTimeSeries(folder)
     series[window(0, 0)]
     generator = np.random.default_rng(0)
-    number = 20_000 if context == 'fork' else 40
+    number = 8_000 if context == 'fork' else 40
     places = generator.integers(0, SIDE - 8, (number, 2)).tolist()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of forking with threads, which is what is tested
