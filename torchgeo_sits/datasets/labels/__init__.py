@@ -93,16 +93,23 @@ def open_labels(
                 else f'labels.paths={paths!r} are rasters'
             )
             raise SITSError(f'labels.{name}={value!r} cannot be given, {reason}: leave it out')
-    numbers = None
-    if field_paths is not None:
-        numbers = RasterLabels(
-            field_paths, crs=series.crs, res=series.res, option='labels.field_paths'
-        )
     opened: Callable[..., Labels]
     if vectors:
-        place = {'crs': crs, 'area': grid_of(series), 'layer': layer, 'shrink': shrink}
-        opened = partial(VectorLabels, vectors, column=column, **place)
+        opened = partial(
+            VectorLabels,
+            vectors,
+            area=grid_of(series),
+            column=column,
+            layer=layer,
+            crs=crs,
+            shrink=shrink,
+        )
     else:
+        numbers = None
+        if field_paths is not None:
+            numbers = RasterLabels(
+                field_paths, crs=series.crs, res=series.res, option='labels.field_paths'
+            )
         kind = DatedLabels if per_frame else RasterLabels
         opened = partial(kind, paths, crs=series.crs, res=series.res, field_numbers=numbers)
     labels = opened(values=values, num_classes=num_classes)
