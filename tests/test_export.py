@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from zipfile import ZipFile
 
 import pandas as pd
 import pytest
@@ -95,7 +96,7 @@ def largest_difference(checkpoint, path, sizes):
     """Largest absolute difference of any output between a file and its checkpoint."""
     eager, _ = load_model(checkpoint)
     worst = 0.0
-    loaded = load_pt2(path)[0] if path.suffix == '.pt2' else None
+    loaded = load_pt2(path, trust=True)[0] if path.suffix == '.pt2' else None
     for seed, size in enumerate(sizes, start=50):
         series = raw_series(size, seed)
         with torch.no_grad():
@@ -301,5 +302,19 @@ def test_files_without_a_card(tmp_path):
     with pytest.raises(ValueError, match='expected a card under'):
         read_card(tmp_path / 'other.onnx')
     (tmp_path / 'broken.pt2').write_bytes(b'\x00' * 64)
-    with pytest.raises(ValueError, match='cannot be loaded'):
+    with pytest.raises(ValueError, match='cannot be read'):
         read_card(tmp_path / 'broken.pt2')
+
+
+def test_nothing_of_a_pt2_file_is_unpickled_unless_it_is_trusted(tmp_path, monkeypatch):
+    path = tmp_path / 'stranger.pt2'
+    with ZipFile(path, 'w') as archive:
+        archive.writestr('stranger/extra/sits.json', '{"bands": ["B04"]}')
+        archive.writestr('stranger/data/weights/model.pt', b'cos\nsystem\n(S"exit 1"\ntR.')
+    loaded = []
+    monkeypatch.setattr(torch.export, 'load', loaded.append)
+    monkeypatch.setattr(torch, 'load', loaded.append)
+    assert read_card(path) == {'bands': ['B04']}
+    with pytest.raises(SITSError, match='give trust=True'):
+        load_pt2(path)
+    assert not loaded

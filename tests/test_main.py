@@ -113,6 +113,14 @@ def test_pretrained_checkpoint_is_fine_tuned_and_scored_by_each_configuration(
             assert 'val_AverageF1Score' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('address', ['http://127.0.0.1:9/x.ckpt', 's3://b/x', 'registry:x'])
+def test_checkpoints_at_addresses_are_refused(address, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main.main(['validate', '--config', 'conf/segmentation.yaml', '--ckpt_path', address])
+    assert f'--ckpt_path {address} is an address' in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_masks_beside_rasters_are_found_under_the_settings_of_the_command(tmp_path, monkeypatch):
     for name, value in training.RASTERIO_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)

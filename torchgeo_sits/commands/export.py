@@ -21,7 +21,8 @@ examples:
   torchgeo-sits export X.ckpt model.pt2 --licence CC-BY-4.0
 
 then, in Python:
-  onnxruntime.InferenceSession('model.onnx'), or torchgeo_sits.exporting.load_pt2('model.pt2')
+  onnxruntime.InferenceSession('model.onnx')
+  torchgeo_sits.exporting.load_pt2('model.pt2', trust=True)  # it can run code
   torchgeo_sits.exporting.read_card('model.onnx')  # bands, classes, training data
 """
 

@@ -17,6 +17,7 @@ from torchgeo.tasks import BaseTask
 # Imported, classes go by their short names: `--data SITSDataModule`.
 from .. import datamodules, tasks  # noqa: F401
 from ..datasets.points.files import is_table
+from ..errors import SITSError
 from ..models import load_encoder
 from .parser import CommandParser
 
@@ -33,7 +34,7 @@ RASTERIO_ENVIRONMENT = {
 }
 
 #: Values of ``ckpt_path`` that Lightning looks up itself.
-_KNOWN_CHECKPOINTS = ('best', 'last', 'hpc', 'registry')
+_KNOWN_CHECKPOINTS = ('best', 'last', 'hpc')
 #: Options that say what the labels are.
 _LABELLED = ('paths', 'column', 'supervised')
 
@@ -145,8 +146,13 @@ def _check_checkpoint(path: str | Path | None) -> None:
     Lightning's own errors say little, and come when the data is set up already. Checkpoints of
     TorchGeo's tasks have no encoder of this package, and pass.
     """
-    if path is None or str(path).startswith(_KNOWN_CHECKPOINTS) or '://' in str(path):
+    if path is None or str(path).startswith(_KNOWN_CHECKPOINTS):
         return
+    if '://' in str(path) or str(path).startswith('registry'):
+        raise SITSError(
+            f'--ckpt_path {path} is an address, which could run any code: fetch the file, and give '
+            'its path'
+        )
     if Path(path).is_dir():  # of sharded training
         return
     try:

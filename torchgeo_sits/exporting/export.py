@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor, nn
@@ -125,42 +126,61 @@ def _write_pt2(graph: ExportedProgram, path: Path, card: EncoderCard) -> None:
     torch.export.save(graph, path, extra_files={_CARD: json.dumps(card)})
 
 
-def load_pt2(path: str | Path) -> tuple[nn.Module, EncoderCard]:
+def _read_pt2_card(path: Path) -> EncoderCard:
+    """Read the card of a ``.pt2`` file, which is a zip archive, and nothing else of it."""
+    try:
+        with ZipFile(path) as archive:
+            found = [name for name in archive.namelist() if name.endswith(f'extra/{_CARD}')]
+            card: EncoderCard = json.loads(archive.read(found[0])) if len(found) == 1 else {}
+    except (BadZipFile, OSError, ValueError) as error:
+        raise SITSError(f'{path} cannot be read as a .pt2 file: {error}') from error
+    if not card:
+        raise SITSError(
+            f'{path}: expected the extra file {_CARD!r}, found none: the file was not written by '
+            'torchgeo-sits export'
+        )
+    return card
+
+
+def load_pt2(path: str | Path, *, trust: bool = False) -> tuple[nn.Module, EncoderCard]:
     """Load a ``.pt2`` file of ``torchgeo-sits export``, for series of any size.
+
+    PyTorch unpickles parts of such a file, which can run any code: an ONNX file cannot.
 
     ``torch.export.load(path).module()`` gives the same model with more checks: it refuses some
     sizes that were taken for unlike others when the model was traced, but are not.
 
     Args:
         path: Path of the file.
+        trust: Say that you trust whoever wrote the file; nothing is loaded without.
 
     Returns:
         The model, which takes image, acquisition_times, valid and mask_clear, and its card.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        SITSError: If the file is no exported model.
+        SITSError: If the file is no exported model, or *trust* is not given.
 
     Examples:
         >>> from torchgeo_sits.exporting import load_pt2
-        >>> load_pt2('nowhere.pt2')
+        >>> load_pt2('nowhere.pt2', trust=True)
         Traceback (most recent call last):
             ...
         FileNotFoundError: no file at nowhere.pt2: give the path of a .pt2 file
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'no file at {path}: give the path of a .pt2 file')
-    extra: dict[str, str] = {_CARD: ''}
+    card = _read_pt2_card(Path(path))
+    if not trust:
+        raise SITSError(
+            f'{path} can run code when it is loaded, as all .pt2 files can: give trust=True if you '
+            'trust whoever wrote it, or use an .onnx file. read_card reads its card without'
+        )
     try:
-        graph = torch.export.load(path, extra_files=extra)
+        graph = torch.export.load(path)
     except Exception as error:  # of many kinds, as files can be broken in many ways
         raise SITSError(f'{path} cannot be loaded as a .pt2 file: {error}') from error
-    if not extra[_CARD]:
-        raise SITSError(
-            f'{path}: expected the extra file {_CARD!r}, found none: the file was not written by '
-            'torchgeo-sits export'
-        )
-    return graph.module(check_guards=False), json.loads(extra[_CARD])
+    return graph.module(check_guards=False), card
 
 
 #: Largest difference between a file and the model that it is of, relative to the largest value
@@ -226,7 +246,7 @@ def export_model(
             found = [run_onnx(draft, each) for each in series]
         else:
             _write_pt2(graph, draft, card)
-            loaded, _ = load_pt2(draft)
+            loaded, _ = load_pt2(draft, trust=True)
             with torch.no_grad():
                 found = [loaded(*each[: len(SIZES)]) for each in series]
         difference = max(map(_difference, found, wanted))
@@ -249,7 +269,7 @@ def _difference(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
 
 
 def read_card(path: str | Path) -> EncoderCard:
-    """Read the card of an exported model.
+    """Read the card of an exported model; no code of the file runs.
 
     Args:
         path: Path of an ``.onnx`` or ``.pt2`` file that ``torchgeo-sits export`` wrote.
@@ -271,4 +291,4 @@ def read_card(path: str | Path) -> EncoderCard:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'no file at {path}: give the path of an exported model')
-    return load_pt2(path)[1] if path.suffix == '.pt2' else _read_onnx_card(path)
+    return _read_pt2_card(path) if path.suffix == '.pt2' else _read_onnx_card(path)
