@@ -156,12 +156,18 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
 
         A column of text brings its own, and so do codes, for which the files are opened.
         """
-        named = self.labels.column is not None or (self._supervised and self._num_classes is None)
+        named = self.labels.column is not None or self._takes_codes
         if named and self.labels.paths is not None and self._values.classes is None:
             _ = self.splits
         if self.target == 'pixel' or self._values.classes is None:
             return self._values.names
         return list(self._values.classes.values())
+
+    @property
+    def _takes_codes(self) -> bool:
+        """Whether large numbers are codes of classes: of change 0 is a label, days are others."""
+        coded = self._supervised and self._num_classes is None and self._values.kind == 'class'
+        return coded and self._values.unlabelled == 0
 
     @property
     def num_classes(self) -> int | None:
@@ -288,7 +294,7 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
                 series,
                 values=self._values,
                 num_classes=self._num_classes,
-                codes=self._supervised and self._values.kind == 'class',
+                codes=self._takes_codes,
                 per_frame=self.labels.per_frame,
                 field_paths=self.labels.field_paths,
                 column=self.labels.column,

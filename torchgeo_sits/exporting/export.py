@@ -131,14 +131,15 @@ def _read_pt2_card(path: Path) -> EncoderCard:
     try:
         with ZipFile(path) as archive:
             found = [name for name in archive.namelist() if name.endswith(f'extra/{_CARD}')]
-            card: EncoderCard = json.loads(archive.read(found[0])) if len(found) == 1 else {}
+            content = json.loads(archive.read(found[0])) if len(found) == 1 else None
     except (BadZipFile, OSError, ValueError) as error:
         raise SITSError(f'{path} cannot be read as a .pt2 file: {error}') from error
-    if not card:
+    if not content:
         raise SITSError(
             f'{path}: expected the extra file {_CARD!r}, found none: the file was not written by '
             'torchgeo-sits export'
         )
+    card: EncoderCard = content
     return card
 
 
