@@ -17,6 +17,7 @@ from ..datasets.plotting import plot_labels
 from ..errors import SITSError
 from ..keys import IMAGE, MASK_CLEAR
 from ..transforms import Normalize, SeriesGeometry
+from .loader import ResumableLoader
 
 __all__ = ['SeriesDataModule', 'band_statistics', 'choose', 'given_statistics']
 
@@ -44,6 +45,10 @@ class SeriesDataModule(BaseDataModule):
 
     target: Literal['pixel', 'field'] = 'pixel'
     unlabelled: int = 0
+
+    #: What a subclass sets, or TorchGeo's other base does.
+    train_sampler: Any
+    collate_fn: Any
 
     #: Mean and standard deviation as the user gave them.
     _given: tuple[Sequence[float], Sequence[float]] | None = None
@@ -109,6 +114,24 @@ class SeriesDataModule(BaseDataModule):
             days = sorted({str(date.date()) for date in index.index.left})
             found['dates'] = {'first': days[0], 'last': days[-1], 'number': len(days)}
         return found
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Samples for training, each process its share; a resumed run gets the rest of an epoch.
+
+        A last batch that is not full is dropped where there is a full one.
+
+        Returns:
+            The loader.
+        """
+        return ResumableLoader(
+            self.train_dataset,
+            batch_size=self.batch_size,
+            sampler=self.train_sampler,
+            num_workers=self.num_workers,
+            collate_fn=self.collate_fn,
+            drop_last=len(self.train_sampler) >= self.batch_size,
+            persistent_workers=self.num_workers > 0,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Bands and statistics, so that a resumed run normalises as it did."""

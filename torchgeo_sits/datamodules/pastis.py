@@ -21,7 +21,6 @@ from ..samplers.epochs import epoch_generator
 from ..transforms import Normalize
 from .base import SeriesDataModule, choose, given_statistics
 from .fields import choose_fields
-from .loader import ResumableLoader
 from .options import LabelOptions
 
 __all__ = ['PASTISDataModule']
@@ -517,24 +516,6 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
         if stage == 'predict':
             self.predict_dataset = self._scored_samples('test')
         self._set_transforms()
-
-    def train_dataloader(self) -> ResumableLoader:
-        """Samples for training; a resumed run gets the rest of an epoch.
-
-        A last batch that is not full is dropped where there is a full one.
-
-        Returns:
-            The loader.
-        """
-        return ResumableLoader(
-            self.train_dataset,
-            batch_size=self.batch_size,
-            sampler=self.train_sampler,
-            num_workers=self.num_workers,
-            collate_fn=self.collate_fn,
-            drop_last=len(self.train_sampler) >= self.batch_size,
-            persistent_workers=self.num_workers > 0,
-        )
 
     def probe_dataloaders(self) -> tuple[DataLoader[Any], DataLoader[Any]]:
         """Squares in the middle of up to 32 patches of each split, for a k-NN probe.

@@ -24,7 +24,6 @@ from ..samplers.epochs import epoch_generator
 from ..transforms import Normalize
 from .base import SeriesDataModule, band_statistics
 from .fields import choose_fields, hold_out_fields
-from .loader import ResumableLoader
 
 __all__ = ['PointDataModule']
 
@@ -554,22 +553,6 @@ class PointDataModule(SeriesDataModule, NonGeoDataModule):
         if stage == 'predict':
             self.predict_dataset = _Batches(self.points, np.arange(len(self.points)))
         self._set_transforms()
-
-    def train_dataloader(self) -> ResumableLoader:
-        """Points for training, each process its share; a resumed run gets the rest of an epoch.
-
-        Returns:
-            The loader.
-        """
-        return ResumableLoader(
-            self.train_dataset,
-            batch_size=self.batch_size,
-            sampler=self.train_sampler,
-            num_workers=self.num_workers,
-            collate_fn=self.collate_fn,
-            drop_last=True,
-            persistent_workers=self.num_workers > 0,
-        )
 
     def val_dataloader(self) -> Any:
         """Points for validation.

@@ -29,7 +29,6 @@ from ..samplers import (
 from ..samplers.footprints import join_footprints
 from .base import SeriesDataModule, band_statistics, choose
 from .fields import FieldPatchSampler, FieldSampler, FieldTargets, around_fields, field_windows
-from .loader import ResumableLoader
 from .options import ImageOptions, LabelOptions, PatchOptions, SplitOptions, changed
 from .splits import Splits, split_series
 
@@ -244,22 +243,6 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
                 setattr(self, f'{name}_dataset', dataset)
                 setattr(self, f'{name}_sampler', sampler)
         self._set_transforms()
-
-    def train_dataloader(self) -> ResumableLoader:
-        """Patches for training, each process its share; a resumed run gets the rest of an epoch.
-
-        Returns:
-            The loader.
-        """
-        return ResumableLoader(
-            self.train_dataset,
-            batch_size=self.batch_size,
-            sampler=self.train_sampler,
-            num_workers=self.num_workers,
-            collate_fn=self.collate_fn,
-            drop_last=True,
-            persistent_workers=self.num_workers > 0,
-        )
 
     def probe_dataloaders(self) -> tuple[DataLoader[Any], DataLoader[Any]] | None:
         """Labelled patches of the training and of the validation split, for a k-NN probe.
