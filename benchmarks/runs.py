@@ -23,7 +23,7 @@ from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from torchgeo_sits.models import load_encoder
+from torchgeo_sits.models import load_bare_encoder
 
 from . import harness
 
@@ -64,7 +64,7 @@ def run(options: list[str], *, seed: int) -> dict[str, Any]:
         [checkpoint] = Path(folder).glob('logs/**/*.ckpt')
         log = EventAccumulator(str(events)).Reload()
         scalars = {tag: [e.value for e in log.Scalars(tag)] for tag in log.Tags()['scalars']}
-        encoder, card = load_encoder(checkpoint)
+        encoder, card = load_bare_encoder(checkpoint)
     losses = scalars['train_loss']
     return {
         'returncode': 0,

@@ -9,6 +9,7 @@ from torchgeo_sits.models import (
     CARD_KEY,
     Series,
     encoder_card,
+    load_bare_encoder,
     load_encoder,
     load_weights,
     planar_vit_small,
@@ -35,7 +36,8 @@ def saved(tmp_path):
 def test_round_trip(saved):
     path, _, encoder = saved
     again, card = load_encoder(path)
-    assert not again.training
+    bare, _ = load_bare_encoder(path)
+    assert not (again.training or bare.training)
     assert again.config == encoder.config
     assert (card['bands'], card['mean'], card['std']) == (
         ['B02', 'B03', 'B08'],
@@ -46,8 +48,19 @@ def test_round_trip(saved):
     times = torch.arange(4)[None] * 10**7
     valid = torch.ones_like(times, dtype=torch.bool)
     series = Series(image, times, valid)
+    mean, std = torch.tensor([1.0, 2, 3]), torch.tensor([4.0, 5, 6])
+    raw = series._replace(image=image * std[:, None, None] + mean[:, None, None])
+    planes = Series(torch.randn(1, 2, 3, 4, 5), times, valid)
+    raw_planes = planes._replace(image=planes.image * std[:, None, None] + mean[:, None, None])
     with torch.no_grad():
-        assert torch.equal(again(series), encoder.eval()(series))
+        assert torch.equal(bare(series), encoder.eval()(series))
+        torch.testing.assert_close(again(raw), bare(series))
+        torch.testing.assert_close(again.frame_features(raw), bare.frame_features(series))
+        for mine, reference in (
+            (again.encode_image(raw), bare.encode_image(series)),
+            (again.encode_planes(raw_planes), bare.encode_planes(planes)),
+        ):
+            torch.testing.assert_close(tuple(mine), tuple(reference))
 
     fresh = planar_vit_tiny(3, octaves=0)
     load_weights(fresh, path)

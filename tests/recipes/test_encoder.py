@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from torchgeo_sits.main import main
-from torchgeo_sits.models import check_encoder, load_encoder
+from torchgeo_sits.models import check_encoder, load_bare_encoder
 
 from .encoder import DeepSets
 
@@ -33,7 +33,7 @@ def test_it_is_trained_by_its_path_and_comes_back(tmp_path, monkeypatch):
         ]
     )
     [path] = tmp_path.rglob('*.ckpt')
-    encoder, card = load_encoder(path)
+    encoder, card = load_bare_encoder(path)
     assert card['model'] == 'tests.recipes.encoder.DeepSets'
     assert card['model_kwargs'] == {'dim': 32}
     assert encoder.embed_dim == 32

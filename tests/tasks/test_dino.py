@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from torchgeo_sits.callbacks import CollapseError, KNNProbe
 from torchgeo_sits.datamodules import PatchOptions, SyntheticSITSDataModule
-from torchgeo_sits.models import PlaneFeatures, encoder_card, load_encoder
+from torchgeo_sits.models import PlaneFeatures, encoder_card, load_bare_encoder
 from torchgeo_sits.tasks import SITSDINO
 from torchgeo_sits.tasks.dino import _draw_token_mask
 
@@ -84,7 +84,7 @@ def test_trains_and_its_checkpoint_gives_the_teacher_back(folder, tmp_path, opti
         assert name in record.metrics[-1]
     assert 0 <= run.callback_metrics['knn_f1_late'] <= 1
 
-    encoder, card = load_encoder(checkpoint.best_model_path)
+    encoder, card = load_bare_encoder(checkpoint.best_model_path)
     assert card['bands'] == datamodule.bands
     assert card['mean'] == pytest.approx(datamodule.statistics[0].tolist())
     batch = datamodule.aug(next(iter(datamodule.val_dataloader())))
@@ -174,14 +174,14 @@ def test_interrupted_run_leaves_a_checkpoint_that_loads(folder, tmp_path):
     run = trainer(tmp_path, callbacks=[Interrupt(), checkpoint])
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         run.fit(SITSDINO(**TINY), data(folder))
-    encoder, card = load_encoder(checkpoint.best_model_path)
+    encoder, card = load_bare_encoder(checkpoint.best_model_path)
     assert card['in_channels'] == encoder.in_channels == 10
 
 
 def test_starts_from_the_weights_of_a_checkpoint(folder, tmp_path):
     checkpoint = ModelCheckpoint(tmp_path)
     trainer(tmp_path, callbacks=[checkpoint]).fit(SITSDINO(**TINY), data(folder))
-    encoder, _ = load_encoder(checkpoint.best_model_path)
+    encoder, _ = load_bare_encoder(checkpoint.best_model_path)
     task = SITSDINO(**TINY, in_channels=10, weights=checkpoint.best_model_path)
     for a, b in zip(task.backbone.parameters(), encoder.parameters(), strict=True):
         assert torch.equal(a, b)

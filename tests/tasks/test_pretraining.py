@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from torchgeo_sits import main
 from torchgeo_sits.callbacks import KNNProbe
-from torchgeo_sits.models import ENCODERS, load_encoder
+from torchgeo_sits.models import ENCODERS, load_bare_encoder
 from torchgeo_sits.tasks import (
     SITSBYOL,
     SITSDINO,
@@ -107,7 +107,7 @@ def test_trains_and_its_checkpoint_serves(folder, tmp_path, name):
         total = sum(task.loss_weights[k] * v for k, v in parts.items())
         assert losses.values[-1] == pytest.approx(total, rel=1e-4)
 
-    encoder, card = load_encoder(path)
+    encoder, card = load_bare_encoder(path)
     assert card['bands'] == data(folder).bands
     for key, value in task.encoder.state_dict().items():
         assert torch.equal(encoder.state_dict()[key], value)

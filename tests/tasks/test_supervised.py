@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, Trainer
 from torch.nn import functional as F
 
 from torchgeo_sits.collate import pad_time
-from torchgeo_sits.models import encoder_card, load_encoder, planar_vit_tiny
+from torchgeo_sits.models import encoder_card, load_bare_encoder, planar_vit_tiny
 from torchgeo_sits.tasks import SITSChangeDetection, SITSClassification, SITSSegmentation
 
 from .labelled_data import LabelledData, sample
@@ -235,7 +235,7 @@ def test_checkpoint_brings_task_and_encoder_back(tmp_path):
     series = batch()
     with torch.no_grad():
         torch.testing.assert_close(again.eval()(series), task.eval()(series))
-    encoder, card = load_encoder(path)
+    encoder, card = load_bare_encoder(path)
     assert card['bands'] == ['red', 'nir']
     for key, value in encoder.state_dict().items():
         assert torch.equal(value, task.encoder.state_dict()[key])

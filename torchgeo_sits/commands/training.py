@@ -18,7 +18,7 @@ from torchgeo.tasks import BaseTask
 from .. import datamodules, tasks  # noqa: F401
 from ..datasets.points.files import is_table
 from ..errors import SITSError
-from ..models import load_encoder
+from ..models import load_bare_encoder
 from .parser import CommandParser
 
 __all__ = ['TrainingCLI', 'fit', 'on_own_data', 'test', 'validate']
@@ -160,7 +160,7 @@ def _check_checkpoint(path: str | Path | None) -> None:
     except Exception:  # of many kinds, as files can be broken in many ways
         content = {}
     if 'state_dict' not in content:
-        load_encoder(path)
+        load_bare_encoder(path)
 
 
 def on_own_data(args: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from torch.export import Dim, ExportedProgram
 
 from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID, Series
-from ..models import EncoderCard, SITSEncoder, load_encoder
+from ..models import EncoderCard, SITSEncoder, load_bare_encoder
 from ..tasks import SITSLabelled, load_task
 from ..transforms import Normalize
 
@@ -195,7 +195,7 @@ def load_model(path: str | Path) -> tuple[RawSeriesModel, EncoderCard]:
         >>> card['model'], card['in_channels']
         ('tempcnn', 2)
     """
-    encoder, card = load_encoder(path)
+    encoder, card = load_bare_encoder(path)
     model: SITSEncoder | SITSLabelled = encoder
     if card['encoder'] == SITSLabelled.encoder_name:
         model, card = load_task(path)

@@ -17,6 +17,7 @@ from .checkpoint import (
     EncoderCard,
     TrainingDates,
     encoder_card,
+    load_bare_encoder,
     load_encoder,
     load_weights,
 )
@@ -30,6 +31,7 @@ from .heads import DateDecoder, DenseHead, PairHead
 from .ltae import LTAE
 from .planar_vit import PlanarViT
 from .promises import check_encoder
+from .raw_values import RawValueEncoder
 from .semantic_map import semantic_map
 from .tempcnn import TempCNN
 from .tsvit import TSViT
@@ -52,6 +54,7 @@ __all__ = [
     'PairHead',
     'PlanarViT',
     'PlaneFeatures',
+    'RawValueEncoder',
     'SITSEncoder',
     'Series',
     'TSViT',
@@ -64,6 +67,7 @@ __all__ = [
     'encoder_card',
     'factorised_small',
     'factorised_tiny',
+    'load_bare_encoder',
     'load_encoder',
     'load_weights',
     'planar_vit_base',

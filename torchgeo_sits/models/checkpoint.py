@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import SITSError
 from .builders import build_encoder
 from .encoder import SITSEncoder
+from .raw_values import RawValueEncoder
 
 __all__ = [
     'CARD_KEY',
@@ -18,6 +19,7 @@ __all__ = [
     'EncoderCard',
     'TrainingDates',
     'encoder_card',
+    'load_bare_encoder',
     'load_encoder',
     'load_weights',
 ]
@@ -158,13 +160,15 @@ def encoder_card(
 
 
 def load_encoder(path: str | Path) -> tuple[SITSEncoder, EncoderCard]:
-    """Rebuild the encoder of a checkpoint that a task of this package wrote.
+    """Rebuild the encoder of a checkpoint, for the values of images as they are read.
 
     Args:
-        path: Path of the checkpoint.
+        path: Path of a checkpoint that a task of this package wrote.
 
     Returns:
-        The encoder with its weights, on the CPU and in evaluation mode, and its card.
+        The encoder with its weights, on the CPU and in evaluation mode, and its card. The encoder
+        takes series in the unit of the training data, and normalises them by the ``mean`` and
+        ``std`` of the card. Where the card has none, they are the concern of who calls it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -184,6 +188,33 @@ def load_encoder(path: str | Path) -> tuple[SITSEncoder, EncoderCard]:
         ...     encoder, card = load_encoder(path)
         >>> encoder.training, card['model'], card['in_channels']
         (False, 'planar_vit_tiny', 4)
+    """
+    encoder, card = load_bare_encoder(path)
+    if not card['mean']:
+        return encoder, card
+    return RawValueEncoder(encoder, card['mean'], card['std']).eval(), card
+
+
+def load_bare_encoder(path: str | Path) -> tuple[SITSEncoder, EncoderCard]:
+    """Rebuild the encoder of a checkpoint, for values that a data module has normalised.
+
+    Args:
+        path: Path of the checkpoint.
+
+    Returns:
+        As of :func:`load_encoder`, but without normalisation.
+
+    Raises:
+        FileNotFoundError: As :func:`load_encoder` does.
+        SITSError: As :func:`load_encoder` does.
+
+    Examples:
+        >>> from torchgeo_sits.models import load_bare_encoder
+        >>> try:
+        ...     encoder, card = load_bare_encoder('none.ckpt')
+        ... except FileNotFoundError as error:
+        ...     print(error)
+        no checkpoint at none.ckpt: give the path of a .ckpt file
     """
     weights, card = _read(path)
     encoder = build_encoder(card['model'], card['in_channels'], **card['model_kwargs'])

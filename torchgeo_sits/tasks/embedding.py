@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 
 from ..keys import IMAGE, Series
 from ..mapping import Embedding, MapOutput
-from ..models import SITSEncoder, load_encoder
+from ..models import SITSEncoder, load_bare_encoder
 from .base import adopt_data
 
 __all__ = ['SITSEmbedding', 'embedding_map', 'pixel_embeddings']
@@ -74,7 +74,7 @@ class SITSEmbedding(LightningModule):
     def __init__(self, weights: str | Path) -> None:
         super().__init__()
         self.weights = weights
-        self.encoder, self._card = load_encoder(weights)
+        self.encoder, self._card = load_bare_encoder(weights)
 
     def setup(self, stage: str) -> None:
         """Hold the bands of the data against those of the checkpoint, and normalise as it did.

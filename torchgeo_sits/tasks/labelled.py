@@ -17,7 +17,7 @@ from ..callbacks import BestCheckpoint, CheckpointReport
 from ..errors import SITSError
 from ..keys import IMAGE
 from ..mapping import MapOutput
-from ..models import Depth, SITSEncoder, build_encoder, load_encoder
+from ..models import Depth, SITSEncoder, build_encoder, load_bare_encoder
 from .base import SITSTask, encoder_hparams
 
 __all__ = ['SITSLabelled']
@@ -165,7 +165,7 @@ class SITSLabelled(SITSTask):
             SITSError: If *weights* are those of another model.
         """
         if self.weights is not None:
-            self.encoder, self._card = load_encoder(self.weights)
+            self.encoder, self._card = load_bare_encoder(self.weights)
             self.hparams.update(encoder_hparams(self._card, self.hparams, self.weights))
             # Loaded to be used; Lightning leaves the mode of modules as it finds it.
             self.encoder.train()

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 
 from ..errors import SITSError
-from ..models import EncoderCard, load_encoder
+from ..models import EncoderCard, load_bare_encoder
 from .change import SITSChangeDetection
 from .change_date import SITSChangeDate
 from .change_series import SITSChangeSeries
@@ -59,7 +59,7 @@ def load_task(path: str | Path) -> tuple[SITSLabelled, EncoderCard]:
         >>> type(again).__name__, card['in_channels']
         ('SITSSegmentation', 3)
     """
-    _, card = load_encoder(path)  # says what is wrong with a file that is none
+    _, card = load_bare_encoder(path)  # says what is wrong with a file that is none
     content = torch.load(path, map_location='cpu', weights_only=True)
     # Before cards named it, the command line did.
     where = content.get('hyper_parameters', {}).get('_class_path', '')
