@@ -44,7 +44,7 @@ def module(files, **kwargs):
         'images__mean': [0.0],
         'images__std': [1.0],
     }
-    made = SITSDataModule(**grouped(**files, **options | kwargs))
+    made = SITSDataModule(**grouped(**options | files | kwargs))
     made.setup('fit')
     return made
 
@@ -154,7 +154,7 @@ def test_fields_across_a_border_are_in_the_split_of_most_of_their_pixels(farm):
     labels, number = read(farm['labels__paths']), read(farm['labels__field_paths'])
     divided = 0
     for seed in range(3):
-        made = module(farm, seed=seed)
+        made = module(farm, seed=seed, split__by='space')
         train, val = masks(made)
         held_out = np.zeros((48, 64), bool)
         for x, y in made._gridded_patches(made.splits.labelled_val):
@@ -170,6 +170,53 @@ def test_fields_across_a_border_are_in_the_split_of_most_of_their_pixels(farm):
             seen = inside & (own != -9) & (held_out if own is val else ~held_out)
             np.testing.assert_array_equal(own[seen], labels[seen])
     assert divided
+
+
+@pytest.mark.parametrize(
+    ('options', 'by'),
+    [
+        ({}, 'fields'),  # of field_paths
+        ({'labels__field_paths': None}, 'space'),
+        ({'labels__field_paths': None, 'labels__fields_per_class': 2}, 'fields'),
+        ({'labels__field_paths': None, 'labels__fraction': 0.5}, 'fields'),
+        ({'labels__fields_per_class': 2, 'split__by': 'space'}, 'space'),
+    ],
+)
+def test_fields_are_held_out_where_they_are_asked_for(farm, options, by):
+    assert module(farm, **options).splits.by == by
+
+
+def test_an_area_too_small_for_blocks_is_split_by_fields(farm):
+    # 48 x 64 pixels have no two blocks of 40.
+    farm['labels__field_paths'] = None
+    with pytest.warns(UserWarning, match=r'too small to hold out blocks of patches.size=40'):
+        made = module(farm, patches__size=40)
+    assert made.splits.by == 'fields'
+    with pytest.raises(ValueError, match=r"split by fields or by time \(split.by='fields'"):
+        module(farm, patches__size=40, split__by='space')
+
+
+def test_a_class_without_a_field_for_training_is_refused(farm, tmp_path):
+    # One class in the south, where validation is.
+    labels = np.ones((48, 64), 'uint8')
+    labels[::6] = labels[:, ::8] = 0
+    labels[:, 32:] *= 2
+    farm |= {'labels__paths': write(tmp_path / 'two.tif', labels), 'labels__field_paths': None}
+    refused = 0
+    for seed in range(8):
+        options = {
+            'seed': seed, 'patches__size': 24, 'split__by': 'space', 'split__val_fraction': 0.5,
+            'labels__fields_per_class': 1,
+        }  # fmt: skip
+        try:
+            with pytest.warns(UserWarning, match='no field of the classes'):
+                module(farm, **options)
+        except pytest.fail.Exception:
+            continue
+        with pytest.raises(ValueError, match=r"no field of the classes \[[12]\] .*by='fields'"):
+            module(farm, labels__supervised=True, **options)
+        refused += 1
+    assert refused
 
 
 def test_few_fields_are_part_of_more(farm):

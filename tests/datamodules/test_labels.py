@@ -89,6 +89,7 @@ def test_classes_come_from_the_command_line():
 def test_number_of_classes_is_looked_up_for_supervised_training(series_folder, tmp_path):
     values = np.zeros((32, 40), 'uint8')
     values[31, 39] = 9
+    values[1, :6] = [1, 2, 3, 5, 6, 8]
     values[0] = 255
     path = write(tmp_path / 'l.tif', values, nodata=255)
     assert module(series_folder, labels__paths=path, labels__supervised=True).num_classes == 10
@@ -109,6 +110,37 @@ def test_codes_become_classes_in_their_order(series_folder, tmp_path, codes):
     assert made.class_names == ['unlabelled', '7', '1110', '1200']
     expected = np.searchsorted([0, 7, 1110, 1200], codes)
     np.testing.assert_array_equal(whole_mask(made), expected)
+
+
+def test_few_numbers_with_gaps_are_codes_too(series_folder, tmp_path):
+    # WorldCover counts in tens: 4 classes and what is not labelled, not 81.
+    values = np.random.default_rng(2).choice([0, 10, 30, 40, 80], (32, 40)).astype('uint8')
+    made = module(
+        series_folder, labels__paths=write(tmp_path / 'l.tif', values), labels__supervised=True
+    )
+    with pytest.warns(UserWarning, match=r'\[10, 30, 40, 80\] become classes'):
+        assert made.class_names == ['unlabelled', '10', '30', '40', '80']
+
+
+@pytest.mark.parametrize('nodata', [None, 255])
+def test_one_class_beside_what_is_not_labelled_is_refused(series_folder, tmp_path, nodata):
+    values = np.random.default_rng(2).choice([0, 1], (32, 40)).astype('uint8')
+    path = write(tmp_path / 'l.tif', values, nodata=nodata)
+    made = module(series_folder, labels__paths=path, labels__supervised=True)
+    with pytest.raises(ValueError, match=r'the one class 1, and 0 counts .* labels.unlabelled'):
+        made.setup('fit')
+    made = module(
+        series_folder, labels__paths=path, labels__supervised=True, labels__unlabelled=255
+    )
+    assert made.num_classes == 2
+
+
+@pytest.mark.parametrize('classes', [{3: 'oat', 4: 'rye'}, {'oat': 'oat', 'rye': 'rye'}])
+def test_classes_of_which_none_occurs_are_refused(series_folder, tmp_path, codes, classes):
+    path = write(tmp_path / 'l.tif', codes)
+    made = module(series_folder, labels__paths=path, labels__classes=classes)
+    with pytest.raises(ValueError, match=r'lists \[.* hold none of these but \[7, 1110, 1200\]'):
+        made.setup('fit')
 
 
 def test_more_codes_than_classes_are_refused(series_folder, tmp_path):

@@ -150,6 +150,7 @@ def test_no_patch_reaches_what_is_held_out(tmp_path, monkeypatch, shift, supervi
             tmp_path / 's',
             labels__paths=str(tmp_path / 'l'),
             labels__supervised=supervised,
+            labels__num_classes=2,
             patches__length=300,
             patches__size=16,
             seed=seed,

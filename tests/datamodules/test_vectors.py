@@ -246,7 +246,7 @@ def test_few_polygons_of_large_images_take_little(series_folder, tmp_path):
         {'crop': ['rye']}, geometry=[box(600100, 4999900, 600140, 4999930)], crs='EPSG:32631'
     )
     frame.to_file(path)
-    made = module(series_folder, labels__paths=str(path), labels__column='crop')
+    made = module(series_folder, labels__paths=str(path), labels__column='crop', split__by='space')
     with pytest.warns(UserWarning, match=r"no labelled field lies .* \(split.by='fields'\)"):
         made.setup('fit')
     (area,) = made.splits.fields.areas

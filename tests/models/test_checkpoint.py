@@ -37,7 +37,7 @@ def test_round_trip(saved):
     path, _, encoder = saved
     again, card = load_encoder(path)
     bare, _ = load_bare_encoder(path)
-    assert not (again.training or bare.training)
+    assert (again.training, bare.training) == (False, False)
     assert again.config == encoder.config
     assert (card['bands'], card['mean'], card['std']) == (
         ['B02', 'B03', 'B08'],

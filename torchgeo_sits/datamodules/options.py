@@ -260,8 +260,10 @@ class SplitOptions:
     Without labels nothing can be validated, and all of the imagery is for training.
 
     Args:
-        by: Hold out places, the last dates at all places, or whole fields. Fields are held
-            out class by class; imagery of all places is then read in all splits.
+        by: Hold out places (space), the last dates at all places (time), or whole fields, class
+            by class; imagery of all places is then read in all splits. None holds out fields
+            where labels are vectors, an option asks for fields or for few of them, or the
+            labelled area is too small for blocks, and places elsewhere.
         val_fraction: Share of the area (of the dates, of the fields) for validation.
         test_fraction: Share of the area (of the dates, of the fields) for test.
 
@@ -274,13 +276,14 @@ class SplitOptions:
         (0.5, 0.25, 0.25)
     """
 
-    by: Literal['space', 'time', 'fields'] = 'space'
+    by: Literal['space', 'time', 'fields'] | None = None
     _: KW_ONLY
     val_fraction: float = 0.25
     test_fraction: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_choice('split.by', self.by, ('space', 'time', 'fields'))
+        if self.by is not None:
+            _check_choice('split.by', self.by, ('space', 'time', 'fields'))
         val, test = self.val_fraction, self.test_fraction
         if val < 0 or test < 0 or val + test >= 1:
             raise SITSError(

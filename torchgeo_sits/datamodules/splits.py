@@ -16,6 +16,7 @@ from torchgeo.datasets import GeoDataset, IntersectionDataset, roi_split, time_s
 
 from ..datasets import TimeSeries
 from ..datasets.labels import DatedLabels, Labels, MapsToFrames
+from ..datasets.labels.values import list_some
 from ..errors import SITSError
 from ..samplers.footprints import join_footprints
 from .fields import FieldMap, KeptFields, choose_fields, find_fields, hold_out_fields
@@ -151,7 +152,8 @@ def split_blocks(
         raise SITSError(
             f'No area is large enough to hold out a block of {block} (height, width) in CRS '
             f'units: the areas measure {sizes[:5]}. Choose a smaller patches.size, split by '
-            "time (split.by='time'), or hold nothing out (split.val_fraction=0)."
+            "fields or by time (split.by='fields', 'time'), or hold nothing out "
+            '(split.val_fraction=0).'
         )
     return [shapely.union_all(share) if share else MultiPolygon() for share in shares]
 
@@ -242,28 +244,43 @@ def split_series(
         The splits.
 
     Raises:
-        SITSError: If there are too few blocks, dates or fields to hold out.
+        SITSError: If there are too few blocks, dates or fields to hold out, or a class has no
+            field to learn it from.
     """
     if labels is None:
         return Splits(series, series)
     labelled = series & labels
     if isinstance(labels, DatedLabels):
         labelled.transforms = MapsToFrames(labels.starts, labels.values.missing)
+    by = split.by
+    if by is None:
+        by = 'fields' if chosen.about_fields or labels.knows_fields else 'space'
     train: GeoDataset | None = series
-    if split.by == 'space':
-        # Blocks are drawn over the labelled area, so that each split has labels.
-        images, joined = split_space(
-            (series, labelled), split.fractions, block=(patch, patch), seed=seed
-        )
-        train = images[0]
-    elif split.by == 'time':
+    if by == 'space':
+        try:
+            # Blocks are drawn over the labelled area, so that each split has labels.
+            images, joined = split_space(
+                (series, labelled), split.fractions, block=(patch, patch), seed=seed
+            )
+            train = images[0]
+        except SITSError:
+            if split.by is not None or isinstance(labels, DatedLabels):
+                raise
+            by = 'fields'
+            warnings.warn(
+                f'the labelled area is too small to hold out blocks of patches.size={patch} '
+                "pixels: whole fields are held out instead, as with split.by='fields'",
+                UserWarning,
+                stacklevel=2,
+            )
+    elif by == 'time':
         images, joined = split_time((series, labelled), split.fractions)
         train = images[0]
-    else:
+    if by == 'fields':
         joined = [copy.copy(labelled) if share > 0 else None for share in split.fractions]
     assert train is not None  # the first fraction is above 0
-    splits = Splits(series, train, labelled, joined[0], joined[1], joined[2], split.by, labels)
-    if not (chosen.about_fields or labels.knows_fields or split.by == 'fields'):
+    splits = Splits(series, train, labelled, joined[0], joined[1], joined[2], by, labels)
+    if not (chosen.about_fields or labels.knows_fields or by == 'fields'):
         return splits
     found = find_fields(labelled, labels, least=chosen.min_field_pixels)
     return _restrict(splits, found, split.fractions, chosen, seed)
@@ -287,6 +304,9 @@ def _restrict(
         kept = [share == i for i in range(3)]
     else:
         kept = [np.ones(len(found), bool) for _ in joined]
+    if values.names is not None or values.unlabelled == 0:  # others may be days
+        learned = chosen.supervised or chosen.target == 'field'
+        _check_classes(found, kept[0], splits.by, values.names, learned=learned)
     _warn_of_few(found, kept, joined, chosen.fields_per_class, splits.by, values.names)
     _warn_of_none(kept, joined, splits.by)
     kept[0] = choose_fields(
@@ -300,6 +320,29 @@ def _restrict(
         if isinstance(dataset, IntersectionDataset):
             dataset.transforms = KeptFields(found, own, values.missing, dataset.transforms)
     return splits._replace(fields=found, kept=tuple(kept))
+
+
+def _check_classes(
+    found: FieldMap,
+    train: NDArray[np.bool_],
+    by: str,
+    names: Sequence[str] | None,
+    *,
+    learned: bool,
+) -> None:
+    """Refuse to learn classes none of whose fields is for training."""
+    absent = sorted(set(found.classes.tolist()) - set(found.classes[train].tolist()))
+    if not absent:
+        return
+    called = absent if names is None else [names[kind] for kind in absent]
+    text = (
+        f'no field of the classes {list_some(called)} lies in the places for training '
+        f"(split.by='{by}'): hold out whole fields of each class (split.by='fields') or less of "
+        'the area (split.val_fraction, split.test_fraction)'
+    )
+    if learned:
+        raise SITSError(f'{text}, or list only the other classes in labels.classes')
+    warnings.warn(text, UserWarning, stacklevel=2)
 
 
 def _warn_of_none(

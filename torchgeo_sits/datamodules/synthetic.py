@@ -103,7 +103,9 @@ class SyntheticSITSDataModule(SITSDataModule):
             'change': dict(enumerate(('none', *EVENTS))),
             'change_date': None,
         }
-        whole = labels.supervised or labels.about_fields or split.by == 'fields'
+        # The parcels come with the simulation, not because somebody asked for fields.
+        by = split.by or ('fields' if labels.about_fields else 'space')
+        whole = labels.supervised or labels.about_fields or by == 'fields'
         super().__init__(
             paths=str(files.images),
             images=ImageOptions(cloud_paths=str(files.clouds), clear_values=[4, 5, 6]),
@@ -116,7 +118,7 @@ class SyntheticSITSDataModule(SITSDataModule):
                 unlabelled=_UNLABELLED[self._labelled],
                 field_paths=str(files.parcels) if whole else None,
             ),
-            split=split,
+            split=replace(split, by=by),
             **kwargs,
         )
 

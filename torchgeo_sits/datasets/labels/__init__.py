@@ -57,8 +57,9 @@ def open_labels(
         series: The images.
         values: What is known of the labels.
         num_classes: Number of classes, counting 0; None does not check.
-        codes: Whether numbers above 255 are codes of classes, which become classes in their
-            order, named by the number, where neither *num_classes* nor *values* tell of any.
+        codes: Whether labels are to be learned, and neither *num_classes* nor *values* tell
+            their classes. Numbers above 255, or of which fewer than half occur up to the largest,
+            are codes then, and become classes in their order, named by the number.
         per_frame: Whether rasters are dated, see :class:`DatedLabels`.
         field_paths: Rasters that number the fields of rasters.
         column: Column of vector files that holds the labels.
@@ -115,7 +116,15 @@ def open_labels(
     labels = opened(values=values, num_classes=num_classes)
     if codes and num_classes is None and labels.values.classes is None:
         found = sorted(set(labels.found()) - {values.unlabelled})
-        if found and found[-1] > _LARGEST_CLASS:
+        if len(found) < 2:
+            raise SITSError(
+                f'the labels in {paths!r} hold '
+                + (f'the one class {found[0]}' if found else 'no class')
+                + f', and {values.unlabelled} counts as not labelled: there is nothing to tell '
+                f'apart. If {values.unlabelled} is a class, set labels.unlabelled to a value that '
+                'is none, such as 255; else give labels of two classes at least'
+            )
+        if found[-1] > _LARGEST_CLASS or found[-1] > 2 * len(found):
             labels = opened(values=_coded(values, found), num_classes=None)
     elif values.classes is not None and not vectors:
         values.check_found(labels.found(), 'the label rasters')

@@ -112,24 +112,25 @@ class LabelValues:
         """Hold all values of the files against the classes.
 
         Values that are no class are named in one warning, and so are classes of text that do
-        not occur.
+        not occur; of numbers some may be kept for other places.
 
         Args:
             found: All values in the files.
             source: What holds them, for messages.
 
         Raises:
-            SITSError: If no class occurs, and classes or values are text.
+            SITSError: If no class occurs.
         """
         if self.classes is None:
             return
         wrong = [key for key in self.classes if key not in set(found)]
         # A number may be kept for another place; a text that occurs nowhere is misspelt.
         texts = [key for key in wrong if isinstance(key, str)]
-        if texts and len(wrong) == len(self.classes):
+        if len(wrong) == len(self.classes):
+            held = sorted(set(found) - {self.unlabelled}, key=_by_kind)
             raise SITSError(
-                f'labels.classes lists {list_some(texts)}, {source} hold none of these but '
-                f'{list_some(sorted(found, key=str))}{_nearest(texts[0], found)}'
+                f'labels.classes lists {list_some(wrong)}, {source} hold none of these but '
+                f'{list_some(held) if held else "no label at all"}{_nearest(str(wrong[0]), found)}'
             )
         if texts:
             warnings.warn(
