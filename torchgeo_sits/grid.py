@@ -3,13 +3,14 @@
 import math
 from dataclasses import dataclass, replace
 
+from pyproj import CRS as ProjCRS
 from rasterio.crs import CRS
 from rasterio.transform import Affine, from_origin
 from torchgeo.datasets import GeoDataset
 
 from .errors import SITSError
 
-__all__ = ['TOLERANCE', 'Grid', 'grid_of', 'pixel_size']
+__all__ = ['TOLERANCE', 'Grid', 'crs_name', 'grid_of', 'pixel_size']
 
 #: Share of a pixel by which two grids may differ and still count as the same one.
 TOLERANCE = 1e-3
@@ -187,3 +188,30 @@ def grid_of(dataset: GeoDataset) -> Grid:
     xres, yres = pixel_size(dataset.res)
     width, height = (max(1, round(n)) for n in ((east - west) / xres, (north - south) / yres))
     return Grid(west, north, xres, yres, width, height, dataset.index.crs)
+
+
+def crs_name(crs: CRS | ProjCRS) -> str:
+    """Name a coordinate reference system in a few words, for messages.
+
+    Args:
+        crs: The system.
+
+    Returns:
+        Its code where it has one, else its name, never its WKT.
+
+    Examples:
+        >>> from rasterio.crs import CRS
+        >>> from torchgeo_sits.grid import crs_name
+        >>> crs_name(CRS.from_epsg(32631))
+        'EPSG:32631'
+        >>> crs_name(CRS.from_proj4('+proj=laea +lat_0=52 +lon_0=10 +ellps=GRS80 +units=m'))
+        'Lambert Azimuthal Equal Area'
+    """
+    text: str = crs.to_string()
+    if text.startswith(('EPSG:', 'ESRI:', 'OGC:')):
+        return text
+    system = ProjCRS.from_user_input(crs.to_wkt())
+    if system.name not in ('unknown', 'unnamed'):
+        return system.name
+    operation = system.coordinate_operation
+    return system.type_name if operation is None else operation.method_name

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib import pyplot as plt
-from rasterio.crs import CRS
-from rasterio.warp import transform
+from rasterio.warp import transform, transform_bounds
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import GeoDataset
 from torchgeo.tasks import BaseTask
@@ -25,7 +24,7 @@ from ..explaining import (
     write_dates,
     write_importance,
 )
-from ..grid import Grid, grid_of
+from ..grid import Grid, crs_name, grid_of
 from ..keys import IMAGE
 from ..samplers import ListedSampler
 from ..tasks import SITSClassification, SITSSegmentation
@@ -120,31 +119,47 @@ class Patch(NamedTuple):
     pixel: tuple[int, int]
 
 
-def locate(text: str, crs: CRS) -> tuple[float, float]:
-    """Read coordinates.
+_DEGREES = 'EPSG:4326'
+
+
+def locate(text: str, data: Grid) -> tuple[float, float]:
+    """Read the coordinates of a place in the data.
 
     Args:
-        text: ``LON,LAT`` in degrees (WGS 84), or ``X,Y`` in units of *crs* where either number
-            is beyond what degrees can be.
-        crs: Coordinate reference system of the data.
+        text: ``LON,LAT`` in degrees (WGS 84), or ``X,Y`` in the coordinate reference system of
+            the data where either number is beyond what degrees can be.
+        data: All pixels of the data.
 
     Returns:
-        x and y in *crs*.
+        x and y in the coordinate reference system of the data.
 
     Raises:
-        SITSError: If *text* is no pair of numbers.
+        SITSError: If *text* is no pair of numbers, or no place in the data.
     """
     try:
         x, y = map(float, text.split(','))
     except ValueError as error:
         raise SITSError(
-            f'expected --at LON,LAT in degrees, such as --at=4.35,50.85, or X,Y in {crs}, got '
-            f'{text!r}'
+            'expected --at LON,LAT in degrees, such as --at=4.35,50.85, or X,Y in '
+            f'{crs_name(data.crs)}, got {text!r}'
         ) from error
-    if abs(x) > 180 or abs(y) > 90:
-        return x, y
-    [x], [y] = transform('EPSG:4326', crs, [x], [y])[:2]
-    return float(x), float(y)
+    west, south, east, north = data.bounds
+    in_degrees = abs(x) <= 180 and abs(y) <= 90
+    if in_degrees:
+        [at_x], [at_y] = transform(_DEGREES, data.crs, [x], [y])[:2]
+    else:
+        at_x, at_y = x, y
+    if west <= at_x < east and south < at_y <= north:
+        return float(at_x), float(at_y)
+    if in_degrees:
+        west, south, east, north = transform_bounds(data.crs, _DEGREES, *data.bounds)
+        extent = f'longitude {west:.6f} to {east:.6f} and latitude {south:.6f} to {north:.6f}'
+    else:
+        extent = (
+            f'x from {west:.10g} to {east:.10g} and y from {south:.10g} to {north:.10g} in '
+            f'{crs_name(data.crs)}'
+        )
+    raise SITSError(f'--at {text} is not in the data: expected a place in it, {extent}')
 
 
 def patch_around(data: Grid, point: tuple[float, float], size: int) -> Patch:
@@ -152,23 +167,14 @@ def patch_around(data: Grid, point: tuple[float, float], size: int) -> Patch:
 
     Args:
         data: All pixels of the data.
-        point: x and y, in the coordinate reference system of the data.
+        point: x and y in the data, in its coordinate reference system.
         size: Side of the patch in pixels; data that is smaller is taken whole.
 
     Returns:
         The patch, on the pixels of the data.
-
-    Raises:
-        SITSError: If the point is not in the data.
     """
-    west, south, east, north = data.bounds
+    west, _, _, north = data.bounds
     x, y = point
-    if not (west <= x < east and south < y <= north):
-        raise SITSError(
-            f'expected a place in the data, x from {west:.10g} to {east:.10g} and y from '
-            f'{south:.10g} to {north:.10g} in {data.crs}, got x={x:.10g} and y={y:.10g}: give '
-            '--at as longitude,latitude, or as x,y of the data'
-        )
     column = min(int((x - west) / data.xres), data.width - 1)
     row = min(int((north - y) / data.yres), data.height - 1)
     height, width = min(size, data.height), min(size, data.width)
@@ -225,7 +231,7 @@ class _PlaceReader(Callback):
             west, south, east, north = data.bounds
             point = (west + east) / 2, (south + north) / 2
         else:
-            point = locate(self.at, data.crs)
+            point = locate(self.at, data)
         self.patch = patch_around(data, point, datamodule.patch_size)
         if getattr(datamodule, 'target', None) == 'field':
             self.patch = _field_patch(datamodule.predict_sampler, data, point)

@@ -24,6 +24,7 @@ from rasterio.warp import calculate_default_transform, transform, transform_boun
 
 from ..bands import common_name, find_band, find_sensor
 from ..errors import SITSError
+from ..grid import crs_name
 from .filenames import ANCILLARY_BANDS, RasterName, is_ancillary, is_band, parse_description
 from .files import RasterFile, list_examples
 from .frames import acquisition_keys
@@ -665,7 +666,7 @@ def extents(
         found[np.ix_(back, [0, 2])] -= turn
     if cut:
         warnings.warn(
-            f'{len(cut)} rasters lie across the edge of {crs.to_string()[:60]}, as at the meridian '
+            f'{len(cut)} rasters lie across the edge of {crs_name(crs)}, as at the meridian '
             f'of 180 degrees, and only the larger part of each is read: '
             f'{list_examples(list(cut.values()))}. Give another `crs`, such as '
             f"'{next(iter(cut))[0].to_string()[:60]}'.",
@@ -701,7 +702,7 @@ def _warped_bounds(raster: RasterFile, crs: RasterCRS) -> tuple[Bounds, bool]:
 def _no_place(raster: RasterFile, crs: RasterCRS) -> SITSError:
     """The error of a raster that cannot be warped."""
     return SITSError(
-        f"'{raster.path}' has no place in {crs.to_string()[:60]}: it lies where that CRS is not "
+        f"'{raster.path}' has no place in {crs_name(crs)}: it lies where that CRS is not "
         f"made for. Give another `crs`, such as its own, '{raster.crs.to_string()[:60]}'"
     )
 
@@ -729,7 +730,7 @@ def common_crs(rasters: Sequence[RasterFile], crs: CRS | None) -> RasterCRS:
     if others and crs is None:
         warnings.warn(
             f'{len(others)} of {len(rasters)} rasters are in another CRS than '
-            f"'{rasters[0].path}' and are warped to its own ({target.to_string()[:60]}): "
+            f"'{rasters[0].path}' and are warped to its own ({crs_name(target)}): "
             f'{list_examples(others)}. Give `crs` for another choice.',
             UserWarning,
             stacklevel=3,

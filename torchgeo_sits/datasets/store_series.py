@@ -14,7 +14,7 @@ from pyproj.exceptions import CRSError
 from torchgeo.datasets.utils import Path, Sample
 
 from ..errors import SITSError
-from ..grid import TOLERANCE, Grid, pixel_size
+from ..grid import TOLERANCE, Grid, crs_name, pixel_size
 from .catalogue import acquisition_intervals
 from .filenames import RasterName
 from .frames import Frames
@@ -233,8 +233,8 @@ class StoreTimeSeries(TimeSeries):
         if grid.crs is not self._crs:
             if grid.crs != self._crs:
                 raise SITSError(
-                    f"'{first.path}' is in {self._crs.to_string()[:60]} and cannot be "
-                    f'read in {grid.crs.to_string()[:60]}, as another data set joined to it may '
+                    f"'{first.path}' is in {crs_name(self._crs)} and cannot be "
+                    f'read in {crs_name(grid.crs)}, as another data set joined to it may '
                     f'ask: {self._other_crs.format("CRS")}, or put it first'
                 )
             self._crs = grid.crs

@@ -22,7 +22,7 @@ from rasterio.warp import transform_bounds
 from torchgeo.datasets.utils import find_files
 
 from ...errors import SITSError
-from ...grid import Grid
+from ...grid import Grid, crs_name
 from ..files import RASTER_EXTENSIONS, list_examples
 from .values import list_some
 
@@ -352,8 +352,8 @@ def _own_crs(path: str, says: object, given: CRS | None) -> CRS:
     assert own is not None
     if given is not None and not own.equals(given, ignore_axis_order=True):
         raise SITSError(
-            f"labels.crs='{given.to_string()}' is for files that do not say theirs, but '{path}' "
-            f'is in {own.to_string()}: leave labels.crs out'
+            f"labels.crs='{crs_name(given)}' is for files that do not say theirs, but '{path}' "
+            f'is in {crs_name(own)}: leave labels.crs out'
         )
     return own
 

@@ -19,7 +19,7 @@ from torchgeo.datasets import GeoDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
 from ...errors import SITSError
-from ...grid import Grid
+from ...grid import Grid, crs_name
 from ...keys import BOUNDS, MASK, TRANSFORM
 from ..files import list_examples
 from .columns import LabelColumn
@@ -342,7 +342,7 @@ class VectorLabels(GeoDataset):
         path = next(iter(read))
         return (
             f'the labels {list_examples(list(read))} lie nowhere on the images: in the CRS of the '
-            f'labels ({read[path].frame.crs.to_string()}) they span {spans[path]} and the images '
+            f'labels ({crs_name(read[path].frame.crs)}) they span {spans[path]} and the images '
             f'{theirs[path]} (west, south, east, north). Give labels of the same place'
         )
 
