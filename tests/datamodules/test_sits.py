@@ -139,6 +139,12 @@ def windows(sampler):
     )
 
 
+def test_a_series_of_one_date_is_announced(tmp_path):
+    write(tmp_path / 's' / 's_20200101.tif', (40, 40))
+    with pytest.warns(UserWarning, match='holds one date only, 2020-01-01'):
+        module(tmp_path / 's', images__mean=[0.0], images__std=[1.0])
+
+
 @pytest.mark.parametrize('shift', [0, 13, 7.5])
 @pytest.mark.parametrize('supervised', [False, True])
 def test_no_patch_reaches_what_is_held_out(tmp_path, monkeypatch, shift, supervised):

@@ -270,6 +270,15 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
     def _open(self) -> Splits:
         """Open series and labels, and split both alike."""
         series = self.images.open()
+        dates = series.index.index.left.unique()
+        if len(dates) == 1:
+            warnings.warn(
+                f'{self.images.paths!r} holds one date only, {dates[0]:%Y-%m-%d}: nothing can be '
+                'learned of time from a series of one. If there should be more, look at the names '
+                'of the files, and at images.filename_regex',
+                UserWarning,
+                stacklevel=2,
+            )
         labels = None
         if self.labels.paths is not None:
             labels = open_labels(
