@@ -189,7 +189,7 @@ def test_fields_are_held_out_where_they_are_asked_for(farm, options, by):
 def test_an_area_too_small_for_blocks_is_split_by_fields(farm):
     # 48 x 64 pixels have no two blocks of 40.
     farm['labels__field_paths'] = None
-    with pytest.warns(UserWarning, match=r'too small to hold out blocks of patches.size=40'):
+    with pytest.warns(UserWarning, match=r'whole fields are held out .* No area is large enough'):
         made = module(farm, patches__size=40)
     assert made.splits.by == 'fields'
     with pytest.raises(ValueError, match=r"split by fields or by time \(split.by='fields'"):

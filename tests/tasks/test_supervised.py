@@ -6,6 +6,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from torchgeo_sits.collate import pad_time
 from torchgeo_sits.models import encoder_card, load_bare_encoder, planar_vit_tiny
@@ -89,6 +90,65 @@ def test_cross_entropy_is_the_mean_over_labelled_pixels():
             total += weights[label] * -F.log_softmax(pixel, 0)[label]
             weight += weights[label]
     torch.testing.assert_close(found, total / weight)
+
+
+LOSSES = {
+    'ce': {},
+    'weighted ce': {'loss': 'ce', 'class_weights': [1.0, 2.0, 1.0, 0.5]},
+    'focal': {'loss': 'focal'},
+    'dice': {'loss': 'dice'},
+    'jaccard': {'loss': 'jaccard'},
+    'bce': {'loss': 'bce', 'task': 'binary', 'num_classes': None, 'pos_weight': 3.0},
+}
+
+
+@pytest.mark.parametrize('options', LOSSES.values(), ids=LOSSES)
+def test_a_batch_four_times_has_the_loss_and_gradient_of_one(options):
+    torch.manual_seed(0)
+    task, series = segmentation(**options), batch()
+    if options.get('task') == 'binary':
+        series['mask'] = (series['mask'] - 1).clamp(max=1)  # -1 is not labelled
+        task.hparams['ignore_index'] = -1
+    found = []
+    for times in (1, 4):
+        task.zero_grad()
+        loss = task.loss_of(
+            *task.compare({key: torch.cat([value] * times) for key, value in series.items()})[1:]
+        )
+        loss.backward()
+        found.append([loss.detach(), *(p.grad for p in task.head.parameters())])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-7)
+    assert found[0][1].abs().max() > 1e-4
+
+
+@pytest.mark.parametrize('options', LOSSES.values(), ids=LOSSES)
+def test_the_loss_of_validation_does_not_depend_on_batches(options, tmp_path):
+    def sparse(sample):  # one series has few labels, one none
+        seed = int(sample['label']) + int(sample['mask'].sum()) % 3
+        keep = (
+            torch.rand(8, 8, generator=torch.Generator().manual_seed(seed)) < [1, 0.1, 0][seed % 3]
+        )
+        mask = torch.where(keep, sample['mask'], 0)
+        binary = options.get('task') == 'binary'
+        return sample | {'mask': (mask - 1).clamp(max=1) if binary else mask}
+
+    data = LabelledData(change=sparse)
+    data.unlabelled = -1 if options.get('task') == 'binary' else 0
+    data.class_names = data.num_classes = None
+    torch.manual_seed(0)
+    task = SITSSegmentation(model_kwargs=TINY, **{'num_classes': 4, **options})
+    losses = []
+    for size in (1, 3, 8):
+        data.val_dataloader = lambda size=size: DataLoader(
+            data.samples, batch_size=size, collate_fn=pad_time
+        )
+        (found,) = trainer(tmp_path).validate(task, data, verbose=False)
+        losses.append(found['val_loss'])
+    task.eval()
+    with torch.no_grad():
+        kept = task.compare(pad_time(data.samples))[1:]
+        expected = task.loss_of(*kept).item()
+    assert losses == pytest.approx([expected] * 3, rel=1e-4)
 
 
 @pytest.mark.parametrize('loss', ['ce', 'focal', 'dice', 'jaccard'])

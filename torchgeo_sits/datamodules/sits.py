@@ -135,6 +135,7 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
         self._num_classes = labels.num_classes
         self.collate_fn = partial(pad_labels, unlabelled=self._values.missing)
         self._given = images.statistics
+        self._usual_split: Literal['space', 'fields'] = 'fields' if labels.about_fields else 'space'
         self._splits: Splits | None = None
 
     @property
@@ -300,6 +301,7 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
             labels,
             chosen=self.labels,
             split=self.split,
+            usual=self._usual_split,
             patch=self.patches.size,
             seed=self.seed,
         )

@@ -4,7 +4,7 @@ import copy
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -226,6 +226,7 @@ def split_series(
     *,
     chosen: LabelOptions,
     split: SplitOptions,
+    usual: Literal['space', 'fields'],
     patch: int,
     seed: int,
 ) -> Splits:
@@ -237,6 +238,8 @@ def split_series(
         chosen: What is labelled. With vectors, or any option on fields, labels are restricted to
             fields, and none is divided between places or splits.
         split: What is held out.
+        usual: How to split where *split* leaves it open and labels are no vectors. Where space
+            cannot be divided so that every class can be learned, fields are.
         patch: Side of the smallest block, in pixels.
         seed: Seed of the assignment of blocks or fields, and of the choice of fields.
 
@@ -249,41 +252,60 @@ def split_series(
     """
     if labels is None:
         return Splits(series, series)
+    options: dict[str, Any] = {
+        'chosen': chosen,
+        'fractions': split.fractions,
+        'patch': patch,
+        'seed': seed,
+    }
+    if split.by is not None:
+        return _split_by(split.by, series, labels, **options)
+    if usual == 'fields' or labels.knows_fields:
+        return _split_by('fields', series, labels, **options)
+    try:
+        return _split_by('space', series, labels, **options)
+    except SITSError as error:
+        if isinstance(labels, DatedLabels):
+            raise
+        splits = _split_by('fields', series, labels, **options)
+        warnings.warn(
+            f"whole fields are held out (split.by='fields'), for places cannot be: {error}",
+            UserWarning,
+            stacklevel=2,
+        )
+        return splits
+
+
+def _split_by(
+    by: Literal['space', 'time', 'fields'],
+    series: TimeSeries,
+    labels: Labels,
+    *,
+    chosen: LabelOptions,
+    fractions: tuple[float, float, float],
+    patch: int,
+    seed: int,
+) -> Splits:
+    """Split series and labels in one way; arguments are those of :func:`split_series`."""
     labelled = series & labels
     if isinstance(labels, DatedLabels):
         labelled.transforms = MapsToFrames(labels.starts, labels.values.missing)
-    by = split.by
-    if by is None:
-        by = 'fields' if chosen.about_fields or labels.knows_fields else 'space'
     train: GeoDataset | None = series
     if by == 'space':
-        try:
-            # Blocks are drawn over the labelled area, so that each split has labels.
-            images, joined = split_space(
-                (series, labelled), split.fractions, block=(patch, patch), seed=seed
-            )
-            train = images[0]
-        except SITSError:
-            if split.by is not None or isinstance(labels, DatedLabels):
-                raise
-            by = 'fields'
-            warnings.warn(
-                f'the labelled area is too small to hold out blocks of patches.size={patch} '
-                "pixels: whole fields are held out instead, as with split.by='fields'",
-                UserWarning,
-                stacklevel=2,
-            )
-    elif by == 'time':
-        images, joined = split_time((series, labelled), split.fractions)
+        # Blocks are drawn over the labelled area, so that each split has labels.
+        images, joined = split_space((series, labelled), fractions, block=(patch, patch), seed=seed)
         train = images[0]
-    if by == 'fields':
-        joined = [copy.copy(labelled) if share > 0 else None for share in split.fractions]
+    elif by == 'time':
+        images, joined = split_time((series, labelled), fractions)
+        train = images[0]
+    else:
+        joined = [copy.copy(labelled) if share > 0 else None for share in fractions]
     assert train is not None  # the first fraction is above 0
     splits = Splits(series, train, labelled, joined[0], joined[1], joined[2], by, labels)
     if not (chosen.about_fields or labels.knows_fields or by == 'fields'):
         return splits
     found = find_fields(labelled, labels, least=chosen.min_field_pixels)
-    return _restrict(splits, found, split.fractions, chosen, seed)
+    return _restrict(splits, found, fractions, chosen, seed)
 
 
 def _restrict(

@@ -103,9 +103,7 @@ class SyntheticSITSDataModule(SITSDataModule):
             'change': dict(enumerate(('none', *EVENTS))),
             'change_date': None,
         }
-        # The parcels come with the simulation, not because somebody asked for fields.
-        by = split.by or ('fields' if labels.about_fields else 'space')
-        whole = labels.supervised or labels.about_fields or by == 'fields'
+        whole = labels.supervised or labels.about_fields or split.by == 'fields'
         super().__init__(
             paths=str(files.images),
             images=ImageOptions(cloud_paths=str(files.clouds), clear_values=[4, 5, 6]),
@@ -118,9 +116,11 @@ class SyntheticSITSDataModule(SITSDataModule):
                 unlabelled=_UNLABELLED[self._labelled],
                 field_paths=str(files.parcels) if whole else None,
             ),
-            split=replace(split, by=by),
+            split=split,
             **kwargs,
         )
+        # The parcels come with the simulation, not because somebody asked for fields.
+        self._usual_split = 'fields' if labels.about_fields else 'space'
 
     @property
     def num_classes(self) -> int | None:

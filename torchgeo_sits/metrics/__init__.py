@@ -11,10 +11,12 @@ from .health import (
     signs_of_collapse,
 )
 from .pastis import overall_score
+from .region_loss import RegionLoss
 
 __all__ = [
     'ChangeDateScores',
     'ChangeScores',
+    'RegionLoss',
     'SemanticChangeScores',
     'Sign',
     'assignment_information',

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 from torch.optim import AdamW
-from torchmetrics import SumMetric
+from torchmetrics import MeanMetric, Metric, SumMetric
 
 from ..callbacks import BestCheckpoint, CheckpointReport
 from ..errors import SITSError
@@ -45,6 +45,8 @@ class SITSLabelled(SITSTask):
     criterion: nn.Module
     #: Number of labels that each stage has counted.
     label_counts: nn.ModuleDict
+    #: Losses of the labels of a whole epoch of validation or test.
+    epoch_losses: nn.ModuleDict
 
     def __init__(
         self,
@@ -142,6 +144,23 @@ class SITSLabelled(SITSTask):
     def loss_of(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss of ``(P, K)`` scores and ``(P,)`` labels; 0 where P is."""
 
+    def epoch_loss(self) -> Metric:
+        """Make the metric of the loss of an epoch, whose value batches must not change."""
+        return MeanMetric()
+
+    def update_epoch_loss(
+        self, metric: Metric, loss: Tensor, scores: Tensor, labels: Tensor
+    ) -> None:
+        """Count a batch in the loss of an epoch.
+
+        Args:
+            metric: What :meth:`epoch_loss` made.
+            loss: What :meth:`loss_of` gave for the batch.
+            scores: ``(P, K)``, P above 0.
+            labels: ``(P,)``.
+        """
+        metric.update(loss, len(labels))
+
     @abstractmethod
     def update_scores(self, stage: str, scores: Tensor, labels: Tensor) -> None:
         """Count ``(P, K)`` scores and ``(P,)`` labels in the metrics of a stage."""
@@ -205,9 +224,10 @@ class SITSLabelled(SITSTask):
             self.configure_metrics()
 
     def configure_metrics(self) -> None:
-        """Count the labels of each stage."""
+        """Count the labels of each stage, and the loss of those that are scored."""
         stages = ('train_', 'val_', 'test_')
         self.label_counts = nn.ModuleDict({stage: SumMetric() for stage in stages})
+        self.epoch_losses = nn.ModuleDict({stage: self.epoch_loss() for stage in stages[1:]})
 
     # -- a step ----------------------------------------------------------------------------
 
@@ -240,8 +260,11 @@ class SITSLabelled(SITSTask):
         all_scores, scores, labels = self.compare(batch)
         loss = self.loss_of(scores, labels)
         self._count(stage, batch, all_scores, scores, labels)
-        size = len(batch[IMAGE])
-        self.log(f'{stage}_loss', loss, batch_size=size, prog_bar=True, sync_dist=stage != 'train')
+        if stage == 'train':
+            self.log('train_loss', loss, batch_size=len(batch[IMAGE]), prog_bar=True)
+        elif len(labels):
+            metric: Any = self.epoch_losses[f'{stage}_']
+            self.update_epoch_loss(metric, loss.detach(), scores.detach(), labels)
         return {'loss': loss, 'scores': all_scores.detach()}
 
     def training_step(
@@ -313,7 +336,11 @@ class SITSLabelled(SITSTask):
             # Every process has to take part, also one that saw no label.
             warnings.filterwarnings('ignore', 'The ``compute`` method of metric')
             labelled, values = int(count.compute()), self.compute_scores(stage)
+            loss: Any = None if stage == 'train' else self.epoch_losses[f'{stage}_']
+            lost = None if loss is None else loss.compute()
         if labelled:
+            if loss is not None:
+                self.log(f'{stage}_loss', lost, prog_bar=True)
             # NaN is a score of something that did not occur.
             self.log_dict({name: v.float() for name, v in values.items() if not v.isnan()})
             if stage != 'train' and not self.trainer.sanity_checking:
@@ -325,6 +352,8 @@ class SITSLabelled(SITSTask):
                 category=UserWarning,
             )
         count.reset()
+        if loss is not None:
+            loss.reset()
         self.reset_scores(stage)
 
     # -- the run ---------------------------------------------------------------------------

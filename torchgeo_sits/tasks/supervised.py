@@ -6,12 +6,14 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.utilities import rank_zero_warn
+from segmentation_models_pytorch.losses import FocalLoss
 from torch import Tensor, nn
 from torchgeo.tasks.mixins import ClassificationMixin
 from torchmetrics import Metric
 
 from ..callbacks import PredictionPicture
 from ..errors import SITSError
+from ..metrics import RegionLoss
 from .labelled import SITSLabelled
 
 __all__ = ['Loss', 'SITSSupervised']
@@ -161,6 +163,10 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
         self.hparams.update(hidden)
         ClassificationMixin.configure_losses(self)
         self.hparams.update(kept)
+        if self.hparams['loss'] == 'focal':
+            # The mean over what is labelled: TorchGeo's is divided twice, and shrinks with the
+            # number of labels.
+            self.criterion = FocalLoss(mode=self.hparams['task'])
 
     def configure_metrics(self) -> None:
         """Initialize TorchGeo's metrics, once the number of classes is known."""
@@ -282,6 +288,25 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
             scores, labels = scores[:, 0], labels.float()
         loss: Tensor = self.criterion(scores, labels)
         return loss
+
+    def epoch_loss(self) -> Metric:
+        """Make the metric of the loss of an epoch: a mean, or of regions a ratio of sums."""
+        kind = self.hparams['loss']
+        if kind not in ('dice', 'jaccard'):
+            return super().epoch_loss()
+        assert self.num_outputs is not None  # the head is there
+        return RegionLoss(kind, self.num_outputs)
+
+    def update_epoch_loss(
+        self, metric: Metric, loss: Tensor, scores: Tensor, labels: Tensor
+    ) -> None:
+        """Count a batch in the loss of an epoch, by the weights of its labels."""
+        if isinstance(metric, RegionLoss):
+            metric.update(scores, labels)
+            return
+        weights = getattr(self.criterion, 'weight', None)
+        share = len(labels) if weights is None else weights[labels].sum()
+        metric.update(loss, share)
 
     def outcome(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Give the metrics what they compare.
