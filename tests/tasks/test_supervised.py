@@ -125,9 +125,8 @@ def test_a_batch_four_times_has_the_loss_and_gradient_of_one(options):
 def test_the_loss_of_validation_does_not_depend_on_batches(options, tmp_path):
     def sparse(sample):  # one series has few labels, one none
         seed = int(sample['label']) + int(sample['mask'].sum()) % 3
-        keep = (
-            torch.rand(8, 8, generator=torch.Generator().manual_seed(seed)) < [1, 0.1, 0][seed % 3]
-        )
+        generator = torch.Generator().manual_seed(seed)
+        keep = torch.rand(8, 8, generator=generator) < [1, 0.1, 0][seed % 3]
         mask = torch.where(keep, sample['mask'], 0)
         binary = options.get('task') == 'binary'
         return sample | {'mask': (mask - 1).clamp(max=1) if binary else mask}
@@ -427,3 +426,43 @@ def test_the_best_epoch_is_kept_or_the_last_where_none_is_scored(tmp_path, case)
     [path] = tmp_path.rglob('*.ckpt')
     assert path.name == f'segmentation-epoch={0 if case == "scored" else 2:02d}.ckpt'
     assert run.checkpoint_callback.best_model_path == str(path)
+
+
+def renamed(names, numbers, unlabelled):
+    """Data whose masks have other numbers for the same classes."""
+    table = torch.tensor(numbers)
+    data = LabelledData(change=lambda sample: sample | {'mask': table[sample['mask']]})
+    data.class_names, data.num_classes, data.unlabelled = names, len(names), unlabelled
+    return data
+
+
+def test_names_of_a_checkpoint_decide_what_a_class_is(tmp_path):
+    torch.manual_seed(0)
+    task = SITSSegmentation(model_kwargs=TINY, lr=1e-2)
+    run = trainer(tmp_path, max_epochs=15)
+    run.fit(task, LabelledData())
+    run.save_checkpoint(tmp_path / 'X.ckpt')
+    right = run.callback_metrics['val_ClasswiseF1Score_falls']
+
+    def scored(names, numbers, unlabelled=0):
+        again = SITSSegmentation.load_from_checkpoint(tmp_path / 'X.ckpt', weights_only=True)
+        data = renamed(names, numbers, unlabelled)
+        (found,) = trainer(tmp_path).validate(again, data, verbose=False)
+        return found
+
+    for found in (
+        scored(['unlabelled', 'rises', 'falls', 'stays'], [0, 2, 3, 1]),
+        scored(['stays', 'falls', 'rises'], [255, 1, 0, 2], unlabelled=255),
+        scored(['falls', 'rises', 'unlabelled'], [2, 0, 2, 1], unlabelled=2),
+    ):
+        torch.testing.assert_close(
+            found['val_ClasswiseF1Score_falls'], right.item(), atol=0.03, rtol=0
+        )
+        assert found['val_OverallAccuracy'] > 0.9
+    with pytest.raises(ValueError, match=r"the classes \['sinks'\], but the checkpoint"):
+        scored(['unlabelled', 'falls', 'stays', 'sinks'], [0, 1, 2, 3])
+    # A new training takes the names that it is given.
+    task = SITSSegmentation(model_kwargs=TINY, labels=['0', 'down', 'flat', 'up'])
+    run = trainer(tmp_path)
+    run.fit(task, LabelledData())
+    assert 'val_ClasswiseF1Score_up' in run.callback_metrics

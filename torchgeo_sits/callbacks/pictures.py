@@ -54,7 +54,10 @@ class PredictionPicture(Callback):
         if outputs['scores'].ndim < 4:
             return  # one label for a series is no map to draw
         with torch.no_grad():
-            batch = batch | {'prediction': task.prediction(outputs['scores'], batch)}
+            found = task.prediction(outputs['scores'], batch)
+            if (order := getattr(task, 'class_order', None)) is not None:
+                found = order.to_data(found)
+            batch = batch | {'prediction': found}
         for i in range(min(self.samples, len(batch[IMAGE]))):
             sample = {k: v[i].cpu() if isinstance(v, Tensor) else v[i] for k, v in batch.items()}
             figure = datamodule.plot(sample)

@@ -4,6 +4,7 @@ from .byol import SITSBYOL
 from .change import SITSChange, SITSChangeDetection
 from .change_date import SITSChangeDate
 from .change_series import SITSChangeSeries
+from .class_order import ClassOrder
 from .classification import SITSClassification
 from .dino import SITSDINO
 from .distillation import SITSDistillation
@@ -24,6 +25,7 @@ __all__ = [
     'SITSBYOL',
     'SITSDINO',
     'SITSMAE',
+    'ClassOrder',
     'SITSChange',
     'SITSChangeDate',
     'SITSChangeDetection',

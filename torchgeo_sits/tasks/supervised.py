@@ -13,7 +13,9 @@ from torchmetrics import Metric
 
 from ..callbacks import PredictionPicture
 from ..errors import SITSError
+from ..keys import LABEL, MASK
 from ..metrics import RegionLoss
+from .class_order import ClassOrder
 from .labelled import SITSLabelled
 
 __all__ = ['Loss', 'SITSSupervised']
@@ -50,6 +52,8 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
     monitor = 'val_AverageF1Score'
     mode = 'max'
 
+    #: What the classes of the data are to the task; None where they have the same numbers.
+    class_order: ClassOrder | None = None
     #: The metrics of :meth:`map_metrics`, by stage.
     map_scores: nn.ModuleDict
     #: Classes that training has shown, so that scores can say which it never did.
@@ -131,6 +135,20 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
             if self.hparams[name] is None:
                 self.hparams[name] = getattr(datamodule, other, None)
         self._check_classes()
+        found, own = getattr(datamodule, 'class_names', None), self.hparams['labels']
+        fresh = getattr(self._trainer, 'training', False) and self._trainer.ckpt_path is None
+        # Names that are given for a new training may be others than those of the data, and what
+        # the classes of change are does not matter where any change is one.
+        free = fresh or self.hparams['task'] == 'binary'
+        if found is None or own is None or (free and set(found) != set(own)):
+            self.class_order = None
+            return
+        self.class_order = ClassOrder.of(
+            own,
+            found,
+            unlabelled=getattr(datamodule, 'unlabelled', None),
+            ignored=self.hparams['ignore_index'],
+        )
 
     def _check_classes(self) -> None:
         """Raise SITSError where the classes are unknown, or not those that were given."""
@@ -186,6 +204,15 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
         )
 
     # -- a step ----------------------------------------------------------------------------
+
+    def _shared_step(self, batch: dict[str, Any], stage: str) -> dict[str, Tensor]:
+        """Compute the loss of a batch whose classes have the numbers of the task."""
+        if self.class_order is not None:
+            changed = {
+                key: self.class_order.to_task(batch[key]) for key in (MASK, LABEL) if key in batch
+            }
+            batch = {**batch, **changed}
+        return super()._shared_step(batch, stage)
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """Compute the scores of a batch, in which a class to be ignored never wins.
