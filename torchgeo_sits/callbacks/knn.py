@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import torch
 from lightly.utils.benchmarking import knn_predict
-from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
@@ -157,7 +156,7 @@ class KNNProbe(Callback):
         pixels, labels = [], []
         for batch in loader:
             # Not the strategy's batch_to_device: that would augment for training.
-            batch = datamodule.aug(move_data_to_device(batch, pl_module.device))
+            batch = datamodule.aug(datamodule.transfer_batch_to_device(batch, pl_module.device, 0))
             mask = _thin(batch[MASK], encoder.stride)
             keep = _draw((mask != ignored).flatten().nonzero()[:, 0], most, generator)
             if not len(keep):

@@ -133,6 +133,30 @@ class SeriesDataModule(BaseDataModule):
             persistent_workers=self.num_workers > 0,
         )
 
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Move a batch to a device, but for places (``bounds``, ``transform``).
+
+        These are of 64 bits, which not every device has, and nothing computes with them there.
+
+        Args:
+            batch: The batch.
+            device: The device.
+            dataloader_idx: Number of the data loader.
+
+        Returns:
+            The batch.
+        """
+        places = {
+            key: value
+            for key, value in batch.items()
+            if isinstance(value, Tensor) and value.dtype == torch.float64
+        }
+        rest = {key: value for key, value in batch.items() if key not in places}
+        moved: dict[str, Any] = super().transfer_batch_to_device(rest, device, dataloader_idx)
+        return {**moved, **places}
+
     def state_dict(self) -> dict[str, Any]:
         """Bands and statistics, so that a resumed run normalises as it did."""
         return self.card

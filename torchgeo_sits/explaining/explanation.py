@@ -169,7 +169,7 @@ def curve_area(shares: Tensor, values: Tensor) -> float:
         >>> curve_area(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0.0, 1.0, 1.0]))
         0.75
     """
-    return float(torch.trapezoid(values.double(), shares.double()))
+    return float(torch.trapezoid(values.cpu().double(), shares.cpu().double()))
 
 
 #: Random orders that a ranking is held against.

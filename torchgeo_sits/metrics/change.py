@@ -43,7 +43,7 @@ class ChangeDateScores(Metric):
         """
         super().__init__(**kwargs)
         self.days = tuple(days)
-        self.add_state('error', torch.zeros((), dtype=torch.float64), dist_reduce_fx='sum')
+        self.add_state('error', torch.zeros((), dtype=torch.int64), dist_reduce_fx='sum')
         for name in ('found', 'changed'):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx='sum')
         zeros = torch.zeros(len(self.days), dtype=torch.int64)
@@ -57,7 +57,7 @@ class ChangeDateScores(Metric):
             target: ``(...)``, the same of the truth.
         """
         both = (predicted != 0) & (target != 0)
-        days = (predicted[both] - target[both]).abs().double()
+        days = (predicted[both] - target[both]).abs().long()
         self.error += days.sum()
         self.found += both.sum()
         self.changed += (target != 0).sum()
@@ -65,9 +65,11 @@ class ChangeDateScores(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """The scores, by name."""
-        scores = {'DateMAE': self.error / self.found}
-        for n, count in zip(self.days, self.within, strict=True):
-            scores[f'DateWithin{n}'] = count.double() / self.changed
+        # On the CPU: not every device has 64 bits.
+        changed = self.changed.cpu().double()
+        scores = {'DateMAE': self.error.cpu().double() / self.found.cpu()}
+        for n, count in zip(self.days, self.within.cpu(), strict=True):
+            scores[f'DateWithin{n}'] = count / changed
         return scores
 
 
@@ -115,7 +117,8 @@ class ChangeScores(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """The scores, by name."""
-        tp, fp, fn = self.tp.double(), self.fp.double(), self.fn.double()
+        # On the CPU: not every device has 64 bits.
+        tp, fp, fn = (count.cpu().double() for count in (self.tp, self.fp, self.fn))
         return {
             'ChangeIoU': tp / (tp + fp + fn),
             'ChangeF1': 2 * tp / (2 * tp + fp + fn),
@@ -218,7 +221,8 @@ def semantic_change_scores(
         >>> round(semantic_change_scores(binary, semantic)['BC'].item(), 3)
         0.6
     """
-    binary, semantic = binary.double(), semantic.double()
+    # On the CPU: not every device has 64 bits.
+    binary, semantic = binary.cpu().double(), semantic.cpu().double()
     change = binary[1, 1] / (binary.sum() - binary[0, 0])
     hits, truth = semantic.diagonal(), semantic.sum(1)
     union = truth + semantic.sum(0) - hits

@@ -48,7 +48,7 @@ def overall_score(
         raise SITSError(
             f'expected confusion matrices of one shape (K, K), one per fold, got {sorted(shapes)}'
         )
-    counts = torch.stack(matrices).sum(0).double()
+    counts = torch.stack(matrices).sum(0).cpu().double()
     if ignore_index is not None:
         counts[ignore_index] = counts[:, ignore_index] = 0
     hits = counts.diagonal()

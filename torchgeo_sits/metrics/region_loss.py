@@ -51,8 +51,7 @@ class RegionLoss(Metric):
         super().__init__(**kwargs)
         self.kind = kind
         for name in ('common', 'total', 'truth'):
-            start = torch.zeros(num_outputs, dtype=torch.float64)
-            self.add_state(name, start, dist_reduce_fx='sum')
+            self.add_state(name, torch.zeros(num_outputs), dist_reduce_fx='sum')
 
     def update(self, scores: Tensor, labels: Tensor) -> None:
         """Count places.
@@ -79,4 +78,4 @@ class RegionLoss(Metric):
             if self.kind == 'dice'
             else common / (total - common).clamp(min=1e-7)
         )
-        return ((1 - score) * (self.truth > 0)).mean().float()
+        return ((1 - score) * (self.truth > 0)).mean()

@@ -231,7 +231,8 @@ class SITSDINO(SITSDistillation):
         # Outputs are cosines: 1 less, none overflows, and Sinkhorn's codes are the same. In 32
         # bits, temperatures below 0.02 would leave samples without a code.
         with self.full_precision():
-            scores = outputs.double() - 1
+            # Apple's GPUs have no 64 bits.
+            scores = (outputs.float() if outputs.device.type == 'mps' else outputs.double()) - 1
             codes = sinkhorn(scores, epsilon=self.teacher_temp, gather_distributed=True)
             return (self.teacher_temp * codes.log()).to(outputs.dtype)
 
