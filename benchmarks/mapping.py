@@ -149,7 +149,8 @@ def parity(data: Path, scratch: Path) -> dict[str, Any]:
                 with torch.no_grad():
                     whole = task(batch).softmax(1)[0].numpy()
                 assert np.array_equal(np.isfinite(got[0]), seen)
-                apart = np.abs(got - whole)[:, seen]
+                # Class 0 is what is not labelled, which has no band.
+                apart = np.abs(got - whole[1:])[:, seen]
                 with rasterio.open(out / 'class.tif') as file:
                     same = file.read(1)[seen] == whole.argmax(0)[seen]
                     lies = [*file.bounds, *file.shape]

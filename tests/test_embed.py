@@ -47,6 +47,7 @@ def test_region_is_embedded_as_by_the_encoder(series_folder, checkpoint, tmp_pat
         ]
     )
     with rasterio.open(tmp_path / 'maps/embedding.tif') as file:
+        assert file.tags()['CHECKPOINT'] == 'X.ckpt'
         found, bounds = file.read(), file.bounds
     assert tuple(bounds) == (600100, 4999800, 600300, 4999950)
     encoder, _ = load_encoder(checkpoint)  # takes values as they are read

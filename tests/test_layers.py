@@ -16,6 +16,7 @@ MAY_IMPORT = {
     'bands': set(),
     'grid': set(),
     'footprints': {'grid'},
+    'sidecars': set(),
     'stacking': set(),
     'collate': {'keys'},
     # Data, views, models and scores know the ground floor, never each other.
@@ -27,8 +28,8 @@ MAY_IMPORT = {
     'metrics': {'keys', 'collate'},
     # What joins them.
     'datamodules': {'renamed', 'keys', 'grid', 'collate', 'datasets', 'samplers', 'transforms'},
-    'mapping': {'grid', 'datasets'},
-    'explaining': {'keys', 'grid', 'datasets'},
+    'mapping': {'grid', 'datasets', 'sidecars'},
+    'explaining': {'keys', 'grid', 'datasets', 'sidecars'},
     'callbacks': {
         '__init__',
         'keys',

@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import torch
 from lightning.pytorch import Trainer, seed_everything
+from rasterio.features import sieve
 from shapely import box
 
 from torchgeo_sits.callbacks import MapWriter
@@ -26,6 +27,10 @@ from torchgeo_sits.tasks import (
 )
 
 from ..processes import run_in_two
+
+#: What a segmentation writes.
+LEGEND = ('class.tif.aux.xml', 'class.tif.vat.dbf', 'class.tif.vat.cpg', 'class.qml')
+FILES = ('class.tif', *LEGEND, 'probabilities.tif', 'certainty.tif')
 
 
 def data_of(folder, **options):
@@ -86,7 +91,12 @@ def test_windows_joined_are_one_pass_over_the_whole(holed, tmp_path):
     hole[20:, :10] = True
     assert np.isnan(pixels[:, hole]).all()
     assert (classes[0][hole] == 255).all()
-    np.testing.assert_allclose(pixels[:, ~hole], whole[:, ~hole], atol=1e-6)
+    # Class 0 is what is not labelled, which is never predicted.
+    np.testing.assert_allclose(pixels[:, ~hole], whole[1:, ~hole], atol=1e-6)
+    first, second = np.sort(whole[:, ~hole], 0)[:-3:-1]
+    certainty = read(tmp_path / 'maps/certainty.tif')[0]
+    np.testing.assert_allclose(certainty[~hole], first - second, atol=1e-6)
+    assert np.isnan(certainty[hole]).all()
     np.testing.assert_array_equal(classes[0][~hole], whole.argmax(0)[~hole])
     source = next(iter(sorted(holed.iterdir())))
     with rasterio.open(source) as a, rasterio.open(tmp_path / 'maps/class.tif') as b:
@@ -104,7 +114,7 @@ def test_a_part_of_the_windows_is_kept_and_the_rest_follows(series_folder, tmp_p
     assert not list((tmp_path / 'maps').glob('*.tif'))
     predict(segmentation(), data_of(series_folder), tmp_path / 'maps')
     predict(segmentation(), data_of(series_folder), tmp_path / 'once')
-    for name in ('class.tif', 'probabilities.tif'):
+    for name in FILES:
         assert (tmp_path / 'once' / name).read_bytes() == (tmp_path / 'maps' / name).read_bytes()
 
 
@@ -153,7 +163,7 @@ def test_change_has_its_maps(series_folder, tmp_path, kind, names):
     task = kind(model='tempcnn', in_channels=3, num_classes=2)
     data = data_of(series_folder)
     predict(task, data, tmp_path / 'maps')
-    assert {path.stem for path in (tmp_path / 'maps').iterdir()} == names
+    assert {path.stem for path in (tmp_path / 'maps').glob('*.tif')} == names
     found = forward(task, data)
     if kind is SITSChangeDetection:
         expected = (found[0, 0].numpy() > 0.5).astype(np.uint8)
@@ -185,14 +195,14 @@ def test_a_run_that_lost_a_source_file_goes_on_when_it_is_back(series_folder, tm
     assert kept >= 3
     (tmp_path / lost.name).rename(lost)
     predict(segmentation(), data_of(folder), tmp_path / 'maps')
-    for name in ('class.tif', 'probabilities.tif'):
+    for name in FILES:
         assert (once / name).read_bytes() == (tmp_path / 'maps' / name).read_bytes()
 
 
 def test_two_processes_give_the_map_of_one(series_folder, tmp_path):
     predict(segmentation(), data_of(series_folder), tmp_path / 'one')
     run_in_two(predict_in_two, series_folder, tmp_path / 'two', folder=tmp_path)
-    for name in ('class.tif', 'probabilities.tif'):
+    for name in FILES:
         assert (tmp_path / 'one' / name).read_bytes() == (tmp_path / 'two' / name).read_bytes()
 
 
@@ -250,7 +260,7 @@ def test_map_of_ones_own_is_written_beside_those_of_the_task(tmp_path, monkeypat
     [checkpoint] = Path('logs/segmentation').rglob('*.ckpt')
     args += ['--ckpt_path', str(checkpoint), '--map.folder=out', '--map.overlap=8']
     main(['predict', *args, '--map.outputs', 'tests.recipes.entropy_map.Entropy'])
-    assert {path.stem for path in Path('out').iterdir()} == {'class', 'entropy', 'probabilities'}
+    assert {path.name for path in Path('out').iterdir()} == {*FILES, 'entropy.tif'}
     probabilities = read('out/probabilities.tif').astype(float)
     # A probability of 0 adds nothing.
     logarithms = np.log(np.where(probabilities == 0, 1, probabilities))
@@ -265,7 +275,7 @@ def test_options_of_the_maps_are_in_the_help(capsys):
     with pytest.raises(SystemExit):
         main(['predict', '--help'])
     shown = capsys.readouterr().out
-    for name in ('folder', 'window', 'overlap', 'vectors', 'quantise', 'outputs'):
+    for name in ('folder', 'values', 'min_area', 'vectors', 'quantise', 'outputs'):
         assert f'--map.{name}' in shown
 
 
@@ -292,11 +302,104 @@ def test_table_of_polygons_follows_its_maps(series_folder, tmp_path, monkeypatch
     table = gpd.read_file(tmp_path / 'maps/fields.gpkg')
     assert table['fid'].tolist() == ['x', 'x']
     classes = read(tmp_path / 'maps/class.tif')[0]
-    found = [(classes[:16, :10] == k).mean() for k in range(4)]
-    shares = [table[f'class_share_class {k}'][0] for k in range(4)]
+    found = [(classes[:16, :10] == k).mean() for k in range(1, 4)]
+    shares = [table[f'class_share_class {k}'][0] for k in range(1, 4)]
+    assert 'class_share_class 0' not in table
     np.testing.assert_allclose(shares, found, atol=2e-3)
     with pytest.raises(ValueError, match=r'fields\.gpkg is another file of this run'):
         predict(
             segmentation(), data_of(series_folder), tmp_path / 'maps',
             writer={'polygons': str(tmp_path / 'maps/fields.gpkg')},
         )  # fmt: skip
+
+
+CODES = [None, 1110, 1200, 2130]
+
+
+@pytest.mark.parametrize('values', ['codes', 'classes'])
+def test_classes_are_the_codes_of_the_labels_or_their_numbers(series_folder, tmp_path, values):
+    named = {'labels': ['unlabelled', 'wheat', 'maize', 'cabbage'], 'codes': CODES}
+    task, data = segmentation(**named, colors=[None, None, 'gold', None]), data_of(series_folder)
+    writer = {'values': values, 'vectors': 'gpkg'}
+    predict(task, data, tmp_path / 'maps', writer=writer)
+    chosen = forward(task, data)[0].numpy()[1:].argmax(0)
+    expected = np.array([1110, 1200, 2130] if values == 'codes' else [1, 2, 3])
+    with rasterio.open(tmp_path / 'maps/class.tif') as file:
+        np.testing.assert_array_equal(file.read(1), expected[chosen])
+        assert (file.dtypes[0], file.nodata) == (
+            ('uint16', 65535) if values == 'codes' else ('uint8', 255)
+        )
+        assert file.tags()[f'CLASS_{expected[1]}'] == 'maize'
+        if values == 'classes':
+            assert file.colormap(1)[2] == (255, 215, 0, 255)
+    with rasterio.open(tmp_path / 'maps/probabilities.tif') as file:
+        assert file.descriptions == tuple(
+            f'probability of {name}' for name in ('wheat', 'maize', 'cabbage')
+        )
+    table = gpd.read_file(tmp_path / 'maps/class.gpkg')
+    assert set(zip(table['class'], table['code'], table['name'], strict=True)) <= {
+        (1, 1110, 'wheat'), (2, 1200, 'maize'), (3, 2130, 'cabbage')
+    }  # fmt: skip
+    sizes = table.area.to_numpy() / 100
+    # Of each pixel the largest probability is that of its polygon's class.
+    best = forward(task, data)[0].numpy().max(0)
+    np.testing.assert_allclose((table['probability'] * sizes).sum(), best.sum(), rtol=1e-5)
+    np.testing.assert_allclose(table['area'], sizes * 100)
+
+
+def test_checkpoints_keep_codes_and_colours_of_the_labels(series_folder, tmp_path, monkeypatch):
+    """With two classes of which one has the colour of the label raster, one that of the user."""
+    source = min(series_folder.iterdir())
+    with rasterio.open(source) as file:
+        profile = {**file.profile, 'count': 1, 'dtype': 'uint8', 'nodata': 0, 'driver': 'GTiff'}
+    labels = np.zeros((1, 32, 40), np.uint8)
+    labels[:, :, :20], labels[:, :, 20:] = 11, 7
+    with rasterio.open(tmp_path / 'labels.tif', 'w', **profile) as file:
+        file.write(labels)
+        file.write_colormap(1, {7: (1, 2, 3, 255), 11: (9, 9, 9, 255)})
+    monkeypatch.chdir(tmp_path)
+    args = ['--config', 'conf/segmentation.yaml', '--trainer.accelerator=cpu']
+    args += ['--data', 'SITSDataModule', f'--data.paths={series_folder}', '--data.patches.size=8']
+    fit = ['--data.labels.paths=labels.tif', '--data.labels.supervised=true', '--data.seed=1']
+    fit += ['--data.labels.classes={11: wheat, 7: maize}', '--data.labels.colors={wheat: gold}']
+    fit += ['--data.patches.length=4', '--data.batch_size=4', '--model.model=tempcnn']
+    main(['fit', *args, *fit, '--trainer.max_steps=1', '--trainer.limit_val_batches=0'])
+    [path] = Path('logs/segmentation').rglob('*.ckpt')
+    card = torch.load(path, weights_only=True)['sits']
+    assert card['class_codes'] == [None, 11, 7]
+    assert card['class_colors'] == [None, 'gold', '#010203']
+    main(['predict', *args, '--ckpt_path', str(path)])
+    with rasterio.open('maps/class.tif') as file:
+        assert set(np.unique(file.read())) <= {7, 11}
+        assert file.colormap(1)[11] == (255, 215, 0, 255)
+        assert file.colormap(1)[7] == (1, 2, 3, 255)
+        assert file.tags()['CHECKPOINT'] == path.name
+
+
+def test_small_patches_join_their_largest_neighbour(series_folder, tmp_path):
+    task, data = segmentation(), data_of(series_folder)
+    predict(task, data, tmp_path / 'begun', limit_predict_batches=1)
+    with torch.no_grad():  # no class is more likely than others by itself
+        *_, bias = task.head.parameters()
+        bias[1:] -= forward(task, data)[0, 1:].log().mean((1, 2))
+    raw = forward(task, data)[0, 1:].argmax(0).numpy().astype(np.uint8) + 1
+    predict(task, data, tmp_path / 'maps', writer={'min_area': 850.0})
+    expected = sieve(raw, 9)  # pixels of 100 square metres
+    assert (expected != raw).mean() > 0.05
+    found = read(tmp_path / 'maps/class.tif')[0]
+    np.testing.assert_array_equal(found, sieve(expected, 9))
+    with pytest.raises(ValueError, match='another run'):
+        predict(task, data, tmp_path / 'maps')
+
+
+@pytest.mark.parametrize(
+    ('writer', 'match'),
+    [
+        ({'min_area': -1.0}, 'map.min_area must be at least 0 square metres, got -1'),
+        ({'min_area': float('nan')}, 'map.min_area must be at least 0'),
+        ({'values': 'names'}, "expected map.values 'codes' or 'classes', got 'names'"),
+    ],
+)
+def test_options_out_of_range_are_refused(tmp_path, writer, match):
+    with pytest.raises(ValueError, match=match):
+        MapWriter(str(tmp_path), **writer)

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from xml.etree import ElementTree as Xml
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_a_pixel_of_a_folder_is_explained(series_folder, tmp_path, capsys):
     out = tmp_path / 'out'
     assert set(tmp_path.rglob('*')) - before == {out, *out.iterdir()}  # no logs
     assert sorted(p.name for p in out.iterdir()) == [
-        'dates.csv', 'dates.png', 'explanation.json', 'pixels.tif',
+        'dates.csv', 'dates.png', 'explanation.json', 'pixels.png', 'pixels.qml', 'pixels.tif',
     ]  # fmt: skip
     said = json.loads((out / 'explanation.json').read_text())
     assert said['class'] in ('wheat', 'maize')
@@ -82,6 +83,14 @@ def test_a_pixel_of_a_folder_is_explained(series_folder, tmp_path, capsys):
     beside = np.ones_like(found, bool)
     beside[6], beside[:, 6] = False, False
     assert (found[beside] == 0).all()
+    share = abs(found[6, 6]) / np.abs(found).sum()
+    assert said['share_of_pixel_itself'] == pytest.approx(share, rel=1e-5)
+    assert f'{share:.0%} of the effect of all pixels is its own' in capsys.readouterr().out
+    # The pixel itself does not set the scale.
+    others = np.abs(found[~beside])
+    others = others[(others > np.abs(found).max() / 1e4) & (others != np.abs(found[6, 6]))]
+    style = Xml.parse(out / 'pixels.qml').find('.//colorrampshader')
+    assert float(style.get('maximumValue')) == pytest.approx(np.quantile(others, 0.98), rel=1e-3)
     with pytest.raises(SystemExit):
         main.main([*command, '--at', '0,0'])
     assert 'expected a place in the data' in capsys.readouterr().err

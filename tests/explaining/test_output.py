@@ -13,7 +13,13 @@ from matplotlib.dates import num2date
 from rasterio.crs import CRS
 
 from torchgeo_sits.commands.explain import locate, patch_around
-from torchgeo_sits.explaining import plot_dates, write_dates, write_importance
+from torchgeo_sits.explaining import (
+    importance_limit,
+    plot_dates,
+    plot_pixels,
+    write_dates,
+    write_importance,
+)
 from torchgeo_sits.grid import Grid
 
 DATA = Grid(600_000, 5_000_000, 10, 20, 40, 32, CRS.from_epsg(32631))
@@ -125,4 +131,24 @@ def test_without_bands_of_an_ndvi_the_first_are_drawn():
     figure = plot_dates(TIMES, CLEAR, observed, np.zeros(4), {}, title='a place')
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == ['B1', 'B2', 'B3', 'clouded, or no data']
+    plt.close(figure)
+
+
+def test_pixels_are_drawn_on_the_scale_of_all_but_the_pixel_itself():
+    """A thousand times more than its neighbours: on its own scale nothing else could be seen."""
+    importance = torch.zeros(12, 10)
+    importance[4] = torch.linspace(-0.01, 0.009, 10)
+    importance[4, 3] = 10.0
+    importance[0, 0] = torch.nan
+    others = importance[4].abs()[torch.arange(10) != 3]
+    limit = importance_limit(importance, (4, 3))
+    assert limit == pytest.approx(np.quantile(others[others > 0.001].numpy(), 0.98))
+    assert importance_limit(importance) > 1
+    assert importance_limit(torch.zeros(2, 2), (0, 0)) == 1
+    grid = Grid(600_000.0, 5_000_000.0, 10.0, 10.0, 10, 12, CRS.from_epsg(32631))
+    figure = plot_pixels(importance, grid, (4, 3), limit=limit, title='a place')
+    axis = figure.axes[0]
+    assert axis.get_images()[0].get_clim() == (-limit, limit)
+    [ring] = axis.get_lines()
+    assert ring.get_xydata().tolist() == [[600_035.0, 4_999_955.0]]
     plt.close(figure)

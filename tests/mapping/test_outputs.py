@@ -1,6 +1,12 @@
 """Maps as GIS software reads them: classes, probabilities, dates, embeddings."""
 
+import json
+import shutil
+import subprocess
+from xml.etree import ElementTree as Xml
+
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 from rasterio.crs import CRS
@@ -140,11 +146,11 @@ def test_bytes_of_embeddings_give_the_values_back_by_scale_and_offset(tmp_path):
 
 
 def test_a_run_that_was_stopped_goes_on_and_gives_the_same_bytes(tmp_path, whole):
-    outputs = [Embedding('embedding', 'p')]
-    once = make_run(tmp_path / 'once', outputs)
+    outputs = [Embedding('embedding', 'p'), ClassMap('class', 'p', ['a', 'b', 'c'])]
+    once = make_run(tmp_path / 'once', outputs, min_area=500.0)
     cut(once, {'p': whole})
     once.draw()
-    stopped = make_run(tmp_path / 'stopped', outputs)
+    stopped = make_run(tmp_path / 'stopped', outputs, min_area=500.0)
     h, w = stopped.windows.shape
     left = stopped.begin()
     for number in left[:3]:
@@ -152,12 +158,19 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same_bytes(tmp_path, whole
         stopped.keep(number, {'p': whole[:, row : row + h, column : column + w]})
     # What a kill leaves of a window that was being written.
     (tmp_path / 'stopped/.windows/00000005.123.draft').write_bytes(b'half')
-    again = make_run(tmp_path / 'stopped', outputs)
+    again = make_run(tmp_path / 'stopped', outputs, min_area=500.0)
     assert again.begin() == left[3:]
     cut(again, {'p': whole})
     again.draw()
-    both = [(tmp_path / name / 'embedding.tif').read_bytes() for name in ('once', 'stopped')]
-    assert both[0] == both[1]
+    for name in (
+        'embedding.tif',
+        'class.tif',
+        'class.tif.aux.xml',
+        'class.tif.vat.dbf',
+        'class.qml',
+    ):
+        both = [(tmp_path / folder / name).read_bytes() for folder in ('once', 'stopped')]
+        assert both[0] == both[1]
     assert make_run(tmp_path / 'stopped', outputs).begin() == []
     assert make_run(tmp_path / 'stopped', outputs).is_finished()
 
@@ -256,3 +269,170 @@ def test_a_map_of_values_that_are_not_there_is_refused_at_the_first_window(tmp_p
     with pytest.raises(ValueError, match=r"from the values 'e'.*predicts \['p'\]"):
         run.keep(0, {'p': np.zeros((2, *run.windows.shape), np.float32)})
     assert run.left() == run.wanted
+
+
+CODED = {'codes': [None, 1110, 1200], 'unlabelled': 0}
+
+
+def test_legend_of_codes_is_read_by_gdal(tmp_path, whole):
+    """By Debian's gdalinfo where it is installed, and by the format of GDAL's side files."""
+    names = ['unlabelled', 'winter wheat', 'maïs & "co" <1>\x01']
+    run = make_run(
+        tmp_path, [ClassMap('class', 'p', names, colours=[None, '#102030', None], **CODED)]
+    )
+    whole[0] = np.where(np.isnan(whole[0]), np.nan, 0)
+    cut(run, {'p': whole})
+    run.draw()
+    assert run.is_finished()
+    pixels, profile, *_ = read(tmp_path / 'class.tif')
+    assert (profile['dtype'], profile['nodata']) == ('uint16', 65535)
+    hole = np.isnan(whole[0])
+    np.testing.assert_array_equal(
+        pixels[0][~hole], np.array([1110, 1200])[whole[1:].argmax(0)][~hole]
+    )
+    counts = [(pixels == code).sum() for code in (1110, 1200)]
+    table = Xml.parse(tmp_path / 'class.tif.aux.xml').find('.//GDALRasterAttributeTable')
+    assert [c.findtext('Name') for c in table.iter('FieldDefn')][:3] == ['Value', 'Count', 'Class']
+    rows = [[cell.text for cell in row] for row in table.iter('Row')]
+    assert rows[0] == ['1110', str(counts[0]), 'winter wheat', '16', '32', '48', '255']
+    assert rows[1][:3] == ['1200', str(counts[1]), 'maïs & "co" <1> ']
+    entry = next(Xml.parse(tmp_path / 'class.qml').iter('paletteEntry'))
+    assert (entry.get('value'), entry.get('color')) == ('1110', '#102030')
+    arcgis = pyogrio.read_dataframe(tmp_path / 'class.tif.vat.dbf')
+    assert arcgis.iloc[0].tolist() == [1110, counts[0], 'winter wheat', 16, 32, 48]
+    assert arcgis['Class'][1] == 'maïs & "co" <1> '.strip()
+    if shutil.which('gdalinfo'):
+        command = ['gdalinfo', '-json', str(tmp_path / 'class.tif')]
+        shown = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        assert [column['usage'] for column in shown['rat']['fieldDefn']] == [5, 1, 2, 6, 7, 8, 9]
+        assert shown['rat']['row'][0]['f'] == [1110, counts[0], 'winter wheat', 16, 32, 48, 255]
+
+
+def test_small_codes_have_names_by_position_and_a_colour_table(tmp_path, whole):
+    run = make_run(
+        tmp_path, [ClassMap('class', 'p', ['a', 'b', 'c'], codes=[3, 0, 255], unlabelled=9)]
+    )
+    cut(run, {'p': whole})
+    run.draw()
+    pixels, profile, *_ = read(tmp_path / 'class.tif')
+    # 255 is a code, and so is 0.
+    assert profile['dtype'] == 'uint16'
+    assert set(np.unique(pixels)) == {0, 3, 255, 65535}
+    names = Xml.parse(tmp_path / 'class.tif.aux.xml').findall('.//Category')
+    assert len(names) == 256
+    assert [names[i].text for i in (0, 1, 3, 255)] == ['b', None, 'a', 'c']
+
+
+@pytest.mark.parametrize(
+    ('codes', 'dtype', 'nodata'),
+    [
+        ([1, 2], 'uint8', 255),
+        ([1, 255], 'uint8', 0),
+        ([-1, 2], 'int16', 32767),
+        ([1, 65535], 'uint16', 0),
+        ([1, 2_000_000], 'int32', 2**31 - 1),
+        ([1, None], 'uint8', 255),
+    ],
+)
+def test_no_data_is_no_code(codes, dtype, nodata):
+    found = ClassMap('class', 'p', ['a', 'b'], codes=codes)
+    assert (found.dtype, found.nodata) == (dtype, nodata)
+    assert nodata not in found.values
+
+
+@pytest.mark.parametrize(
+    ('codes', 'match'),
+    [([5, 5], r'two classes .* have one code, got \[5, 5\]'), ([1, 2**40], 'map.values classes')],
+)
+def test_codes_that_no_map_holds_are_refused(codes, match):
+    with pytest.raises(ValueError, match=match):
+        ClassMap('class', 'p', ['a', 'b'], codes=codes)
+
+
+def test_a_legend_that_a_kill_left_out_follows_and_others_are_not_replaced(tmp_path, whole):
+    outputs = [ClassMap('class', 'p', ['a', 'b', 'c'])]
+    cut(run := make_run(tmp_path, outputs), {'p': whole})
+    run.draw()
+    first = (tmp_path / 'class.tif.aux.xml').read_bytes()
+    (tmp_path / 'class.tif.aux.xml').unlink()
+    again = make_run(tmp_path, outputs)
+    assert again.begin() == []
+    assert not again.is_finished()
+    again.draw()
+    assert (tmp_path / 'class.tif.aux.xml').read_bytes() == first
+    (tmp_path / 'class.tif').unlink()
+    with pytest.raises(ValueError, match='is there already, of another run'):
+        make_run(tmp_path, outputs).begin()
+
+
+def test_sieve_merges_small_patches_and_leaves_no_data(tmp_path):
+    """A patch of 3 pixels in a field, one at the edge of nothing, and a checkerboard of both."""
+    values = np.zeros((2, GRID.height, GRID.width), np.float32)
+    values[0] = 0.8
+    values[0, 5, 5:8], values[0, 20:26, 20:26] = 0.1, 0.1
+    values[0, 30:36:2, 30:36:2], values[0, 31:36:2, 31:36:2] = 0.1, 0.1
+    values[1] = 1 - values[0]
+    values[:, :, 45:] = np.nan
+    values[:, 10, 47] = 0.1, 0.9  # alone: nothing to join
+    run = make_run(
+        tmp_path, [ClassMap('class', 'p', ['field', 'road']), Probabilities('p', 'p', ['f', 'r'])],
+        min_area=400.0, vectors='gpkg',
+    )  # fmt: skip
+    cut(run, {'p': values})
+    run.draw()
+    classes = read(tmp_path / 'class.tif')[0][0]
+    assert (classes[5, 5:8] == 0).all()
+    assert (classes[20:26, 20:26] == 1).all()
+    assert (classes[30:36, 30:36] == 0).all()
+    assert classes[10, 47] == 1
+    assert ((classes == 255) == np.isnan(values[0])).all()
+    import geopandas as gpd
+
+    table = gpd.read_file(tmp_path / 'class.gpkg')
+    assert sorted(table['area'] / 100) == [1, 36, 40 * 45 - 36]
+    # Of its own class, though some of its pixels had another.
+    road = table[table['name'] == 'road'].set_index('area')['probability']
+    np.testing.assert_allclose(road.loc[3600], 0.9, atol=1e-6)
+    field = table[table['name'] == 'field']['probability'].item()
+    number = 40 * 45 - 36
+    odd = 3 + 18
+    np.testing.assert_allclose(field, (0.8 * (number - odd) + 0.1 * odd) / number, atol=1e-6)
+
+
+def test_areas_are_square_metres_in_degrees_and_feet(tmp_path):
+    import geopandas as gpd
+    from shapely import box
+
+    from torchgeo_sits.mapping.polygons import areas_of
+
+    [metres] = areas_of(gpd.GeoSeries([box(600_000, 5_000_000, 600_100, 5_000_100)], crs=32631))
+    assert metres == 1e4
+    degrees = gpd.GeoSeries([box(600_000, 5_000_000, 600_100, 5_000_100)], crs=32631).to_crs(4326)
+    np.testing.assert_allclose(areas_of(degrees), 1e4, rtol=2e-3)
+    [feet] = areas_of(gpd.GeoSeries([box(0, 0, 100, 100)], crs=2263))
+    np.testing.assert_allclose(feet, 1e4 * 0.3048006096**2)
+
+
+def test_smallest_area_needs_a_map_of_classes(tmp_path):
+    with pytest.raises(ValueError, match=r"min_area=100 is for maps of classes.*\['embedding'\]"):
+        make_run(tmp_path, [Embedding('embedding', 'e')], min_area=100.0)
+
+
+def test_colours_that_are_none_or_of_no_class_are_refused(series_folder, tmp_path):
+    from torchgeo_sits.datamodules import LabelOptions, PatchOptions, SITSDataModule
+
+    with pytest.raises(ValueError, match=r"labels\.colors gives 'maize' the colour 'gould'"):
+        LabelOptions('labels.tif', colors={'maize': 'gould'})
+    source = min(series_folder.iterdir())
+    with rasterio.open(source) as file:
+        profile = {**file.profile, 'count': 1, 'dtype': 'uint16', 'nodata': 0}
+    with rasterio.open(tmp_path / 'labels.tif', 'w', **profile) as file:
+        file.write(np.full((1, 32, 40), 1200, np.uint16))
+    for colours, match in [({'mais': 'gold'}, "'mais'"), ({1110: 'gold'}, '1110')]:
+        labels = LabelOptions(
+            str(tmp_path / 'labels.tif'), classes={1200: 'maize'}, colors=colours,
+            supervised=True,
+        )  # fmt: skip
+        data = SITSDataModule(str(series_folder), labels=labels, patches=PatchOptions(8))
+        with pytest.raises(ValueError, match=rf"{match} .* no class: .*\[1200, 'maize'\]"):
+            _ = data.class_colors

@@ -1,12 +1,13 @@
 """Write the predictions of a task as maps."""
 
 import ctypes
+import math
 import platform
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from ..errors import SITSError
 from ..grid import Grid, grid_of
 from ..keys import IMAGE, MASK_CLEAR, VALID
 from ..mapping import (
+    ClassMap,
     Embedding,
     MapOutput,
     MapRun,
@@ -75,6 +77,8 @@ class MapWriter(Callback):
         overlap: int = 32,
         vectors: VectorFormat | None = None,
         polygons: str | None = None,
+        values: Literal['codes', 'classes'] = 'codes',
+        min_area: float = 0.0,
         quantise: bool = False,
         outputs: list[MapOutput] | MapOutput | None = None,
     ) -> None:
@@ -90,19 +94,31 @@ class MapWriter(Callback):
                 them is written as a table of the same name in *folder*, a row each
                 (:func:`~torchgeo_sits.mapping.summarise_maps`): a GeoPackage, of embeddings a
                 GeoParquet file.
+            values: What the pixels of maps of classes hold: your codes, such as 1200 for maize,
+                where the labels had any; or the numbers of the classes as training counts them,
+                from 1, or from 0 where nothing is left out.
+            min_area: Square metres. Patches of one class that are smaller join their largest
+                neighbour, in maps of classes, their polygons, and shares of classes in the table;
+                probabilities and certainty stay. The whole map is in memory then.
             quantise: Write embeddings in a byte each instead of four.
             outputs: Maps of your own beside those of the task, by dotted paths on the command
                 line.
 
         Raises:
-            SITSError: If windows overlap by more than half.
+            SITSError: If windows overlap by more than half, or an option is out of its range.
         """
         OverlappingWindows(window, window, window, overlap)
+        if values not in ('codes', 'classes'):
+            raise SITSError(f"expected map.values 'codes' or 'classes', got {values!r}")
+        if not 0 <= min_area < math.inf:
+            raise SITSError(f'map.min_area must be at least 0 square metres, got {min_area}')
         self.folder = Path(folder)
         self.window = window
         self.overlap = overlap
         self.vectors = vectors
         self.polygons = None if polygons is None else Path(polygons)
+        self.values = values
+        self.min_area = min_area
         self.quantise = quantise
         self.outputs = [outputs] if isinstance(outputs, MapOutput) else list(outputs or [])
         self._run: MapRun | None = None
@@ -165,8 +181,10 @@ class MapWriter(Callback):
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         normalised = [value.tolist() for value in getattr(datamodule, 'statistics', ())]
         weights = _digest(task, repr(normalised))
+        # An embedding task reads its checkpoint itself.
+        checkpoint = trainer.ckpt_path or getattr(task, 'checkpoint', None)
         tags = {
-            'CHECKPOINT': Path(trainer.ckpt_path).name if trainer.ckpt_path else 'none',
+            **({'CHECKPOINT': Path(checkpoint).name} if checkpoint else {}),
             'WEIGHTS_SHA256': weights,
             'DATES': ','.join(sorted({str(date.date()) for date in dataset.index.index.left})),
             'SOFTWARE': f'torchgeo_sits {__version__}',
@@ -177,6 +195,8 @@ class MapWriter(Callback):
                 QuantisedEmbedding(o.name, o.key) if isinstance(o, Embedding) else o
                 for o in outputs
             ]
+        if self.values == 'classes':
+            outputs = [o.numbered() if isinstance(o, ClassMap) else o for o in outputs]
         # Files are stamped below, whatever folder the command is given in.
         options = {k: v for k, v in datamodule.kwargs.items() if k not in ('paths', 'cloud_paths')}
         manifest = {
@@ -187,6 +207,10 @@ class MapWriter(Callback):
             'options of the data': {key: str(value) for key, value in options.items()},
             'extent': [*grid.bounds, grid.width, grid.height, grid.crs.to_string()],
             'window, overlap or quantise': [self.window, self.overlap, self.quantise],
+            'values, min_area, or names, codes or colours of classes': [
+                self.min_area,
+                *(o.legend() for o in outputs if isinstance(o, ClassMap)),
+            ],
             'set of outputs': [*(o.name for o in outputs), *map(_described, self.outputs)],
         }
         return MapRun(
@@ -199,6 +223,7 @@ class MapWriter(Callback):
             manifest=manifest,
             vectors=self.vectors,
             polygons=self.polygons,
+            min_area=self.min_area,
         )
 
     @staticmethod

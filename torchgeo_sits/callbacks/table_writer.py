@@ -127,10 +127,10 @@ def _columns(output: MapOutput, values: NDArray[np.float32]) -> pd.DataFrame:
         output: The map.
         values: ``(N, K)``, NaN for points that were never seen.
     """
-    drawn = output.draw(values.T[:, None])[:, 0]
+    spread = values.T[:, None]
     names = output.bands(values.shape[1])
     if isinstance(output, ClassMap):
-        classes = np.array([*output.classes, None], object)
-        found = classes[np.minimum(drawn[0], len(output.classes))]
+        found = np.array([*output.classes, None], object)[output.choose(spread)[0]]
         return pd.DataFrame({names[0]: found})
+    drawn = output.draw(spread)[:, 0]
     return pd.DataFrame(dict(zip(names, drawn, strict=True)))

@@ -53,7 +53,7 @@ def embed(args: Sequence[str]) -> None:
         default=None,
         help='west, south, east and north edge of the region, in the CRS of the data',
     )
-    parser.add_class_arguments(MapWriter, 'map', skip={'vectors'})
+    parser.add_class_arguments(MapWriter, 'map', skip={'vectors', 'values', 'min_area'})
     parser.add_argument('--num_workers', type=int, default=0, help='processes that read')
     # The checkpoint says how to normalise.
     names = parser.add_class_arguments(ImageOptions, skip={'paths', 'mean', 'std'})

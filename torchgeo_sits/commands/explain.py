@@ -20,7 +20,9 @@ from ..errors import SITSError
 from ..explaining import (
     PlacePrediction,
     explain_prediction,
+    importance_limit,
     plot_dates,
+    plot_pixels,
     write_dates,
     write_importance,
 )
@@ -32,6 +34,9 @@ from ..tasks.base import class_names
 from .training import TrainingCLI, on_own_data
 
 __all__ = ['explain']
+
+#: Share of the effect from which a class rests on the pixel itself.
+_ALONE = 0.9
 
 
 def explain(args: Sequence[str]) -> None:
@@ -81,7 +86,7 @@ class _Explainer(Trainer):
             at: Longitude and latitude of the place in degrees (``--at 4.35,50.85``), or x and y
                 in the coordinate reference system of the data where these are larger than degrees
                 can be. The middle of the data by default. Of fields the one around it is taken.
-            output: Folder for dates.png, dates.csv, pixels.tif and explanation.json.
+            output: Folder for dates.png, dates.csv, pixels.png, pixels.tif and explanation.json.
 
         Raises:
             SITSError: If task, data or place do not fit.
@@ -281,12 +286,21 @@ def _write(
     columns = {'importance': importance, **attention}
     write_dates(folder / 'dates.csv', times, clear, columns, observed)
     title = f'{named}, probability {probability:.2f}, at x={x:.10g} y={y:.10g}'
+    share = found.share_of(patch.pixel) if place.dense else math.nan
+    pixels_title = title
+    if math.isfinite(share):
+        alone = 'the class rests on the pixel itself: ' if share >= _ALONE else ''
+        pixels_title += f'\n{alone}{share:.0%} of the effect of all pixels is its own'
     labels = dict(zip(('at the place', 'mean of the patch'), attention.values(), strict=False))
     figure = plot_dates(times, clear, observed, importance, labels, title=title)
     figure.savefig(folder / 'dates.png', dpi=130)
     plt.close(figure)
     tags = {'CLASS': named, 'PLACE': f'{x:.10g},{y:.10g}', 'CHECKPOINT': checkpoint}
-    write_importance(folder / 'pixels.tif', found.pixels, patch.grid, tags)
+    limit = importance_limit(found.pixels, patch.pixel if place.dense else None)
+    write_importance(folder / 'pixels.tif', found.pixels, patch.grid, tags, limit=limit)
+    figure = plot_pixels(found.pixels, patch.grid, patch.pixel, limit=limit, title=pixels_title)
+    figure.savefig(folder / 'pixels.png', dpi=130)
+    plt.close(figure)
     said = {
         'class': named,
         'probability': probability,
@@ -294,12 +308,13 @@ def _write(
         'checkpoint': checkpoint,
         'dates': asdict(found.date_areas),
         'pixels': asdict(found.pixel_areas),
+        'share_of_pixel_itself': share if math.isfinite(share) else None,
     }
     (folder / 'explanation.json').write_text(json.dumps(said, indent=2) + '\n')
-    print(f'{title[0].upper()}{title[1:]}')
+    print(f'{pixels_title[0].upper()}{pixels_title[1:]}')
     for kind, areas in (('dates', found.date_areas), ('pixels', found.pixel_areas)):
         print(
             f'  {kind}: deletion {areas.deletion:.2f}, insertion {areas.insertion:.2f}; '
             f'in random order {areas.random_deletion:.2f} and {areas.random_insertion:.2f}'
         )
-    print(f'Explanation: {folder}/dates.png, dates.csv, pixels.tif, explanation.json')
+    print(f'Explanation: {folder}/dates.png, dates.csv, pixels.png, pixels.tif, explanation.json')

@@ -69,6 +69,16 @@ class SeriesDataModule(BaseDataModule):
         return None
 
     @property
+    def class_codes(self) -> list[int | None] | None:
+        """Numbers that the classes have for the user, by value of the ``mask``; None without."""
+        return None
+
+    @property
+    def class_colors(self) -> list[str | None] | None:
+        """Colours of the classes in maps, by value of the ``mask``; None where none is known."""
+        return None
+
+    @property
     def num_classes(self) -> int | None:
         """Number of values of the ``mask``, counting 0; None where it is not known."""
         return None if self.class_names is None else len(self.class_names)

@@ -4,6 +4,8 @@ from collections.abc import Collection
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Literal
 
+from matplotlib.colors import is_color_like
+
 from ..datasets import RasterTimeSeries, TimeSeries, series_class_of
 from ..errors import SITSError
 
@@ -153,6 +155,9 @@ class LabelOptions:
         classes: Values in the label rasters, or in *column*, and names of their classes, such as
             ``{1110: 'winter wheat', 1200: 'maize'}``. Masks hold their positions in this order,
             from 0 and leaving out *unlabelled*: with 0 from 1. Other values are not labelled.
+        colors: Colours of classes in maps, by their values or names, such as ``{maize: gold}`` or
+            ``{1200: '#ffa90e'}``. Others have those of the colour table of the label rasters, or
+            of a palette.
         num_classes: Number of classes, counting 0; labels beyond are an error. Without it and
             *classes* the largest label is looked up where *supervised*.
         unlabelled: Value in masks of what is not labelled.
@@ -190,6 +195,7 @@ class LabelOptions:
     crs: str | None = None
     shrink: float = 0.0
     classes: dict[int, str] | dict[str, str] | None = None
+    colors: dict[int, str] | dict[str, str] | None = None
     num_classes: int | None = None
     unlabelled: int = 0
     per_frame: bool = False
@@ -208,13 +214,19 @@ class LabelOptions:
         if self.shrink < 0:
             raise SITSError(f'labels.shrink must be at least 0 metres, got {self.shrink}')
         if self.kind == 'value':
-            of_classes = {'classes', 'num_classes', 'unlabelled', 'fields_per_class'}
+            of_classes = {'classes', 'colors', 'num_classes', 'unlabelled', 'fields_per_class'}
             for name, value in changed(self).items():
                 if name in of_classes:
                     raise SITSError(
                         f'labels.{name}={value!r} is of classes, but labels.kind=value: leave it '
                         'out (labels.fraction says how many fields are labelled)'
                     )
+        for key, colour in (self.colors or {}).items():
+            if not is_color_like(colour):
+                raise SITSError(
+                    f'labels.colors gives {key!r} the colour {colour!r}: expected a name that '
+                    "matplotlib knows, such as gold, or red, green and blue such as '#ffa90e'"
+                )
         if self.fraction is not None and not 0 < self.fraction <= 1:
             raise SITSError(
                 f'labels.fraction must be a share above 0, at most 1, got {self.fraction}'

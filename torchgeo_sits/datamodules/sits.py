@@ -15,7 +15,14 @@ from torchgeo.datamodules import GeoDataModule
 from torchgeo.datasets import GeoDataset, IntersectionDataset
 from torchgeo.samplers import GeoSampler
 
-from ..datasets.labels import LabelValues, open_labels, pad_labels
+from ..datasets.labels import (
+    LabelValues,
+    RasterLabels,
+    as_number,
+    list_some,
+    open_labels,
+    pad_labels,
+)
 from ..errors import SITSError
 from ..keys import MASK
 from ..renamed import SITS_OPTIONS, take_old_names
@@ -162,6 +169,50 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
         if self.target == 'pixel' or self._values.classes is None:
             return self._values.names
         return list(self._values.classes.values())
+
+    @property
+    def class_codes(self) -> list[int | None] | None:
+        """Values in the files of labels, by value of the mask or label of a field.
+
+        None where they are text, or those of the mask themselves.
+        """
+        names = self.class_names  # which opens files where these say what the classes are
+        codes = self._values.codes
+        if codes is None or names is None or self.target == 'pixel':
+            return codes
+        return [code for code in codes if code is not None]
+
+    @property
+    def class_colors(self) -> list[str | None] | None:
+        """Colours by value of the mask, or of labels of fields.
+
+        Those of ``labels.colors``, else those of the colour table of the label rasters.
+
+        Raises:
+            SITSError: If ``labels.colors`` names what is no class.
+        """
+        number = None if self.labels.paths is None else self.num_classes
+        if number is None:
+            return None
+        values = self._values
+        # Values of the mask by what stands in the files, and by name.
+        places = values.positions or {value: value for value in range(number + 1)}
+        named = dict(zip((values.classes or {}).values(), places.values(), strict=False))
+        labels = self.splits.labels
+        table = labels.colours() if isinstance(labels, RasterLabels) else {}
+        found = {places[value]: colour for value, colour in table.items() if value in places}
+        for key, colour in (self.labels.colors or {}).items():
+            place = places.get(as_number(key), named.get(str(key)))
+            if place is None:
+                raise SITSError(
+                    f'labels.colors gives {key!r} a colour, which is no class: expected some of '
+                    f'{list_some([*places, *named], 20)}'
+                )
+            found[place] = colour
+        if not found:
+            return None
+        left_out = values.unlabelled if self.target == 'field' else None
+        return [found.get(i) for i in range(number + 1) if i != left_out][:number]
 
     @property
     def _takes_codes(self) -> bool:

@@ -18,7 +18,13 @@ from .occlusion import (
     occlusion,
     pixel_occluder,
 )
-from .output import plot_dates, write_dates, write_importance
+from .output import (
+    importance_limit,
+    plot_dates,
+    plot_pixels,
+    write_dates,
+    write_importance,
+)
 
 __all__ = [
     'DateAttention',
@@ -32,9 +38,11 @@ __all__ = [
     'date_attention',
     'date_occluder',
     'explain_prediction',
+    'importance_limit',
     'occlusion',
     'pixel_occluder',
     'plot_dates',
+    'plot_pixels',
     'ranking_curves',
     'write_dates',
     'write_importance',

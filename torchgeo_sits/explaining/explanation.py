@@ -241,6 +241,26 @@ class Explanation:
     date_areas: RankingAreas
     pixel_areas: RankingAreas
 
+    def share_of(self, pixel: tuple[int, int]) -> float:
+        """Share of one pixel in the sum of what all change, each left out alone.
+
+        Args:
+            pixel: Row and column.
+
+        Returns:
+            From 0 to 1; NaN where no pixel changes anything.
+
+        Examples:
+            >>> import torch
+            >>> from torchgeo_sits.explaining import Explanation, RankingAreas
+            >>> areas = RankingAreas(0.2, 0.8, 0.5, 0.5)
+            >>> pixels = torch.tensor([[3.0, -1.0], [torch.nan, 0.0]])
+            >>> Explanation(torch.zeros(1), None, pixels, areas, areas).share_of((0, 0))
+            0.75
+        """
+        size = self.pixels.double().abs()
+        return float(size[pixel] / size.nansum())
+
 
 def explain_prediction(place: PlacePrediction, encoder: nn.Module) -> Explanation:
     """Explain a prediction by the dates and pixels that it rests on.

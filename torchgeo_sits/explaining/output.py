@@ -15,14 +15,17 @@ from torch import Tensor
 
 from ..errors import SITSError
 from ..grid import Grid
+from ..sidecars import write_diverging_style
 
-__all__ = ['plot_dates', 'write_dates', 'write_importance']
+__all__ = ['importance_limit', 'plot_dates', 'plot_pixels', 'write_dates', 'write_importance']
 
 
 type Values = NDArray[np.float64]
 
 #: Names of near infrared and red, of the sensors whose files are recognised.
 _NIR_RED = (('B08', 'B04'), ('B8', 'B4'), ('SR_B5', 'SR_B4'), ('nir', 'red'))
+#: Red below 0, blue above it, as the bars of dates.
+_DIVERGING = 'RdBu'
 #: Bands drawn where there is no NDVI.
 _MOST_BANDS = 3
 
@@ -144,14 +147,89 @@ def plot_dates(
     return figure
 
 
-def write_importance(path: Path, importance: Tensor, grid: Grid, tags: Mapping[str, str]) -> None:
-    """Write a map that lies on the pixels of the data.
+def importance_limit(importance: Tensor, place: tuple[int, int] | None = None) -> float:
+    """Find the importance at which a picture has its last colour.
+
+    The pixel itself often weighs a thousand times more than any other: on its scale these could
+    not be seen. So the limit is the 98th percentile of all others that weigh anything; what is less
+    than a ten-thousandth of the largest is nothing.
+
+    Args:
+        importance: ``(H, W)`` float, NaN for no data.
+        place: Row and column of the pixel itself, for models that answer for pixels.
+
+    Returns:
+        The limit, above 0.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.explaining import importance_limit
+        >>> importance_limit(torch.tensor([[8.0, -0.5], [0.0, torch.nan]]), (0, 0))
+        0.5
+    """
+    size = importance.double().abs().cpu().numpy()
+    largest = float(np.nanmax(size, initial=0))
+    if place is not None:
+        size[place] = np.nan
+    others = size[size > largest / 10_000]
+    return float(np.quantile(others, 0.98)) if len(others) else largest or 1.0
+
+
+def plot_pixels(
+    importance: Tensor, grid: Grid, place: tuple[int, int], *, limit: float, title: str
+) -> Figure:
+    """Draw the importance of each pixel, blue for the class and red against it.
+
+    Args:
+        importance: ``(H, W)`` float, NaN for no data.
+        grid: Extent of the pixels.
+        place: Row and column of the pixel that is explained, which gets a ring.
+        limit: Importance of the last colours.
+        title: Title of the picture.
+
+    Returns:
+        The figure.
+
+    Examples:
+        >>> import rasterio, torch
+        >>> from torchgeo_sits.explaining import plot_pixels
+        >>> from torchgeo_sits.grid import Grid
+        >>> grid = Grid(600_000.0, 5_000_000.0, 10.0, 10.0, 4, 3, rasterio.CRS.from_epsg(32631))
+        >>> figure = plot_pixels(torch.zeros(3, 4), grid, (1, 2), limit=1.0, title='a place')
+        >>> len(figure.axes)
+        2
+    """
+    figure, axis = plt.subplots(figsize=(7, 6), layout='constrained')
+    west, south, east, north = grid.bounds
+    drawn = axis.imshow(
+        np.ma.masked_invalid(importance.double().cpu().numpy()),
+        cmap=_DIVERGING,
+        vmin=-limit,
+        vmax=limit,
+        extent=(west, east, south, north),
+        interpolation='nearest',
+    )
+    axis.set_facecolor('0.8')
+    x, y = grid.transform @ (place[1] + 0.5, place[0] + 0.5)
+    axis.plot(x, y, 'o', markersize=14, markerfacecolor='none', markeredgecolor='0.1')
+    axis.ticklabel_format(useOffset=False, style='plain')
+    axis.tick_params(axis='x', labelrotation=30)
+    figure.colorbar(drawn, ax=axis, label='importance: log-odds lost without it', extend='both')
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def write_importance(
+    path: Path, importance: Tensor, grid: Grid, tags: Mapping[str, str], *, limit: float = 1.0
+) -> None:
+    """Write a map that lies on the pixels of the data, and a style of QGIS beside it.
 
     Args:
         path: File to write.
         importance: ``(H, W)`` float, NaN for no data.
         grid: Extent, pixels and coordinate reference system.
         tags: Tags of the file.
+        limit: Importance of the last colours of the style.
 
     Raises:
         SITSError: If the map has another size than the grid.
@@ -164,7 +242,7 @@ def write_importance(path: Path, importance: Tensor, grid: Grid, tags: Mapping[s
         >>> grid = Grid(600_000.0, 5_000_000.0, 10.0, 10.0, 4, 3, rasterio.CRS.from_epsg(32631))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / 'pixels.tif'
-        ...     write_importance(path, torch.zeros(3, 4), grid, {'CLASS': 'maize'})
+        ...     write_importance(path, torch.zeros(3, 4), grid, {'CLASS': 'maize'}, limit=1.0)
         ...     with rasterio.open(path) as file:
         ...         file.shape, file.tags()['CLASS']
         ((3, 4), 'maize')
@@ -189,6 +267,7 @@ def write_importance(path: Path, importance: Tensor, grid: Grid, tags: Mapping[s
         file.write(importance.float().cpu().numpy(), 1)
         file.set_band_description(1, 'importance')
         file.update_tags(**tags)
+    write_diverging_style(path, limit, colours=_DIVERGING)
 
 
 def _index(observed: Mapping[str, Values]) -> dict[str, Values]:

@@ -1,6 +1,7 @@
 """Maps from the predictions for windows: GeoTIFFs, polygons, and runs that can be stopped."""
 
 from .outputs import (
+    Certainty,
     ChangeDate,
     ChangeMap,
     ClassMap,
@@ -16,6 +17,7 @@ from .run import MapRun, VectorFormat
 from .windows import OverlappingWindows
 
 __all__ = [
+    'Certainty',
     'ChangeDate',
     'ChangeMap',
     'ClassMap',

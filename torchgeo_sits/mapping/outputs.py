@@ -2,15 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from copy import copy
+from typing import Any, ClassVar, Final, Literal, Self
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import color_sequences
+from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
 from ..errors import SITSError
+from ..sidecars import LegendEntry
 
 __all__ = [
+    'Certainty',
     'ChangeDate',
     'ChangeMap',
     'ClassMap',
@@ -24,9 +28,12 @@ __all__ = [
 type Values = NDArray[np.float32]
 type Colour = tuple[int, int, int, int]
 
-#: Byte that means no data in maps of classes, and its colour.
-_NO_CLASS = 255
-_CLEAR: Colour = (0, 0, 0, 0)
+#: Colour of no data.
+_CLEAR: Final[Colour] = (0, 0, 0, 0)
+#: Most classes of a map.
+_MOST_CLASSES: Final = 255
+#: Types of pixels that GDAL makes polygons of, smallest first.
+_TYPES: Final = ('uint8', 'uint16', 'int16', 'int32')
 
 
 class MapOutput(ABC):
@@ -58,9 +65,9 @@ class MapOutput(ABC):
     """
 
     #: NumPy name of the type of a pixel.
-    dtype: ClassVar[str] = 'float32'
+    dtype: str = 'float32'
     #: Pixel that means no data.
-    nodata: ClassVar[float] = float('nan')
+    nodata: float = float('nan')
     #: Resampling of the overviews.
     resampling: ClassVar[Literal['nearest', 'average']] = 'average'
     #: Whether one window gives the values where several overlap, for values whose mean is none
@@ -107,60 +114,118 @@ class MapOutput(ABC):
 
 
 class ClassMap(MapOutput):
-    """Map of the class with the largest probability, a byte per pixel.
+    """Map of the class with the largest probability.
+
+    A pixel holds the code of its class where the classes have codes, else its number; the type is
+    the smallest that holds them and a value for no data.
 
     Args:
         name: Name of the raster, without the suffix of its file.
         key: Name of the values that are the probabilities.
         classes: Names of the classes, from 0.
+        codes: Number that each class has for the user; without one for each they have none.
+        colours: Colour of each class as matplotlib reads it; None takes one from a palette.
+        unlabelled: Number of a class that is never predicted, and left out.
+
+    Attributes:
+        classes: Names of the classes that may occur.
+        values: What a pixel of each of these holds.
+        numbers: Their numbers from 0, in *classes* as given.
+        codes: Their codes, which are their numbers where they have none.
 
     Raises:
-        SITSError: If there are more than 255 classes.
+        SITSError: If there are more than 255 classes, or two of one code, or a code that no
+            raster holds.
 
     Examples:
         >>> import numpy as np
         >>> from torchgeo_sits.mapping import ClassMap
-        >>> output = ClassMap('class', 'probabilities', ['wheat', 'maize'])
+        >>> output = ClassMap('class', 'probabilities', ['wheat', 'maize'], codes=[1110, 1200])
         >>> output.draw(np.array([[[0.2, 0.9, np.nan]], [[0.8, 0.1, np.nan]]])).tolist()
-        [[[1, 0, 255]]]
+        [[[1200, 1110, 65535]]]
         >>> output.tags()
+        {'CLASS_1110': 'wheat', 'CLASS_1200': 'maize'}
+        >>> output.numbered().tags()
         {'CLASS_0': 'wheat', 'CLASS_1': 'maize'}
     """
 
-    dtype: ClassVar[str] = 'uint8'
-    nodata: ClassVar[float] = _NO_CLASS
     resampling: ClassVar[Literal['nearest', 'average']] = 'nearest'
 
-    def __init__(self, name: str, key: str, classes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        key: str,
+        classes: Sequence[str],
+        *,
+        codes: Sequence[int | None] | None = None,
+        colours: Sequence[str | None] | None = None,
+        unlabelled: int | None = None,
+    ) -> None:
         super().__init__(name, key)
-        if len(classes) > _NO_CLASS:
-            raise SITSError(f'maps hold up to {_NO_CLASS} classes, got {len(classes)}')
-        self.classes = list(classes)
+        if len(classes) > _MOST_CLASSES:
+            raise SITSError(f'maps hold up to {_MOST_CLASSES} classes, got {len(classes)}')
+        self.numbers = _left(len(classes), unlabelled)
+        self.classes = [classes[i] for i in self.numbers]
+        own = [] if codes is None else [codes[i] for i in self.numbers]
+        known = [code for code in own if code is not None]
+        if len(set(known)) < len(known):
+            raise SITSError(
+                f'two classes of the map {name!r} have one code, got {known}: give each its own'
+            )
+        self.codes = known if len(known) == len(self.classes) else self.numbers
+        palette = _palette(len(self.classes))
+        given = [None] * len(palette) if colours is None else [colours[i] for i in self.numbers]
+        self.palette: list[Colour] = [
+            _bytes(colour or other) for colour, other in zip(given, palette, strict=True)
+        ]
+        self._hold(self.codes)
+
+    def _hold(self, values: list[int]) -> None:
+        """Take the values of pixels, and a type for them."""
+        self.values = values
+        self.dtype, self.nodata = _type_of(values, self.name)
+
+    def numbered(self) -> Self:
+        """Copy this map with the numbers of the classes as its values."""
+        other = copy(self)
+        other._hold(self.numbers)
+        return other
 
     def bands(self, channels: int) -> list[str]:
         """Name the band."""
         return [self.name]
 
+    def choose(self, values: Values) -> NDArray[np.int64]:
+        """Choose among *classes*: their positions ``(h, w)``, -1 where nothing was observed.
+
+        Args:
+            values: Probabilities ``(K, h, w)``, or of class 1 alone; NaN where not observed.
+        """
+        seen = np.isfinite(values[0])
+        if len(values) == 1:
+            found = (values[0] > 0.5).astype(np.int64)
+        else:
+            found = np.nan_to_num(values[self.numbers]).argmax(0)
+        return np.where(seen, found, -1)
+
     def draw(self, values: Values) -> NDArray[Any]:
         """Draw classes ``(1, h, w)`` from probabilities ``(K, h, w)``, or of class 1 alone."""
-        seen = np.isfinite(values[0])
-        found = values[0] > 0.5 if len(values) == 1 else np.nan_to_num(values).argmax(0)
-        return np.where(seen, found, _NO_CLASS).astype(np.uint8)[None]
+        return np.array([*self.values, self.nodata], self.dtype)[self.choose(values)][None]
 
-    def colours(self) -> dict[int, Colour]:
-        """Distinct colours for the classes, and none for no data."""
-        palette = colormaps['tab20'].colors  # type: ignore[attr-defined]
-        # Dark ones first, then their pale twins.
-        order = [*palette[::2], *palette[1::2]]
-        found: dict[int, Colour] = {_NO_CLASS: _CLEAR}
-        for i in range(len(self.classes)):
-            red, green, blue = (round(255 * c) for c in order[i % len(order)])
-            found[i] = red, green, blue, 255
-        return found
+    def colours(self) -> dict[int, Colour] | None:
+        """Colours of the classes, and none for no data; of larger values the legend has them."""
+        if self.dtype != 'uint8':
+            return None
+        return {int(self.nodata): _CLEAR, **dict(zip(self.values, self.palette, strict=True))}
+
+    def legend(self) -> list[LegendEntry]:
+        """Values, names and colours of the classes."""
+        found = zip(self.values, self.classes, self.palette, strict=True)
+        return [LegendEntry(*entry) for entry in found]
 
     def tags(self) -> dict[str, str]:
         """Names of the classes."""
-        return {f'CLASS_{i}': name for i, name in enumerate(self.classes)}
+        return {f'CLASS_{v}': name for v, name in zip(self.values, self.classes, strict=True)}
 
 
 class ChangeMap(ClassMap):
@@ -178,11 +243,76 @@ class ChangeMap(ClassMap):
     """
 
     def __init__(self, name: str, key: str) -> None:
-        super().__init__(name, key, ['no change', 'change'])
+        grey, red = '#e1e1e1', '#c81e1e'
+        super().__init__(name, key, ['no change', 'change'], colours=[grey, red])
 
-    def colours(self) -> dict[int, Colour]:
-        """Grey for no change, red for change."""
-        return {0: (225, 225, 225, 255), 1: (200, 30, 30, 255), _NO_CLASS: _CLEAR}
+
+def _left(number: int, unlabelled: int | None) -> list[int]:
+    """Numbers of the classes but for one."""
+    return [i for i in range(number) if i != unlabelled]
+
+
+def _palette(number: int) -> list[Any]:
+    """Colours for so many classes: colour-blind readers, too, tell up to ten apart.
+
+    These ten are Petroff's (https://arxiv.org/abs/2107.02270).
+    """
+    if number <= len(few := color_sequences['petroff10']):
+        return list(few[:number])
+    pairs = color_sequences['tab20']
+    # Dark ones first, then their pale twins.
+    many = [*pairs[::2], *pairs[1::2], *color_sequences['tab20b'], *color_sequences['tab20c']]
+    return [many[i % len(many)] for i in range(number)]
+
+
+def _bytes(colour: Any) -> Colour:
+    """A colour as matplotlib reads it, in bytes; opaque."""
+    red, green, blue = (round(255 * c) for c in to_rgb(colour))
+    return red, green, blue, 255
+
+
+def _type_of(values: Sequence[int], name: str) -> tuple[str, int]:
+    """Smallest type for values, and the value that means no data."""
+    for dtype in _TYPES:
+        span = np.iinfo(dtype)
+        free = [end for end in (span.max, span.min) if end not in values]
+        if span.min <= min(values) and max(values) <= span.max and free:
+            return dtype, int(free[0])
+    raise SITSError(
+        f'the codes of the map {name!r} go from {min(values)} to {max(values)}, and rasters of '
+        'classes hold 32 bits: give --map.values classes'
+    )
+
+
+class Certainty(MapOutput):
+    """Map of how certain a model is: the largest probability less the second largest.
+
+    0 where two classes are as probable, 1 where one is certain. Active learning ranks what to
+    label next by this margin, least first (Scheffer, Decomain and Wrobel 2001, "Active hidden
+    Markov models for information extraction", https://doi.org/10.1007/3-540-44816-0_31). Where a
+    model is overconfident, so is the map.
+
+    Args:
+        name: Name of the raster, without the suffix of its file.
+        key: Name of the values that are the probabilities.
+
+    Examples:
+        >>> import numpy as np
+        >>> from torchgeo_sits.mapping import Certainty
+        >>> Certainty('certainty', 'p').draw(np.array([[[0.25]], [[0.75]], [[0.0]]])).tolist()
+        [[[0.5]]]
+    """
+
+    def bands(self, channels: int) -> list[str]:
+        """Say what the band holds."""
+        return ['largest probability less the second largest']
+
+    def draw(self, values: Values) -> NDArray[Any]:
+        """Draw margins ``(1, h, w)`` of probabilities ``(K, h, w)``, or of class 1 alone."""
+        if len(values) == 1:
+            return np.abs(2 * values - 1)
+        second, first = np.partition(values, -2, axis=0)[-2:]
+        return (first - second)[None]
 
 
 class Probabilities(MapOutput):
@@ -192,16 +322,24 @@ class Probabilities(MapOutput):
         name: Name of the raster, without the suffix of its file.
         key: Name of the values that are the probabilities.
         classes: Names of the classes, from 0.
+        unlabelled: Number of a class that is never predicted, and left out.
+
+    Attributes:
+        classes: Names of the classes that have a band.
 
     Examples:
         >>> from torchgeo_sits.mapping import Probabilities
-        >>> Probabilities('probabilities', 'probabilities', ['wheat', 'maize']).bands(2)
+        >>> names = ['unlabelled', 'wheat', 'maize']
+        >>> Probabilities('probabilities', 'probabilities', names, unlabelled=0).bands(3)
         ['probability of wheat', 'probability of maize']
     """
 
-    def __init__(self, name: str, key: str, classes: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, key: str, classes: Sequence[str], *, unlabelled: int | None = None
+    ) -> None:
         super().__init__(name, key)
-        self.classes = list(classes)
+        self._channels = _left(len(classes), unlabelled)
+        self.classes = [classes[i] for i in self._channels]
 
     def bands(self, channels: int) -> list[str]:
         """Names of the classes."""
@@ -209,7 +347,7 @@ class Probabilities(MapOutput):
 
     def draw(self, values: Values) -> NDArray[Any]:
         """Draw the values ``(K, h, w)`` as they are."""
-        return values
+        return values if len(values) == len(self._channels) else values[self._channels]
 
 
 class ChangeDate(MapOutput):
@@ -226,8 +364,8 @@ class ChangeDate(MapOutput):
         [[[18628, 0, -1]]]
     """
 
-    dtype: ClassVar[str] = 'int32'
-    nodata: ClassVar[float] = -1
+    dtype: str = 'int32'
+    nodata: float = -1
     resampling: ClassVar[Literal['nearest', 'average']] = 'nearest'
     is_picked: ClassVar[bool] = True
 
@@ -328,8 +466,8 @@ class QuantisedEmbedding(Embedding, MeasuredOutput):
         [[[1, 128, 255, 0]]]
     """
 
-    dtype: ClassVar[str] = 'uint8'
-    nodata: ClassVar[float] = 0
+    dtype: str = 'uint8'
+    nodata: float = 0
     _span: tuple[Values, Values] | None = None
 
     def measure(self, values: Values) -> None:

@@ -71,8 +71,8 @@ def summarise_maps(polygons: gpd.GeoDataFrame, maps: Mapping[MapOutput, Path]) -
         The rows of *polygons* with all their columns, and after these
 
         - ``observed``: share of the polygon where the map has data;
-        - of a map of classes ``NAME`` and ``NAME_id``, the class with the largest share, and
-          ``NAME_share_CLASS``, the share of each class;
+        - of a map of classes ``NAME`` and ``NAME_id``, the class with the largest share and
+          the value of its pixels, and ``NAME_share_CLASS``, the share of each class;
         - of probabilities ``NAME_CLASS``, their means;
         - of maps whose values have no mean, such as dates, ``NAME``, the value of most pixels;
         - of any other ``NAME``, the mean, with the number of the band where there are several.
@@ -125,6 +125,71 @@ def summarise_maps(polygons: gpd.GeoDataFrame, maps: Mapping[MapOutput, Path]) -
     return polygons.join(table.set_axis(polygons.index))
 
 
+def areas_of(shapes: gpd.GeoSeries) -> NDArray[np.float64]:
+    """Measure areas in square metres, on the ellipsoid where coordinates are degrees.
+
+    Args:
+        shapes: N polygons.
+
+    Returns:
+        ``(N,)``.
+
+    Examples:
+        >>> import geopandas as gpd, shapely
+        >>> from torchgeo_sits.mapping.polygons import areas_of
+        >>> round(areas_of(gpd.GeoSeries([shapely.box(0, 0, 1, 1)], crs='EPSG:4326'))[0] / 1e6)
+        12309
+    """
+    if shapes.crs.is_geographic:
+        geod = shapes.crs.get_geod()
+        # Clockwise ones are negative.
+        found = [abs(geod.geometry_area_perimeter(outline)[0]) for outline in shapes]
+        return np.array(found, float)
+    axes = shapes.crs.axis_info  # none of some compound systems
+    metres = axes[0].unit_conversion_factor if axes else 1.0
+    return shapes.area.to_numpy(float) * metres**2
+
+
+def means_of_classes(
+    shapes: gpd.GeoSeries, classes: NDArray[np.integer], raster: Path, *, binary: bool = False
+) -> NDArray[np.float64]:
+    """Average the probability of its own class within each polygon.
+
+    Args:
+        shapes: N polygons in the CRS of the raster.
+        classes: Position of the class of each among the bands, ``(N,)``.
+        raster: Probabilities, a band for each class.
+        binary: Whether there is one band, of class 1: class 0 has the rest.
+
+    Returns:
+        ``(N,)``, NaN where there is none.
+
+    Examples:
+        >>> import geopandas as gpd, numpy as np, rasterio, shapely, tempfile
+        >>> from pathlib import Path
+        >>> from torchgeo_sits.mapping.polygons import means_of_classes
+        >>> where = {'crs': 'EPSG:32631', 'transform': rasterio.Affine(10, 0, 0, 0, -10, 10)}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / 'p.tif'
+        ...     with rasterio.open(
+        ...         path, 'w', count=1, width=2, height=1, dtype='float32', **where
+        ...     ) as file:
+        ...         file.write(np.array([[[0.25, 0.75]]], np.float32))
+        ...     both = gpd.GeoSeries([shapely.box(0, 0, 20, 10)] * 2, crs='EPSG:32631')
+        ...     means_of_classes(both, np.array([0, 1]), path, binary=True).tolist()
+        [0.5, 0.5]
+    """
+    means = np.full(len(shapes), np.nan)
+    with rasterio.open(raster) as file:
+        for position in np.unique(classes):
+            rows = np.flatnonzero(classes == position)
+            features = gpd.GeoDataFrame({_ROW: rows}, geometry=shapes.array[rows])
+            band = _StoredBand(file, 1 if binary else int(position) + 1)
+            found = _extract_bands(band, features, ['mean'])
+            means[found.index] = found.iloc[:, 0]
+    return np.where(classes == 0, 1 - means, means) if binary else means
+
+
 #: Column with the number of the row of a feature, from 0.
 _ROW: Final = 'torchgeo_sits_row'
 
@@ -160,14 +225,19 @@ def _extract(path: Path, features: gpd.GeoDataFrame, operations: list[str]) -> D
         return DataFrame(columns=operations, index=pd.Index([], dtype=int))
     with rasterio.open(path) as file:
         bands = [_StoredBand(file, i, name=f'band {i}') for i in file.indexes]
-        found = exact_extract(
-            bands if len(bands) > 1 else _StoredBand(file),
-            features,
-            operations,
-            include_cols=[_ROW],
-            strategy='raster-sequential',  # a tile is decoded once, not once for each polygon
-            output='pandas',
-        )
+        return _extract_bands(bands if len(bands) > 1 else _StoredBand(file), features, operations)
+
+
+def _extract_bands(bands: Any, features: gpd.GeoDataFrame, operations: list[str]) -> DataFrame:
+    """Summarise open bands by operations of exactextract, as :func:`_extract` does."""
+    found = exact_extract(
+        bands,
+        features,
+        operations,
+        include_cols=[_ROW],
+        strategy='raster-sequential',  # a tile is decoded once, not once for each polygon
+        output='pandas',
+    )
     return found.set_index(_ROW)
 
 
@@ -203,14 +273,16 @@ def _shares(output: ClassMap, found: DataFrame) -> DataFrame:
     for share, classes, parts in zip(shares, found['unique'], found['frac'], strict=True):
         if len(classes):
             share[:] = 0
-            share[np.asarray(classes, int)] = parts
+            share[[output.values.index(int(value)) for value in classes]] = parts
     seen = np.isfinite(shares[:, 0])
     largest = np.nan_to_num(shares, nan=-1).argmax(1)
     names = np.array([*output.classes, None], dtype=object)
     return DataFrame(
         {
             output.name: names[np.where(seen, largest, len(output.classes))],
-            f'{output.name}_id': pd.Series(largest, found.index, 'Int32').where(seen),
+            f'{output.name}_id': pd.Series(
+                np.array(output.values)[largest], found.index, 'Int32'
+            ).where(seen),
         }
         | {f'{output.name}_share_{name}': shares[:, i] for i, name in enumerate(output.classes)},
         index=found.index,

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,16 +17,17 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
-from rasterio.features import shapes
+from rasterio.features import shapes, sieve
 from rasterio.io import DatasetWriter
 from rasterio.shutil import copy
 from rasterio.windows import Window
-from shapely.geometry import shape
+from shapely.geometry import box, shape
 
 from ..errors import SITSError
 from ..grid import Grid
-from .outputs import ClassMap, Embedding, MapOutput, MeasuredOutput
-from .polygons import read_polygons, summarise_maps
+from ..sidecars import legend_files, write_legend
+from .outputs import ClassMap, Embedding, MapOutput, MeasuredOutput, Probabilities
+from .polygons import areas_of, means_of_classes, read_polygons, summarise_maps
 from .windows import ChannelLayout, OverlappingWindows, WindowBlender, raster_blocks
 
 __all__ = ['DrawProgress', 'MapRun', 'VectorFormat', 'WindowStore']
@@ -40,6 +42,8 @@ _BLOCK: Final = 512
 _CACHE: Final = 128
 #: Tag that tells maps of one run from those of another.
 _RUN: Final = 'TORCHGEO_SITS_RUN'
+#: Most passes of the sieve, each over all pixels; two or three are enough as a rule.
+_MOST_SIEVES: Final = 10
 
 
 class WindowStore:
@@ -175,10 +179,13 @@ class MapRun:
         manifest: Everything that the values depend on, in plain values.
         vectors: Format of the polygons of classes; None writes none.
         polygons: File of polygons to summarise the maps in; None writes no table.
+        min_area: Patches of one class that are smaller, in square metres, join their largest
+            neighbour in maps of classes, and so in what is made of these: their polygons and the
+            shares in the table. The whole map is in memory then, 3 to 9 bytes per pixel.
 
     Raises:
         SITSError: If two outputs have the same name, or the table would replace a map or the
-            polygons themselves.
+            polygons themselves, or there is no map of classes for *min_area*.
 
     Examples:
         >>> import numpy as np, tempfile
@@ -210,6 +217,7 @@ class MapRun:
     manifest: dict[str, Any]
     vectors: VectorFormat | None = None
     polygons: Path | None = None
+    min_area: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the names of the files.
@@ -222,6 +230,11 @@ class MapRun:
             raise SITSError(
                 f'expected a name of its own for each map, got {twice} twice: give one of them '
                 'another name'
+            )
+        if self.min_area and not self._class_maps():
+            raise SITSError(
+                f'min_area={self.min_area:g} is for maps of classes, and this run draws {names}: '
+                'leave it out'
             )
         if self.polygons is not None:
             read_polygons(self.polygons)  # before anything is computed
@@ -257,7 +270,8 @@ class MapRun:
             return []
         rasters = {output: self._raster_path(output) for output in self.outputs}
         other = [p for o, p in rasters.items() if p.exists() and not self._is_own(o)]
-        other += [p for o, p in self._outlines() if p.exists() and not self._is_own(o)]
+        beside = [*self._outlines(), *self._legends()]
+        other += [path for o, path in beside if path.exists() and not self._is_own(o)]
         if other:
             raise SITSError(
                 f'{other[0]} is there already, of another run: choose another folder with '
@@ -273,8 +287,8 @@ class MapRun:
 
     def is_finished(self) -> bool:
         """Tell whether all files of this run are there, and no windows any more."""
-        polygons = all(path.exists() for _, path in self._outlines())
-        whole = polygons and self._has_table()
+        beside = [*self._outlines(), *self._legends()]
+        whole = all(path.exists() for _, path in beside) and self._has_table()
         return self._is_drawn() and whole and not self.store.folder.exists()
 
     def keep(self, number: int, values: Mapping[str, NDArray[np.float32]]) -> None:
@@ -314,9 +328,11 @@ class MapRun:
         try:
             if todo := [output for output in self.outputs if not self._is_own(output)]:
                 self._draw_rasters(todo, progress)
+            for output in {o for o, path in self._legends() if not path.exists()}:
+                write_legend(self._raster_path(output), output.legend())
             for output, path in self._outlines():
                 if not path.exists():
-                    _write_outlines(self._raster_path(output), path, classes=output.classes)
+                    self._write_outlines(output, path)
             if self.polygons is not None and not self._has_table():
                 rasters = {output: self._raster_path(output) for output in self.outputs}
                 _write_table(summarise_maps(read_polygons(self.polygons), rasters), self._table())
@@ -362,7 +378,44 @@ class MapRun:
                 done += 1
                 progress(done, total)
         for output in todo:
+            if self.min_area and isinstance(output, ClassMap):
+                _sieve_raster(self._draft_path(output), self._fewest_pixels())
             _finish_raster(self._draft_path(output), self._raster_path(output), output)
+
+    def _write_outlines(self, output: ClassMap, path: Path) -> None:
+        """Write the connected pixels of each class as polygons.
+
+        Args:
+            output: Map of classes that is drawn already.
+            path: GeoPackage (``.gpkg``) or GeoParquet (``.parquet``), which gets its name when it
+                is whole.
+        """
+        with rasterio.open(self._raster_path(output)) as file:
+            nodata, crs = file.nodata, file.crs
+            found = [
+                (shape(outline), output.values.index(int(value)))
+                # By the band, not by its pixels: these are then read line by line.
+                for outline, value in shapes(rasterio.band(file, 1), transform=file.transform)
+                if value != nodata
+            ]
+        which = np.array([position for _, position in found], int)
+        table = gpd.GeoDataFrame(
+            {
+                'class': np.array(output.numbers, np.int32)[which],
+                'code': np.array(output.codes, np.int32)[which],
+                'name': np.array(output.classes, object)[which],
+            },
+            geometry=[outline for outline, _ in found],
+            crs=crs,
+        )
+        table['area'] = areas_of(table.geometry)
+        for other in self.outputs:
+            if isinstance(other, Probabilities) and other.key == output.key:
+                binary = len(other.classes) < len(output.classes)
+                table['probability'] = means_of_classes(
+                    table.geometry, which, self._raster_path(other), binary=binary
+                )
+        _write_table(table, path)
 
     @property
     def _fingerprint(self) -> str:
@@ -378,8 +431,26 @@ class MapRun:
         """Maps of classes, each with the path of its polygons."""
         if self.vectors is None:
             return []
-        classes = [o for o in self.outputs if isinstance(o, ClassMap)]
-        return [(o, self._raster_path(o).with_suffix(f'.{self.vectors}')) for o in classes]
+        suffix = f'.{self.vectors}'
+        return [(o, self._raster_path(o).with_suffix(suffix)) for o in self._class_maps()]
+
+    def _class_maps(self) -> list[ClassMap]:
+        """Maps of classes."""
+        return [output for output in self.outputs if isinstance(output, ClassMap)]
+
+    def _legends(self) -> list[tuple[ClassMap, Path]]:
+        """Maps of classes, each with the paths of the files that hold its legend."""
+        return [
+            (o, path) for o in self._class_maps() for path in legend_files(self._raster_path(o))
+        ]
+
+    def _fewest_pixels(self) -> int:
+        """Number of pixels of the smallest patch that stays: their area is that of the middle."""
+        west, south, east, north = self.grid.bounds
+        x, y = (west + east) / 2, (south + north) / 2
+        pixel = box(x, y, x + self.grid.xres, y + self.grid.yres)
+        [area] = areas_of(gpd.GeoSeries([pixel], crs=self.grid.crs.to_wkt()))
+        return math.ceil(self.min_area / area - 1e-6)
 
     def _table(self) -> Path:
         """Path of the table of polygons: GeoParquet where each has hundreds of features."""
@@ -414,7 +485,7 @@ class MapRun:
         """Raise OSError if the windows and maps will not fit on the disk."""
         height, width = self.windows.shape
         needed = 4 * channels * (len(self.wanted) * height * width)
-        # The drafts of the maps, and the maps: at most as many bands as channels, twice.
+        # The drafts of the maps, and the maps: about as many bands as channels, twice.
         needed += 8 * channels * self.grid.height * self.grid.width
         free = shutil.disk_usage(self.folder).free
         if free < needed:
@@ -493,33 +564,24 @@ def _finish_raster(path: Path, final: Path, output: MapOutput) -> None:
     path.unlink()
 
 
-def _write_outlines(raster: Path, path: Path, *, classes: list[str]) -> None:
-    """Write the connected pixels of one class as polygons, with their class and area.
+def _sieve_raster(path: Path, pixels: int) -> None:
+    """Join patches of fewer pixels than so many to their largest neighbours.
+
+    No data is no neighbour, and stays.
 
     Args:
-        raster: Raster of classes in one band.
-        path: GeoPackage (``.gpkg``) or GeoParquet (``.parquet``), which gets its name when it
-            is whole.
-        classes: Names of the classes, from 0.
+        path: Raster of classes in one band, which is changed.
+        pixels: Number of pixels of the smallest patch that stays.
     """
-    with rasterio.open(raster) as file:
-        nodata, crs = file.nodata, file.crs
-        found = [
-            (shape(outline), int(value))
-            # By the band, not by its pixels: these are then read line by line.
-            for outline, value in shapes(rasterio.band(file, 1), transform=file.transform)
-            if value != nodata
-        ]
-    table = gpd.GeoDataFrame(
-        {
-            'class': np.array([value for _, value in found], np.int32),
-            'name': [classes[int(value)] for _, value in found],
-        },
-        geometry=[outline for outline, _ in found],
-        crs=crs,
-    )
-    table['area'] = table.area
-    _write_table(table, path)
+    with rasterio.open(path, 'r+') as file:
+        values = file.read(1)
+        seen = values != file.nodata
+        for _ in range(_MOST_SIEVES):
+            # Small ones among small ones only are left, and have a large neighbour afterwards.
+            before, values = values, sieve(values, pixels, mask=seen)
+            if (values == before).all():
+                break
+        file.write(values, 1)
 
 
 def _write_table(table: gpd.GeoDataFrame, path: Path) -> None:

@@ -52,6 +52,8 @@ class CardDetails(TypedDict, total=False):
     Attributes:
         task: Class of the task that was trained.
         class_names: Names of the classes that a task with labels tells apart, by value.
+        class_codes: Numbers that they have for the user, by value; None for what has none.
+        class_colors: Their colours in maps, by value; None for those of a palette.
         dataset: Kind of data module that gave the training data.
         paths: Names of the folders or files that it read, without what leads to them.
         dates: Dates of the training data.
@@ -64,6 +66,8 @@ class CardDetails(TypedDict, total=False):
 
     task: str
     class_names: list[str]
+    class_codes: list[int | None]
+    class_colors: list[str | None]
     dataset: str
     paths: list[str]
     dates: TrainingDates

@@ -285,6 +285,9 @@ class SITSTask(BaseTask):
         details = CardDetails(task=type(self).__name__, **getattr(datamodule, 'training_data', {}))
         if self.hparams.get('labels') is not None:
             details['class_names'] = class_names(self)
+        for name in ('codes', 'colors'):
+            if self.hparams.get(name) is not None:
+                details[f'class_{name}'] = self.hparams[name]  # type: ignore[literal-required]
         if self.licence is not None:
             details['licence'] = self.licence
         checkpoint[CARD_KEY] = encoder_card(

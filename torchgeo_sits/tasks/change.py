@@ -12,10 +12,9 @@ from torchmetrics import Metric
 
 from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID, Series
-from ..mapping import ChangeMap, ClassMap, MapOutput, Probabilities
+from ..mapping import Certainty, ChangeMap, MapOutput, Probabilities
 from ..metrics import ChangeScores
 from ..models import DenseHead, PairHead, SITSEncoder, stable_order
-from .base import class_names
 from .supervised import Loss, SITSSupervised
 
 __all__ = [
@@ -299,10 +298,10 @@ class SITSChangeDetection(SITSChange):
         key = 'probabilities'
         if self.hparams['task'] == 'binary':
             return [ChangeMap('change', key), Probabilities('change_probability', key, ['change'])]
-        names = class_names(self)
         return [
-            ClassMap('change', key, names),
-            Probabilities('change_probability', key, names),
+            self.class_map('change'),
+            self.probability_map('change_probability'),
+            Certainty('change_certainty', key),
         ]
 
 

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from ..errors import SITSError
 from ..keys import LABEL, Series
-from ..mapping import ClassMap, MapOutput, Probabilities
+from ..mapping import MapOutput
 from ..models import SITSEncoder
-from .base import class_names
 from .pooling import series_features, series_head
 from .supervised import SITSSupervised
 
@@ -138,12 +137,7 @@ class SITSClassification(SITSSupervised):
 
     def table_outputs(self) -> list[MapOutput]:
         """List the columns of a table of predictions: class, and probabilities of the classes."""
-        names = class_names(self)
-        bands = names[1:] if self.hparams['task'] == 'binary' else names
-        return [
-            ClassMap('class', 'probabilities', names),
-            Probabilities('probabilities', 'probabilities', bands),
-        ]
+        return [self.class_map('class'), self.probability_map('probabilities')]
 
     def map_outputs(self) -> list[MapOutput]:
         """Refuse maps: this is one class for a series.

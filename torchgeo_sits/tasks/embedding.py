@@ -46,6 +46,9 @@ class SITSEmbedding(LightningModule):
     Args:
         weights: Path of the checkpoint.
 
+    Attributes:
+        checkpoint: This path.
+
     Raises:
         FileNotFoundError: If there is no such file.
         SITSError: If the file is not a whole checkpoint of this package.
@@ -73,7 +76,7 @@ class SITSEmbedding(LightningModule):
 
     def __init__(self, weights: str | Path) -> None:
         super().__init__()
-        self.weights = weights
+        self.checkpoint = weights
         self.encoder, self._card = load_bare_encoder(weights)
 
     def setup(self, stage: str) -> None:
@@ -83,7 +86,7 @@ class SITSEmbedding(LightningModule):
             SITSError: If the data has other bands.
         """
         datamodule: Any = getattr(self.trainer, 'datamodule', None)
-        adopt_data(self._card, datamodule, self.weights)
+        adopt_data(self._card, datamodule, self.checkpoint)
 
     def predict_step(
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0

@@ -5,9 +5,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..keys import IMAGE, MASK, Series
-from ..mapping import ClassMap, MapOutput, Probabilities
+from ..mapping import Certainty, MapOutput
 from ..models import DenseHead, SITSEncoder
-from .base import class_names
 from .supervised import SITSSupervised
 
 __all__ = ['SITSSegmentation']
@@ -74,10 +73,9 @@ class SITSSegmentation(SITSSupervised):
         super().on_test_epoch_end()
 
     def map_outputs(self) -> list[MapOutput]:
-        """Maps of the class and of the probabilities of the classes."""
-        names = class_names(self)
-        bands = names[1:] if self.hparams['task'] == 'binary' else names
+        """Maps of the class, of the probabilities of the classes, and of the certainty."""
         return [
-            ClassMap('class', 'probabilities', names),
-            Probabilities('probabilities', 'probabilities', bands),
+            self.class_map('class'),
+            self.probability_map('probabilities'),
+            Certainty('certainty', 'probabilities'),
         ]

@@ -14,7 +14,9 @@ from torchmetrics import Metric
 from ..callbacks import PredictionPicture
 from ..errors import SITSError
 from ..keys import LABEL, MASK
+from ..mapping import ClassMap, Probabilities
 from ..metrics import RegionLoss
+from .base import class_names
 from .class_order import ClassOrder
 from .labelled import SITSLabelled
 
@@ -64,6 +66,8 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
         task: Literal['binary', 'multiclass'] = 'multiclass',
         num_classes: int | None = None,
         labels: list[str] | None = None,
+        codes: list[int | None] | None = None,
+        colors: list[str | None] | None = None,
         ignore_index: int | None = None,
         loss: Loss = 'ce',
         class_weights: Sequence[float] | None = None,
@@ -76,6 +80,10 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
             task: 'binary' tells 0 from all other classes by one score.
             num_classes: Number of classes, counting 0. None takes it from the data.
             labels: Names of the classes. None takes them from the data.
+            codes: Numbers that the classes have for the user, such as 1200 for maize, which maps
+                hold. None takes them from the data.
+            colors: Colours of the classes in maps, as matplotlib reads them. None takes them from
+                the data.
             ignore_index: Label of what is not labelled. None takes it from the data. If it is
                 a class, that class is never predicted.
             loss: Loss function; 'bce' is that of binary tasks, 'ce' of others.
@@ -119,7 +127,7 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
         self.register_buffer('classes_seen', torch.zeros(self.num_classes, dtype=torch.bool))
 
     def learn_of_data(self, datamodule: Any) -> None:
-        """Take classes, their names and the value of what is not labelled from the data.
+        """Take from the data the classes, all that is known of them, and what is not labelled.
 
         Args:
             datamodule: The data module, or None where nothing is known of the data.
@@ -127,10 +135,14 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
         Raises:
             SITSError: If the classes are unknown, or not those that were given.
         """
+        names = getattr(datamodule, 'class_names', None)
+        # What is to be predicted may have labels of other classes.
+        same = self.hparams['labels'] in (None, names)
         for name, other in (
             ('num_classes', 'num_classes'),
             ('labels', 'class_names'),
             ('ignore_index', 'unlabelled'),
+            *([('codes', 'class_codes'), ('colors', 'class_colors')] if same else []),
         ):
             if self.hparams[name] is None:
                 self.hparams[name] = getattr(datamodule, other, None)
@@ -159,7 +171,12 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
             )
         labels, weights = self.hparams['labels'], self.hparams['class_weights']
         if self.hparams['task'] == 'multiclass':
-            for name, value in (('labels', labels), ('class_weights', weights)):
+            for name, value in (
+                ('labels', labels),
+                ('codes', self.hparams['codes']),
+                ('colors', self.hparams['colors']),
+                ('class_weights', weights),
+            ):
                 if value is not None and len(value) != self.num_classes:
                     raise SITSError(
                         f'expected {name} of {self.num_classes}, one per class and 0 included, '
@@ -302,6 +319,45 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
             Classes ``(B, ...)`` int64.
         """
         return (scores[:, 0] > 0).long() if scores.shape[1] == 1 else scores.argmax(1)
+
+    def class_map(self, name: str) -> ClassMap:
+        """Map of the classes, without the one that is never predicted.
+
+        Args:
+            name: Name of the map.
+        """
+        names = class_names(self)
+        codes, colours = (
+            value if value is not None and len(value) == len(names) else None
+            for value in (self.hparams['codes'], self.hparams['colors'])
+        )
+        return ClassMap(
+            name,
+            'probabilities',
+            names,
+            codes=codes,
+            colours=colours,
+            unlabelled=self._never_predicted,
+        )
+
+    def probability_map(self, name: str) -> Probabilities:
+        """Map of the probabilities of the classes that may be predicted; of class 1 of two.
+
+        Args:
+            name: Name of the map.
+        """
+        names = class_names(self)
+        if self.hparams['task'] == 'binary':
+            return Probabilities(name, 'probabilities', names[1:])
+        return Probabilities(name, 'probabilities', names, unlabelled=self._never_predicted)
+
+    @property
+    def _never_predicted(self) -> int | None:
+        """Class that :meth:`forward` lets never win."""
+        ignored = self.hparams['ignore_index']
+        if self.hparams['task'] == 'binary' or ignored is None:
+            return None
+        return int(ignored) if 0 <= ignored < (self.num_classes or 0) else None
 
     # -- losses and metrics of what is labelled -----------------------------------------------
 

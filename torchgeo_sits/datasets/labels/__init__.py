@@ -15,7 +15,7 @@ from .columns import LabelColumn
 from .features import list_vectors
 from .fields import NumberedFields, connected_fields
 from .rasters import DatedLabels, MapsToFrames, RasterLabels
-from .values import LabelValues, list_some
+from .values import LabelValues, as_number, list_some
 from .vectors import VectorLabels
 
 __all__ = [
@@ -27,7 +27,9 @@ __all__ = [
     'NumberedFields',
     'RasterLabels',
     'VectorLabels',
+    'as_number',
     'connected_fields',
+    'list_some',
     'open_labels',
     'pad_labels',
 ]

@@ -1,6 +1,7 @@
 """Rasters of labels, as a data set to join with a series."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,21 @@ class RasterLabels(RasterDataset):
         found = values_in(self.source_files)
         self._check_whole(torch.from_numpy(found))
         return found.astype(np.int64).tolist()
+
+    def colours(self) -> dict[int, str]:
+        """Colours of values, as ``#rrggbb``, in the first raster that has a colour table.
+
+        What is black or transparent there counts as not set.
+        """
+        for path in self.source_files:
+            with open_raster(path) as file, suppress(ValueError):
+                table = file.colormap(1)
+                return {
+                    value: '#{:02x}{:02x}{:02x}'.format(*colour)
+                    for value, colour in table.items()
+                    if any(colour[:3]) and colour[3]
+                }
+        return {}
 
     def __getitem__(self, index: GeoSlice) -> Sample:
         """Read the labels of a window.

@@ -82,6 +82,19 @@ class LabelValues:
             names.insert(self.unlabelled, 'unlabelled')
         return names
 
+    @property
+    def codes(self) -> list[int | None] | None:
+        """Values in the files by value of the mask, from 0.
+
+        None for what is not labelled; None in all where values are text, or those of the mask.
+        """
+        if self.classes is None or any(isinstance(value, str) for value in self.classes):
+            return None
+        codes: list[int | None] = [int(value) for value in self.classes]
+        if 0 <= self.unlabelled < len(codes):
+            codes.insert(self.unlabelled, None)
+        return codes
+
     def known(self, mask: NDArray[np.generic]) -> NDArray[np.bool_]:
         """Find what is labelled in a mask."""
         found: NDArray[np.bool_]
