@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -466,3 +467,25 @@ def test_names_of_a_checkpoint_decide_what_a_class_is(tmp_path):
     run = trainer(tmp_path)
     run.fit(task, LabelledData())
     assert 'val_ClasswiseF1Score_up' in run.callback_metrics
+
+
+def test_hyperparameters_of_numpy_and_compiled_encoders_are_read_back(tmp_path):
+    options = {'class_weights': np.array([1.0, 2.0, 1.0, 0.5]), 'lr': np.logspace(-2, -3, 2)[0]}
+    task = SITSSegmentation(model_kwargs=TINY, in_channels=2, num_classes=np.int64(4), **options)
+    assert (task.hparams['class_weights'], task.hparams['lr']) == ([1.0, 2.0, 1.0, 0.5], 0.01)
+    task.encoder = torch.compile(task.encoder, backend='eager')
+    run = trainer(tmp_path)
+    run.fit(task, LabelledData())
+    run.save_checkpoint(tmp_path / 'X.ckpt')
+    weights = task.encoder._orig_mod.state_dict()
+    again = SITSSegmentation.load_from_checkpoint(tmp_path / 'X.ckpt', weights_only=True)
+    encoder, _ = load_bare_encoder(tmp_path / 'X.ckpt')
+    for key, value in weights.items():
+        assert torch.equal(again.encoder.state_dict()[key], value)
+        assert torch.equal(encoder.state_dict()[key], value)
+    # A compiled task goes on from it, too.
+    other = SITSSegmentation(model_kwargs=TINY, in_channels=2, num_classes=4, **options)
+    other.encoder = torch.compile(other.encoder, backend='eager')
+    goes_on = trainer(tmp_path, max_epochs=2)
+    goes_on.fit(other, LabelledData(), ckpt_path=tmp_path / 'X.ckpt', weights_only=True)
+    assert goes_on.global_step == 2 * run.global_step

@@ -296,6 +296,8 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], EncoderCard]:
         raise SITSError(f'{path}: the card {CARD_KEY!r} of the checkpoint lacks {missing}')
     prefix = f'{card["encoder"]}.'
     state = content['state_dict']
+    # Other tasks than those of this package keep a part of a name that torch.compile adds.
+    state = {key.replace('_orig_mod.', ''): value for key, value in state.items()}
     weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     if not weights:
         raise SITSError(

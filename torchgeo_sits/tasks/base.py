@@ -1,15 +1,18 @@
 """Base of all tasks: the bands of the data, schedules, clipping, callbacks, and the card."""
 
+import inspect
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightly.utils.scheduler import cosine_warmup_schedule
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
@@ -161,6 +164,22 @@ class SITSTask(BaseTask):
     #: at any time before one is written.
     licence: str | None = None
 
+    def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
+        """Save the arguments of the constructor, arrays of NumPy and tensors among them as lists.
+
+        A checkpoint with an array saves, but nothing reads it back without running code.
+
+        Args:
+            *args: As of Lightning's method.
+            **kwargs: As of Lightning's method.
+        """
+        frame = inspect.currentframe()
+        assert frame is not None  # CPython has frames
+        # Lightning looks at the caller's, through all that are constructors.
+        super().save_hyperparameters(*args, **{'frame': frame.f_back, **kwargs})
+        for name, value in list(self.hparams.items()):
+            self.hparams[name] = self._hparams_initial[name] = _plain(value)
+
     @property
     def method(self) -> str:
         """Name of runs and checkpoints of the task, such as ``dino`` of ``SITSDINO``."""
@@ -278,7 +297,12 @@ class SITSTask(BaseTask):
         return own
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what another task needs to use the encoder, and what it was trained on."""
+        """Add what another task needs to use the encoder, and what it was trained on.
+
+        Weights of modules that were compiled keep the names that they had before.
+        """
+        state = checkpoint['state_dict']
+        checkpoint['state_dict'] = {key.replace(_COMPILED, ''): v for key, v in state.items()}
         datamodule: Any = getattr(self.trainer, 'datamodule', None)
         card = datamodule.card if hasattr(datamodule, 'card') else {}
         encoder: SITSEncoder = getattr(self, self.encoder_name)
@@ -293,3 +317,28 @@ class SITSTask(BaseTask):
         checkpoint[CARD_KEY] = encoder_card(
             self.hparams['model'], encoder, prefix=self.encoder_name, **card, **details
         )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Give the weights the names that modules which are compiled have for them."""
+        own = {key.replace(_COMPILED, ''): key for key in self.state_dict()}
+        state = checkpoint['state_dict']
+        checkpoint['state_dict'] = {
+            own.get(key.replace(_COMPILED, ''), key): value for key, value in state.items()
+        }
+
+
+#: Part of the names of weights that torch.compile adds.
+_COMPILED = '_orig_mod.'
+
+
+def _plain(value: Any) -> Any:
+    """Turn arrays, tensors and numbers of NumPy into lists and numbers of Python."""
+    if isinstance(value, Tensor | np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if type(value) in (list, tuple):  # not of named tuples or other kinds of one's own
+        return type(value)(_plain(item) for item in value)
+    return value

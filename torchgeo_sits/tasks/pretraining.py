@@ -496,6 +496,7 @@ class SITSPretraining(SITSTask):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the seed of the run that goes on."""
+        super().on_load_checkpoint(checkpoint)
         self._seed.load(checkpoint)
 
     def own_callbacks(self) -> list[Callback]:
