@@ -7,7 +7,8 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.tuner import Tuner
 from torch.utils.data import DataLoader
 
 from torchgeo_sits import main
@@ -25,7 +26,7 @@ from torchgeo_sits.tasks.distributed import gather_batch, global_mean
 from torchgeo_sits.tasks.pretraining import SITSPretraining, _StepSeed
 from torchgeo_sits.transforms import MultiView, RandomPlanarView
 
-from .pretraining_run import DINO, ENCODER, SMALL, VIEWS, data, trainer
+from .pretraining_run import DINO, ENCODER, SMALL, VIEWS, build, data, trainer
 
 MAE = {'model_kwargs': ENCODER, 'views_kwargs': VIEWS}
 #: Each method alone, the levels on images, and methods joined with reconstruction.
@@ -331,3 +332,36 @@ def test_a_probe_does_not_change_what_is_learned(folder, tmp_path):
         own_run(task, tmp_path, data(folder), max_epochs=2, callbacks=callbacks)
         weights.append(task.state_dict())
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+
+@pytest.mark.parametrize('name', ['dino', 'mae'])
+def test_learning_rates_and_sizes_of_batches_are_found(name, tmp_path):
+    tuner = Tuner(trainer(tmp_path, max_epochs=3))
+    found = tuner.lr_find(build(name), datamodule=data(tmp_path), num_training=3)
+    assert len(found.results['lr']) == 3
+    tuner = Tuner(trainer(tmp_path, max_epochs=3))
+    assert tuner.scale_batch_size(
+        build(name), datamodule=data(tmp_path), steps_per_trial=1, max_trials=1
+    )
+
+
+def test_overfitting_takes_the_same_batches(tmp_path):
+    seen = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            seen.append(batch['bounds'].clone())
+
+    task = build('vicreg')
+    trainer(tmp_path, callbacks=[Watch()], overfit_batches=2, max_epochs=2).fit(
+        task, data(tmp_path)
+    )
+    assert len(seen) == 4
+    assert seen[0].equal(seen[2])
+    assert seen[1].equal(seen[3])
+    assert not seen[0].equal(seen[1])
+
+
+def test_a_copy_of_dino_for_an_average_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r'EMAWeightAveraging copies .* leave it out'):
+        trainer(tmp_path, callbacks=[EMAWeightAveraging()]).fit(build('dino'), data(tmp_path))

@@ -489,3 +489,9 @@ def test_hyperparameters_of_numpy_and_compiled_encoders_are_read_back(tmp_path):
     goes_on = trainer(tmp_path, max_epochs=2)
     goes_on.fit(other, LabelledData(), ckpt_path=tmp_path / 'X.ckpt', weights_only=True)
     assert goes_on.global_step == 2 * run.global_step
+
+
+@pytest.mark.parametrize('precision', ['bf16-true', '64-true'])
+def test_another_type_of_all_numbers_is_refused(precision, tmp_path):
+    with pytest.raises(ValueError, match=f'trainer.precision={precision} .* choose bf16-mixed'):
+        trainer(tmp_path, precision=precision).fit(segmentation(), LabelledData())

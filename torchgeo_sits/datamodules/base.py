@@ -10,6 +10,7 @@ import kornia.augmentation as K
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets.utils import Sample
 
@@ -17,7 +18,7 @@ from ..datasets.plotting import plot_labels
 from ..errors import SITSError
 from ..keys import IMAGE, MASK_CLEAR
 from ..transforms import Normalize, SeriesGeometry
-from .loader import ResumableLoader
+from .loader import ListedSamples, ResumableLoader
 
 __all__ = ['SeriesDataModule', 'band_statistics', 'choose', 'given_statistics']
 
@@ -125,23 +126,30 @@ class SeriesDataModule(BaseDataModule):
             found['dates'] = {'first': days[0], 'last': days[-1], 'number': len(days)}
         return found
 
-    def train_dataloader(self) -> ResumableLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Samples for training, each process its share; a resumed run gets the rest of an epoch.
 
-        A last batch that is not full is dropped where there is a full one.
+        A last batch that is not full is dropped where there is a full one. A trainer that overfits
+        batches gets the same ones in each epoch.
 
         Returns:
             The loader.
         """
-        return ResumableLoader(
-            self.train_dataset,
-            batch_size=self.batch_size,
-            sampler=self.train_sampler,
-            num_workers=self.num_workers,
-            collate_fn=self.collate_fn,
-            drop_last=len(self.train_sampler) >= self.batch_size,
-            persistent_workers=self.num_workers > 0,
-        )
+        options: dict[str, Any] = {
+            'batch_size': self.batch_size,
+            'num_workers': self.num_workers,
+            'collate_fn': self.collate_fn,
+            'drop_last': len(self.train_sampler) >= self.batch_size,
+            'persistent_workers': self.num_workers > 0,
+        }
+        if self._overfits:
+            return DataLoader(ListedSamples(self.train_dataset, self.train_sampler), **options)
+        return ResumableLoader(self.train_dataset, sampler=self.train_sampler, **options)
+
+    @property
+    def _overfits(self) -> bool:
+        """Whether the trainer wants the same batches in each epoch, in order."""
+        return bool(self.trainer is not None and self.trainer.overfit_batches)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int

@@ -1,13 +1,41 @@
-"""A loader that goes on in the middle of an epoch."""
+"""Loaders of training: one that goes on in the middle of an epoch, and samples in a fixed order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ..samplers import EpochSampler
 
-__all__ = ['ResumableLoader']
+__all__ = ['ListedSamples', 'ResumableLoader']
+
+
+class ListedSamples(Dataset[Any]):
+    """Samples in the order in which a sampler gives them, numbered from 0.
+
+    Lightning replaces samplers where it overfits batches, by one that counts.
+
+    Args:
+        dataset: The data set.
+        sampler: Gives what it is indexed by.
+
+    Examples:
+        >>> from torchgeo_sits.datamodules.loader import ListedSamples
+        >>> listed = ListedSamples('series', [2, 0])
+        >>> len(listed), listed[0]
+        (2, 'r')
+    """
+
+    def __init__(self, dataset: Any, sampler: Iterable[Any]) -> None:
+        self.dataset = dataset
+        self.places = list(sampler)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, number: int) -> Any:
+        """Read a sample by its number."""
+        return self.dataset[self.places[number]]
 
 
 class ResumableLoader(DataLoader[Any]):

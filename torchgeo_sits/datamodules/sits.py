@@ -36,12 +36,15 @@ from ..samplers import (
 from ..samplers.footprints import join_footprints
 from .base import SeriesDataModule, band_statistics, choose
 from .fields import FieldPatchSampler, FieldSampler, FieldTargets, around_fields, field_windows
+from .loader import ListedSamples
 from .options import ImageOptions, LabelOptions, PatchOptions, SplitOptions, changed
 from .splits import Splits, split_series
 
 __all__ = ['SITSDataModule']
 
 type _Stage = Literal['train', 'val', 'test', 'predict']
+#: What they are called.
+_PARTS = {'val': 'validation', 'test': 'test'}
 #: Which of these a stage of the trainer needs.
 _STAGES: dict[str, tuple[_Stage, ...]] = {
     'fit': ('train', 'val'),
@@ -294,7 +297,35 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
                     sampler = ShardedSampler(sampler, drop_last=name == 'train')
                 setattr(self, f'{name}_dataset', dataset)
                 setattr(self, f'{name}_sampler', sampler)
+            elif stage == {'val': 'validate'}.get(name, name):
+                share = f'split.{name}_fraction'
+                reason = (
+                    f'{share}={getattr(self.split, f"{name}_fraction")}'
+                    if self.labels.paths is not None
+                    else 'there are no labels'
+                )
+                raise SITSError(
+                    f'nothing is held out for {_PARTS[name]}, for {reason}: give labels.paths '
+                    f'and a {share} above 0, as in training'
+                )
         self._set_transforms()
+
+    def val_dataloader(self) -> Any:
+        """Patches for validation.
+
+        Returns:
+            The loader; an empty list where nothing is held out.
+        """
+        if self.val_dataset is None:
+            return []
+        if self._overfits:
+            return DataLoader(
+                ListedSamples(self.val_dataset, self.val_sampler),
+                batch_size=self.batch_size,
+                num_workers=self.num_workers,
+                collate_fn=self.collate_fn,
+            )
+        return super().val_dataloader()
 
     def probe_dataloaders(self) -> tuple[DataLoader[Any], DataLoader[Any]] | None:
         """Labelled patches of the training and of the validation split, for a k-NN probe.

@@ -287,6 +287,12 @@ class SITSTask(BaseTask):
         A checkpoint callback of the task takes the place of the one that Lightning adds where
         none was asked for; a trainer with ``enable_checkpointing=False`` gets none.
         """
+        precision = str(getattr(self.trainer, 'precision', '32-true'))
+        if precision.endswith('-true') and precision != '32-true':
+            raise SITSError(
+                f'trainer.precision={precision} turns dates and weights to another type, in which '
+                'encoders do not compute: choose bf16-mixed, 16-mixed or 32-true'
+            )
         given = getattr(self.trainer, 'callbacks', [])
         kinds = {type(callback) for callback in given}
         own = [callback for callback in self.own_callbacks() if type(callback) not in kinds]

@@ -8,6 +8,8 @@ from lightly.loss.swav_loss import sinkhorn
 from lightly.models.modules.center import Center, center_mean
 from lightly.models.modules.heads import DINOProjectionHead
 from lightly.utils.scheduler import linear_warmup_schedule
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 
 from ..errors import SITSError
@@ -249,6 +251,19 @@ class SITSDINO(SITSDistillation):
             start_value=self.hparams['warmup_teacher_temp'],
             end_value=end,
         )
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Callbacks of the task; none may copy it.
+
+        Raises:
+            SITSError: If the trainer averages weights by a copy.
+        """
+        if averaging := [c for c in self.trainer.callbacks if isinstance(c, WeightAveraging)]:
+            raise SITSError(
+                f'{type(averaging[0]).__name__} copies the task, which the weight norm of its '
+                "heads does not allow: leave it out, DINO's teacher is an average of weights already"
+            )
+        return list(super().configure_callbacks())
 
     def on_after_backward(self) -> None:
         """Keep the prototypes frozen in the first epochs, as DINO's authors do."""

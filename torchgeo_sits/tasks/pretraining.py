@@ -644,7 +644,7 @@ class _StepSeed:
             epoch: Index of the epoch.
             batch: Index of the batch in the epoch.
         """
-        assert self.run is not None
+        self.start()  # a finder of learning rates or batch sizes steps before a run begins
         state = SeedSequence([self.run, rank, epoch, batch]).generate_state(2)
         torch.manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
 
