@@ -95,6 +95,7 @@ def test_pretrained_checkpoint_is_fine_tuned_and_scored_by_each_configuration(
     main.main(['fit', '--config', 'conf/dino.yaml', *small, *TINY[-1:]])
     [weights] = tmp_path.glob('logs/dino/**/*.ckpt')
     said = capsys.readouterr().out
+    assert len(re.findall(r'^  (before training|after 1 epochs): knn', said, re.MULTILINE)) == 2
     assert f'Checkpoint: {weights.relative_to(tmp_path)}' in said
     assert (
         f'--config conf/segmentation.yaml --model.weights {weights.relative_to(tmp_path)}' in said
@@ -102,6 +103,9 @@ def test_pretrained_checkpoint_is_fine_tuned_and_scored_by_each_configuration(
     for name in ('segmentation', 'change', 'classification'):
         args = ['--config', f'conf/{name}.yaml', *small, '--data.patches.num_dates=4']
         main.main(['fit', *args, '--model.weights', str(weights)])
+        said = capsys.readouterr().out
+        assert re.search(r'^Epoch 0/0: train_loss [\d.]+, val_loss', said, re.MULTILINE)
+        assert 'Best validation, of epoch 0:' in said
         [path] = tmp_path.glob(f'logs/{name}/**/*.ckpt')
         content = torch.load(path, weights_only=True)
         # The encoder and its normalisation are those of the pretraining.
@@ -110,7 +114,11 @@ def test_pretrained_checkpoint_is_fine_tuned_and_scored_by_each_configuration(
         assert content['hyper_parameters']['model'] == 'planar_vit_tiny'
         if name == 'segmentation':
             main.main(['validate', *args, '--ckpt_path', str(path)])
-            assert 'val_AverageF1Score' in capsys.readouterr().out
+            table = capsys.readouterr().out
+            assert 'val_AverageF1Score' in table
+            # A row for each class in place of one for each of its scores.
+            assert re.search(r'^ +winter wheat( +[\d.]+){3} +\d+ +\d+$', table, re.MULTILINE)
+            assert 'Classwise' not in table
 
 
 @pytest.mark.parametrize('address', ['http://127.0.0.1:9/x.ckpt', 's3://b/x', 'registry:x'])

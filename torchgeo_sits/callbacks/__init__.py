@@ -5,6 +5,8 @@ from .health import CollapseError, EmbeddingHealth
 from .knn import KNNProbe
 from .map_writer import MapWriter
 from .pictures import PredictionPicture, ViewsPicture
+from .progress import RunProgress
+from .scores import ScoreTable
 from .table_writer import TableWriter
 
 __all__ = [
@@ -15,6 +17,8 @@ __all__ = [
     'KNNProbe',
     'MapWriter',
     'PredictionPicture',
+    'RunProgress',
+    'ScoreTable',
     'TableWriter',
     'ViewsPicture',
     'is_default_checkpoint',

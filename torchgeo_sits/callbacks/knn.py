@@ -25,8 +25,8 @@ class KNNProbe(Callback):
     The data module's ``probe_dataloaders()`` gives labelled patches to look up and labelled
     patches to score; a task's ``encoder`` gives the features. Each scored pixel takes the
     vote of its *k* nearest looked-up pixels by cosine, weighted as in Wu et al. (CVPR 2018,
-    section 3.4). Logged are ``knn_f1_<depth>``, the macro F1. Without labels the probe
-    is off.
+    section 3.4). Logged are ``knn_f1_<depth>``, the macro F1, and at the end of training the
+    scores before and after are printed. Without labels the probe is off.
 
     Tasks of pretraining bring one that scores each quarter of the epochs; a probe among the
     trainer's callbacks goes before it.
@@ -68,10 +68,20 @@ class KNNProbe(Callback):
         self.max_pixels = max_pixels
         self.every_n_epochs = every_n_epochs
         self.ignore_index = ignore_index
+        #: Scores by name after each number of epochs, 0 before training.
+        self.history: dict[int, dict[str, float]] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Scores so far, so that a resumed run knows those before training."""
+        return {'history': self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.history = dict(state_dict['history'])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Score the untrained encoder."""
-        if not self.every_n_epochs:
+        """Score the untrained encoder; a resumed run has done so."""
+        if not self.every_n_epochs or self.history:
             return
         scores = self.score(trainer, pl_module)
         if scores is None:
@@ -79,7 +89,10 @@ class KNNProbe(Callback):
                 'k-NN probe: off, there are no two labelled classes (`labels.paths`) to tell apart.'
             )
             return
-        rank_zero_info(f'k-NN probe before training: {_in_words(scores)}')
+        self.history[trainer.current_epoch] = scores
+        if trainer.is_global_zero:
+            # Not logged: a bar on the terminal erases what it does not know of.
+            print(f'k-NN probe before training: {_in_words(scores)}', flush=True)
         for logger in trainer.loggers:
             logger.log_metrics(scores, step=trainer.global_step)
 
@@ -93,9 +106,28 @@ class KNNProbe(Callback):
         scores = self.score(trainer, pl_module)
         if scores is None:
             return
+        self.history[trainer.current_epoch + 1] = scores
         pl_module.log_dict(scores, prog_bar=True, rank_zero_only=True)
-        if last:
-            rank_zero_info(f'\nk-NN probe after training: {_in_words(scores)}')
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Say after an interruption too what was reached."""
+        if isinstance(exception, KeyboardInterrupt):
+            self.on_fit_end(trainer, pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the scores before training and the last ones."""
+        if not trainer.is_global_zero or len(self.history) < 2:
+            return
+        (start, first), *_, (end, last) = sorted(self.history.items())
+        before = 'before training' if start == 0 else f'after {start} epochs'
+        print(
+            '\nk-NN probe of the frozen features (macro F1):',
+            f'{before}: {_in_words(first)}',
+            f'after {end} epochs: {_in_words(last)}',
+            sep='\n  ',
+        )
 
     def score(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float] | None:
         """Score the encoder.

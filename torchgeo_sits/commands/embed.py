@@ -7,7 +7,7 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from shapely import box
 
-from ..callbacks import MapWriter, TableWriter
+from ..callbacks import MapWriter, RunProgress, TableWriter
 from ..datamodules import ImageOptions, PointDataModule, SITSDataModule, TableOptions
 from ..datasets import TimeSeries
 from ..datasets.points.files import is_table
@@ -61,7 +61,8 @@ def embed(args: Sequence[str]) -> None:
     images = ImageOptions(options.paths, **{name: getattr(options, name) for name in names})
     data = SITSDataModule(images=images, num_workers=options.num_workers)
     cut_series(data.splits.series, year=options.year, bounds=options.bounds)
-    trainer = Trainer(logger=False, callbacks=[parser.instantiate_classes(options).map])
+    writer = parser.instantiate_classes(options).map
+    trainer = Trainer(logger=False, callbacks=[RunProgress(), writer])
     trainer.predict(SITSEmbedding(Path(options.checkpoint)), datamodule=data)
 
 
@@ -75,7 +76,8 @@ def _embed_points(args: Sequence[str]) -> None:
     options = parser.parse_args(list(args))
     table = TableOptions(**{name: getattr(options, name) for name in names})
     data = PointDataModule(options.paths, table=table, batch_size=1024)
-    trainer = Trainer(logger=False, callbacks=[parser.instantiate_classes(options).table])
+    writer = parser.instantiate_classes(options).table
+    trainer = Trainer(logger=False, callbacks=[RunProgress(), writer])
     trainer.predict(SITSEmbedding(Path(options.checkpoint)), datamodule=data)
 
 

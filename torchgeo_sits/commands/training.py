@@ -8,7 +8,8 @@ from typing import Any
 import torch
 import torchgeo.datamodules
 import torchgeo.tasks
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from torchgeo.datamodules import BaseDataModule
@@ -16,6 +17,7 @@ from torchgeo.tasks import BaseTask
 
 # Imported, classes go by their short names: `--data SITSDataModule`.
 from .. import datamodules, tasks  # noqa: F401
+from ..callbacks import RunProgress
 from ..datasets.points.files import is_table
 from ..errors import SITSError
 from ..models import load_bare_encoder
@@ -117,6 +119,15 @@ class TrainingCLI(LightningCLI):
         own = LightningCLI.subcommands()
         return {name: own[name] for name in ('fit', 'validate', 'test')}
 
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        """Parser of a subcommand; all scores in a table, forty and more, only when asked for."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand in ('validate', 'test'):
+            parser.set_defaults({'verbose': False})
+        return parser
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the arguments, and look at the checkpoint before anything is built.
 
@@ -137,7 +148,17 @@ class TrainingCLI(LightningCLI):
             # TorchGeo's own tasks name no method.
             name = getattr(self.model, 'method', type(self.model).__name__.lower())
             kwargs['logger'] = TensorBoardLogger(options.default_root_dir, name)
+        kwargs['callbacks'] = self._callbacks(options)
         return super().instantiate_trainer(**kwargs)
+
+    def _callbacks(self, options: Any) -> list[Callback]:
+        """Callbacks of the configuration, and those that every run has."""
+        given = options.callbacks or []
+        callbacks = [*given] if isinstance(given, list) else [given]
+        quiet = options.enable_progress_bar is False or options.barebones
+        if not quiet and not any(isinstance(callback, ProgressBar) for callback in callbacks):
+            callbacks.insert(0, RunProgress())
+        return callbacks
 
 
 def _check_checkpoint(path: str | Path | None) -> None:

@@ -273,6 +273,23 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
             raise SITSError(f'labels.paths={self.labels.paths!r} hold no value for training')
         return float(values.mean()), float(values.std())
 
+    def count_fields(self, stage: Literal['train', 'val', 'test']) -> dict[int, int] | None:
+        """Count the labelled fields of each class of a split.
+
+        Args:
+            stage: Name of the split.
+
+        Returns:
+            Numbers by value of the mask; None where labels are not of fields, or are values
+            that were measured.
+        """
+        splits = self.splits
+        if splits.fields is None or self._values.kind == 'value':
+            return None
+        kept = splits.kept[('train', 'val', 'test').index(stage)]
+        values, counts = np.unique(splits.fields.classes[kept], return_counts=True)
+        return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
     def setup(self, stage: str) -> None:
         """Open the files, split them, and make the samplers.
 

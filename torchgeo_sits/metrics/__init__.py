@@ -1,6 +1,7 @@
 """Measures that torchmetrics, smp and lightly lack."""
 
 from .change import ChangeDateScores, ChangeScores, SemanticChangeScores, semantic_change_scores
+from .confusion import ClassScores, Confusion
 from .health import (
     Sign,
     assignment_information,
@@ -16,6 +17,8 @@ from .region_loss import RegionLoss
 __all__ = [
     'ChangeDateScores',
     'ChangeScores',
+    'ClassScores',
+    'Confusion',
     'RegionLoss',
     'SemanticChangeScores',
     'Sign',

@@ -93,6 +93,8 @@ class SITSChangeDate(SITSChange):
         {'probability': (2, 8, 8), 'date': (2, 8, 8)}
     """
 
+    main_scores = (*SITSChange.main_scores, 'DateMAE', 'DateWithin30', 'DateWithin90')
+
     def __init__(self, **kwargs: Any) -> None:
         """Initialize a new SITSChangeDate instance.
 

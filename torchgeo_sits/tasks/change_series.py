@@ -53,6 +53,9 @@ class SITSChangeSeries(SITSChange):
         torch.Size([2, 8, 8])
     """
 
+    main_scores = ('AverageF1Score', 'OverallAccuracy', 'BC', 'SC_present', 'SCS_present')
+    binary_names = ('class 0', 'other classes')
+
     def scores(self, batch: dict[str, Any]) -> Tensor:
         """Raw scores ``(B, K, T, H, W)`` of the classes of each frame.
 

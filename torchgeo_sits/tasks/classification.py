@@ -37,6 +37,8 @@ class SITSClassification(SITSSupervised):
         torch.Size([2, 4])
     """
 
+    label_unit = 'series'
+
     def __init__(
         self, aggregate: Literal['embed', 'mean', 'vote'] = 'embed', **kwargs: Any
     ) -> None:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torchmetrics import MeanMetric, Metric, SumMetric
 
-from ..callbacks import BestCheckpoint, CheckpointReport
+from ..callbacks import BestCheckpoint, CheckpointReport, ScoreTable
 from ..errors import SITSError
 from ..keys import IMAGE
 from ..mapping import MapOutput
+from ..metrics import Confusion
 from ..models import Depth, SITSEncoder, build_encoder, load_bare_encoder
 from .base import SITSTask, encoder_hparams
 
@@ -47,6 +48,8 @@ class SITSLabelled(SITSTask):
     label_counts: nn.ModuleDict
     #: Losses of the labels of a whole epoch of validation or test.
     epoch_losses: nn.ModuleDict
+    #: Names of the scores that are shown when all is over, of many that are logged.
+    main_scores: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -314,6 +317,17 @@ class SITSLabelled(SITSTask):
         """Begin the metrics of a stage anew."""
         getattr(self, f'{stage}_metrics').reset()
 
+    def confusion(self, stage: str) -> Confusion | None:
+        """Give the confusion matrix of the last epoch of a stage, where there are classes.
+
+        Args:
+            stage: Either 'val' or 'test'.
+
+        Returns:
+            The matrix, or None where there is none.
+        """
+        return None
+
     def warn_of_scores(self, stage: str) -> None:
         """Say where the scores of a stage need a caveat."""
 
@@ -370,8 +384,8 @@ class SITSLabelled(SITSTask):
         return self.scheduled(AdamW(groups, lr=lr))
 
     def own_callbacks(self) -> list[Callback]:
-        """The report at the end."""
-        return [CheckpointReport()]
+        """The best scores and the report at the end."""
+        return [ScoreTable(), CheckpointReport()]
 
     def table_outputs(self) -> list[MapOutput]:
         """List the columns of a table of predictions, as the maps that they would be."""

@@ -41,6 +41,7 @@ class SITSRegression(SITSLabelled):
 
     monitor = 'val_RMSE'
     mode = 'min'
+    main_scores = ('RMSE', 'MAE', 'R2')
 
     #: Mean and standard deviation of the labels of training, in their unit; NaN before.
     target_mean: Tensor

@@ -36,8 +36,10 @@ class SITSSegmentation(SITSSupervised):
         torch.Size([2, 4, 8, 8])
     """
 
-    #: Confusion matrix ``(K, K)`` int64 of the last test, rows the truth; None before.
-    test_confusion: Tensor | None = None
+    @property
+    def test_confusion(self) -> Tensor | None:
+        """Confusion matrix ``(K, K)`` int64 of the last test, rows the truth; None before."""
+        return self._confusion.get('test')
 
     def build_head(self, encoder: SITSEncoder, num_outputs: int) -> nn.Module:
         """Build the head on dense features."""
@@ -64,13 +66,6 @@ class SITSSegmentation(SITSSupervised):
         """Labels ``(B, H, W)`` of a batch."""
         mask: Tensor = batch[MASK]
         return mask
-
-    def on_test_epoch_end(self) -> None:
-        """Keep the confusion matrix of the test, and log its metrics."""
-        metric: Any = self.test_metrics['AverageJaccardIndex']
-        gathered: Any = self.all_gather(metric.confmat)  # (K, K), or one of each process
-        self.test_confusion = gathered.view(-1, *metric.confmat.shape).sum(0)
-        super().on_test_epoch_end()
 
     def map_outputs(self) -> list[MapOutput]:
         """Maps of the class, of the probabilities of the classes, and of the certainty."""

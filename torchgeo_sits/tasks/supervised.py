@@ -15,7 +15,7 @@ from ..callbacks import PredictionPicture
 from ..errors import SITSError
 from ..keys import LABEL, MASK
 from ..mapping import ClassMap, Probabilities
-from ..metrics import RegionLoss
+from ..metrics import Confusion, RegionLoss
 from .base import class_names
 from .class_order import ClassOrder
 from .labelled import SITSLabelled
@@ -53,9 +53,16 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
 
     monitor = 'val_AverageF1Score'
     mode = 'max'
+    main_scores = ('AverageF1Score', 'OverallAccuracy', 'AverageAccuracy', 'AverageJaccardIndex')
+    #: What labels are of.
+    label_unit = 'pixels'
+    #: What 0 and 1 are to a binary task.
+    binary_names = ('class 0', 'class 1')
 
     #: What the classes of the data are to the task; None where they have the same numbers.
     class_order: ClassOrder | None = None
+    #: Confusion matrix ``(K, K)`` int64 of the last epoch of each stage but training.
+    _confusion: dict[str, Tensor] = {}
     #: The metrics of :meth:`map_metrics`, by stage.
     map_scores: nn.ModuleDict
     #: Classes that training has shown, so that scores can say which it never did.
@@ -212,6 +219,7 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
         ClassificationMixin.configure_metrics(self)
         del self.hparams['num_labels']
         super().configure_metrics()
+        self._confusion = {}
         # Patches of training differ each time: their maps are not worth the time.
         self.map_scores = nn.ModuleDict(
             {
@@ -442,6 +450,32 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
         for metric in metrics:
             values |= {f'{stage}_{name}': v for name, v in metric.compute().items()}
         return values
+
+    def confusion(self, stage: str) -> Confusion | None:
+        """Give the confusion matrix of the last epoch of a stage, but for what is not labelled."""
+        if stage not in self._confusion:
+            return None
+        matrix, binary = self._confusion[stage].tolist(), self.hparams['task'] == 'binary'
+        names = list(self.binary_names) if binary else class_names(self)
+        kept = [i for i in range(len(matrix)) if i != self.hparams['ignore_index']]
+        datamodule: Any = getattr(self._trainer, 'datamodule', None)
+        fields = None
+        if hasattr(datamodule, 'count_fields') and datamodule.target == 'pixel' and not binary:
+            fields = datamodule.count_fields(stage)
+        return Confusion(
+            [names[i] for i in kept],
+            [[matrix[i][j] for j in kept] for i in kept],
+            self.label_unit,
+            fields and [fields.get(i, 0) for i in kept],
+        )
+
+    def _log_metrics(self, stage: str) -> None:
+        """Log the metrics of a stage, and keep its confusion matrix."""
+        if stage != 'train':
+            metric: Any = getattr(self, f'{stage}_metrics')['AverageJaccardIndex']
+            gathered: Any = self.all_gather(metric.confmat)  # (K, K), or one of each process
+            self._confusion[stage] = gathered.view(-1, *metric.confmat.shape).sum(0).cpu()
+        super()._log_metrics(stage)
 
     def reset_scores(self, stage: str) -> None:
         """Begin the metrics of a stage anew."""
