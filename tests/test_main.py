@@ -96,6 +96,13 @@ def test_pretrained_checkpoint_is_fine_tuned_and_scored_by_each_configuration(
     [weights] = tmp_path.glob('logs/dino/**/*.ckpt')
     said = capsys.readouterr().out
     assert len(re.findall(r'^  (before training|after 1 epochs): knn', said, re.MULTILINE)) == 2
+    for name in ('learned.png', 'report.html'):
+        assert f': {weights.parents[1].relative_to(tmp_path) / name}\n' in said
+    report = (weights.parents[1] / 'report.html').read_text()
+    assert 'torchgeo-sits fit --config conf/dino.yaml --trainer.max_epochs=1' in report.replace(
+        f'{ROOT}/', ''
+    )
+    assert report.count('data:image/png;base64') == 2  # the views, and what was learned
     assert f'Checkpoint: {weights.relative_to(tmp_path)}' in said
     assert (
         f'--config conf/segmentation.yaml --model.weights {weights.relative_to(tmp_path)}' in said

@@ -75,6 +75,18 @@ def test_one_class_is_no_score():
     assert score(loader([1, 1, 2, 2], [1, 1, 1, 1]), loader([1, 2, 1, 2], [1, 1, 1, 1])) is None
 
 
+def test_pixels_of_a_picture_take_the_class_of_their_neighbour():
+    bank = loader([1, 1, 2, 2], [1, 1, 2, 2])
+    datamodule = SimpleNamespace(aug=lambda b: b, probe_dataloaders=lambda: (bank, bank))
+    encoder = Planted()
+    encoder.features = lambda series, *, depth: series.image[:, 0, :2]
+    module = SimpleNamespace(encoder=encoder, device=torch.device('cpu'))
+    probe, [batch] = KNNProbe(k=1, depths=('late',)), list(loader([2, 1, 1, 2], [0] * 4))
+    encoder.feature_dim = lambda depth: 0  # all of the features are late ones
+    found = probe.classify(SimpleNamespace(datamodule=datamodule), module, batch)
+    assert found.tolist() == [[[2, 1], [1, 2]]]
+
+
 def test_data_without_labels_switch_the_probe_off():
     datamodule = SimpleNamespace(probe_dataloaders=lambda: None)
     assert KNNProbe().score(SimpleNamespace(datamodule=datamodule), SimpleNamespace()) is None

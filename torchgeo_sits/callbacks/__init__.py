@@ -4,8 +4,9 @@ from .checkpoints import BestCheckpoint, CheckpointReport, is_default_checkpoint
 from .health import CollapseError, EmbeddingHealth
 from .knn import KNNProbe
 from .map_writer import MapWriter
-from .pictures import PredictionPicture, ViewsPicture
+from .pictures import LearnedPicture, PredictionPicture, ViewsPicture
 from .progress import RunProgress
+from .report import RunReport
 from .scores import ScoreTable
 from .table_writer import TableWriter
 
@@ -15,9 +16,11 @@ __all__ = [
     'CollapseError',
     'EmbeddingHealth',
     'KNNProbe',
+    'LearnedPicture',
     'MapWriter',
     'PredictionPicture',
     'RunProgress',
+    'RunReport',
     'ScoreTable',
     'TableWriter',
     'ViewsPicture',

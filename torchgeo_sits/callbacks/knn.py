@@ -154,21 +154,59 @@ class KNNProbe(Callback):
         num_classes = int(max(bank_labels.max(), labels.max())) + 1
         scores = {}
         for depth in self.depths:
-            votes = [
-                knn_predict(
-                    chunk,
-                    bank[depth].T,
-                    bank_labels,
-                    num_classes=num_classes,
-                    knn_k=min(self.k, len(bank_labels)),
-                    knn_t=self.temperature,
-                )[:, 0]
-                for chunk in query[depth].split(1024)
-            ]
+            votes = self._vote(query[depth], bank[depth], bank_labels, num_classes)
             scores[f'knn_f1_{depth}'] = multiclass_f1_score(
-                torch.cat(votes), labels, num_classes=num_classes, average='macro'
+                votes, labels, num_classes=num_classes, average='macro'
             ).item()
         return scores
+
+    def classify(
+        self, trainer: Trainer, pl_module: LightningModule, batch: dict[str, Any]
+    ) -> Tensor | None:
+        """Vote on every pixel of a batch, by its late features.
+
+        Args:
+            trainer: The trainer, whose data module has ``probe_dataloaders``.
+            pl_module: The task, whose ``encoder`` gives the features.
+            batch: A normalised batch, see :mod:`torchgeo_sits.keys`, on the task's device.
+
+        Returns:
+            Classes ``(B, h, w)`` of the cells of the feature maps, or None where there are no two
+            labelled classes.
+        """
+        datamodule: Any = getattr(trainer, 'datamodule', None)
+        loaders = getattr(datamodule, 'probe_dataloaders', lambda: None)()
+        if loaders is None:
+            return None
+        devices = [pl_module.device] if pl_module.device.type == 'cuda' else []
+        with torch.random.fork_rng(devices=devices):
+            bank, labels = self._features(trainer, pl_module, loaders[0])
+        if len(labels.unique()) < 2:
+            return None
+        encoder: Any = pl_module.encoder
+        was_training = encoder.training
+        encoder.eval()
+        with torch.no_grad():
+            found = encoder.features(Series.from_batch(batch), depth='late').movedim(1, -1)
+        encoder.train(was_training)
+        query = F.normalize(found.flatten(0, 2).float(), dim=1)
+        votes = self._vote(query, bank['late'], labels, int(labels.max()) + 1)
+        return votes.view(found.shape[:3])
+
+    def _vote(self, query: Tensor, bank: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+        """Classes ``(P,)`` of features ``(P, D)`` by the labels of those looked up ``(N, D)``."""
+        votes = [
+            knn_predict(
+                chunk,
+                bank.T,
+                labels,
+                num_classes=num_classes,
+                knn_k=min(self.k, len(labels)),
+                knn_t=self.temperature,
+            )[:, 0]
+            for chunk in query.split(1024)
+        ]
+        return torch.cat(votes)
 
     @torch.no_grad()
     def _features(

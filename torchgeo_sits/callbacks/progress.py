@@ -67,9 +67,9 @@ class RunProgress(RichProgressBar):
         """Say how the last epoch went, with all that was scored at its end."""
         self._end_epoch(trainer, pl_module)
         super().on_train_epoch_start(trainer, pl_module)
-        self._epoch = f'Epoch {trainer.current_epoch}' + (
-            f'/{trainer.max_epochs - 1}' if (trainer.max_epochs or -1) > 0 else ''
-        )
+        epochs = trainer.max_epochs or -1
+        of = f'/{epochs - 1}' if epochs > 0 else ''
+        self._epoch = f'Epoch {trainer.current_epoch}{of}'
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -1,6 +1,7 @@
 """The commands ``torchgeo-sits fit``, ``validate`` and ``test``, and the training behind others."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torchgeo.tasks import BaseTask
 
 # Imported, classes go by their short names: `--data SITSDataModule`.
 from .. import datamodules, tasks  # noqa: F401
-from ..callbacks import RunProgress
+from ..callbacks import RunProgress, RunReport
 from ..datasets.points.files import is_table
 from ..errors import SITSError
 from ..models import load_bare_encoder
@@ -92,6 +93,7 @@ class TrainingCLI(LightningCLI):
         has_logs: bool = True,
     ) -> None:
         self.has_logs = has_logs
+        self.given = list(args)
         os.environ.update(RASTERIO_ENVIRONMENT)
         saving: dict[str, Any] = {} if has_logs else {'save_config_callback': None}
         super().__init__(
@@ -158,6 +160,8 @@ class TrainingCLI(LightningCLI):
         quiet = options.enable_progress_bar is False or options.barebones
         if not quiet and not any(isinstance(callback, ProgressBar) for callback in callbacks):
             callbacks.insert(0, RunProgress())
+        if self.subcommand == 'fit' and not any(isinstance(c, RunReport) for c in callbacks):
+            callbacks.append(RunReport(shlex.join(['torchgeo-sits', *self.given])))
         return callbacks
 
 

@@ -367,6 +367,29 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
         )
         return bank_loader, query_loader
 
+    def middle(self, *, most: int) -> dict[str, Any]:
+        """Read a window in the middle of the imagery, with labels where there are any.
+
+        Args:
+            most: Largest number of pixels of all dates together.
+
+        Returns:
+            A batch of one sample, see :mod:`torchgeo_sits.keys`, not normalised.
+        """
+        dataset: GeoDataset = self.splits.labelled or self.splits.series
+        west, south, east, north = join_footprints(dataset).bounds
+        xres, yres = dataset.res
+        dates = len(self.splits.series.index.index.left.unique())
+        sides = (east - west) / xres, (north - south) / yres, (most / dates) ** 0.5
+        windows = list(_gridded_patches(self.splits, dataset, max(1, int(min(sides)))))
+
+        def away(window: Any) -> float:
+            x, y = ((part.start + part.stop) / 2 for part in window[:2])
+            return math.hypot(x - (west + east) / 2, y - (south + north) / 2)
+
+        batch: dict[str, Any] = self.collate_fn([dataset[min(windows, key=away)]])
+        return batch
+
     def _open(self) -> Splits:
         """Open series and labels, and split both alike."""
         series = self.images.open()

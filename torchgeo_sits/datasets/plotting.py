@@ -76,7 +76,8 @@ def plot_labels(
         sample: Sample with ``image`` ``(T, C, H, W)``, normalised or not, ``mask_clear``
             ``(T, H, W)``, and where there are any ``mask`` and ``prediction``, ``(H, W)`` or
             ``(T, H, W)`` with a map for each frame, of which the clearest frame's is shown.
-            Classes have colours of their own, values that were measured a scale.
+            Classes have colours of their own, values that were measured a scale. ``embedding``
+            ``(3, H, W)`` are colours from 0 to 1, ``knn`` ``(H, W)`` classes by neighbours.
         bands: Names of the C channels; where they hold red, green and blue the picture is in
             true colour, else of the first channel.
         class_names: Names by value, for the legend.
@@ -92,22 +93,30 @@ def plot_labels(
     measured = MASK in sample and sample[MASK].is_floating_point()
     maps = {
         title: _one_map(sample[key], frame, len(seen), measured)
-        for key, title in ((MASK, 'labels'), ('prediction', 'prediction'))
+        for key, title in (
+            (MASK, 'labels'),
+            ('prediction', 'prediction'),
+            ('knn', 'k-NN of the features'),
+        )
         if key in sample
     }
+    pictures = {'clearest frame': _picture(sample, bands, frame)}
+    if 'embedding' in sample:
+        pictures['features as colours'] = sample['embedding'].movedim(0, -1).numpy()
+    number = len(pictures) + len(maps)
     figure, axes = plt.subplots(
-        1, 1 + len(maps), figsize=(3.2 * (1 + len(maps)), 3.6), squeeze=False, layout='constrained'
+        1, number, figsize=(3.2 * number, 3.6), squeeze=False, layout='constrained'
     )
     for axis in axes.flat:
         axis.set_axis_off()
-    axes[0, 0].imshow(_picture(sample, bands, frame), cmap='gray', vmin=0, vmax=1)
-    axes[0, 0].set_title('clearest frame', fontsize='small')
+    for axis, (title, picture) in zip(axes[0], pictures.items(), strict=False):
+        axis.imshow(picture, cmap='gray', vmin=0, vmax=1)
+        axis.set_title(title, fontsize='small')
+    panels = axes[0, len(pictures) :]
     if measured:
-        drawn = [
-            axis.imshow(values) for axis, values in zip(axes[0, 1:], maps.values(), strict=True)
-        ]
+        drawn = [axis.imshow(values) for axis, values in zip(panels, maps.values(), strict=True)]
         known = np.concatenate([values[np.isfinite(values)] for values in maps.values()])
-        for axis, title, image in zip(axes[0, 1:], maps, drawn, strict=True):
+        for axis, title, image in zip(panels, maps, drawn, strict=True):
             axis.set_title(title, fontsize='small')
             image.set_clim(known.min(initial=np.inf), known.max(initial=-np.inf))
         if len(known):
@@ -119,7 +128,7 @@ def plot_labels(
     most = len(class_names) if class_names else int(found.max(initial=0)) + 1
     cmap = colormaps['tab20' if most <= _MOST else 'turbo']
     top = max(most - 1, 1) if most > _MOST else _MOST - 1
-    for axis, (title, values) in zip(axes[0, 1:], maps.items(), strict=True):
+    for axis, (title, values) in zip(panels, maps.items(), strict=True):
         masked = np.ma.masked_equal(values, unlabelled)
         axis.imshow(masked, cmap=cmap, vmin=0, vmax=top, interpolation='nearest')
         axis.set_title(title, fontsize='small')

@@ -123,7 +123,7 @@ class SITSChange(SITSSupervised):
     ignore: Sequence[str] = ('weights', 'mode', 'windows')
     monitor = 'val_ChangeF1'
     mode = 'max'
-    main_scores = ('ChangeF1', 'ChangeIoU', 'ChangePrecision', 'ChangeRecall')
+    main_scores: tuple[str, ...] = ('ChangeF1', 'ChangeIoU', 'ChangePrecision', 'ChangeRecall')
     binary_names = ('no change', 'change')
 
     method = 'change'

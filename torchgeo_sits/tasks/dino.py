@@ -261,7 +261,7 @@ class SITSDINO(SITSDistillation):
         if averaging := [c for c in self.trainer.callbacks if isinstance(c, WeightAveraging)]:
             raise SITSError(
                 f'{type(averaging[0]).__name__} copies the task, which the weight norm of its '
-                "heads does not allow: leave it out, DINO's teacher is an average of weights already"
+                "heads does not allow: leave it out, DINO's teacher is an average of them already"
             )
         return list(super().configure_callbacks())
 

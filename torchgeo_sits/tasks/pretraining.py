@@ -25,7 +25,13 @@ from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from ..callbacks import CheckpointReport, EmbeddingHealth, KNNProbe, ViewsPicture
+from ..callbacks import (
+    CheckpointReport,
+    EmbeddingHealth,
+    KNNProbe,
+    LearnedPicture,
+    ViewsPicture,
+)
 from ..errors import SITSError
 from ..keys import IMAGE
 from ..mapping import MapOutput
@@ -500,7 +506,7 @@ class SITSPretraining(SITSTask):
         self._seed.load(checkpoint)
 
     def own_callbacks(self) -> list[Callback]:
-        """A watch over the embeddings, a picture of the views, the report, and a k-NN probe.
+        """A watch over the embeddings, pictures, the report, and a k-NN probe.
 
         The probe scores the encoder at each quarter of the epochs, where the data module has
         patches to probe it on; a trainer's own ``KNNProbe`` goes before it.
@@ -511,7 +517,8 @@ class SITSPretraining(SITSTask):
         if hasattr(getattr(trainer, 'datamodule', None), 'probe_dataloaders'):
             epochs = trainer.max_epochs or 1
             probes = [KNNProbe(every_n_epochs=max(1, round(epochs / 4)))]
-        return [*probes, EmbeddingHealth(), ViewsPicture(), CheckpointReport()]
+        pictures = [ViewsPicture(), LearnedPicture()]
+        return [*probes, EmbeddingHealth(), *pictures, CheckpointReport()]
 
     def own_checkpoint(self) -> ModelCheckpoint:
         """Keep the last epoch: the loss of pretraining does not say which one is best."""

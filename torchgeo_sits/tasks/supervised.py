@@ -53,7 +53,12 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
 
     monitor = 'val_AverageF1Score'
     mode = 'max'
-    main_scores = ('AverageF1Score', 'OverallAccuracy', 'AverageAccuracy', 'AverageJaccardIndex')
+    main_scores: tuple[str, ...] = (
+        'AverageF1Score',
+        'OverallAccuracy',
+        'AverageAccuracy',
+        'AverageJaccardIndex',
+    )
     #: What labels are of.
     label_unit = 'pixels'
     #: What 0 and 1 are to a binary task.
