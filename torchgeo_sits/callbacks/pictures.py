@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -180,7 +179,7 @@ def _learned(
     if batch[IMAGE].shape[-1] == 1:
         return None  # points are no picture
     batch = {k: v[:1] if isinstance(v, Tensor) else v for k, v in batch.items()}
-    batch = datamodule.aug(move_data_to_device(batch, pl_module.device))
+    batch = datamodule.aug(datamodule.transfer_batch_to_device(batch, pl_module.device, 0))
     task: Any = pl_module
     was_training = task.encoder.training
     task.encoder.eval()
