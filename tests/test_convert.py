@@ -82,7 +82,7 @@ def test_refusals_are_one_line(series_folder: Path, tmp_path: Path, capsys: Capt
     assert 'cloud_paths holds all rasters' in refused(
         capsys, series_folder, tmp_path / 'c.zarr', '--cloud_paths', series_folder
     )
-    assert 'dst' in refused(capsys, series_folder)
+    assert 'DST' in refused(capsys, series_folder)
     broken = tmp_path / 'in'
     shutil.copytree(series_folder, broken)
     file = broken / 'own_20210315.tif'
@@ -100,7 +100,7 @@ def test_help_shows_the_options_of_the_sensor(capsys: Capture) -> None:
         (['--dataset_class', 'Sentinel2TimeSeries'], '--scale'),
     ):
         with pytest.raises(SystemExit) as end:
-            main.main(['cube', '--help', *args])
+            main.main(['cube', '--help', 'all', *args])
         assert end.value.code == 0
         assert shown in capsys.readouterr().out
     main.main([])

@@ -23,6 +23,7 @@ from torchgeo_sits.datasets import RasterTimeSeries
 from .processes import start
 
 ROOT = Path(__file__).resolve().parents[1]
+DINO = ['fit', '--config', 'conf/dino.yaml']
 TINY = [
     '--trainer.max_epochs=1',
     '--trainer.accelerator=cpu',
@@ -54,15 +55,106 @@ def run_command(*args, cwd):
     return process.exitcode, log.with_suffix('.out').read_text(), log.read_text()
 
 
-@pytest.mark.parametrize('arg', ['--help', '--version'])
-def test_first_questions_are_answered_without_loading_torch(arg):
-    code = (
-        'import sys; from torchgeo_sits.main import main; '
-        f'main([{arg!r}]); assert "torch" not in sys.modules, "torch was loaded"'
-    )
+def test_first_questions_and_slips_are_answered_without_loading_torch():
+    slips = [
+        ['fitt'], ['fit', '--config', 'conf/dinno.yaml'], ['predict', '--ckpt_path', 'none.ckpt'],
+        ['embed', 'none.ckpt', '.'], ['cube', 'a', 'b', '--velify'], ['export', 'x.ckpt'],
+    ]  # fmt: skip
+    questions = [['--help'], ['--version'], *([name, '--help'] for name in main.COMMANDS)]
+    code = f"""
+import sys
+from torchgeo_sits.main import main
+for args in {questions}:
+    main(args)
+for args in {slips}:
+    try:
+        main(args)
+    except SystemExit as end:
+        assert end.code in (1, 2), args
+    else:
+        raise AssertionError(args)
+assert 'torch' not in sys.modules, 'torch was loaded'
+"""
     done = run('-c', code, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert __version__ in done.stdout
+    assert done.stdout.count('usage: ') == 1 + len(main.COMMANDS)
+    assert len(done.stderr.splitlines()) == len(slips)
+
+
+@pytest.mark.parametrize(
+    ('command', 'options'),
+    [
+        ('fit', ['--data.paths', '--data.labels.column', '--model.weights', '--ckpt_path']),
+        ('validate', ['--ckpt_path', '--data.paths']),
+        ('test', ['--ckpt_path', '--data.paths']),
+        ('predict', ['--ckpt_path', '--map.folder', '--map.vectors', '--table.path']),
+        ('views', ['--output', '--sample', '--data.paths']),
+        ('explain', ['--at', '--output', '--ckpt_path']),
+        ('embed', ['--year', '--bounds', '--bands', '--map.folder', '--table.path']),
+        ('export', ['--licence']),
+        ('cube', ['--verify', '--cloud_paths', '--dataset_class']),
+    ],
+)
+def test_help_is_a_screen_with_the_options_of_the_command(command, options, capsys):
+    main.main([command, '-h'])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 50
+    assert max(map(len, lines)) <= 105
+    shown = [line.split()[0] for line in lines if line.startswith('  --')]
+    assert set(options) <= set(shown)
+    assert any(line.startswith(f'  torchgeo-sits {command} ') for line in lines)
+    assert not any(line.rstrip().endswith(('such as {1110', 'EPSG')) for line in lines)
+
+
+def test_all_options_and_those_of_a_group_are_shown_on_request(capsys):
+    for args, shown, hidden in (
+        (['predict', '--help', 'all'], '--trainer.num_nodes', None),
+        (['predict', '--help=all'], '--map.outputs', None),
+        (['predict', '--map.help'], '--map.polygons', '--trainer.num_nodes'),
+        (['fit', '--data', 'SITSDataModule', '--data.images.help'], '--data.images.nodata', '.by'),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main.main(args)
+        assert end.value.code == 0
+        out = capsys.readouterr().out
+        assert shown in out
+        assert hidden is None or hidden not in out
+
+
+@pytest.mark.parametrize(
+    ('args', 'text'),
+    [
+        (['fitt'], "no command 'fitt': did you mean fit?"),
+        (['fit'], 'fit needs a configuration'),
+        (['fit', '--config', 'conf/dinno.yaml'], 'did you mean conf/dino.yaml?'),
+        (['predict', '--config', 'conf/segmentation.yaml'], 'add --ckpt_path X.ckpt'),
+        (['fit', '--config', 'conf/dino.yaml', '--model.weights', 'a.ckpt'], "'a.ckpt'"),
+        (['FIT', '--data', 'SITSDataModule', '--data.path', 'x'], 'mean --data.paths?'),
+        (['FIT', '--data', 'SITSDataModule', '--data.patchsize=3'], '--data.patches.size'),
+        (['FIT', '--data', 'SITSDatamodule'], 'did you mean SITSDataModule?'),
+        (['FIT', '--data', 'SITSDataModule', '--bands', 'B1'], '--data.images.bands?'),
+        (['FIT', '--model', 'SITSDIno'], 'did you mean SITSDINO?'),
+        (['FIT', '--model.lerning_rate', '1'], 'did you mean --model.lr?'),
+        (['FIT', '--trainer.max_epoch', '1'], 'did you mean --trainer.max_epochs?'),
+        (['FIT', '--config', 'slip.yaml'], 'slip.yaml: there is no option data.images.bandz'),
+        (['FIT', '--data.batch_size', 'many'], "--data.batch_size: expected int, got 'many'"),
+        (['views', '--config', 'conf/dino.yaml', '--outputt', 'x'], 'did you mean --output?'),
+        (['embed', 'x.ckpt', '.', '--data.images.band', 'x'], 'did you mean --bands?'),
+        (['cube', 'a'], 'DST missing'),
+    ],
+)
+def test_slips_are_one_line_with_the_nearest_name(args, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    slip = {'class_path': 'SITSDataModule', 'init_args': {'images': {'bandz': ['B1']}}}
+    Path('slip.yaml').write_text(yaml.safe_dump({'data': slip}))
+    if args[0] == 'FIT':
+        args = [*DINO, *args[1:]]
+    with pytest.raises(SystemExit) as end:
+        main.main(args)
+    assert end.value.code in (1, 2)
+    [error] = capsys.readouterr().err.splitlines()
+    assert text in error
 
 
 def test_help_names_the_configurations_that_exist(capsys):
@@ -273,10 +365,13 @@ def test_checkpoints_of_torchgeo_pass(tmp_path):
 
 def test_wrong_options_are_one_line_without_those_that_are_right(capsys):
     for args, text in (
-        (['fit', '--trainer.max_epochs=many'], '\'trainer.max_epochs\'|"trainer.max_epochs"'),
-        (['cube', '--velify'], '--velify'),
-        (['export', 'x.ckpt'], 'path'),
-        (['embed'], 'checkpoint'),
+        (
+            ['fit', '--config', 'conf/dino.yaml', '--trainer.max_epochs=many'],
+            '--trainer.max_epochs',
+        ),
+        (['cube', 'a', 'b', '--velify'], '--velify'),
+        (['export', 'x.ckpt'], 'MODEL'),
+        (['embed'], 'X.ckpt'),
         (['fir'], "'fir'"),
     ):
         with pytest.raises(SystemExit) as end:

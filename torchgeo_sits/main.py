@@ -1,6 +1,8 @@
 """The command ``torchgeo-sits``: find configurations and hand over to :mod:`.commands`."""
 
+import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,6 +13,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import __version__, register
+from .commands.checks import (
+    as_words,
+    check_files,
+    check_names,
+    check_words,
+    expand_home,
+    help_page,
+)
+from .commands.spelling import did_you_mean
 from .errors import SITSError
 from .renamed import translate_arguments
 
@@ -37,7 +48,7 @@ first steps:
   torchgeo-sits fit --config conf/dino.yaml
       pretrain by DINO on a small simulated series, in minutes; also conf/simclr.yaml,
       conf/byol.yaml, conf/vicreg.yaml, conf/mae.yaml
-  torchgeo-sits fit --config conf/dino.yaml --data SITSDataModule --data.paths DIR
+  torchgeo-sits fit --config conf/dino.yaml --data.paths DIR
       the same on your own folder of dated rasters
   torchgeo-sits fit --config conf/segmentation.yaml --model.weights X.ckpt
       fine-tune a pretrained encoder; also conf/change.yaml, conf/classification.yaml,
@@ -48,16 +59,15 @@ first steps:
       logs and checkpoints in DIR/dino/version_0, not in logs/dino/version_0
   torchgeo-sits fit --config conf/dino.yaml --print_config
       all options and their values
-  torchgeo-sits predict --config conf/segmentation.yaml --ckpt_path X.ckpt --data.paths DIR
+  torchgeo-sits predict --ckpt_path X.ckpt --data.paths DIR
       write GeoTIFFs of the classes and their probabilities to maps/; the options --map.folder,
       --map.window, --map.vectors, ... say where and how (predict --help)
-  torchgeo-sits explain --config conf/segmentation.yaml --ckpt_path X.ckpt --data.paths DIR \\
-      --at LON,LAT --output explanation
+  torchgeo-sits explain --ckpt_path X.ckpt --data.paths DIR --at LON,LAT --output explanation
       draw and write the dates and pixels that the class of a place rests on
   torchgeo-sits cube DIR series.zarr
       put the dates of each place side by side, for faster reading
   torchgeo-sits fit --help
-      what each option means (--data.help SITSDataModule, --model.help SITSDINO)
+      the options of a command, a screen long (--help all: all of them)
 
 Configurations are looked for here and then in the package: {{configs}}
 """
@@ -70,6 +80,20 @@ NOISE = (
     r'You passed in a `val_dataloader` but have no `validation_step`',  # SSL has none
     r'Total length of `DataLoader` across ranks is zero',  # all windows of a map are there
     r'.*does not have many workers which may be a bottleneck',  # worse with two cores
+)
+
+#: Lines that Lightning logs at the start of each run, and that help nobody.
+CHATTER = re.compile(
+    '💡 Tip: |GPU available: False|TPU available: False|Seed set to |Trainer already configured '
+)
+
+#: Their loggers: which one it is depends on what was imported last, Lightning or its old name.
+CHATTERING = (
+    'lightning.pytorch.utilities.rank_zero',
+    'lightning.fabric.utilities.rank_zero',
+    'lightning.fabric.utilities.seed',
+    'pytorch_lightning.utilities.rank_zero',
+    'lightning_fabric.utilities.rank_zero',
 )
 
 #: Where the wheel keeps the configurations, and where a clone does.
@@ -116,7 +140,16 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     command, *options = args
     if command not in COMMANDS:
-        _exit(f'expected a command, one of {", ".join(COMMANDS)}, got {command!r}', status=2)
+        near = did_you_mean(command, COMMANDS) or f': expected one of {", ".join(COMMANDS)}'
+        _exit(f'there is no command {command!r}{near}', status=2)
+    page, options = help_page(command, expand_home(options))
+    if page is not None:
+        print(page)
+        return
+    if command == 'embed':
+        options = as_words(options)
+    with _plain_refusals():
+        _check(command, options)
     # Classes of one's own go by their dotted path, from the folder one works in.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
@@ -126,6 +159,16 @@ def main(args: Sequence[str] | None = None) -> None:
             _load_plugins()
         options = translate_arguments([command, *_find_configs(options)])[1:]
         getattr(module, command)(options)
+
+
+def _check(command: str, options: Sequence[str]) -> None:
+    """Refuse what can be seen to be wrong before anything heavy is imported."""
+    try:
+        check_words(command, options)
+        check_names(command, options)
+    except NameError as error:
+        _exit(f'{error} (options: torchgeo-sits {command} --help)', status=2)
+    check_files(command, _find_configs(options), _configs())
 
 
 def _load_plugins() -> None:
@@ -176,6 +219,10 @@ def _find_configs(args: Sequence[str]) -> list[str]:
 def _plain_warnings() -> Iterator[None]:
     """Print warnings for users without the line of code that gives them, and no noise."""
     formatted = warnings.formatwarning
+    loggers = [logging.getLogger(name) for name in CHATTERING]
+
+    def is_said(record: logging.LogRecord) -> bool:
+        return not CHATTER.match(record.getMessage())
 
     def plain(
         message: Warning | str,
@@ -192,10 +239,14 @@ def _plain_warnings() -> Iterator[None]:
         for noise in NOISE:
             warnings.filterwarnings('ignore', noise)
         warnings.formatwarning = plain
+        for logger in loggers:
+            logger.addFilter(is_said)
         try:
             yield
         finally:
             warnings.formatwarning = formatted
+            for logger in loggers:
+                logger.removeFilter(is_said)
 
 
 @contextmanager

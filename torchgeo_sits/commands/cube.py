@@ -16,27 +16,12 @@ from .. import datasets
 from ..datasets import TimeSeries, series_class_of, verify_cube, write_cube
 from ..datasets.cubes import Progress as OnShard
 from ..errors import SITSError
+from .pages import PAGES
 from .parser import CommandParser
 
 __all__ = ['cube']
 
-DESCRIPTION = """\
-Convert dated rasters, NetCDF files or other Zarr stores to a cube: a Zarr store in which all dates
-of a place lie side by side, so that patches are read several times as fast. xarray opens it too.
-
-A conversion that was stopped in any way goes on where it was when the same command is given
-again. What is converted is only read.
-
-examples:
-  torchgeo-sits cube images series.zarr
-  torchgeo-sits cube images series.zarr --cloud_paths scl --clear_values '[2,4,5,6,7]' --verify
-  torchgeo-sits cube SAFE_2021 SAFE_2022 series.zarr --dataset_class Sentinel2TimeSeries
-  torchgeo-sits cube cube.nc series.zarr --cloud_variable SCL --clear_values '[2,4,5,6,7]'
-
-then, in Python:
-  series = torchgeo_sits.datasets.ZarrTimeSeries('series.zarr')
-"""
-
+_PAGE = PAGES['cube']
 #: Arguments of a series that say nothing about the cube, or that are given in another way.
 _NOT_ASKED = {'paths', 'crs', 'transforms', 'cache', 'min_clear'}
 
@@ -90,26 +75,24 @@ def _parser(
     # Of all words, among which are values of options and the cube, what is there: the source.
     there = [word for word in args if os.path.exists(word)]
     series_class = series_class_of(there[:1]) if name is None else _series_class(name)
-    parser = CommandParser(prog='torchgeo-sits cube', description=DESCRIPTION)
+    parser = CommandParser(prog='torchgeo-sits cube', description=_PAGE.text)
     parser.add_argument('src', nargs='+', metavar='SRC', help='folders or files of one kind')
     parser.add_argument('dst', metavar='DST', help='the cube: a new name, or one begun before')
     parser.add_argument(
         '--verify',
         action='store_true',
-        help='read everything again and compare the cube with the source bit for bit',
+        help=_PAGE.own['verify'],
     )
     parser.add_argument(
         '--dataset_class',
         default=None,
-        help='kind of series, such as Sentinel2TimeSeries; its own options are shown with it. '
-        'RasterTimeSeries by default, CFTimeSeries for NetCDF and Zarr',
+        help=_PAGE.own['dataset_class'],
     )
     parser.add_argument(
         '--crs',
         type=str,
         default=None,
-        help="coordinate reference system to warp to, such as EPSG:32631; the first file's by "
-        'default',
+        help=_PAGE.own['crs'],
     )
     names = parser.add_class_arguments(series_class, skip=_NOT_ASKED)
     return parser, series_class, names

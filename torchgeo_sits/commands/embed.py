@@ -13,17 +13,12 @@ from ..datasets import TimeSeries
 from ..datasets.points.files import is_table
 from ..errors import SITSError
 from ..tasks import SITSEmbedding
+from .pages import PAGES
 from .parser import CommandParser
 
 __all__ = ['cut_series', 'embed']
 
-DESCRIPTION = """\
-Embed each pixel of a folder of dated rasters with the encoder of a checkpoint: a GeoTIFF with a
-band for each feature, for k-NN maps, clustering, or a classifier of your own. Of a table of points
-(a .csv or .parquet file) a table of features is written; its options are shown with it.
-
-A run that was stopped goes on where it was when the same command is given again.
-"""
+_PAGE = PAGES['embed']
 
 
 def embed(args: Sequence[str]) -> None:
@@ -43,18 +38,18 @@ def embed(args: Sequence[str]) -> None:
         return
     # As for `predict`: windows share a border with the next ones only.
     os.environ.setdefault('GDAL_CACHEMAX', '256')
-    parser = CommandParser(prog='torchgeo-sits embed', description=DESCRIPTION)
+    parser = CommandParser(prog='torchgeo-sits embed', description=_PAGE.text)
     parser.add_argument('checkpoint', help='checkpoint of any task')
     parser.add_argument('paths', nargs='+', help='folders of dated rasters, or files')
-    parser.add_argument('--year', type=int, default=None, help='images of this year only')
+    parser.add_argument('--year', type=int, default=None, help=_PAGE.own['year'])
     parser.add_argument(
         '--bounds',
         type=tuple[float, float, float, float],
         default=None,
-        help='west, south, east and north edge of the region, in the CRS of the data',
+        help=_PAGE.own['bounds'],
     )
     parser.add_class_arguments(MapWriter, 'map', skip={'vectors', 'values', 'min_area'})
-    parser.add_argument('--num_workers', type=int, default=0, help='processes that read')
+    parser.add_argument('--num_workers', type=int, default=0, help=_PAGE.own['num_workers'])
     # The checkpoint says how to normalise.
     names = parser.add_class_arguments(ImageOptions, skip={'paths', 'mean', 'std'})
     options = parser.parse_args(list(args))
@@ -68,7 +63,7 @@ def embed(args: Sequence[str]) -> None:
 
 def _embed_points(args: Sequence[str]) -> None:
     """Write a table of embeddings of points."""
-    parser = CommandParser(prog='torchgeo-sits embed', description=DESCRIPTION)
+    parser = CommandParser(prog='torchgeo-sits embed', description=_PAGE.text)
     parser.add_argument('checkpoint', help='checkpoint of any task')
     parser.add_argument('paths', nargs='+', help='tables of points')
     parser.add_class_arguments(TableWriter, 'table')

@@ -4,27 +4,12 @@ import os
 from collections.abc import Sequence
 
 from ..exporting import export_model
+from .pages import PAGES
 from .parser import CommandParser
 
 __all__ = ['export']
 
-DESCRIPTION = """\
-Write the model of a checkpoint as a graph that needs none of this package's code: ONNX, or the
-.pt2 of torch.export. It takes series of any number of dates and any size as they are read, and
-normalises them itself. The file is held against the checkpoint before it is kept.
-
-A task with labels gives probabilities (for dates of change the date, too), the encoder of a
-pretraining embeddings and dense features.
-
-examples:
-  torchgeo-sits export X.ckpt model.onnx
-  torchgeo-sits export X.ckpt model.pt2 --licence CC-BY-4.0
-
-then, in Python:
-  onnxruntime.InferenceSession('model.onnx')
-  torchgeo_sits.exporting.load_pt2('model.pt2', trust=True)  # it can run code
-  torchgeo_sits.exporting.read_card('model.onnx')  # bands, classes, training data
-"""
+_PAGE = PAGES['export']
 
 
 def export(args: Sequence[str]) -> None:
@@ -37,10 +22,10 @@ def export(args: Sequence[str]) -> None:
         SITSError: If the checkpoint cannot be read or exported.
         OSError: If a file cannot be read or written.
     """
-    parser = CommandParser(prog='torchgeo-sits export', description=DESCRIPTION)
+    parser = CommandParser(prog='torchgeo-sits export', description=_PAGE.text)
     parser.add_argument('checkpoint', metavar='X.ckpt', help='checkpoint of a run')
     parser.add_argument('path', metavar='MODEL', help='the file: MODEL.onnx or MODEL.pt2')
-    parser.add_argument('--licence', help='licence of the weights, to be stated on the card')
+    parser.add_argument('--licence', help=_PAGE.own['licence'])
     options = parser.parse_args(list(args))
     card, difference = export_model(options.checkpoint, options.path, licence=options.licence)
     what = card.get('task', 'encoder') if card['encoder'] == 'encoder' else 'encoder'

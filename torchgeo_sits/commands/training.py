@@ -2,9 +2,9 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torchgeo.datamodules
@@ -71,6 +71,8 @@ def test(args: Sequence[str]) -> None:
 
 class _TrainingParser(CommandParser, LightningArgumentParser):
     """Lightning's parser, with errors in one line."""
+
+    bases: ClassVar[Mapping[str, type]] = {'data': BaseDataModule, 'model': BaseTask}
 
 
 class TrainingCLI(LightningCLI):
