@@ -236,10 +236,19 @@ def whole_fit(tracer: Tracer) -> None:
         command(*PRETRAINING)
 
 
+def checkpoint_of() -> list[str]:
+    """Train for a step, and give the option that names the checkpoint."""
+    steps = ('--data.patches.length', '4', '--trainer.max_steps', '1')
+    command('fit', *SEGMENTATION, *DATA, *LABELS, *steps, '--trainer.limit_val_batches', '0')
+    [path] = Path().rglob('*.ckpt')
+    return ['--ckpt_path', str(path)]
+
+
 def labels_to_score(tracer: Tracer) -> None:
     """Score a model on the part of the labels that is held out."""
+    checkpoint = checkpoint_of()
     with trainer_does('validate', tracer.call):
-        command('validate', *SEGMENTATION, *DATA, *LABELS)
+        command('validate', *SEGMENTATION, *DATA, *LABELS, *checkpoint)
 
 
 def window_to_map(tracer: Tracer) -> None:
@@ -252,8 +261,9 @@ def window_to_map(tracer: Tracer) -> None:
         datamodule.setup('predict')
         tracer.call(method, *args, datamodule=datamodule, **kwargs)
 
+    checkpoint = checkpoint_of()
     with trainer_does('predict', predict):
-        command('predict', *SEGMENTATION, *DATA, *MAPS)
+        command('predict', *SEGMENTATION, *DATA, *MAPS, *checkpoint)
 
 
 JOURNEYS: dict[str, Callable[[Tracer], None]] = {

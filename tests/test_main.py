@@ -2,23 +2,32 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 import torch
 import yaml
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningCLI
+from shapely import box
 from torch._utils import ExceptionWrapper
+from torch.utils.data import DataLoader
 
 from torchgeo_sits import __version__, main
+from torchgeo_sits.callbacks import PredictionPicture, ViewsPicture
 from torchgeo_sits.commands import training
+from torchgeo_sits.commands.runs import command_line
+from torchgeo_sits.commands.views import _ViewsTrainer
 from torchgeo_sits.datasets import RasterTimeSeries
+from torchgeo_sits.tasks import SITSDINO, SITSSegmentation
 
 from .processes import start
 
@@ -157,6 +166,29 @@ def test_slips_are_one_line_with_the_nearest_name(args, text, tmp_path, monkeypa
     assert text in error
 
 
+def test_quoted_home_is_that_of_the_user(tmp_path, series_folder, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'x').symlink_to(series_folder)
+    Path('own.yaml').write_text('data: {class_path: SITSDataModule, init_args: {paths: ~/x}}')
+    seen = []
+
+    def draw(self, model, datamodule, output='views.png', sample=0):
+        seen.append((datamodule.images.paths, output))
+
+    monkeypatch.setattr(_ViewsTrainer, 'views', draw)
+    views = ['views', '--config', 'conf/dino.yaml', '--output']
+    main.main([*views, '~/a.png', '--data.paths=~/x'])
+    main.main([*views, 'b.png', '--data.paths', '[~/x]'])
+    main.main([*views, 'b.png', '--config', 'own.yaml'])
+    home = str(tmp_path)
+    assert seen == [
+        (f'{home}/x', f'{home}/a.png'),
+        ([f'{home}/x'], 'b.png'),
+        (f'{home}/x', 'b.png'),
+    ]
+
+
 def test_help_names_the_configurations_that_exist(capsys):
     main.main(['--help'])
     assert 'conf/dino.yaml' in capsys.readouterr().out
@@ -226,6 +258,128 @@ def test_checkpoints_at_addresses_are_refused(address, tmp_path, monkeypatch, ca
     with pytest.raises(SystemExit):
         main.main(['validate', '--config', 'conf/segmentation.yaml', '--ckpt_path', address])
     assert f'--ckpt_path {address} is an address' in capsys.readouterr().err.splitlines()[-1]
+
+
+class TestNextSteps:
+    """The commands that a run prints, run as they are printed."""
+
+    QUICK = ('--trainer.max_epochs=1', '--trainer.accelerator=cpu', '--data.patches.length=2')
+
+    @staticmethod
+    def printed(text, command):
+        """The command of that name, as a shell would split it."""
+        lines = [shlex.split(line) for line in text.splitlines() if 'torchgeo-sits' in line]
+        [[program, *args]] = [line for line in lines if line[1] == command]
+        assert program == 'torchgeo-sits'
+        return args
+
+    @pytest.fixture
+    def folder(self, tmp_path, series_folder, monkeypatch):
+        """A folder with images and fields, whose names have a space."""
+        monkeypatch.chdir(tmp_path)
+        for kind in (ViewsPicture, PredictionPicture):  # which take seconds to draw
+            for name in ('on_train_batch_start', 'on_validation_batch_end'):
+                monkeypatch.setattr(kind, name, getattr(Callback, name))
+        (tmp_path / 'my images').symlink_to(series_folder)
+        west = [box(600_000, 4_999_680 + 20 * i, 600_400, 4_999_700 + 20 * i) for i in range(16)]
+        crops = {'crop': ['wheat', 'maize'] * 8}
+        gpd.GeoDataFrame(crops, geometry=west, crs='EPSG:32631').to_file('my fields.gpkg')
+        return tmp_path
+
+    def test_own_fields_become_a_map(self, folder, capsys):
+        main.main([
+            'fit', '--config', 'conf/dino.yaml', '--data.paths', 'my images',
+            '--data.images.bands', '[B1,B3]', '--data.labels.paths=my fields.gpkg',
+            '--data.labels.column', 'crop', '--data.patches.size=8', '--data.batch_size=2',
+            '--data.split.by=fields',
+            '--model.model=tempcnn', '--model.num_prototypes=16', *self.QUICK,
+        ])  # fmt: skip
+        captured = capsys.readouterr()
+        said = captured.out
+        for noise in ('litlogger', 'FLOPs', 'GPU available', 'TPU'):
+            assert noise not in said + captured.err
+        main.main([*self.printed(said, 'embed'), '--map.folder=features'])
+        with rasterio.open('features/embedding.tif') as file:
+            assert file.shape == (32, 40)
+        again = next(line for line in said.splitlines() if '--ckpt_path' in line)
+        assert again.endswith('.ckpt --trainer.max_epochs 2')
+        capsys.readouterr()
+        fine_tune = next(line for line in said.splitlines() if '--model.weights' in line)
+        main.main([*shlex.split(fine_tune)[1:], *self.QUICK])
+        said = capsys.readouterr().out
+        predict = self.printed(said, 'predict')
+        assert predict[3:] == ['--data.paths', 'my images', '--data.images.bands', '[B1,B3]']
+        before = set(folder.rglob('*'))
+        main.main(predict)
+        with rasterio.open('maps/class.tif') as file:
+            assert set(np.unique(file.read(1))) <= {1, 2, 255, file.nodata}
+        assert 'QGIS' in capsys.readouterr().out
+        # The run says all else: task, bands and labels.
+        main.main(self.printed(said, 'validate'))
+        shown = capsys.readouterr()
+        assert 'val_AverageF1Score' in shown.out
+        assert 'dirpath' not in shown.err
+        maps = {folder / 'maps', *(folder / 'maps').rglob('*')}
+        assert set(folder.rglob('*')) - before == maps  # no logs
+        [path] = folder.glob('logs/segmentation/**/*.ckpt')
+        shutil.copy(path, 'moved.ckpt')
+        with pytest.raises(SystemExit):
+            main.main(['predict', '--ckpt_path', 'moved.ckpt'])
+        assert 'add --data.paths DIR' in capsys.readouterr().err
+
+    def test_labels_that_are_not_known_are_to_be_filled_in(self):
+        task = SITSDINO(model='tempcnn')
+        task._trainer = Trainer(logger=False, max_epochs=1)
+        task.command_line = command_line(['--data', 'SITSDataModule', '--data.paths', 'DIR'])
+        args = self.printed(
+            task.next_steps('x.ckpt').replace('to twice', '').split('Train')[0], 'fit'
+        )
+        assert args[args.index('--data.labels.paths') :][:2] == ['--data.labels.paths', 'FIELDS']
+        assert args[-2:] == ['--data.labels.supervised', 'true']
+
+    def test_configurations_of_the_user_are_told_and_those_of_data_kept(self, folder):
+        section = {'class_path': 'SITSDataModule', 'init_args': {'paths': 'DIR', 'seed': 3}}
+        Path('own.yaml').write_text(yaml.safe_dump({'data': section, 'model': {}}))
+        Path('data.yaml').write_text(yaml.safe_dump({'data': section}))
+        line = command_line(['--config', 'own.yaml', '--data.seed', '4'])
+        assert line.data == {'data': 'SITSDataModule', 'data.paths': 'DIR', 'data.seed': '4'}
+        line = command_line(['--config', str(ROOT / 'conf/dino.yaml'), '--config', 'data.yaml'])
+        assert line.configs == ('data.yaml',)
+        assert line.data == {}
+        assert line.typed == ('--config', 'conf/dino.yaml', '--config', 'data.yaml')
+
+    @pytest.mark.parametrize('where', ['checkpoint', 'data'])
+    def test_classes_of_others_in_files_are_not_imported(self, folder, where, capsys):
+        Path('evil.py').write_text('from pathlib import Path\nPath("ran").touch()\n')
+        task = 'torchgeo_sits.tasks.SITSSegmentation'
+        values = {'_class_path': 'evil.Task' if where == 'checkpoint' else task}
+        content = {'state_dict': {}, 'hyper_parameters': values}
+        Path('run/checkpoints').mkdir(parents=True)
+        torch.save(content, 'run/checkpoints/x.ckpt')
+        data = {
+            'class_path': 'SITSDataModule',
+            'init_args': {'images': {'dataset_class': 'evil.X'}},
+        }
+        Path('run/config.yaml').write_text(
+            yaml.safe_dump({'model': {'class_path': task}, 'data': data})
+        )
+        for config in ([], ['--config', 'conf/change.yaml'])[: 1 + (where == 'checkpoint')]:
+            with pytest.raises(SystemExit):
+                main.main(['predict', '--ckpt_path', 'run/checkpoints/x.ckpt', *config])
+            assert 'names evil.' in capsys.readouterr().err
+        assert not Path('ran').exists()
+
+    def test_checkpoint_written_from_python_is_mapped(self, folder):
+        task = SITSSegmentation(
+            model='tempcnn', model_kwargs={'hidden_dim': 8}, in_channels=3, num_classes=3
+        )
+        trainer = Trainer(accelerator='cpu', logger=False, max_epochs=0)
+        trainer.fit(task, DataLoader([0]))
+        trainer.save_checkpoint('python.ckpt')
+        main.main(['predict', '--ckpt_path', 'python.ckpt', '--data.paths', 'my images'])
+        with rasterio.open('maps/class.tif') as file:
+            assert file.tags()['CHECKPOINT'] == 'python.ckpt'
+            assert file.shape == (32, 40)
 
 
 def test_masks_beside_rasters_are_found_under_the_settings_of_the_command(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """Lightning callbacks that watch, score, draw and report a run, and write its maps and tables."""
 
-from .checkpoints import BestCheckpoint, CheckpointReport, is_default_checkpoint
+from .checkpoints import BestCheckpoint, CheckpointReport, CommandLine, is_default_checkpoint
 from .health import CollapseError, EmbeddingHealth
 from .knn import KNNProbe
 from .map_writer import MapWriter
@@ -14,6 +14,7 @@ __all__ = [
     'BestCheckpoint',
     'CheckpointReport',
     'CollapseError',
+    'CommandLine',
     'EmbeddingHealth',
     'KNNProbe',
     'LearnedPicture',

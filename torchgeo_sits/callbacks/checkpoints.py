@@ -1,12 +1,86 @@
 """Checkpoints that a run keeps, and the report of them at its end."""
 
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-__all__ = ['BestCheckpoint', 'CheckpointReport', 'is_default_checkpoint']
+__all__ = ['BestCheckpoint', 'CheckpointReport', 'CommandLine', 'is_default_checkpoint']
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Options that a run was started with, for the commands that come next.
+
+    Attributes:
+        typed: All options of the run, as they were typed.
+        data: Values of the options of the data, by name: those that were typed, and those of
+            configurations of the user. The class goes by the name ``data``.
+        configs: Configurations of data alone.
+
+    Examples:
+        >>> from torchgeo_sits.callbacks import CommandLine
+        >>> line = CommandLine(data={'data': 'SITSDataModule', 'data.paths': 'my images'})
+        >>> line.follow('fit', '--config', 'conf/segmentation.yaml', data=line.data)
+        "torchgeo-sits fit --config conf/segmentation.yaml --data.paths 'my images'"
+    """
+
+    typed: tuple[str, ...] = ()
+    data: Mapping[str, str] = field(default_factory=dict)
+    configs: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """Name of the class of the data; empty where none was named."""
+        return self.data.get('data', '').rpartition('.')[2]
+
+    def again(self, command: str, **changed: str) -> str:
+        """Write the command of this run with other options, to be pasted into a shell.
+
+        Args:
+            command: Name of the command.
+            **changed: Options in place of those that were typed, by name.
+
+        Returns:
+            The line.
+        """
+        kept: list[str] = []
+        rest = list(self.typed)
+        while rest:
+            word = rest.pop(0)
+            name, equals, _ = word.removeprefix('--').partition('=')
+            if word[:2] != '--' or name not in changed:
+                kept.append(word)
+            elif not equals and rest:
+                rest.pop(0)
+        new = [word for name, value in changed.items() for word in (f'--{name}', value)]
+        return shlex.join(['torchgeo-sits', command, *kept, *new])
+
+    def follow(self, command: str, *words: str, data: Mapping[str, str]) -> str:
+        """Write a command on the data of this run, to be pasted into a shell.
+
+        Args:
+            command: Name of the command.
+            *words: What goes before the options of the data.
+            data: Options of the data to be told.
+
+        Returns:
+            The line.
+        """
+        # The paths alone say that it is one of these.
+        implied = 'data.paths' in data and self.kind in ('SITSDataModule', 'PointDataModule')
+        options = [
+            word
+            for name, value in data.items()
+            if not (implied and name == 'data')
+            for word in (f'--{name}', value)
+        ]
+        configs = [word for path in self.configs for word in ('--config', path)]
+        return shlex.join(['torchgeo-sits', command, *words, *configs, *options])
 
 
 def is_default_checkpoint(callback: Any) -> bool:

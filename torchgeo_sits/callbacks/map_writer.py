@@ -277,6 +277,7 @@ class MapWriter(Callback):
         """End the thread that writes, and say where the maps are."""
         if self._run is not None and trainer.is_global_zero and self._run.is_finished():
             print('Maps:', *self._run.files, sep='\n  ')
+            print('Open them in QGIS or ArcGIS: drag the files into its window.')
         if self._writer is not None:
             self._writer.shutdown()
         self._writer, self._run, self._written = None, None, []

@@ -2,7 +2,6 @@
 
 import json
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +30,7 @@ from ..keys import IMAGE
 from ..samplers import ListedSampler
 from ..tasks import SITSClassification, SITSSegmentation
 from ..tasks.base import class_names
-from .training import TrainingCLI, on_own_data
+from .training import TrainingCLI, on_own_data, with_run
 
 __all__ = ['explain']
 
@@ -45,7 +44,7 @@ def explain(args: Sequence[str]) -> None:
     Args:
         args: Options; see ``torchgeo-sits explain --help``.
     """
-    args = _with_joined_place(on_own_data(args))
+    args = _with_joined_place(on_own_data(with_run('explain', args)))
     _ExplainCLI(['explain', *args], trainer_class=_Explainer, has_logs=False)
 
 
@@ -99,10 +98,7 @@ class _Explainer(Trainer):
             )
         reader = _PlaceReader(at)
         self.callbacks.append(reader)
-        with warnings.catch_warnings():
-            # No checkpoint is written here, wherever it would go.
-            warnings.filterwarnings('ignore', 'The dirpath has changed from')
-            self.predict(model, datamodule, ckpt_path=ckpt_path, return_predictions=False)
+        self.predict(model, datamodule, ckpt_path=ckpt_path, return_predictions=False)
         model.to(self.strategy.root_device).eval()
         batch = {
             key: value.to(model.device) if isinstance(value, torch.Tensor) else value

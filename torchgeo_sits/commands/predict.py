@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ..callbacks import MapWriter, TableWriter
-from .training import TrainingCLI, on_own_data
+from .training import TrainingCLI, on_own_data, with_run
 
 __all__ = ['predict']
 
@@ -20,7 +20,7 @@ def predict(args: Sequence[str]) -> None:
     # What GDAL keeps of decoded blocks, a twentieth of the memory in each process, is hardly
     # asked for again: windows share a border with the next ones only.
     os.environ.setdefault('GDAL_CACHEMAX', '256')
-    _PredictCLI(['predict', *on_own_data(args)])
+    _PredictCLI(['predict', *on_own_data(with_run('predict', args))], has_logs=False)
 
 
 class _PredictCLI(TrainingCLI):

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ import torch
 import torchgeo.datamodules
 import torchgeo.tasks
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from torchgeo.datamodules import BaseDataModule
@@ -22,9 +23,12 @@ from ..callbacks import RunProgress, RunReport
 from ..datasets.points.files import is_table
 from ..errors import SITSError
 from ..models import load_bare_encoder
+from ..tasks.base import SITSTask
+from .line import chosen_class, options
 from .parser import CommandParser
+from .runs import check_class, command_line, run_configuration
 
-__all__ = ['TrainingCLI', 'fit', 'on_own_data', 'test', 'validate']
+__all__ = ['TrainingCLI', 'fit', 'name_data', 'on_own_data', 'test', 'validate', 'with_run']
 
 #: Settings of TorchGeo's own command, of https://github.com/pangeo-data/cog-best-practices. But
 #: folders are not listed, where that calls them empty: headers and masks beside a raster count.
@@ -48,7 +52,7 @@ def fit(args: Sequence[str]) -> None:
     Args:
         args: Options; see ``torchgeo-sits fit --help``.
     """
-    TrainingCLI(['fit', *args])
+    TrainingCLI(['fit', *name_data(args)])
 
 
 def validate(args: Sequence[str]) -> None:
@@ -57,7 +61,7 @@ def validate(args: Sequence[str]) -> None:
     Args:
         args: Options; see ``torchgeo-sits validate --help``.
     """
-    TrainingCLI(['validate', *args])
+    TrainingCLI(['validate', *name_data(with_run('validate', args))], has_logs=False)
 
 
 def test(args: Sequence[str]) -> None:
@@ -66,7 +70,7 @@ def test(args: Sequence[str]) -> None:
     Args:
         args: Options; see ``torchgeo-sits test --help``.
     """
-    TrainingCLI(['test', *args])
+    TrainingCLI(['test', *name_data(with_run('test', args))], has_logs=False)
 
 
 class _TrainingParser(CommandParser, LightningArgumentParser):
@@ -84,7 +88,7 @@ class TrainingCLI(LightningCLI):
     Args:
         args: The subcommand and its options.
         trainer_class: Trainer with a method for each subcommand.
-        has_logs: Whether runs log anything, their configuration included.
+        has_logs: Whether runs log to a folder of their own, their configuration included.
     """
 
     def __init__(
@@ -97,6 +101,9 @@ class TrainingCLI(LightningCLI):
         self.has_logs = has_logs
         self.given = list(args)
         os.environ.update(RASTERIO_ENVIRONMENT)
+        if not has_logs:
+            # No checkpoint is written, wherever it would go.
+            warnings.filterwarnings('ignore', 'The dirpath has changed from')
         saving: dict[str, Any] = {} if has_logs else {'save_config_callback': None}
         super().__init__(
             model_class=BaseTask,
@@ -141,18 +148,45 @@ class TrainingCLI(LightningCLI):
         """
         # Not Lightning's own method: it warns where there are other arguments in sys.argv.
         self.config = parser.parse_args(args)
-        _check_checkpoint(self.config[self.config.subcommand].get('ckpt_path'))
+        chosen = self.config[self.config.subcommand]
+        for name, value in list(chosen.items()):
+            # Of configurations: the command line is through with this.
+            if isinstance(value, str) and value.startswith('~/'):
+                chosen[name] = str(Path(value).expanduser())
+        _check_checkpoint(chosen.get('ckpt_path'))
+        self._command_line = command_line(args[1:])
+
+    def _parse_ckpt_path(self) -> None:
+        """Take the hyperparameters of the checkpoint.
+
+        Lightning's own method reads those of its command line only: a checkpoint that was written
+        from Python does not name its class, which the configuration does.
+        """
+        path = self.config[self.config.subcommand].get('ckpt_path')
+        if path and Path(path).is_file():
+            content = torch.load(path, map_location='cpu', weights_only=True)
+            values = content.get('hyper_parameters', {})
+            kind = self.config[self.config.subcommand].model.class_path
+            if (named := values.get('_class_path')) not in (None, kind):
+                check_class(named, path)
+            if values and named is None:
+                model = {'class_path': kind, 'dict_kwargs': values}
+                found = {self.config.subcommand: {'model': model}}
+                self.config = self.parser.parse_object(found, self.config)
+                return
+        super()._parse_ckpt_path()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer, with a logger for the folder of this run if there is none."""
-        options = self.config_init[self.subcommand].trainer
-        if not self.has_logs:
-            kwargs['logger'] = False
-        elif options.logger is None or options.logger is True:
+        chosen = self.config_init[self.subcommand].trainer
+        if isinstance(self.model, SITSTask):
+            self.model.command_line = self._command_line
+        if chosen.logger is None or chosen.logger is True:
             # TorchGeo's own tasks name no method.
             name = getattr(self.model, 'method', type(self.model).__name__.lower())
-            kwargs['logger'] = TensorBoardLogger(options.default_root_dir, name)
-        kwargs['callbacks'] = self._callbacks(options)
+            logs = self.has_logs or chosen.logger is True
+            kwargs['logger'] = logs and TensorBoardLogger(chosen.default_root_dir, name)
+        kwargs['callbacks'] = self._callbacks(chosen)
         return super().instantiate_trainer(**kwargs)
 
     def _callbacks(self, options: Any) -> list[Callback]:
@@ -164,7 +198,27 @@ class TrainingCLI(LightningCLI):
             callbacks.insert(0, RunProgress())
         if self.subcommand == 'fit' and not any(isinstance(c, RunReport) for c in callbacks):
             callbacks.append(RunReport(shlex.join(['torchgeo-sits', *self.given])))
+        has_summary = any(isinstance(callback, ModelSummary) for callback in callbacks)
+        if options.enable_model_summary is not False and not has_summary:
+            callbacks.append(_ParameterCount())
         return callbacks
+
+
+class _ParameterCount(ModelSummary):
+    """Number of parameters in one line, in place of a table with FLOPs that are not known."""
+
+    @staticmethod
+    def summarize(
+        summary_data: list[tuple[str, list[str]]],
+        total_parameters: int,
+        trainable_parameters: int,
+        model_size: float,
+        total_training_modes: dict[str, int],
+        total_flops: int,
+        **summarize_kwargs: Any,
+    ) -> None:
+        """Print the line."""
+        print(f'Parameters: {total_parameters:,}, of which {trainable_parameters:,} are trained')
 
 
 def _check_checkpoint(path: str | Path | None) -> None:
@@ -190,10 +244,58 @@ def _check_checkpoint(path: str | Path | None) -> None:
         load_bare_encoder(path)
 
 
-def on_own_data(args: Sequence[str]) -> list[str]:
-    """Let ``--data.paths`` alone name the data for a trained model: rasters, or a table of points.
+def with_run(command: str, args: Sequence[str]) -> list[str]:
+    """Let a checkpoint say its task and, with the folder of its run, how the data is read.
 
-    Configurations name the simulated series, which has no folder, and ask for labels.
+    Args:
+        command: The command.
+        args: Options as they are typed.
+
+    Returns:
+        The options behind a configuration of what they do not say.
+
+    Raises:
+        SITSError: If the checkpoint cannot be read, or does not say enough.
+    """
+    path = dict(options(args)).get('--ckpt_path')
+    if path is None or path.startswith(_KNOWN_CHECKPOINTS):
+        return list(args)
+    _check_checkpoint(path)
+    return list(args) if Path(path).is_dir() else [*run_configuration(path, command, args), *args]
+
+
+def name_data(args: Sequence[str]) -> list[str]:
+    """Let ``--data.paths`` alone say what the data are: rasters, or a table of points.
+
+    Configurations name the simulated series, which has no folder.
+
+    Args:
+        args: Options as they are typed.
+
+    Returns:
+        Options that name the data module too, where nothing but the simulated series is named.
+
+    Examples:
+        >>> from torchgeo_sits.commands.training import name_data
+        >>> name_data(['--data.paths=DIR'])
+        ['--data', 'SITSDataModule', '--data.paths=DIR']
+    """
+    kept = list(args)
+    given = [arg.partition('=')[0] for arg in kept]
+    chosen = chosen_class('data', kept)
+    simulated = chosen is None or chosen[0].rpartition('.')[2] == 'SyntheticSITSDataModule'
+    if '--data.paths' in given and '--data' not in given and simulated:
+        place = given.index('--data.paths')
+        named = [*kept[place].partition('=')[2:], *kept[place + 1 : place + 2]]
+        kind = 'PointDataModule' if is_table(next(filter(None, named), '')) else 'SITSDataModule'
+        kept[place:place] = ['--data', kind]
+    return kept
+
+
+def on_own_data(args: Sequence[str]) -> list[str]:
+    """Leave out labels for predictions on other data, and name that data.
+
+    Configurations ask for labels, of which ``--data.paths`` alone has none.
 
     Args:
         args: Options as they are typed.
@@ -206,16 +308,9 @@ def on_own_data(args: Sequence[str]) -> list[str]:
         >>> on_own_data(['--data.paths=DIR'])
         ['--data', 'SITSDataModule', '--data.paths=DIR', '--data.labels.supervised=false']
     """
-    kept = list(args)
+    kept = name_data(args)
     given = [arg.partition('=')[0] for arg in kept]
     if '--data.paths' in given:
-        if '--data' not in given:
-            place = given.index('--data.paths')
-            named = [*kept[place].partition('=')[2:], *kept[place + 1 : place + 2]]
-            kind = (
-                'PointDataModule' if is_table(next(filter(None, named), '')) else 'SITSDataModule'
-            )
-            kept[place:place] = ['--data', kind]
         labels = {'--data.labels', *(f'--data.labels.{name}' for name in _LABELLED)}
         if not labels & set(given):
             kept.append('--data.labels.supervised=false')

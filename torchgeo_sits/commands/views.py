@@ -9,7 +9,7 @@ from torchgeo.tasks import BaseTask
 
 from ..errors import SITSError
 from ..transforms import plot_views
-from .training import TrainingCLI
+from .training import TrainingCLI, name_data
 
 __all__ = ['views']
 
@@ -20,7 +20,7 @@ def views(args: Sequence[str]) -> None:
     Args:
         args: Options of ``fit`` and more; see ``torchgeo-sits views --help``.
     """
-    _ViewsCLI(['views', *args], trainer_class=_ViewsTrainer, has_logs=False)
+    _ViewsCLI(['views', *name_data(args)], trainer_class=_ViewsTrainer, has_logs=False)
 
 
 class _ViewsCLI(TrainingCLI):

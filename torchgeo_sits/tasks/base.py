@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
 
-from ..callbacks import is_default_checkpoint
+from ..callbacks import CommandLine, is_default_checkpoint
 from ..errors import SITSError
 from ..models import CARD_KEY, CardDetails, EncoderCard, SITSEncoder, encoder_card
 
@@ -163,6 +163,8 @@ class SITSTask(BaseTask):
     #: Licence of the weights, for the card of the checkpoints; no hyperparameter, it can be set
     #: at any time before one is written.
     licence: str | None = None
+    #: What the run was started with on the command line, for the commands that it prints.
+    command_line: CommandLine = CommandLine()
 
     def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
         """Save the arguments of the constructor, arrays of NumPy and tensors among them as lists.

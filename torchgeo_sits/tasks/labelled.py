@@ -1,5 +1,6 @@
 """Base of all tasks with labels: an encoder with a head, training, scores, the best epoch."""
 
+import shlex
 import warnings
 from abc import abstractmethod
 from typing import Any
@@ -407,7 +408,17 @@ class SITSLabelled(SITSTask):
 
     def next_steps(self, path: str) -> str:
         """Say what a checkpoint of this task is good for, at the end of a run."""
+        line = self.command_line
+        shown = {
+            name: value
+            for name, value in line.data.items()
+            if name.split('.')[1:2] not in (['labels'], ['split'], ['patches'], ['batch_size'])
+        }
+        if not (line.data or line.configs):
+            shown = {'data.paths': 'DIR'}  # nothing is known of it from Python
         return (
-            'Score it again, on these or other data:\n'
-            f'  torchgeo-sits validate <the options of this run> --ckpt_path {path}'
+            'Map the data, or that in another folder:\n'
+            f'  {line.follow("predict", "--ckpt_path", path, data=shown)}\n'
+            'Score it again:\n'
+            f'  torchgeo-sits validate {shlex.join(["--ckpt_path", path])}'
         )

@@ -5,6 +5,7 @@ A method from outside is a subclass of :class:`SITSPretraining`, or, shorter, of
 :class:`~torchgeo_sits.tasks.SITSDistillation` (a student and its moving average).
 """
 
+import shlex
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from inspect import signature
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
+import yaml
 from lightly.utils.scheduler import cosine_schedule
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -526,16 +528,57 @@ class SITSPretraining(SITSTask):
 
     def next_steps(self, path: str) -> str:
         """Say what a checkpoint of this task is good for, at the end of a run."""
-        return (
-            'Fine-tune it with labels:\n'
-            f'  torchgeo-sits fit --config conf/segmentation.yaml --model.weights {path}\n'
-            'Use the encoder in Python:\n'
-            '  from torchgeo_sits.models import load_encoder\n'
-            f"  encoder, card = load_encoder('{path}')\n"
-            'Train on from here, with more epochs:\n'
-            f'  torchgeo-sits fit <the options of this run> --ckpt_path {path} '
-            '--trainer.max_epochs N'
+        line, labelled = self.command_line, dict(self.command_line.data)
+        advice = 'Fine-tune it with labels:'
+        config = 'conf/segmentation.yaml'
+        if line.kind == 'PointDataModule':
+            config = 'conf/classification.yaml'
+            if 'data.labels.column' not in labelled:
+                labelled['data.labels.column'] = 'COLUMN'
+                advice = 'Fine-tune it with labels, COLUMN of the table:'
+        elif line.kind == 'SITSDataModule':
+            if 'data.labels.paths' not in labelled:
+                labelled |= {'data.labels.paths': 'FIELDS', 'data.labels.column': 'COLUMN'}
+                advice = (
+                    'Fine-tune it with labels: FIELDS are polygons or points (.gpkg) with the '
+                    'class in COLUMN;\nof label rasters leave --data.labels.column out:'
+                )
+            if labelled.get('data.labels.target') != 'field':
+                labelled['data.labels.supervised'] = 'true'
+        fine_tune = line.follow('fit', '--config', config, '--model.weights', path, data=labelled)
+        more = [self._embed_command(path)]
+        if line.typed:
+            epochs = str(2 * (self.trainer.max_epochs or 1))
+            again = line.again('fit', **{'ckpt_path': path, 'trainer.max_epochs': epochs})
+            more.append(f'Train on from here, to twice the epochs:\n  {again}')
+        return '\n'.join(
+            [
+                advice,
+                f'  {fine_tune}',
+                *filter(None, more),
+                'Use the encoder in Python:',
+                '  from torchgeo_sits.models import load_encoder',
+                f'  encoder, card = load_encoder({path!r})',
+            ]
         )
+
+    def _embed_command(self, path: str) -> str:
+        """How to embed the data of this run, where it lies in files."""
+        data = self.command_line.data
+        trainer: Any = self._trainer
+        images = getattr(getattr(trainer, 'datamodule', None), 'images', None)
+        paths = (
+            data.get('data.paths') or data.get('data.images.paths') or getattr(images, 'paths', '')
+        )
+        found: Any = yaml.safe_load(paths) if str(paths)[:1] == '[' else paths
+        words = [path, *([found] if isinstance(found, str) else map(str, found))]
+        for name, value in data.items():
+            group, _, option = name.removeprefix('data.').partition('.')
+            if group in ('images', 'table') and option not in ('paths', 'mean', 'std', ''):
+                words += [f'--{option}', value]
+        if not found:
+            return ''
+        return f'Map its features:\n  torchgeo-sits embed {shlex.join(words)}'
 
 
 _VIEWS: dict[str, type[nn.Module]] = {
