@@ -250,6 +250,17 @@ def test_pretrained_checkpoint_is_fine_tuned_and_scored_by_each_configuration(
             # A row for each class in place of one for each of its scores.
             assert re.search(r'^ +winter wheat( +[\d.]+){3} +\d+ +\d+$', table, re.MULTILINE)
             assert 'Classwise' not in table
+            self_says = [*args, '--ckpt_path', str(path), '--trainer.max_epochs=2']
+            # What is typed goes before what the checkpoint was trained with.
+            typed = ['--model.loss=dice', '--model.layer_decay=0.5']
+            main.main(['fit', *self_says, *typed, '--trainer.logger.name=again'])
+            used = yaml.safe_load(next(tmp_path.glob('logs/again/**/hparams.yaml')).read_text())
+            assert (used['loss'], used['layer_decay']) == ('dice', 0.5)
+            with pytest.raises(SystemExit):
+                main.main(['fit', *self_says, '--model.hidden_dim=8'])
+            assert 'weights of the checkpoint are not those of this task' in capsys.readouterr().err
+            main.main(['fit', *args, '--data.split.val_fraction=0', '--trainer.logger.name=all'])
+            assert list(tmp_path.glob('logs/all/**/*.ckpt'))  # kept without validation
 
 
 @pytest.mark.parametrize('address', ['http://127.0.0.1:9/x.ckpt', 's3://b/x', 'registry:x'])
@@ -607,6 +618,19 @@ class TestRunFolders:
         main.main(['fit', '--config', f'conf/{name}.yaml', *small, '--model.model=tempcnn'])
         run = Path('logs') / name / 'version_0/checkpoints'
         assert (run / f'{name}-epoch=00.ckpt').is_file()
+
+    def test_the_last_checkpoint_of_a_run_to_come_is_refused(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / 'logs/dino').mkdir(parents=True)
+        (tmp_path / 'logs/dino/x.ckpt').touch()
+        with pytest.raises(SystemExit):
+            self.fit('--ckpt_path=last')
+        assert 'give the path of a checkpoint, such as logs/dino/x.ckpt' in capsys.readouterr().err
+
+    def test_a_barebones_run_has_nothing_but_steps(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        self.fit('--data.num_dates_written=8', '--trainer.barebones=true')
+        assert not list(tmp_path.glob('logs/**/*.ckpt'))
 
     def test_logger_of_the_user_wins(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -47,7 +47,11 @@ def loader(classes, labels):
 
 
 def score(bank, query, **kwargs):
-    datamodule = SimpleNamespace(aug=lambda b: b, probe_dataloaders=lambda: (bank, query))
+    datamodule = SimpleNamespace(
+        aug=lambda b: b,
+        transfer_batch_to_device=lambda b, *_: b,
+        probe_dataloaders=lambda: (bank, query),
+    )
     module = SimpleNamespace(encoder=Planted(), device=torch.device('cpu'))
     found = KNNProbe(k=1, **kwargs).score(SimpleNamespace(datamodule=datamodule), module)
     assert module.encoder.training
@@ -77,7 +81,11 @@ def test_one_class_is_no_score():
 
 def test_pixels_of_a_picture_take_the_class_of_their_neighbour():
     bank = loader([1, 1, 2, 2], [1, 1, 2, 2])
-    datamodule = SimpleNamespace(aug=lambda b: b, probe_dataloaders=lambda: (bank, bank))
+    datamodule = SimpleNamespace(
+        aug=lambda b: b,
+        transfer_batch_to_device=lambda b, *_: b,
+        probe_dataloaders=lambda: (bank, bank),
+    )
     encoder = Planted()
     encoder.features = lambda series, *, depth: series.image[:, 0, :2]
     module = SimpleNamespace(encoder=encoder, device=torch.device('cpu'))

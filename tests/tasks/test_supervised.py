@@ -1,11 +1,13 @@
 """What the tasks with labels share: losses, weights, schedules, metrics."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -495,3 +497,24 @@ def test_hyperparameters_of_numpy_and_compiled_encoders_are_read_back(tmp_path):
 def test_another_type_of_all_numbers_is_refused(precision, tmp_path):
     with pytest.raises(ValueError, match=f'trainer.precision={precision} .* choose bf16-mixed'):
         trainer(tmp_path, precision=precision).fit(segmentation(), LabelledData())
+
+
+def test_averages_are_over_the_classes_that_are_labelled():
+    # Of four classes 0 is not labelled and 3 does not occur, but is predicted.
+    truth = torch.tensor([1, 1, 1, 2, 2, 2])
+    found = torch.tensor([1, 1, 3, 2, 2, 1])
+    task = segmentation()
+    task.all_gather = lambda value: value
+    logged = {}
+    task.log_dict = logged.update
+    task.warn_of_scores = lambda stage: None
+    task._trainer = SimpleNamespace(sanity_checking=False)
+    task._count('val', {}, F.one_hot(found, 4), 9.0 * F.one_hot(found, 4), truth)
+    task._log_metrics('val')
+    options = {'labels': [1, 2], 'average': 'macro', 'zero_division': 0}
+    for name, score in (
+        ('F1Score', f1_score), ('Precision', precision_score), ('Recall', recall_score),
+        ('Accuracy', recall_score), ('JaccardIndex', jaccard_score),
+    ):  # fmt: skip
+        expected = score(truth, found, **options)
+        assert logged[f'val_Average{name}'].item() == pytest.approx(expected)

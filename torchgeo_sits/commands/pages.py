@@ -218,7 +218,11 @@ PAGES = {
         (
             ('data.', _SITS, 'paths'),
             _IMAGE_GROUP,
-            ('map.', _MAPS, 'folder window overlap vectors polygons quantise outputs'),
+            (
+                'map.',
+                _MAPS,
+                'folder window overlap values min_area vectors polygons quantise outputs',
+            ),
             ('table.', _TABLES, 'path'),
         ),
         {'ckpt_path': _CKPT, 'config': _CONFIG, **_TRAINER},

@@ -4,6 +4,7 @@ import os
 import shlex
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -120,7 +121,9 @@ class TrainingCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_kwargs={'overwrite': True},
-            args=list(args),
+            # Tasks have their own, which --model.lr and the like are for.
+            auto_configure_optimizers=False,
+            args=_with_logger(args),
             **saving,
         )
 
@@ -154,6 +157,7 @@ class TrainingCLI(LightningCLI):
             if isinstance(value, str) and value.startswith('~/'):
                 chosen[name] = str(Path(value).expanduser())
         _check_checkpoint(chosen.get('ckpt_path'))
+        _check_found(chosen)
         self._command_line = command_line(args[1:])
 
     def _parse_ckpt_path(self) -> None:
@@ -162,7 +166,18 @@ class TrainingCLI(LightningCLI):
         Lightning's own method reads those of its command line only: a checkpoint that was written
         from Python does not name its class, which the configuration does.
         """
-        path = self.config[self.config.subcommand].get('ckpt_path')
+        chosen = self.config[self.config.subcommand]
+        path, typed = chosen.get('ckpt_path'), deepcopy(chosen.get('model'))
+        self._take_hyperparameters(path)
+        # What is typed goes before what the checkpoint was trained with.
+        taken = self.config[self.config.subcommand].get('model')
+        for option, _ in options(self.given):
+            group, _, name = option.removeprefix('--').replace('.init_args', '').partition('.')
+            if group == 'model' and path and name in typed.get('init_args', {}):
+                taken.init_args[name] = typed.init_args[name]
+
+    def _take_hyperparameters(self, path: str | None) -> None:
+        """Take those of a checkpoint, if there is one."""
         if path and Path(path).is_file():
             content = torch.load(path, map_location='cpu', weights_only=True)
             values = content.get('hyper_parameters', {})
@@ -186,14 +201,17 @@ class TrainingCLI(LightningCLI):
             name = getattr(self.model, 'method', type(self.model).__name__.lower())
             logs = self.has_logs or chosen.logger is True
             kwargs['logger'] = logs and TensorBoardLogger(chosen.default_root_dir, name)
-        kwargs['callbacks'] = self._callbacks(chosen)
+        if chosen.barebones:
+            kwargs |= {'logger': False, 'log_every_n_steps': 0}
+        else:
+            kwargs['callbacks'] = self._callbacks(chosen)
         return super().instantiate_trainer(**kwargs)
 
     def _callbacks(self, options: Any) -> list[Callback]:
         """Callbacks of the configuration, and those that every run has."""
         given = options.callbacks or []
         callbacks = [*given] if isinstance(given, list) else [given]
-        quiet = options.enable_progress_bar is False or options.barebones
+        quiet = options.enable_progress_bar is False
         if not quiet and not any(isinstance(callback, ProgressBar) for callback in callbacks):
             callbacks.insert(0, RunProgress())
         if self.subcommand == 'fit' and not any(isinstance(c, RunReport) for c in callbacks):
@@ -242,6 +260,44 @@ def _check_checkpoint(path: str | Path | None) -> None:
         content = {}
     if 'state_dict' not in content:
         load_bare_encoder(path)
+
+
+def _check_found(options: Any) -> None:
+    """Refuse 'last' and 'best', which are of the folder of a run that begins only now.
+
+    Lightning finds none there, and starts from scratch.
+
+    Args:
+        options: All options of the command.
+    """
+    name = options.get('ckpt_path')
+    callbacks = options.trainer.callbacks or []
+    callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+    if name not in ('last', 'best') or any(
+        callback.get('init_args', {}).get('dirpath') for callback in callbacks
+    ):
+        return
+    root = Path(options.trainer.default_root_dir or '.')
+    found = sorted(root.rglob('*.ckpt'), key=lambda path: path.stat().st_mtime)
+    newest = f', such as {found[-1]}, the newest' if found else ''
+    raise SITSError(
+        f'--ckpt_path {name} would be looked for in the new folder of this run, which is empty: '
+        f'give the path of a checkpoint{newest}'
+    )
+
+
+def _with_logger(args: Sequence[str]) -> list[str]:
+    """Let options of the logger alone (``--trainer.logger.name``) be those of the usual one."""
+    given = dict(options(args))
+    own = [name for name in given if name.startswith('--trainer.logger.')]
+    if not own or '--trainer.logger' in given:
+        return list(args)
+    place = next(i for i, arg in enumerate(args) if arg.startswith('--trainer.logger.'))
+    added = ['--trainer.logger', 'TensorBoardLogger']
+    if '--trainer.logger.save_dir' not in given:
+        root = given.get('--trainer.default_root_dir') or 'logs'
+        added += ['--trainer.logger.save_dir', root]
+    return [*args[:place], *added, *args[place:]]
 
 
 def with_run(command: str, args: Sequence[str]) -> list[str]:

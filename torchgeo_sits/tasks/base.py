@@ -328,11 +328,25 @@ class SITSTask(BaseTask):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Give the weights the names that modules which are compiled have for them."""
-        own = {key.replace(_COMPILED, ''): key for key in self.state_dict()}
-        state = checkpoint['state_dict']
-        checkpoint['state_dict'] = {
-            own.get(key.replace(_COMPILED, ''), key): value for key, value in state.items()
+        weights = self.state_dict()
+        own = {key.replace(_COMPILED, ''): key for key in weights}
+        state = {
+            own.get(key.replace(_COMPILED, ''), key): value
+            for key, value in checkpoint['state_dict'].items()
         }
+        checkpoint['state_dict'] = state
+        odd = [
+            key for key in weights.keys() & state.keys() if weights[key].shape != state[key].shape
+        ]
+        odd += weights.keys() ^ state.keys()
+        if odd and self.strict_loading and self._trainer is not None:
+            shown = ', '.join(sorted(odd)[:3])
+            raise SITSError(
+                f'{len(odd)} weights of the checkpoint are not those of this task, such as '
+                f'{shown}: leave out options that change the model or the loss, and give data of '
+                'the same bands and classes; or start from its encoder (--model.weights, not '
+                '--ckpt_path)'
+            )
 
 
 #: Part of the names of weights that torch.compile adds.

@@ -454,6 +454,9 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
         metrics: Any = self.map_scores[f'{stage}_']
         for metric in metrics:
             values |= {f'{stage}_{name}': v for name, v in metric.compute().items()}
+        if self.hparams['task'] == 'multiclass':
+            averages = _macro_scores(self._confusion[stage])
+            values |= {f'{stage}_Average{name}': v for name, v in averages.items()}
         return values
 
     def confusion(self, stage: str) -> Confusion | None:
@@ -476,10 +479,9 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
 
     def _log_metrics(self, stage: str) -> None:
         """Log the metrics of a stage, and keep its confusion matrix."""
-        if stage != 'train':
-            metric: Any = getattr(self, f'{stage}_metrics')['AverageJaccardIndex']
-            gathered: Any = self.all_gather(metric.confmat)  # (K, K), or one of each process
-            self._confusion[stage] = gathered.view(-1, *metric.confmat.shape).sum(0).cpu()
+        metric: Any = getattr(self, f'{stage}_metrics')['AverageJaccardIndex']
+        gathered: Any = self.all_gather(metric.confmat)  # (K, K), or one of each process
+        self._confusion[stage] = gathered.view(-1, *metric.confmat.shape).sum(0).cpu()
         super()._log_metrics(stage)
 
     def reset_scores(self, stage: str) -> None:
@@ -513,3 +515,28 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
     def own_callbacks(self) -> list[Callback]:
         """Pictures of predictions, and the report at the end."""
         return [PredictionPicture(), *super().own_callbacks()]
+
+
+def _macro_scores(matrix: Tensor) -> dict[str, Tensor]:
+    """Average scores over the classes that occur among the labels.
+
+    torchmetrics counts a class without labels as 0 as soon as one place is taken for it, and
+    leaves it out until then. What is taken for it costs the classes that are there as misses.
+
+    Args:
+        matrix: Confusion matrix ``(K, K)``, rows the truth.
+
+    Returns:
+        The scores by name, NaN where nothing is labelled.
+    """
+    hits, truth, found = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+    there = truth > 0
+    hits, truth, found = (counts[there].float() for counts in (hits, truth, found))
+    scores = {
+        'Accuracy': hits / truth,
+        'Precision': hits / found.clamp(min=1),
+        'Recall': hits / truth,
+        'F1Score': 2 * hits / (truth + found),
+        'JaccardIndex': hits / (truth + found - hits),
+    }
+    return {name: values.mean() for name, values in scores.items()}
