@@ -45,10 +45,10 @@ commands:
   cube        convert dated rasters, NetCDF or Zarr to a cube that is read faster (SRC DST)
 
 first steps:
-  torchgeo-sits fit --config conf/dino.yaml
-      pretrain by DINO on a small simulated series, in minutes; also conf/simclr.yaml,
-      conf/byol.yaml, conf/vicreg.yaml, conf/mae.yaml
-  torchgeo-sits fit --config conf/dino.yaml --data.paths DIR
+  torchgeo-sits fit --config conf/vicreg.yaml
+      pretrain by VICReg on a small simulated series, in minutes; also conf/dino.yaml,
+      conf/simclr.yaml, conf/byol.yaml, conf/mae.yaml
+  torchgeo-sits fit --config conf/vicreg.yaml --data.paths DIR
       the same on your own folder of dated rasters
   torchgeo-sits fit --config conf/segmentation.yaml --model.weights X.ckpt
       fine-tune a pretrained encoder; also conf/change.yaml, conf/classification.yaml,
