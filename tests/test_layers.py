@@ -16,11 +16,13 @@ MAY_IMPORT = {
     'bands': set(),
     'grid': set(),
     'footprints': {'grid'},
-    'sidecars': set(),
+    'whole_files': set(),
+    'stopping': set(),
+    'sidecars': {'whole_files'},
     'stacking': set(),
     'collate': {'keys'},
     # Data, views, models and scores know the ground floor, never each other.
-    'datasets': {'keys', 'bands', 'grid', 'collate', 'footprints'},
+    'datasets': {'keys', 'bands', 'grid', 'collate', 'footprints', 'whole_files'},
     'samplers': {'keys', 'grid', 'collate', 'footprints'},
     'transforms': {'keys', 'collate', 'stacking'},
     # The root gives its version to checkpoints.
@@ -28,7 +30,7 @@ MAY_IMPORT = {
     'metrics': {'keys', 'collate'},
     # What joins them.
     'datamodules': {'renamed', 'keys', 'grid', 'collate', 'datasets', 'samplers', 'transforms'},
-    'mapping': {'grid', 'datasets', 'sidecars'},
+    'mapping': {'grid', 'datasets', 'sidecars', 'whole_files'},
     'explaining': {'keys', 'grid', 'datasets', 'sidecars'},
     'callbacks': {
         '__init__',
@@ -38,10 +40,12 @@ MAY_IMPORT = {
         'mapping',
         'metrics',
         'samplers',
+        'stopping',
         'transforms',
+        'whole_files',
     },
     'tasks': {'keys', 'callbacks', 'mapping', 'metrics', 'models', 'transforms'},
-    'exporting': {'keys', 'models', 'tasks', 'transforms'},
+    'exporting': {'keys', 'models', 'tasks', 'transforms', 'whole_files'},
     # Entry points.
     '__init__': {'datamodules', 'tasks', 'models'},
     'commands': {
@@ -54,10 +58,12 @@ MAY_IMPORT = {
         'exporting',
         'models',
         'samplers',
+        'stopping',
         'tasks',
         'transforms',
+        'whole_files',
     },
-    'main': {'__init__', 'renamed', 'commands'},
+    'main': {'__init__', 'renamed', 'commands', 'stopping', 'whole_files'},
 }
 
 

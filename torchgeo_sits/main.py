@@ -1,9 +1,12 @@
 """The command ``torchgeo-sits``: find configurations and hand over to :mod:`.commands`."""
 
+import errno
 import logging
 import os
 import re
 import sys
+import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +27,8 @@ from .commands.checks import (
 from .commands.spelling import did_you_mean
 from .errors import SITSError
 from .renamed import translate_arguments
+from .stopping import STOP
+from .whole_files import is_full_disk
 
 __all__ = ['main']
 
@@ -153,8 +158,8 @@ def main(args: Sequence[str] | None = None) -> None:
     # Classes of one's own go by their dotted path, from the folder one works in.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    module = import_module(f'.commands.{COMMANDS[command]}', __package__)
-    with _plain_warnings(), _plain_refusals():
+    with STOP.watched(), _plain_warnings(), _plain_threads(), _plain_refusals():
+        module = import_module(f'.commands.{COMMANDS[command]}', __package__)
         if command != 'cube':  # needs none, and their import takes seconds
             _load_plugins()
         options = translate_arguments([command, *_find_configs(options)])[1:]
@@ -250,15 +255,39 @@ def _plain_warnings() -> Iterator[None]:
 
 
 @contextmanager
+def _plain_threads() -> Iterator[None]:
+    """Say of a full disk in one line where a thread meets it, such as TensorBoard's."""
+    hook = threading.excepthook
+
+    def plain(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is None or not is_full_disk(failed.exc_value):
+            hook(failed)
+            return
+        print(f'torchgeo-sits: warning: {_full_disk(failed.exc_value)}', file=sys.stderr)
+
+    threading.excepthook = plain
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
+
+
+@contextmanager
 def _plain_refusals() -> Iterator[None]:
     """End with one message, not with a traceback, when this package refuses something.
 
-    Only refusals, and files that cannot be read or written, are cut short;
+    Only refusals, files that cannot be read or written, and what a signal stops are cut short;
     TORCHGEO_SITS_TRACEBACK=1 shows the traceback of those too.
     """
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
+        # Lightning turns an interruption into an exit with status 1, or 0.
+        if STOP.signum is not None and not os.environ.get('TORCHGEO_SITS_TRACEBACK'):
+            print(f'torchgeo-sits: stopped by {STOP.name}. {STOP.advice}'.rstrip(), file=sys.stderr)
+            sys.exit(STOP.status)
+        if not isinstance(error, Exception):
+            raise
         refusal = _refusal(error)
         if refusal is None or os.environ.get('TORCHGEO_SITS_TRACEBACK'):
             raise
@@ -268,17 +297,40 @@ def _plain_refusals() -> Iterator[None]:
 def _refusal(error: BaseException | None) -> str | None:
     """Message of *error*, or of what caused it, if it was raised on purpose.
 
-    The command line wraps what the constructor of a task or data module raises, and PyTorch
+    Full disks are one, whatever library met them: some lose the number of the error. The command
+    line wraps what the constructor of a task or data module raises, and PyTorch
     raises what a worker of a data loader raised with the worker's traceback as its text.
     """
-    while error is not None:
-        if isinstance(error, SITSError | OSError):
-            text = str(error)
+    found = error
+    while found is not None:
+        if isinstance(found, SITSError | OSError):
+            text = str(found)
             if text.startswith('Caught '):
                 text = text.rstrip().splitlines()[-1].partition(': ')[2]
-            return text
-        error = error.__cause__
-    return None
+            if not isinstance(found, OSError) or found.errno is None:
+                return text
+            if found.strerror != os.strerror(found.errno):  # this package's own words
+                return str(found.strerror)
+            if found.errno == errno.EROFS:
+                return (
+                    f"cannot write to '{found.filename}' ({found.strerror}): choose another folder "
+                    'for what is written'
+                )
+            break
+        found = found.__cause__
+    if error is not None and is_full_disk(error):
+        return _full_disk(found or error)
+    return None if found is None else str(found)
+
+
+def _full_disk(error: BaseException) -> str:
+    """What to do about a disk that is full; libraries seldom say which one it is."""
+    where = getattr(error, 'filename', None)
+    named = f" ('{where}')" if where else ''
+    return (
+        f'no room left on a disk{named}: free some space where logs and outputs lie, in '
+        f'{tempfile.gettempdir()} and in shared memory, and give the same command again'
+    )
 
 
 def _exit(message: str, *, status: int) -> NoReturn:

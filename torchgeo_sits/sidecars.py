@@ -12,6 +12,8 @@ from matplotlib import colormaps
 from pandas import DataFrame
 from pyogrio import write_dataframe
 
+from .whole_files import whole_file
+
 __all__ = ['LegendEntry', 'legend_files', 'write_diverging_style', 'write_legend']
 
 #: What XML 1.0 cannot hold.
@@ -190,17 +192,14 @@ def _write_dbf(raster: Path, entries: Sequence[LegendEntry], counts: Sequence[in
             **dict(zip(('Red', 'Green', 'Blue'), colours.T, strict=True)),
         }
     )
-    for path in legend_files(whole := raster.with_name(f'.{raster.name}'))[2:]:
-        path.unlink(missing_ok=True)
-    write_dataframe(
-        table,
-        legend_files(whole)[2],
-        driver='ESRI Shapefile',
-        encoding='UTF-8',
-        DBF_DATE_LAST_UPDATE='2000-01-01',  # the same bytes on any day
-    )
-    for path in legend_files(whole)[2:]:
-        path.replace(path.with_name(path.name[1:]))
+    with whole_file(legend_files(raster)[2]) as draft:
+        write_dataframe(
+            table,
+            draft,
+            driver='ESRI Shapefile',
+            encoding='UTF-8',
+            DBF_DATE_LAST_UPDATE='2000-01-01',  # the same bytes on any day
+        )
 
 
 def _style(kind: str) -> tuple[Xml.Element, Xml.Element]:
@@ -231,6 +230,5 @@ def _text(name: str) -> str:
 def _save(root: Xml.Element, path: Path, head: str = '') -> None:
     """Write a file, which gets its name when it is whole."""
     Xml.indent(root)
-    whole = path.with_name(f'.{path.name}')
-    whole.write_text(head + Xml.tostring(root, encoding='unicode') + '\n', encoding='utf-8')
-    whole.replace(path)
+    with whole_file(path) as draft:
+        draft.write_text(head + Xml.tostring(root, encoding='unicode') + '\n', encoding='utf-8')

@@ -1,8 +1,13 @@
 """Maps as GIS software reads them: classes, probabilities, dates, embeddings."""
 
 import json
+import multiprocessing
+import os
+import re
 import shutil
+import socket
 import subprocess
+import time
 from xml.etree import ElementTree as Xml
 
 import numpy as np
@@ -11,6 +16,7 @@ import pytest
 import rasterio
 from rasterio.crs import CRS
 
+from torchgeo_sits.errors import SITSError
 from torchgeo_sits.grid import Grid
 from torchgeo_sits.mapping import (
     ChangeDate,
@@ -157,9 +163,12 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same_bytes(tmp_path, whole
         row, column = stopped.windows.corner(number)
         stopped.keep(number, {'p': whole[:, row : row + h, column : column + w]})
     # What a kill leaves of a window that was being written.
-    (tmp_path / 'stopped/.windows/00000005.123.draft').write_bytes(b'half')
+    rest = tmp_path / f'stopped/.windows/.torchgeo-sits-part.{socket.gethostname()}.99999999.a'
+    rest.mkdir()
+    (rest / '00000005.npy').write_bytes(b'half')
     again = make_run(tmp_path / 'stopped', outputs, min_area=500.0)
     assert again.begin() == left[3:]
+    assert not rest.exists()
     cut(again, {'p': whole})
     again.draw()
     for name in (
@@ -200,6 +209,90 @@ def test_polygons_of_another_map_are_not_taken_for_its_own(tmp_path, whole):
         make_run(tmp_path, outputs, vectors='gpkg').begin()
 
 
+def rot(path):
+    content = bytearray(path.read_bytes())
+    content[200:210] = b'0123456789'
+    path.write_bytes(content)
+
+
+#: What a power cut, a copy, or a disk leaves of the windows of a run that was stopped.
+DAMAGES = {
+    'manifest emptied': lambda f: (f / 'manifest.json').write_bytes(b''),
+    'manifest of another make': lambda f: (f / 'manifest.json').write_text('[]'),
+    'manifest of zeros': lambda f: (f / 'manifest.json').write_bytes(bytes(64)),
+    'layout emptied': lambda f: (f / 'layout.json').write_bytes(b''),
+    'layout of another make': lambda f: (f / 'layout.json').write_text('{"p": 7}'),
+    'layout lost': lambda f: (f / 'layout.json').unlink(),
+    'window emptied': lambda f: (f / '00000001.npy').write_bytes(b''),
+    'window cut': lambda f: os.truncate(f / '00000001.npy', 500),
+    'window rotten': lambda f: rot(f / '00000001.npy'),
+    'window of another number': lambda f: shutil.copy(f / '00000000.npy', f / '00000002.npy'),
+    'window of a pickle': lambda f: np.save(f / '00000001.npy', np.array([{}], object)),
+    'files of others': lambda f: [(f / n).touch() for n in ('._00000001.npy', 'note.npy')],
+    'all emptied': lambda f: [p.write_bytes(b'') for p in f.iterdir()],
+}
+
+
+@pytest.mark.parametrize('is_complete', [False, True])
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_what_a_power_cut_spoilt_is_done_again(tmp_path, whole, damage, is_complete):
+    outputs = [Embedding('embedding', 'p'), ClassMap('class', 'p', ['a', 'b', 'c'])]
+    once, stopped = (make_run(tmp_path / name, outputs) for name in ('once', 'stopped'))
+    cut(once, {'p': whole})
+    once.draw()
+    h, w = stopped.windows.shape
+    left = stopped.begin()
+    for number in left if is_complete else left[:3]:
+        row, column = stopped.windows.corner(number)
+        stopped.keep(number, {'p': whole[:, row : row + h, column : column + w]})
+    stopped.close()
+    DAMAGES[damage](stopped.store.folder)
+    again = make_run(tmp_path / 'stopped', outputs)
+    if damage == 'files of others':
+        assert again.begin() == ([] if is_complete else left[3:])
+    cut(again, {'p': whole})
+    again.draw()
+    for path in once.files:
+        assert path.read_bytes() == (tmp_path / 'stopped' / path.name).read_bytes()
+    assert again.is_finished()
+
+
+@pytest.mark.parametrize('length', [0, 0.5, 0.9])
+def test_a_map_that_is_cut_short_is_no_finished_one(tmp_path, whole, length):
+    run = make_run(tmp_path, [Embedding('embedding', 'p')])
+    cut(run, {'p': whole})
+    run.draw()
+    assert make_run(tmp_path, run.outputs).begin() == []
+    [path] = run.files
+    os.truncate(path, int(length * path.stat().st_size))
+    with pytest.raises(OSError, match=r'embedding\.tif is cut short.*move it away'):
+        make_run(tmp_path, run.outputs).begin()
+
+
+def test_two_processes_do_not_map_into_one_folder(tmp_path):
+    """Nor is a folder closed for ever whose process was killed."""
+    run = make_run(tmp_path, [Embedding('embedding', 'p')])
+    fork = multiprocessing.get_context('fork')
+    begun = fork.Event()
+
+    def begin_and_wait():
+        run.begin()
+        begun.set()
+        time.sleep(60)
+
+    other = fork.Process(target=begin_and_wait)
+    other.start()
+    assert begun.wait(30)
+    mine = make_run(tmp_path, run.outputs)
+    owner = rf'mapped by process {other.pid} on {re.escape(socket.gethostname())} since 20'
+    with pytest.raises(SITSError, match=owner):
+        mine.begin()
+    other.kill()
+    other.join()
+    assert mine.begin() == mine.wanted
+    mine.close()
+
+
 def test_windows_of_another_map_are_refused(tmp_path, whole):
     outputs = [Embedding('embedding', 'p')]
     run = make_run(tmp_path, outputs)
@@ -226,7 +319,7 @@ def test_a_full_disk_is_an_error_that_names_the_folder_and_keeps_windows(tmp_pat
     with pytest.raises(OSError, match=r'no room left in .*parts'):
         store.write(1, np.zeros((1, 4, 4), np.float32))
     assert store.finished() == {0}
-    assert not list((tmp_path / 'parts').glob('*.draft'))
+    assert not list((tmp_path / 'parts').glob('.torchgeo*'))
 
 
 def test_a_map_that_cannot_fit_is_refused_before_it_is_computed(tmp_path, monkeypatch):

@@ -1,6 +1,13 @@
 """Lightning callbacks that watch, score, draw and report a run, and write its maps and tables."""
 
-from .checkpoints import BestCheckpoint, CheckpointReport, CommandLine, is_default_checkpoint
+from .checkpoints import (
+    BestCheckpoint,
+    CheckpointReport,
+    CommandLine,
+    WholeCheckpointIO,
+    is_default_checkpoint,
+    keep_whole_checkpoints,
+)
 from .health import CollapseError, EmbeddingHealth
 from .knn import KNNProbe
 from .map_writer import MapWriter
@@ -8,6 +15,7 @@ from .pictures import LearnedPicture, PredictionPicture, ViewsPicture
 from .progress import RunProgress
 from .report import RunReport
 from .scores import ScoreTable
+from .stopping import StopOnSignal
 from .table_writer import TableWriter
 
 __all__ = [
@@ -23,7 +31,10 @@ __all__ = [
     'RunProgress',
     'RunReport',
     'ScoreTable',
+    'StopOnSignal',
     'TableWriter',
     'ViewsPicture',
+    'WholeCheckpointIO',
     'is_default_checkpoint',
+    'keep_whole_checkpoints',
 ]

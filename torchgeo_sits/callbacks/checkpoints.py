@@ -3,13 +3,25 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 
-__all__ = ['BestCheckpoint', 'CheckpointReport', 'CommandLine', 'is_default_checkpoint']
+from ..whole_files import whole_file
+
+__all__ = [
+    'BestCheckpoint',
+    'CheckpointReport',
+    'CommandLine',
+    'WholeCheckpointIO',
+    'is_default_checkpoint',
+    'keep_whole_checkpoints',
+]
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,63 @@ def is_default_checkpoint(callback: Any) -> bool:
     )
 
 
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Write a checkpoint whole or not at all.
+
+    Lightning's own leaves half a file under the final name where the disk is full. Here the file
+    gets its name when it is on the disk, and one of the same name stays until then.
+
+    Examples:
+        >>> from lightning.pytorch import Trainer
+        >>> from torchgeo_sits.callbacks import WholeCheckpointIO
+        >>> trainer = Trainer(plugins=[WholeCheckpointIO()], logger=False, accelerator='cpu')
+    """
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any | None = None,
+    ) -> None:
+        """Save what a trainer keeps.
+
+        Args:
+            checkpoint: All of it.
+            path: The file; at an address it is left to Lightning.
+            storage_options: None; Lightning refuses others.
+
+        Raises:
+            OSError: If there is no room, or the folder cannot be written to.
+        """
+        if storage_options is not None or '://' in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        # To an open file: to a path PyTorch writes other bytes, in which its name is repeated.
+        with whole_file(path) as draft, draft.open('wb') as file:
+            torch.save(checkpoint, file)
+
+
+def keep_whole_checkpoints(trainer: Trainer) -> None:
+    """Let a trainer write its checkpoints by :class:`WholeCheckpointIO`.
+
+    Tasks of this package and the command line do so.
+
+    Args:
+        trainer: The trainer; one with a ``CheckpointIO`` of the user's is left as it is.
+
+    Examples:
+        >>> from lightning.pytorch import Trainer
+        >>> from torchgeo_sits.callbacks import keep_whole_checkpoints
+        >>> trainer = Trainer(logger=False, accelerator='cpu')
+        >>> keep_whole_checkpoints(trainer)
+        >>> type(trainer.strategy.checkpoint_io).__name__
+        'WholeCheckpointIO'
+    """
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = WholeCheckpointIO()
+
+
 class BestCheckpoint(ModelCheckpoint):
     """Keep the best epoch by a score, or the last one until there is such a score.
 
@@ -133,7 +202,8 @@ class CheckpointReport(Callback):
     """Print the last checkpoint of a run, and what its task says it is good for.
 
     A task says so in ``next_steps(path)``. Printed is the path at the end of ``fit``, or when it
-    is interrupted from the keyboard; nothing where no checkpoint was written.
+    is interrupted; nothing where no checkpoint was written. Checkpoints of a trainer with this
+    callback are written by :class:`WholeCheckpointIO`.
 
     Examples:
         >>> from lightning.pytorch import Trainer
@@ -145,11 +215,15 @@ class CheckpointReport(Callback):
         Checkpoint: run/dino-epoch=07.ckpt
     """
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Have checkpoints written whole or not at all."""
+        keep_whole_checkpoints(trainer)
+
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Print after an interruption too."""
-        if isinstance(exception, KeyboardInterrupt):
+        """Print after an interruption of ``fit`` too."""
+        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == 'fit':
             self.on_fit_end(trainer, pl_module)
 
     @rank_zero_only

@@ -273,13 +273,30 @@ class MapWriter(Callback):
             return
         self._draw(trainer)
 
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Keep what was computed, leave the folder to others, and say what an interruption left."""
+        run = self._run
+        self._end()
+        if run is not None and isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            print(
+                f'{len(run.wanted) - len(run.left())} of {len(run.wanted)} windows are kept: the '
+                'same command goes on with the rest'
+            )
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End the thread that writes, and say where the maps are."""
         if self._run is not None and trainer.is_global_zero and self._run.is_finished():
             print('Maps:', *self._run.files, sep='\n  ')
             print('Open them in QGIS or ArcGIS: drag the files into its window.')
+        self._end()
+
+    def _end(self) -> None:
         if self._writer is not None:
             self._writer.shutdown()
+        if self._run is not None:
+            self._run.close()
         self._writer, self._run, self._written = None, None, []
 
     def _draw(self, trainer: Trainer) -> None:

@@ -1,6 +1,5 @@
 """Write the predictions for points as a table."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..datasets.points.series import POINT
 from ..errors import SITSError
 from ..keys import MASK_CLEAR, VALID
 from ..mapping import ClassMap, MapOutput
+from ..whole_files import whole_file
 
 __all__ = ['TableWriter']
 
@@ -99,12 +99,11 @@ class TableWriter(Callback):
         table = _places(self._points).iloc[rows].reset_index(drop=True)
         parts = [table, *(_columns(output, joined[output.key]) for output in outputs)]
         table = pd.concat(parts, axis=1)
-        draft = self.path.with_name(f'.{self.path.name}.part')
-        if self.path.suffix == '.csv':
-            table.to_csv(draft, index=False)
-        else:
-            table.to_parquet(draft, index=False)
-        os.replace(draft, self.path)
+        with whole_file(self.path) as draft:
+            if self.path.suffix == '.csv':
+                table.to_csv(draft, index=False)
+            else:
+                table.to_parquet(draft, index=False)
         print(f'Table: {self.path} ({len(table)} points)')
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import os
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -16,6 +15,7 @@ from .. import datasets
 from ..datasets import TimeSeries, series_class_of, verify_cube, write_cube
 from ..datasets.cubes import Progress as OnShard
 from ..errors import SITSError
+from ..stopping import STOP
 from .pages import PAGES
 from .parser import CommandParser
 
@@ -46,23 +46,16 @@ def cube(args: Sequence[str]) -> None:
     series = series_class(paths=options.src, **crs, **given)
     path = os.path.normpath(options.dst)
     command = f'torchgeo-sits cube {shlex.join(args)}'
-    try:
-        with _progress(f'writing {path}') as on_shard:
-            written = write_cube(series, path, command=command, progress=on_shard)
-        done = f"'{path}' is complete"
-        done += f': {written} shards written' if written else ', there was nothing left to write'
-        print(f'{done}. Open it with ZarrTimeSeries({path!r})')
-        if options.verify:
-            with _progress(f'comparing {path}') as on_shard:
-                shards = verify_cube(series, path, progress=on_shard)
-            print(f"All {shards} shards of '{path}' are equal to the source, bit for bit")
-    except KeyboardInterrupt:
-        print(
-            f"\ntorchgeo-sits: stopped. '{path}' keeps what was written: the same command goes on "
-            f'from there: {command}',
-            file=sys.stderr,
-        )
-        sys.exit(130)  # what shells say of an interrupt
+    STOP.advice = f"'{path}' keeps what was written, the same command goes on from there: {command}"
+    with _progress(f'writing {path}') as on_shard:
+        written = write_cube(series, path, command=command, progress=on_shard)
+    done = f"'{path}' is complete"
+    done += f': {written} shards written' if written else ', there was nothing left to write'
+    print(f'{done}. Open it with ZarrTimeSeries({path!r})')
+    if options.verify:
+        with _progress(f'comparing {path}') as on_shard:
+            shards = verify_cube(series, path, progress=on_shard)
+        print(f"All {shards} shards of '{path}' are equal to the source, bit for bit")
 
 
 def _parser(

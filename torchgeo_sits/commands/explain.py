@@ -30,6 +30,7 @@ from ..keys import IMAGE
 from ..samplers import ListedSampler
 from ..tasks import SITSClassification, SITSSegmentation
 from ..tasks.base import class_names
+from ..whole_files import whole_file
 from .training import TrainingCLI, on_own_data, with_run
 
 __all__ = ['explain']
@@ -262,7 +263,6 @@ def _write(
     """Explain a place, write all files, and say what was found."""
     place = PlacePrediction.of(task, batch, patch.pixel)
     found = explain_prediction(place, task.encoder)
-    folder.mkdir(parents=True, exist_ok=True)
     row, column = patch.pixel
     probability = float(place.log_odds(place.clear[None]).sigmoid())
     named = class_names(task)[place.explained]
@@ -280,7 +280,6 @@ def _write(
             'attention_patch_mean': found.attention.patch.double().cpu().numpy(),
         }
     columns = {'importance': importance, **attention}
-    write_dates(folder / 'dates.csv', times, clear, columns, observed)
     title = f'{named}, probability {probability:.2f}, at x={x:.10g} y={y:.10g}'
     share = found.share_of(patch.pixel) if place.dense else math.nan
     pixels_title = title
@@ -288,15 +287,6 @@ def _write(
         alone = 'the class rests on the pixel itself: ' if share >= _ALONE else ''
         pixels_title += f'\n{alone}{share:.0%} of the effect of all pixels is its own'
     labels = dict(zip(('at the place', 'mean of the patch'), attention.values(), strict=False))
-    figure = plot_dates(times, clear, observed, importance, labels, title=title)
-    figure.savefig(folder / 'dates.png', dpi=130)
-    plt.close(figure)
-    tags = {'CLASS': named, 'PLACE': f'{x:.10g},{y:.10g}', 'CHECKPOINT': checkpoint}
-    limit = importance_limit(found.pixels, patch.pixel if place.dense else None)
-    write_importance(folder / 'pixels.tif', found.pixels, patch.grid, tags, limit=limit)
-    figure = plot_pixels(found.pixels, patch.grid, patch.pixel, limit=limit, title=pixels_title)
-    figure.savefig(folder / 'pixels.png', dpi=130)
-    plt.close(figure)
     said = {
         'class': named,
         'probability': probability,
@@ -306,7 +296,20 @@ def _write(
         'pixels': asdict(found.pixel_areas),
         'share_of_pixel_itself': share if math.isfinite(share) else None,
     }
-    (folder / 'explanation.json').write_text(json.dumps(said, indent=2) + '\n')
+    tags = {'CLASS': named, 'PLACE': f'{x:.10g},{y:.10g}', 'CHECKPOINT': checkpoint}
+    limit = importance_limit(found.pixels, patch.pixel if place.dense else None)
+    folder.mkdir(parents=True, exist_ok=True)
+    # All files, or none: those of before stay together.
+    with whole_file(folder / 'explanation.json') as draft:
+        write_dates(draft.with_name('dates.csv'), times, clear, columns, observed)
+        figure = plot_dates(times, clear, observed, importance, labels, title=title)
+        figure.savefig(draft.with_name('dates.png'), dpi=130)
+        plt.close(figure)
+        write_importance(draft.with_name('pixels.tif'), found.pixels, patch.grid, tags, limit=limit)
+        figure = plot_pixels(found.pixels, patch.grid, patch.pixel, limit=limit, title=pixels_title)
+        figure.savefig(draft.with_name('pixels.png'), dpi=130)
+        plt.close(figure)
+        draft.write_text(json.dumps(said, indent=2) + '\n')
     print(f'{pixels_title[0].upper()}{pixels_title[1:]}')
     for kind, areas in (('dates', found.date_areas), ('pixels', found.pixel_areas)):
         print(

@@ -11,20 +11,21 @@ from typing import Any, ClassVar
 import torch
 import torchgeo.datamodules
 import torchgeo.tasks
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelSummary, ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.tasks import BaseTask
 
 # Imported, classes go by their short names: `--data SITSDataModule`.
 from .. import datamodules, tasks  # noqa: F401
-from ..callbacks import RunProgress, RunReport
+from ..callbacks import RunProgress, RunReport, StopOnSignal, keep_whole_checkpoints
 from ..datasets.points.files import is_table
 from ..errors import SITSError
 from ..models import load_bare_encoder
 from ..tasks.base import SITSTask
+from ..whole_files import whole_file
 from .line import chosen_class, options
 from .parser import CommandParser
 from .runs import check_class, command_line, run_configuration
@@ -80,6 +81,25 @@ class _TrainingParser(CommandParser, LightningArgumentParser):
     bases: ClassVar[Mapping[str, type]] = {'data': BaseDataModule, 'model': BaseTask}
 
 
+class _WholeConfig(SaveConfigCallback):
+    """Configuration beside the logs, which is there whole or not at all."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Lightning's own way would write the file in place.
+        super().__init__(*args, **(kwargs | {'save_to_log_dir': False}))
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Ask for the folder, which all processes do together, and write."""
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir)
+        super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file over one of before."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(self._folder / self.config_filename) as draft:
+            self.parser.save(self.config, draft, skip_none=False, multifile=self.multifile)
+
+
 class TrainingCLI(LightningCLI):
     """Lightning's command line with TorchGeo's settings, and a folder for each run.
 
@@ -105,7 +125,6 @@ class TrainingCLI(LightningCLI):
         if not has_logs:
             # No checkpoint is written, wherever it would go.
             warnings.filterwarnings('ignore', 'The dirpath has changed from')
-        saving: dict[str, Any] = {} if has_logs else {'save_config_callback': None}
         super().__init__(
             model_class=BaseTask,
             datamodule_class=BaseDataModule,
@@ -120,11 +139,11 @@ class TrainingCLI(LightningCLI):
             parser_class=_TrainingParser,
             subclass_mode_model=True,
             subclass_mode_data=True,
+            save_config_callback=_WholeConfig if has_logs else None,
             save_config_kwargs={'overwrite': True},
             # Tasks have their own, which --model.lr and the like are for.
             auto_configure_optimizers=False,
             args=_with_logger(args),
-            **saving,
         )
 
     @staticmethod
@@ -192,7 +211,10 @@ class TrainingCLI(LightningCLI):
         super()._parse_ckpt_path()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer, with a logger for the folder of this run if there is none."""
+        """Build the trainer, with a logger for the folder of this run if there is none.
+
+        It stops at signals, and writes checkpoints whole or not at all.
+        """
         chosen = self.config_init[self.subcommand].trainer
         if isinstance(self.model, SITSTask):
             self.model.command_line = self._command_line
@@ -205,7 +227,11 @@ class TrainingCLI(LightningCLI):
             kwargs |= {'logger': False, 'log_every_n_steps': 0}
         else:
             kwargs['callbacks'] = self._callbacks(chosen)
-        return super().instantiate_trainer(**kwargs)
+        trainer: Any = super().instantiate_trainer(**kwargs)
+        trainer.callbacks.insert(0, StopOnSignal())  # before those that report checkpoints
+        keep_whole_checkpoints(trainer)
+        built: Trainer = trainer
+        return built
 
     def _callbacks(self, options: Any) -> list[Callback]:
         """Callbacks of the configuration, and those that every run has."""

@@ -9,6 +9,7 @@ from torchgeo.tasks import BaseTask
 
 from ..errors import SITSError
 from ..transforms import plot_views
+from ..whole_files import whole_file
 from .training import TrainingCLI, name_data
 
 __all__ = ['views']
@@ -63,5 +64,6 @@ class _ViewsTrainer(Trainer):
         batch = (data.train_aug or data.aug)(batch)
         sample %= len(batch['image'])
         figure = plot_views(batch, make_views(batch), sample=sample)
-        figure.savefig(output, dpi=150, bbox_inches='tight')
+        with whole_file(output) as draft:
+            figure.savefig(draft, dpi=150, bbox_inches='tight')
         print(f'Drew sample {sample} of the first batch to {output}')

@@ -5,7 +5,6 @@ import json
 import os
 import sys
 import time
-import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +33,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import SITSError
+from ..whole_files import whole_file
 from .file_stamps import Stamp, stamps
 
 __all__ = ['Bounds', 'Header', 'HeaderCache', 'read_header', 'read_headers']
@@ -334,12 +334,8 @@ def _table(headers: Sequence[Header]) -> GeoDataFrame:
 def _write(frame: GeoDataFrame, path: Path) -> None:
     """Replace the file as a whole, so that nobody ever reads a part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'{path.stem}-{uuid.uuid4().hex}.tmp')
-    try:
+    with whole_file(path) as draft:
         frame.to_parquet(draft, index=False)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 #: Fewer files are read sooner than a cache pays, and leave no trace.

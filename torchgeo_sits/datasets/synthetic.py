@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from rasterio.transform import from_origin
 
 from ..errors import SITSError
+from ..whole_files import whole_file
 from .simulation import BANDS, CLASSES, EVENTS, Scene, draw_scene
 
 __all__ = ['VERSION', 'SyntheticSeries', 'write_synthetic_series']
@@ -150,18 +149,14 @@ def write_synthetic_series(
     if _reusable(series, arguments):
         return series
     series.root.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f'.{series.root.name}-', dir=series.root.parent))
     try:
-        _simulate(SyntheticSeries(draft), arguments)
-        draft.chmod(0o755)
-        try:
-            draft.rename(series.root)
-        except OSError:
-            # Another process was faster: its set is as good if the arguments agree.
-            if not _reusable(series, arguments):
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        with whole_file(series.root) as draft:
+            draft.mkdir()
+            _simulate(SyntheticSeries(draft), arguments)
+    except OSError:
+        # Another process was faster: its set is as good if the arguments agree.
+        if not _reusable(series, arguments):
+            raise
     return series
 
 

@@ -1,10 +1,8 @@
 """Export a trained model, and hold the file against the model before it is kept."""
 
 import json
-import os
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 from zipfile import BadZipFile, ZipFile
 
@@ -15,6 +13,7 @@ from torch.export import ExportedProgram
 from ..errors import SITSError
 from ..keys import Series
 from ..models import CARD_KEY, EncoderCard, SITSEncoder
+from ..whole_files import whole_file
 from .graph import SIZES, load_model, trace, unseen_series
 
 __all__ = [
@@ -237,8 +236,7 @@ def export_model(
     encoder = model.model if isinstance(model.model, SITSEncoder) else model.model.encoder
     cell = max(encoder.stride, *encoder.plane_cell)
     graph = trace(model, name=card['model'], channels=card['in_channels'], cell=cell)
-    with TemporaryDirectory(prefix='.export-', dir=path.parent) as folder:
-        draft = Path(folder) / path.name
+    with whole_file(path) as draft:
         series = list(unseen_series(card, cell))
         with torch.no_grad():
             wanted = [model(*each[: len(SIZES)]) for each in series]
@@ -257,7 +255,6 @@ def export_model(
                 f'most {TOLERANCE:g} was expected: nothing was written. Please report it with '
                 f'the versions of torch ({torch.__version__}) and, for ONNX, onnxscript'
             )
-        os.replace(draft, path)
     return card, difference
 
 

@@ -1,24 +1,28 @@
 """Map runs: from the values of windows, kept on disk, to GeoTIFFs and polygons."""
 
-import errno
+import io
 import json
 import math
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
+from datetime import datetime
+from functools import cached_property
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import geopandas as gpd
 import numpy as np
 import rasterio
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.features import shapes, sieve
-from rasterio.io import DatasetWriter
+from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.shutil import copy
 from rasterio.windows import Window
 from shapely.geometry import box, shape
@@ -26,6 +30,7 @@ from shapely.geometry import box, shape
 from ..errors import SITSError
 from ..grid import Grid
 from ..sidecars import legend_files, write_legend
+from ..whole_files import draft_file, is_alive, is_full_disk, remove_rests, whole_file
 from .outputs import ClassMap, Embedding, MapOutput, MeasuredOutput, Probabilities
 from .polygons import areas_of, means_of_classes, read_polygons, summarise_maps
 from .windows import ChannelLayout, OverlappingWindows, WindowBlender, raster_blocks
@@ -42,6 +47,10 @@ _BLOCK: Final = 512
 _CACHE: Final = 128
 #: Tag that tells maps of one run from those of another.
 _RUN: Final = 'TORCHGEO_SITS_RUN'
+#: Seconds in which workers of a process that was killed end: PyTorch lets them look every 5.
+_ORPHANS: Final = 15.0
+#: Bytes of the checksum of a window.
+_CHECKSUM: Final = 16
 #: Most passes of the sieve, each over all pixels; two or three are enough as a rule.
 _MOST_SIEVES: Final = 10
 
@@ -49,60 +58,97 @@ _MOST_SIEVES: Final = 10
 class WindowStore:
     """Folder with a file for each finished window of a run.
 
-    A file gets its name when it is whole, so that a run that is stopped at any moment, the power
-    cut included, leaves finished windows and nothing that looks like one.
+    A file gets its name when it is whole, so that a run that is stopped at any moment leaves
+    finished windows and nothing that looks like one. Each ends with a checksum over the run, its
+    number and its values: what a power cut emptied, or a disk spoilt, counts as not there, and
+    windows are known for those of the run without any other file.
 
     Args:
         folder: The folder; made by :meth:`begin`.
+        run: What tells this run from others, 64 bytes at most.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run: str = '') -> None:
         self.folder = folder
+        self._run = run.encode()
+        # One for a process, which may begin again what it was interrupted in.
+        self._lock = FileLock(folder / '.lock', timeout=0, thread_local=False, is_singleton=True)
 
     def begin(self, manifest: dict[str, Any]) -> None:
-        """Begin a run, or go on with the one that was begun in this folder.
+        """Begin a run, or go on with the one that was begun in this folder, alone.
 
         Args:
             manifest: Everything that the values depend on, in plain values.
 
         Raises:
-            SITSError: If the folder holds windows of another run.
+            SITSError: If the folder holds windows of another run, or another process is at work
+                in it.
             OSError: If the folder cannot be written to.
         """
         manifest = json.loads(json.dumps(manifest))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire()
+            except Timeout:
+                # Workers of an owner that was killed hold the lock until they see that it is gone.
+                self._lock.acquire(timeout=_ORPHANS if self._is_orphaned() else 0)
+        except Timeout as error:
+            raise SITSError(
+                f'{self.folder.parent} is being mapped by {self._owner()}: wait for it to end, or '
+                'choose another folder with --map.folder'
+            ) from error
         except OSError as error:
             raise self._refused(error) from error
-        if not self.has_note('manifest'):
-            self.note('manifest', manifest)
+        try:
+            self._take(manifest)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take(self, manifest: dict[str, Any]) -> None:
+        """Say whose the folder is, and look at what is there."""
+        remove_rests(self.folder)
         begun = self.read_note('manifest')
-        if begun != manifest:
+        if begun is not None and begun != manifest:
             other = sorted(k for k in {*begun, *manifest} if begun.get(k) != manifest.get(k))
             raise SITSError(
                 f'{self.folder} holds windows of a map that was begun with another '
                 f'{", another ".join(other)}: give the options of that run to finish it, '
                 'choose another folder, or delete this one'
             )
+        since = datetime.now().astimezone().isoformat(' ', 'seconds')
+        owner = {'host': socket.gethostname(), 'process': os.getpid(), 'since': since}
+        self.note('owner', owner)
+        if begun is None:
+            self.note('manifest', manifest)
+        for number in self._numbers():
+            if not self._is_whole(number):
+                self._path(number).unlink(missing_ok=True)
 
-    def note(self, name: str, content: Any) -> None:
+    def close(self) -> None:
+        """Leave the folder to others; what is in it stays."""
+        self._lock.release(force=True)
+
+    def note(self, name: str, content: dict[str, Any]) -> None:
         """Keep plain values beside the windows."""
         try:
-            self._save(self.folder / f'{name}.json', json.dumps(content).encode())
+            with draft_file(self.folder / f'{name}.json') as draft:
+                draft.write_text(json.dumps(content))
         except OSError as error:
             raise self._refused(error) from error
 
-    def has_note(self, name: str) -> bool:
-        """Tell whether plain values of this name are kept."""
-        return (self.folder / f'{name}.json').exists()
-
-    def read_note(self, name: str) -> Any:
-        """Read the plain values that :meth:`note` kept."""
-        return json.loads((self.folder / f'{name}.json').read_text())
+    def read_note(self, name: str) -> dict[str, Any] | None:
+        """Read the plain values that :meth:`note` kept; None where they are missing or broken."""
+        try:
+            content = json.loads((self.folder / f'{name}.json').read_text())
+        except (FileNotFoundError, ValueError):  # or bytes that are no text
+            return None
+        return content if isinstance(content, dict) else None
 
     def finished(self) -> set[int]:
         """List the numbers of the finished windows."""
-        return {int(path.stem) for path in self.folder.glob('*.npy')}
+        return set(self._numbers())
 
     def write(self, number: int, values: NDArray[np.float32]) -> None:
         """Keep the values ``(C, h, w)`` of a window.
@@ -110,20 +156,16 @@ class WindowStore:
         Raises:
             OSError: If there is no room, or the folder cannot be written to.
         """
-        path = self._path(number)
-        draft = path.with_suffix(f'.{os.getpid()}.draft')
         values = np.ascontiguousarray(values)
+        # Not np.save: on a full disk it says how many bytes were written, and not why.
+        head = io.BytesIO()
+        np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(values))
+        parts = head.getvalue(), values.data.cast('B')
         try:
-            with draft.open('wb') as file:
-                # Not np.save: on a full disk it says how many bytes were written, and not why.
-                header = np.lib.format.header_data_from_array_1_0(values)
-                np.lib.format.write_array_header_1_0(file, header)
-                file.write(values.data)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
+            with draft_file(self._path(number)) as draft, draft.open('wb') as file:
+                for part in (*parts, self._checksum(number, *parts)):
+                    file.write(part)
         except OSError as error:
-            draft.unlink(missing_ok=True)
             raise self._refused(error) from error
 
     def read(self, number: int) -> NDArray[np.float32]:
@@ -131,32 +173,63 @@ class WindowStore:
         values: NDArray[np.float32] = np.load(self._path(number), mmap_mode='r', allow_pickle=False)
         return values
 
+    def channels(self) -> int | None:
+        """Count the channels of the windows; None where there is none."""
+        number = min(self._numbers(), default=None)
+        return None if number is None else len(self.read(number))
+
     def remove(self) -> None:
         """Delete the folder, when the map is there."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
+        self.close()
 
     def _path(self, number: int) -> Path:
         return self.folder / f'{number:08d}.npy'
 
-    def _save(self, path: Path, content: bytes) -> None:
-        """Write a file whole or not at all; several processes may write the same one."""
-        draft = path.with_suffix(f'.{os.getpid()}.draft')
-        draft.write_bytes(content)
-        draft.replace(path)
+    def _numbers(self) -> list[int]:
+        """Numbers of all windows; files of other names are not of this package."""
+        names = (path.name for path in self.folder.glob('*.npy'))
+        return [int(name[:-4]) for name in names if name[:-4].isdecimal()]
+
+    def _checksum(self, number: int, *parts: bytes | memoryview) -> bytes:
+        digest = blake2b(digest_size=_CHECKSUM, key=self._run)
+        digest.update(number.to_bytes(8))
+        for part in parts:
+            digest.update(part)
+        return digest.digest()
+
+    def _is_whole(self, number: int) -> bool:
+        """Tell whether a window is of this run, and holds what was written."""
+        content = memoryview(self._path(number).read_bytes())
+        return content[-_CHECKSUM:] == self._checksum(number, content[:-_CHECKSUM])
+
+    def _owner(self) -> str:
+        """Name the process that is at work here."""
+        owner = self.read_note('owner') or {}
+        if not owner:
+            return 'another process'
+        return 'process {process} on {host} since {since}'.format_map(owner)
+
+    def _is_orphaned(self) -> bool:
+        """Tell whether the process that began here is no more."""
+        owner = self.read_note('owner') or {}
+        is_here = owner.get('host') == socket.gethostname()
+        return is_here and not is_alive(int(owner['process']))
 
     def _refused(self, error: OSError) -> OSError:
         """Reword an error so that it says what to do."""
         number = error.errno or 0
-        if number in (errno.ENOSPC, errno.EDQUOT):
+        if is_full_disk(error):
             return OSError(
                 number,
                 f'no room left in {self.folder}: finished windows are kept there. Free some space '
                 'and give the same command again, it goes on from there',
             )
+        reason = os.strerror(number) if number else error
         return OSError(
             number,
-            f'cannot write to {self.folder} ({error.strerror}): choose another folder with '
+            f'cannot write to {self.folder} ({reason}): choose another folder with '
             '--map.folder, or allow writing there',
         )
 
@@ -245,10 +318,10 @@ class MapRun:
                     'another name, or another --map.folder'
                 )
 
-    @property
+    @cached_property
     def store(self) -> WindowStore:
         """Finished windows on disk."""
-        return WindowStore(self.folder / '.windows')
+        return WindowStore(self.folder / '.windows', self._fingerprint)
 
     @property
     def files(self) -> list[Path]:
@@ -263,11 +336,29 @@ class MapRun:
             Numbers of the windows that are left to compute, ascending.
 
         Raises:
-            SITSError: If the folder holds other maps, or windows of another run.
-            OSError: If the folder cannot be written to.
+            SITSError: If the folder holds other maps, or windows of another run, or another
+                process is at work in it.
+            OSError: If the folder cannot be written to, or holds a map that is cut short.
+        """
+        if self.is_finished():
+            return []
+        self._refuse_others()
+        self.store.begin(self.manifest)
+        remove_rests(self.folder)
+        return self.left()
+
+    def close(self) -> None:
+        """Leave the folder to other processes; the windows stay."""
+        self.store.close()
+
+    def _refuse_others(self) -> None:
+        """Refuse a folder with maps of another run.
+
+        Raises:
+            SITSError: If there is one.
         """
         if self._is_drawn():
-            return []
+            return
         rasters = {output: self._raster_path(output) for output in self.outputs}
         other = [p for o, p in rasters.items() if p.exists() and not self._is_own(o)]
         beside = [*self._outlines(), *self._legends()]
@@ -277,13 +368,22 @@ class MapRun:
                 f'{other[0]} is there already, of another run: choose another folder with '
                 '--map.folder, or move it away'
             )
-        self.store.begin(self.manifest)
-        return self.left()
 
     def left(self) -> list[int]:
         """List the numbers of the windows that are left to compute, ascending."""
+        if self._is_drawn():
+            return []
         finished = self.store.finished()
-        return [number for number in self.wanted if number not in finished]
+        left = [number for number in self.wanted if number not in finished]
+        # Where it is lost which channels are which, one window more tells it again.
+        return left if left or self._layout() is not None else list(self.wanted[:1])
+
+    def _layout(self) -> dict[str, int] | None:
+        """Read how many channels each of the values has; None where it is not there, or spoilt."""
+        layout = self.store.read_note('layout')
+        if layout is None or sum(layout.values()) != self.store.channels():
+            return None
+        return layout
 
     def is_finished(self) -> bool:
         """Tell whether all files of this run are there, and no windows any more."""
@@ -310,7 +410,7 @@ class MapRun:
                     f'task predicts {sorted(values)}: give one of these as its key'
                 )
         layout = {key: len(part) for key, part in values.items()}
-        if not self.store.has_note('layout'):
+        if self.store.read_note('layout') != layout:
             self._check_room(sum(layout.values()))
             self.store.note('layout', layout)
         self.store.write(number, np.concatenate([values[key] for key in layout]))
@@ -346,7 +446,7 @@ class MapRun:
     def _draw_rasters(self, todo: Sequence[MapOutput], progress: DrawProgress) -> None:
         """Draw some of the maps."""
         picked = {o.key for o in self.outputs if o.is_picked}
-        layout = ChannelLayout(self.store.read_note('layout'), tuple(sorted(picked)))
+        layout = ChannelLayout(self._layout() or {}, tuple(sorted(picked)))
         wanted = set(self.wanted)
         blender = WindowBlender(
             self.windows,
@@ -477,9 +577,15 @@ class MapRun:
         path = self._raster_path(output)
         if not path.exists():
             return False
-        with rasterio.open(path) as file:
-            own: bool = file.tags().get(_RUN) == self._fingerprint
-            return own
+        broken = f'{path} is cut short, or no raster: move it away, and give the same command again'
+        try:
+            with rasterio.open(path) as file:
+                own: bool = file.tags().get(_RUN) == self._fingerprint
+                if own and not _reaches_its_end(file):
+                    raise OSError(broken)
+                return own
+        except RasterioError as error:
+            raise OSError(broken) from error
 
     def _check_room(self, channels: int) -> None:
         """Raise OSError if the windows and maps will not fit on the disk."""
@@ -540,6 +646,19 @@ def _draft_raster(
         yield file
 
 
+def _reaches_its_end(file: DatasetReader) -> bool:
+    """Tell whether all blocks of a GeoTIFF lie within the file."""
+    size = os.stat(file.name).st_size
+    for (row, column), _ in file.block_windows(1):
+        start, length = (
+            int(file.get_tag_item(f'{name}_{column}_{row}', 'TIFF', bidx=1) or 0)
+            for name in ('BLOCK_OFFSET', 'BLOCK_SIZE')
+        )
+        if start + length > size:
+            return False
+    return True
+
+
 def _finish_raster(path: Path, final: Path, output: MapOutput) -> None:
     """Turn a draft into a Cloud-Optimised GeoTIFF, which gets its name when it is whole.
 
@@ -548,8 +667,8 @@ def _finish_raster(path: Path, final: Path, output: MapOutput) -> None:
         final: The file to write.
         output: Map that it shows.
     """
-    whole = final.with_name(f'.{final.name}')
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_NUM_THREADS='ALL_CPUS'):
+    settings = rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_NUM_THREADS='ALL_CPUS')
+    with whole_file(final) as whole, settings:
         copy(
             path,
             whole,
@@ -560,7 +679,6 @@ def _finish_raster(path: Path, final: Path, output: MapOutput) -> None:
             RESAMPLING=output.resampling.upper(),
             BIGTIFF='IF_SAFER',
         )
-    whole.replace(final)
     path.unlink()
 
 
@@ -592,11 +710,9 @@ def _write_table(table: gpd.GeoDataFrame, path: Path) -> None:
         path: GeoPackage (``.gpkg``) or GeoParquet (``.parquet``), which gets its name when it
             is whole.
     """
-    whole = path.with_name(f'.{path.name}')
-    whole.unlink(missing_ok=True)
-    if path.suffix == '.parquet':
-        table.to_parquet(whole)
-    else:
-        # Rows are numbered in a column of their own, whatever columns of the user's are called.
-        table.to_file(whole, driver='GPKG', layer=path.stem, FID='ogc_fid')
-    whole.replace(path)
+    with whole_file(path) as whole:
+        if path.suffix == '.parquet':
+            table.to_parquet(whole)
+        else:
+            # Rows are numbered in a column of their own, whatever the user's are called.
+            table.to_file(whole, driver='GPKG', layer=path.stem, FID='ogc_fid')
