@@ -41,6 +41,7 @@ def benchmarks_page() -> str:
         _maps(),
         _change(),
         _study(),
+        _faults(),
         _journeys(),
     )
     return '\n\n'.join(sections) + '\n'
@@ -507,6 +508,36 @@ contenders.
 ![Macro F1 of all contenders](img/contenders.png)
 
 ![Macro F1 over the number of labels](img/budgets.png)"""
+
+
+def _faults() -> str:
+    results = harness.load('faults')
+    rows = []
+    for name, found in results['figures'].items():
+        killed, term = found['killed'], found['SIGTERM']
+        disks = [_survived(found[disk]) for disk in ('full disk', 'read-only disk')]
+        same = 'same bytes' if killed['same_bytes'] else 'other bytes'
+        rests = f'{killed["hidden_rests"]} rests'
+        ended = 'hangs' if term['hangs'] else f'{term["seconds_to_end"]:.1f} s, {term["status"]}'
+        rows.append((f'`{name}`', f'{killed["kills"]} kills: {same}, {rests}', ended, *disks))
+    head = ('command', 'SIGKILL', 'SIGTERM: ends after, status', 'full disk', 'read-only disk')
+    return f"""## Runs that are killed, terminated, or have no room
+
+{_measured('faults', results)}
+
+Each command is killed at random moments and given again until it ends; then what it wrote is held
+against what a run wrote that nobody touched (of a training, the weights of its last checkpoint).
+SIGTERM comes after a third of the time that the command takes. [What is promised](robust.md).
+
+{_table(head, rows)}"""
+
+
+def _survived(found: dict[str, Any] | None) -> str:
+    """How a run on a disk of its own ended."""
+    if found is None:
+        return ''
+    said = 'a traceback' if found['traceback'] else 'one line'
+    return f'{said}, status {found["status"]}' if found['status'] else 'written'
 
 
 def _journeys() -> str:
