@@ -9,7 +9,8 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
 
-from torchgeo_sits.datamodules import PatchOptions
+from torchgeo_sits.datamodules import LabelOptions, PatchOptions
+from torchgeo_sits.tasks import SITSChangeDate, SITSClassification, SITSSegmentation
 from torchgeo_sits.tasks.pretraining import _effective_batch_size, _refuse_sharding
 
 from ..processes import run_in_two
@@ -28,6 +29,11 @@ def leaves(tree, path=''):
         items = tree.items() if isinstance(tree, dict) else enumerate(tree)
         return {k: v for key, value in items for k, v in leaves(value, f'{path}/{key}').items()}
     return {path: tree}
+
+
+def same(a, b):
+    """Whether two of such values are the same, bit by bit."""
+    return torch.equal(a, b) if torch.is_tensor(a) else a == b
 
 
 class Killed(Exception):
@@ -57,6 +63,39 @@ RESUMED = {
 }
 
 
+LABELLED = {
+    # Dropout, and batches that are flipped, draw random numbers.
+    'segmentation': (SITSSegmentation, {'model': 'tempcnn', 'model_kwargs': {'hidden_dim': 8}}, {}),
+    'classification': (SITSClassification, {'model_kwargs': ENCODER}, {'target': 'field'}),
+    'change': (SITSChangeDate, {'model_kwargs': ENCODER}, {'paths': 'change_date'}),
+}
+
+
+@pytest.mark.parametrize('case', LABELLED)
+def test_tasks_with_labels_end_bit_equal_after_a_stop_and_with_workers(folder, tmp_path, case):
+    kind, options, labels = LABELLED[case]
+
+    def weights(callbacks, seed, resume=None, workers=0):
+        torch.manual_seed(0)  # the weights to begin with
+        task = kind(in_channels=10, **options)
+        torch.manual_seed(seed)
+        run = trainer(tmp_path, enable_checkpointing=True, callbacks=callbacks)
+        made = data(folder, labels=LabelOptions(**labels, supervised=True), num_workers=workers)
+        run.fit(task, made, ckpt_path=resume, weights_only=True if resume else None)
+        assert run.global_step == 8
+        return leaves({'weights': task.state_dict(), 'optimizer': run.optimizers[0].state_dict()})
+
+    whole = weights([], 0)
+    kept = ModelCheckpoint(tmp_path, 'kept', every_n_train_steps=3)
+    with pytest.raises(Killed):
+        weights([kept, Kill(after=5)], 0)
+    # The new process knows nothing of the old one's seed.
+    resumed = weights([], 1, resume=kept.best_model_path)
+    for other in (resumed, weights([], 0, workers=2)):
+        assert whole.keys() == other.keys()
+        assert [key for key in whole if not same(whole[key], other[key])] == []
+
+
 @pytest.mark.parametrize('case', RESUMED)
 def test_killed_in_an_epoch_and_resumed_ends_bit_equal(folder, tmp_path, case):
     name, options = RESUMED[case]
@@ -77,9 +116,6 @@ def test_killed_in_an_epoch_and_resumed_ends_bit_equal(folder, tmp_path, case):
     # The third of four steps of an epoch; the new process knows nothing of the old one's seed.
     resumed = state([], 1, resume=kept.best_model_path)
     assert whole.keys() == resumed.keys()
-
-    def same(a, b):
-        return torch.equal(a, b) if torch.is_tensor(a) else a == b
 
     assert [key for key in whole if not same(whole[key], resumed[key])] == []
 

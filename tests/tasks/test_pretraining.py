@@ -23,7 +23,8 @@ from torchgeo_sits.tasks import (
     SITSVICReg,
 )
 from torchgeo_sits.tasks.distributed import gather_batch, global_mean
-from torchgeo_sits.tasks.pretraining import SITSPretraining, _StepSeed
+from torchgeo_sits.tasks.pretraining import SITSPretraining
+from torchgeo_sits.tasks.step_seed import StepSeed
 from torchgeo_sits.transforms import MultiView, RandomPlanarView
 
 from .pretraining_run import DINO, ENCODER, SMALL, VIEWS, build, data, trainer
@@ -174,7 +175,7 @@ def test_command_line_offers_every_argument(capsys, kind):
 
 
 def test_processes_draw_apart_and_a_step_draws_the_same_again():
-    seed = _StepSeed()
+    seed = StepSeed()
     torch.manual_seed(7)
     seed.start()
 
@@ -190,13 +191,13 @@ def test_processes_draw_apart_and_a_step_draws_the_same_again():
 
     checkpoint = {}
     seed.save(checkpoint)
-    resumed = _StepSeed()
+    resumed = StepSeed()
     resumed.load(checkpoint)
     resumed.start()
     resumed.step(0, 2, 3)
     assert torch.equal(torch.rand(4), first)
     torch.manual_seed(8)
-    other = _StepSeed()
+    other = StepSeed()
     other.start()
     other.step(0, 2, 3)
     assert not torch.equal(torch.rand(4), first)

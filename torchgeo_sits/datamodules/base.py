@@ -149,7 +149,8 @@ class SeriesDataModule(BaseDataModule):
     @property
     def _overfits(self) -> bool:
         """Whether the trainer wants the same batches in each epoch, in order."""
-        return bool(self.trainer is not None and self.trainer.overfit_batches)
+        trainer: Any = self.trainer
+        return bool(trainer is not None and trainer.overfit_batches)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int

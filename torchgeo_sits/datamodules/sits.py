@@ -335,7 +335,7 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
         """
         if self.val_dataset is None:
             return []
-        if self._overfits:
+        if self._overfits and self.val_sampler is not None:
             return DataLoader(
                 ListedSamples(self.val_dataset, self.val_sampler),
                 batch_size=self.batch_size,

@@ -20,6 +20,7 @@ from torchgeo.tasks import BaseTask
 from ..callbacks import CommandLine, is_default_checkpoint
 from ..errors import SITSError
 from ..models import CARD_KEY, CardDetails, EncoderCard, SITSEncoder, encoder_card
+from .step_seed import StepSeed
 
 __all__ = [
     'SITSTask',
@@ -166,6 +167,31 @@ class SITSTask(BaseTask):
     #: What the run was started with on the command line, for the commands that it prints.
     command_line: CommandLine = CommandLine()
 
+    def __init__(self) -> None:
+        self._seed = StepSeed()
+        super().__init__()
+
+    def setup(self, stage: str) -> None:
+        """Keep Lightning from warning of a hook that a data module could have as well."""
+        warnings.filterwarnings('ignore', message='You have overridden `on_before_batch_transfer`')
+        super().setup(stage)
+
+    def on_fit_start(self) -> None:
+        """Choose the seed of the run, unless a resumed one brought it."""
+        self._seed.start()
+        # A checkpoint holds the first process's, and resumes all of them.
+        self._seed.run = self.trainer.strategy.broadcast(self._seed.run)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Seed this step, so that a resumed run draws what an uninterrupted one would.
+
+        Here and not at the start of the step: the data module has augmented the batch by then.
+        """
+        if self.trainer.training:
+            index = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            self._seed.step(self.global_rank, self.current_epoch, index)
+        return batch
+
     def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
         """Save the arguments of the constructor, arrays of NumPy and tensors among them as lists.
 
@@ -179,8 +205,7 @@ class SITSTask(BaseTask):
         assert frame is not None  # CPython has frames
         # Lightning looks at the caller's, through all that are constructors.
         super().save_hyperparameters(*args, **{'frame': frame.f_back, **kwargs})
-        for name, value in list(self.hparams.items()):
-            self.hparams[name] = self._hparams_initial[name] = _plain(value)
+        self.hparams.update({name: _plain(value) for name, value in self.hparams.items()})
 
     @property
     def method(self) -> str:
@@ -309,6 +334,7 @@ class SITSTask(BaseTask):
 
         Weights of modules that were compiled keep the names that they had before.
         """
+        self._seed.save(checkpoint)
         state = checkpoint['state_dict']
         checkpoint['state_dict'] = {key.replace(_COMPILED, ''): v for key, v in state.items()}
         datamodule: Any = getattr(self.trainer, 'datamodule', None)
@@ -327,7 +353,12 @@ class SITSTask(BaseTask):
         )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Give the weights the names that modules which are compiled have for them."""
+        """Take the seed of the run, and weights by the names that compiled modules have for them.
+
+        Raises:
+            SITSError: If a run that goes on has other weights.
+        """
+        self._seed.load(checkpoint)
         weights = self.state_dict()
         own = {key.replace(_COMPILED, ''): key for key in weights}
         state = {

@@ -258,7 +258,8 @@ class SITSDINO(SITSDistillation):
         Raises:
             SITSError: If the trainer averages weights by a copy.
         """
-        if averaging := [c for c in self.trainer.callbacks if isinstance(c, WeightAveraging)]:
+        trainer: Any = self.trainer
+        if averaging := [c for c in trainer.callbacks if isinstance(c, WeightAveraging)]:
             raise SITSError(
                 f'{type(averaging[0]).__name__} copies the task, which the weight norm of its '
                 "heads does not allow: leave it out, DINO's teacher is an average of them already"

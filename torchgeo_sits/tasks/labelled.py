@@ -352,10 +352,9 @@ class SITSLabelled(SITSTask):
             warnings.filterwarnings('ignore', 'The ``compute`` method of metric')
             labelled, values = int(count.compute()), self.compute_scores(stage)
             loss: Any = None if stage == 'train' else self.epoch_losses[f'{stage}_']
-            lost = None if loss is None else loss.compute()
+            values_of_loss = {} if loss is None else {f'{stage}_loss': loss.compute()}
         if labelled:
-            if loss is not None:
-                self.log(f'{stage}_loss', lost, prog_bar=True)
+            self.log_dict(values_of_loss, prog_bar=True)
             # NaN is a score of something that did not occur.
             self.log_dict({name: v.float() for name, v in values.items() if not v.isnan()})
             if stage != 'train' and not self.trainer.sanity_checking:

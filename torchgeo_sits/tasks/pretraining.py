@@ -6,7 +6,6 @@ A method from outside is a subclass of :class:`SITSPretraining`, or, shorter, of
 """
 
 import shlex
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -22,7 +21,6 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from numpy.random import SeedSequence
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -224,7 +222,6 @@ class SITSPretraining(SITSTask):
         augment = SeriesSequential(RandomDateJitter(jitter_days), RandomGainOffset(gain, offset))
         self.views = _build_views(views, augment, self.default_views, views_kwargs)
         self.check_views(self.views.global_views, self.views.local_views)
-        self._seed = _StepSeed()
 
     # -- hooks of a method -----------------------------------------------------------------
 
@@ -476,36 +473,8 @@ class SITSPretraining(SITSTask):
         Raises:
             SITSError: If the strategy shards the model.
         """
-        # Lightning warns of hooks that a data module could have as well.
-        warnings.filterwarnings('ignore', message='You have overridden `on_before_batch_transfer`')
         super().setup(stage)
         _refuse_sharding(self.trainer)
-
-    def on_fit_start(self) -> None:
-        """Choose the seed of the run, unless a resumed one brought it."""
-        self._seed.start()
-        # A checkpoint holds the first process's, and resumes all of them.
-        self._seed.run = self.trainer.strategy.broadcast(self._seed.run)
-
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Seed this step, so that a resumed run draws what an uninterrupted one would.
-
-        Here and not at the start of the step: the data module has augmented the batch by then.
-        """
-        if self.trainer.training:
-            index = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-            self._seed.step(self.global_rank, self.current_epoch, index)
-        return batch
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the card of the encoder and the seed of the run."""
-        super().on_save_checkpoint(checkpoint)
-        self._seed.save(checkpoint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the seed of the run that goes on."""
-        super().on_load_checkpoint(checkpoint)
-        self._seed.load(checkpoint)
 
     def own_callbacks(self) -> list[Callback]:
         """A watch over the embeddings, pictures, the report, and a k-NN probe.
@@ -664,44 +633,3 @@ def _refuse_sharding(trainer: Trainer) -> None:
             "and checkpoints here need the whole: use strategy='ddp'. The encoders are small "
             'enough for one device'
         )
-
-
-_SEED_KEY = 'sits_run_seed'
-
-
-class _StepSeed:
-    """Seed PyTorch anew at each step, by the run's seed, the process, and the step.
-
-    A run that is resumed then draws the views, masks and dropout that it would have drawn
-    without a stop, wherever it stopped; and processes that were seeded alike, as Lightning
-    seeds them, do not draw the same views. No state of a generator has to be kept, of which a
-    checkpoint would hold the first process's only.
-    """
-
-    def __init__(self) -> None:
-        self.run: int | None = None
-
-    def start(self) -> None:
-        """Take the seed of the run: that of ``seed_everything``, or a random one."""
-        if self.run is None:
-            self.run = torch.initial_seed()
-
-    def step(self, rank: int, epoch: int, batch: int) -> None:
-        """Seed PyTorch for one batch.
-
-        Args:
-            rank: Index of the process.
-            epoch: Index of the epoch.
-            batch: Index of the batch in the epoch.
-        """
-        self.start()  # a finder of learning rates or batch sizes steps before a run begins
-        state = SeedSequence([self.run, rank, epoch, batch]).generate_state(2)
-        torch.manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
-
-    def save(self, checkpoint: dict[str, Any]) -> None:
-        """Write the seed into a checkpoint."""
-        checkpoint[_SEED_KEY] = self.run
-
-    def load(self, checkpoint: dict[str, Any]) -> None:
-        """Take the seed from a checkpoint; one without leaves it as it is."""
-        self.run = checkpoint.get(_SEED_KEY, self.run)

@@ -141,11 +141,12 @@ class SITSRegression(SITSLabelled):
             setattr(self, f'{stage}metrics', metrics.clone(prefix=stage))
 
     def on_fit_start(self) -> None:
-        """Measure the labels of training, unless that was done before or they were given.
+        """Seed the run, and measure the labels of training unless they are known.
 
         Raises:
             SITSError: If neither data nor arguments say their mean and deviation.
         """
+        super().on_fit_start()
         if not self.target_std.isnan():
             return
         datamodule: Any = getattr(self.trainer, 'datamodule', None)

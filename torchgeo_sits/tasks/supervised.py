@@ -160,7 +160,8 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
                 self.hparams[name] = getattr(datamodule, other, None)
         self._check_classes()
         found, own = getattr(datamodule, 'class_names', None), self.hparams['labels']
-        fresh = getattr(self._trainer, 'training', False) and self._trainer.ckpt_path is None
+        trainer: Any = self._trainer
+        fresh = getattr(trainer, 'training', False) and trainer.ckpt_path is None
         # Names that are given for a new training may be others than those of the data, and what
         # the classes of change are does not matter where any change is one.
         free = fresh or self.hparams['task'] == 'binary'
@@ -238,10 +239,8 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
     def _shared_step(self, batch: dict[str, Any], stage: str) -> dict[str, Tensor]:
         """Compute the loss of a batch whose classes have the numbers of the task."""
         if self.class_order is not None:
-            changed = {
-                key: self.class_order.to_task(batch[key]) for key in (MASK, LABEL) if key in batch
-            }
-            batch = {**batch, **changed}
+            there: list[str] = [key for key in (MASK, LABEL) if key in batch]
+            batch = {**batch, **{key: self.class_order.to_task(batch[key]) for key in there}}
         return super()._shared_step(batch, stage)
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
