@@ -1,6 +1,7 @@
 """What tasks read of the labels of a data module, held against the rasters themselves."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from rasterio.transform import from_origin
 from rasterio.warp import Resampling, reproject
 
 from torchgeo_sits.datamodules import SITSDataModule
+from torchgeo_sits.errors import SITSError
 
 from .grouped import grouped
 from .one_band import write
@@ -357,3 +359,42 @@ def test_padding_frames_are_not_labelled(tmp_path):
     padding = ~batch['valid']
     assert (batch['mask'][padding] == 255).all()
     assert (batch['mask'][~padding] == 0).all()
+
+
+@pytest.mark.parametrize('fill', [-5, -9999, 9999, 10**6, 2**31, 2**31 - 1])
+def test_a_fill_beside_classes_is_no_class(series_folder, tmp_path, fill):
+    values = np.random.default_rng(2).choice([0, 1, 2, 3], (32, 40)).astype('int64')
+    values[3, 3] = fill
+    path = write(tmp_path / 'l.tif', values)
+    made = module(series_folder, labels__paths=path, labels__supervised=True)
+    with pytest.raises(SITSError, match=rf'hold the number {fill} beside \[1, 2, 3\]'):
+        made.setup('fit')
+    named = {1: 'a', 2: 'b', 3: 'c', fill: 'd'}
+    made = module(series_folder, labels__paths=path, labels__classes=named)
+    assert whole_mask(made)[3, 3] == 4
+    if not 0 <= fill <= 65_535:
+        made = module(
+            series_folder, labels__paths=path, labels__supervised=True, labels__unlabelled=255
+        )
+        with pytest.raises(SITSError, match=rf'hold the label {fill}, but classes are'):
+            _ = made.num_classes
+
+
+def test_training_without_validation_has_no_loader_of_it(series_folder, tmp_path):
+    values = np.random.default_rng(2).choice([0, 1, 2], (32, 40)).astype('uint8')
+    options = {'labels__paths': write(tmp_path / 'l.tif', values), 'labels__supervised': True}
+    made = module(series_folder, **options, split__val_fraction=0.0)
+    made.trainer = SimpleNamespace(state=SimpleNamespace(fn='fit'))
+    made.setup('fit')
+    assert made.val_dataloader() == []
+    made.trainer.state.fn = 'validate'
+    for loader in (made.val_dataloader, made.test_dataloader):
+        with pytest.raises(SITSError, match='nothing is held out'):
+            loader()
+
+
+@pytest.mark.parametrize(('mean', 'std'), [([np.nan], [1]), ([0], [0]), ([0], [-1]), ([1e38], [1])])
+def test_statistics_that_do_not_normalise_are_refused(series_folder, mean, std):
+    made = module(series_folder, images__mean=mean * 3, images__std=std * 3)
+    with pytest.raises(SITSError, match='do not normalise'):
+        made.setup('fit')

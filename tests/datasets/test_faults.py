@@ -9,6 +9,8 @@ import threading
 import time
 import warnings
 import zipfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,10 @@ from torch.utils.data import DataLoader
 
 from torchgeo_sits.collate import pad_time
 from torchgeo_sits.datasets import RasterTimeSeries
+from torchgeo_sits.datasets.labels import RasterLabels
+from torchgeo_sits.datasets.reading import _HandlePool, _Missing, _OpenRasters
+
+from ..processes import start
 
 SIDE = 96
 
@@ -365,8 +371,92 @@ def test_copies_of_a_series_start_without_handles(folder: Path, tmp_path: Path) 
     series = RasterTimeSeries(folder)
     series[window(0, 0)]
     copied = pickle.loads(pickle.dumps(series))
-    assert not copied._mosaics.reader._handles._idle
     assert torch.equal(copied[window(3, 3)]['image'], series[window(3, 3)]['image'])
     shutil.rmtree(folder)
     with pytest.raises(OSError, match='cannot be read'):
         pickle.loads(pickle.dumps(series))[window(3, 3)]
+
+
+def read_many(folder: Path, limit: int) -> None:
+    """Read a series of many files, with masks, under a limit of open files: here and in workers."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    masks = {'cloud_paths': folder / 'masks', 'clear_values': [1]}
+    series = RasterTimeSeries(folder / 'images', **masks)
+    labels = RasterLabels(str(folder / 'labels'), crs='EPSG:32631', res=(10.0, 10.0))
+    both = series & labels
+    first = both[window(0, 0, 8)]
+    assert first['image'].shape[0] == 70
+    loader = DataLoader(
+        both,
+        batch_size=2,
+        sampler=[window(row, row, 8) for row in range(4)],
+        num_workers=2,
+        collate_fn=pad_time,
+        multiprocessing_context='fork',
+    )
+    batches = list(loader)
+    assert len(batches) == 2
+    assert torch.equal(batches[0]['image'][0], first['image'])
+    assert torch.equal(both[window(0, 0, 8)]['image'], first['image'])
+
+
+def read_with_nothing_left(folder: Path, limit: int) -> None:
+    """Read where other files take all that may be open."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    series = RasterTimeSeries(folder / 'images')
+    series[window(0, 0, 8)]
+    taken = []
+    with suppress(OSError):
+        while True:
+            taken.append(open(os.devnull))  # noqa: SIM115
+    series[window(0, 0, 8)]  # idle handles are closed for it
+    series.close()
+    with suppress(OSError):
+        while True:
+            taken.append(open(os.devnull))  # noqa: SIM115
+    with pytest.raises(OSError, match=rf'may open {limit} files, and all are in use.*ulimit -n'):
+        series[window(0, 0, 8)]
+
+
+@pytest.fixture(scope='module')
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seventy dates with masks, and labels."""
+    folder = tmp_path_factory.mktemp('many')
+    for name in ('images', 'masks', 'labels'):
+        (folder / name).mkdir()
+    for day in range(70):
+        date = np.datetime64('2021-01-01') + day
+        name = f's_{str(date).replace("-", "")}.tif'
+        write(folder / 'images' / name, pixels(day, bands=1, side=32))
+        write(folder / 'masks' / name, np.ones((1, 32, 32), 'uint8'))
+    write(folder / 'labels' / 'l.tif', np.ones((1, 32, 32), 'uint8'))
+    return folder
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='Windows counts files otherwise')
+@pytest.mark.parametrize('function', [read_many, read_with_nothing_left])
+def test_long_series_within_the_limit_of_open_files(
+    many: Path, tmp_path: Path, function: Callable[..., None]
+) -> None:
+    process = start(function, many, 100, log=tmp_path / 'log')
+    process.join(120)
+    assert process.exitcode == 0, (tmp_path / 'log').read_text()[-3000:]
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='Windows counts files otherwise')
+def test_the_soft_limit_is_raised_to_the_hard_one_where_that_is_needed(monkeypatch) -> None:
+    import resource
+
+    asked = []
+    monkeypatch.setattr(resource, 'getrlimit', lambda kind: (256, 5000))
+    monkeypatch.setattr(resource, 'setrlimit', lambda kind, limits: asked.append(limits))
+    rasters = _OpenRasters()
+    pools = [_HandlePool(_Missing(), cache=True) for _ in range(2)]
+    rasters.reserve(pools[0], 60)
+    assert not asked
+    rasters.reserve(pools[1], 90)
+    assert asked == [(5000, 5000)]

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from torchgeo_sits.collate import pad_time
+from torchgeo_sits.errors import SITSError
 from torchgeo_sits.models import encoder_card, load_bare_encoder, planar_vit_tiny
 from torchgeo_sits.tasks import SITSChangeDetection, SITSClassification, SITSSegmentation
 
@@ -518,3 +519,36 @@ def test_averages_are_over_the_classes_that_are_labelled():
     ):  # fmt: skip
         expected = score(truth, found, **options)
         assert logged[f'val_Average{name}'].item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('accumulate', [1, 2])
+def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path, accumulate):
+    data = LabelledData(count=16)
+    data.samples[13]['image'][0, 0, 3, 3] = float('nan')  # in the last batch of an epoch
+    task = SITSSegmentation(model_kwargs=TINY)
+    run = trainer(
+        tmp_path, max_epochs=2, accumulate_grad_batches=accumulate, enable_checkpointing=True
+    )
+    with pytest.raises(
+        SITSError, match=r'loss of training is nan at step \d \(epoch 0\).*No check'
+    ):
+        run.fit(task, data)
+    assert all(weight.isfinite().all() for weight in task.parameters())
+
+
+def test_a_stop_names_the_last_good_checkpoint(tmp_path):
+    task = SITSSegmentation(model_kwargs=TINY)
+    run = trainer(tmp_path, max_epochs=3, enable_checkpointing=True)
+
+    class Spoil(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            if trainer.current_epoch:  # a gradient alone, as of the root of 0
+                hook = lambda gradient: gradient * float('inf')  # noqa: E731
+                next(pl_module.head.parameters()).register_hook(hook)
+
+    run.callbacks.append(Spoil())
+    with pytest.raises(SITSError, match=r'gradient of .*\(epoch 1\).*The last checkpoint is') as e:
+        run.fit(task, LabelledData())
+    path = str(e.value).rpartition('checkpoint is ')[2]
+    state = torch.load(path, weights_only=True)['state_dict']
+    assert all(weight.isfinite().all() for weight in state.values())

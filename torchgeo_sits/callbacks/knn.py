@@ -151,7 +151,10 @@ class KNNProbe(Callback):
         if len(bank_labels.unique()) < 2 or not len(labels):
             # One class is always right.
             return None
-        num_classes = int(max(bank_labels.max(), labels.max())) + 1
+        # Numbered by those that occur: a code such as 3301010000 asks for as many classes.
+        kinds, number = torch.cat([bank_labels, labels]).unique(return_inverse=True)
+        num_classes = len(kinds)
+        bank_labels, labels = number[: len(bank_labels)], number[len(bank_labels) :]
         scores = {}
         for depth in self.depths:
             votes = self._vote(query[depth], bank[depth], bank_labels, num_classes)

@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchgeo.datamodules import BaseDataModule
+from torchgeo.datamodules.utils import MisconfigurationException
 from torchgeo.datasets.utils import Sample
 
+from ..datasets.frames import LARGEST
 from ..datasets.plotting import plot_labels
 from ..errors import SITSError
 from ..keys import IMAGE, MASK_CLEAR
@@ -22,9 +24,7 @@ from .loader import ListedSamples, ResumableLoader
 
 __all__ = ['SeriesDataModule', 'band_statistics', 'choose', 'given_statistics']
 
-#: Means and deviations beyond this are those of a fill value, such as -3.4e38: no quantity that
-#: a sensor measures comes near it.
-_LARGEST = 1e20
+_HOLD_OUT = 'give labels, and a share of them for it (split.val_fraction, split.test_fraction)'
 
 
 class SeriesDataModule(BaseDataModule):
@@ -151,6 +151,36 @@ class SeriesDataModule(BaseDataModule):
         """Whether the trainer wants the same batches in each epoch, in order."""
         trainer: Any = self.trainer
         return bool(trainer is not None and trainer.overfit_batches)
+
+    def val_dataloader(self) -> Any:
+        """Samples for validation; none where training holds nothing out for it.
+
+        Returns:
+            The loader, or an empty list.
+
+        Raises:
+            SITSError: If a run of validation has nothing.
+        """
+        try:
+            return super().val_dataloader()
+        except MisconfigurationException as error:
+            if self.trainer is not None and self.trainer.state.fn == 'fit':
+                return []
+            raise SITSError(f'nothing is held out for validation: {_HOLD_OUT}') from error
+
+    def test_dataloader(self) -> Any:
+        """Samples for the test.
+
+        Returns:
+            The loader.
+
+        Raises:
+            SITSError: If nothing is held out for it.
+        """
+        try:
+            return super().test_dataloader()
+        except MisconfigurationException as error:
+            raise SITSError(f'nothing is held out for the test: {_HOLD_OUT}') from error
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
@@ -291,7 +321,7 @@ def band_statistics(samples: Iterable[dict[str, Any]]) -> tuple[Tensor, Tensor]:
     std = (square / count - mean.square()).clamp(min=0).sqrt()
     std = torch.where(std > 1e-6 * (mean + shift).abs().clamp(min=1e-12), std, 1.0)
     mean = mean + shift
-    if (odd := (mean.abs() > _LARGEST) | (std > _LARGEST)).any():
+    if (odd := (mean.abs() > LARGEST) | (std > LARGEST)).any():
         raise SITSError(
             f'values of the bands number {(odd.nonzero().flatten() + 1).tolist()} are as large as '
             f'{max(mean.abs().max(), std.max()):.1e}: they mean no data, which the files do not '
@@ -314,12 +344,17 @@ def given_statistics(
         Mean and standard deviation, ``(C,)`` float32.
 
     Raises:
-        SITSError: If there are more or fewer values than bands.
+        SITSError: If there are more or fewer values than bands, or they do not normalise.
     """
     if len(mean) != len(bands) or len(std) != len(bands):
         raise SITSError(
             f'mean and std have {len(mean)} and {len(std)} values, the series '
             f'has {len(bands)} bands: {list(bands)}'
+        )
+    if not all(abs(value) <= LARGEST for value in (*mean, *std)) or min(std) < 1 / LARGEST:
+        raise SITSError(
+            f'mean={list(mean)} and std={list(std)} do not normalise: expected numbers of at most '
+            f'{LARGEST:g}, and std above 0'
         )
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
 

@@ -3,7 +3,7 @@
 import copy
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -240,6 +240,7 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
         if self._num_classes is None and self._supervised:
             assert self.splits.labels is not None  # supervised needs labels
             found = set(self.splits.labels.found()) - {unlabelled}
+            _require_few(found, self.labels.paths)
             self._num_classes = max(found, default=0) + 1
         if self._num_classes is None or self.target == 'pixel':
             return self._num_classes
@@ -464,6 +465,21 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
     def _measure(self) -> tuple[Tensor, Tensor]:
         """Statistics over patches of the training split."""
         return band_statistics(self._measured_samples())
+
+
+#: Largest number that is taken for a class where nothing says which numbers are: that of 16 bits.
+_LARGEST_CLASS = 65_535
+
+
+def _require_few(found: Collection[int], paths: str | list[str] | None) -> None:
+    """Refuse labels of which one, a fill perhaps, asks for more classes than there can be."""
+    odd = [value for value in found if not 0 <= value <= _LARGEST_CLASS]
+    if odd:
+        raise SITSError(
+            f'labels.paths={paths!r} hold the label {odd[0]}, but classes are numbers from 0 to '
+            f'{_LARGEST_CLASS}: write it into the file as its nodata, or list the numbers that '
+            'are classes in labels.classes'
+        )
 
 
 def _check_unlabelled(labels: LabelOptions, split: SplitOptions) -> None:

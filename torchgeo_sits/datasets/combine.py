@@ -15,10 +15,11 @@ from torchgeo.datasets import (
 )
 from torchgeo.datasets.utils import GeoSlice, Sample
 
-from ..errors import SITSError
+from ..errors import SITSError, SITSIndexError
 from ..grid import Grid
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
 from .frames import acquisition_keys
+from .queries import CheckedQueries
 
 __all__ = [
     'LabelledTimeSeries',
@@ -42,7 +43,7 @@ def is_series(dataset: GeoDataset) -> bool:
     return isinstance(dataset, SeriesOperators)
 
 
-class SeriesOperators(GeoDataset):
+class SeriesOperators(CheckedQueries):
     """``&`` and ``|`` of all data sets of image time series.
 
     Attributes:
@@ -64,7 +65,7 @@ class SeriesOperators(GeoDataset):
         return super().__or__(other)
 
 
-class LabelledTimeSeries(IntersectionDataset):
+class LabelledTimeSeries(CheckedQueries, IntersectionDataset):
     """Series with labels of the same place, whatever the date of the labels.
 
     Made by ``series & labels``. A sample is that of the series with ``mask`` ``(H, W)`` int64
@@ -182,6 +183,26 @@ class TimeSeriesUnion(SeriesOperators, UnionDataset):
     ) -> None:
         self.group_by = group_by
         super().__init__(dataset1, dataset2, collate_fn=self._merge, transforms=transforms)
+
+    def __getitem__(self, index: GeoSlice) -> Sample:
+        """Read a window of both series, and merge what is found.
+
+        Args:
+            index: ``[xmin:xmax:xres, ymin:ymax:yres, tmin:tmax:step]``.
+
+        Returns:
+            The sample.
+
+        Raises:
+            IndexError: If neither has an acquisition in the window.
+        """
+        self._disambiguate_slice(index)
+        try:
+            return super().__getitem__(index)
+        except SITSError:
+            raise
+        except IndexError as error:
+            raise SITSIndexError(str(error)) from error
 
     def _merge(self, samples: Iterable[Sample]) -> Sample:
         """:func:`merge_series` by the grouping of this union."""

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatch
+from glob import escape, iglob
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 from zipfile import BadZipFile, ZipFile
@@ -22,6 +23,7 @@ __all__ = [
     'FoundFiles',
     'RasterFile',
     'RastersNotFoundError',
+    'files_in',
     'find_rasters',
     'list_examples',
     'list_rasters',
@@ -275,7 +277,7 @@ def find_rasters(
             if fnmatch(os.path.basename(root), filename_glob) and _ending(root) not in _COMPANIONS:
                 rasters.add(root)
         elif os.path.isdir(root):
-            found = find_files(root, '*')
+            found = files_in(root)
             headers = {path[:-4].lower() for path in found if path.lower().endswith('.hdr')}
             for path in found:
                 ending = _ending(path)
@@ -308,6 +310,18 @@ def find_rasters(
             + (f" with names like '{filename_glob}'" if filename_glob != '*' else '')
         )
     return found_files
+
+
+def files_in(folder: str) -> list[str]:
+    """List all that a folder holds, in folders of its own too, but for what is hidden.
+
+    Args:
+        folder: The folder, whose name may hold brackets and stars: it is no pattern.
+
+    Returns:
+        Paths, sorted.
+    """
+    return sorted(iglob(os.path.join(escape(folder), '**', '*'), recursive=True))
 
 
 def _ending(path: str) -> str:

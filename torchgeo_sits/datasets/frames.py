@@ -14,7 +14,11 @@ from ..errors import SITSError
 from ..grid import Grid
 from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
 
-__all__ = ['Frames', 'acquisition_keys', 'utc']
+__all__ = ['LARGEST', 'Frames', 'acquisition_keys', 'utc', 'within_range']
+
+#: Values beyond this, of either sign, are no measurements but fills, such as -3.4e38, or faults:
+#: no quantity that a sensor measures comes near it, and squares of float32 are infinite there.
+LARGEST = 1e20
 
 _DAY = 24 * 60 * 60  # seconds
 
@@ -31,6 +35,28 @@ def utc(time: object) -> pd.Timestamp:
     """
     stamp = pd.Timestamp(time)
     return stamp if stamp.tz is None else stamp.tz_convert('UTC').tz_localize(None)
+
+
+def within_range(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Find values that can be measurements: finite, and none beyond :data:`LARGEST`.
+
+    Args:
+        values: Floating point numbers, of any shape.
+
+    Returns:
+        Bool, of the same shape.
+
+    Examples:
+        >>> import numpy as np
+        >>> from torchgeo_sits.datasets.frames import within_range
+        >>> within_range(np.array([0.5, -3.4e38, np.nan, np.inf]))
+        array([ True, False, False, False])
+    """
+    if values.dtype.itemsize < 4:  # float16 ends far below
+        found: NDArray[np.bool_] = np.isfinite(values)
+        return found
+    found = np.abs(values) <= LARGEST
+    return found
 
 
 def acquisition_keys(

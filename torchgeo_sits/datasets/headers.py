@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from pyproj import CRS as PyprojCRS
 from pyproj.exceptions import CRSError, ProjError
 from rasterio import Env
-from rasterio import open as open_raster
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
@@ -35,8 +34,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from ..errors import SITSError
 from ..whole_files import whole_file
 from .file_stamps import Stamp, stamps
+from .formats import open_raster, require_own_pixels
 
-__all__ = ['Bounds', 'Header', 'HeaderCache', 'read_header', 'read_headers']
+__all__ = ['Bounds', 'Header', 'HeaderCache', 'read_header', 'read_headers', 'require_real']
 
 Bounds = tuple[float, float, float, float]
 
@@ -88,11 +88,14 @@ def read_header(path: str) -> Header:
 
     Raises:
         RasterioError: If it does not open.
-        SITSError: If it has no CRS, or no grid of pixels in it.
+        SITSError: If it has no CRS, or no grid of pixels in it, holds complex numbers, or names
+            servers or files elsewhere.
     """
-    with open_raster(path, sharing=False) as source:
+    require_own_pixels(path)
+    with open_raster(path) as source:
         _require_grid(path, source)
         indexes = _spectral_indexes(source)
+        require_real(path, [source.dtypes[i - 1] for i in indexes])
         named = _descriptions(source, indexes)
         left, bottom, right, top = source.bounds
         return Header(
@@ -163,6 +166,24 @@ def _require_grid(path: str, source: DatasetReader) -> None:
     )
 
 
+def require_real(path: str, dtypes: Sequence[str]) -> None:
+    """Refuse complex numbers, of which every type of pixels here would drop a part.
+
+    Args:
+        path: The raster, for the message.
+        dtypes: Types of its bands.
+
+    Raises:
+        SITSError: If one is complex.
+    """
+    if any(dtype.startswith('complex') for dtype in dtypes):
+        raise SITSError(
+            f"'{path}' holds complex numbers ({next(d for d in dtypes if 'complex' in d)}), and a "
+            'band has real ones: write what is wanted of them to a raster, such as the amplitude '
+            'or the phase'
+        )
+
+
 def _description(source: DatasetReader, index: int) -> str:
     """Read the name of a band; empty where it is but the number that a format gives it."""
     name = (source.descriptions[index - 1] or '').strip()
@@ -179,7 +200,7 @@ def _spectral_indexes(source: DatasetReader) -> tuple[int, ...]:
 
 
 #: Part of the names of cache files: another one for another meaning of the columns.
-_VERSION = 2
+_VERSION = 3
 
 _OF_BANDS = ('indexes', 'descriptions', 'dtypes', 'nodata', 'scales', 'offsets')
 _TRANSFORM = ['a', 'b', 'c', 'd', 'e', 'f']

@@ -32,7 +32,7 @@ from .catalogue import (
 )
 from .clouds import CloudMasks
 from .files import RasterFile, find_rasters, list_examples, list_rasters, scan
-from .frames import Frames
+from .frames import LARGEST, Frames
 from .quality import QUALITY_LAYERS, ClearRule, Mask, QualityLayer, QualityNames
 from .reading import RasterReader
 from .rivals import later_first
@@ -525,6 +525,8 @@ class _MosaicReader:
         self.unreadable = unreadable
         #: Files that could not be read so far, and were left out.
         self.skipped: set[str] = set()
+        #: Files with values that are too large, which were reported.
+        self._told_large: set[str] = set()
         self._threads = _ReadingThreads()
 
     def close(self) -> None:
@@ -573,6 +575,8 @@ class _MosaicReader:
         self._threads.map(frame, len(acquisitions))
         if broken:
             self._report(broken)
+        if len(self._told_large) < len(self.reader.too_large):
+            self._report_too_large()
         first = np.array([own[0] for own in offsets], np.float32)
         return Frames(
             values,
@@ -665,6 +669,21 @@ class _MosaicReader:
             return
         if mask is not None:
             clear &= mask
+
+    def _report_too_large(self) -> None:
+        """Warn of files with values that are too large, which were not reported before."""
+        new = sorted(set(self.reader.too_large) - self._told_large)
+        self._told_large.update(new)
+        found = [self.reader.too_large[path] for path in new]
+        if found:
+            warnings.warn(
+                f'{sum(number for number, _ in found)} pixels of {len(new)} rasters hold values '
+                f'beyond {LARGEST:g}, such as {found[0][1]:g}, and count as unobserved, there and '
+                f'wherever such values are: {list_examples(new)}. No sensor measures them: give '
+                'as `nodata` what means no data, or look at what wrote the files',
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _report(self, broken: Sequence[str]) -> None:
         """Warn of files that were not reported before."""

@@ -3,22 +3,23 @@
 Handles survive workers, threads, and files that change under them.
 """
 
+import errno
 import math
 import os
 import re
 import threading
 import time
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio import Env
-from rasterio import open as open_raster
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
@@ -29,6 +30,8 @@ from rasterio.windows import Window
 
 from ..grid import TOLERANCE, Grid
 from .files import RasterFile
+from .formats import open_raster
+from .frames import within_range
 
 __all__ = ['RasterReader', 'file_signature']
 
@@ -65,6 +68,9 @@ class RasterReader:
         self._handles = _HandlePool(meaning, cache=cache)
         #: Decimation of the overviews of each file from which coarser pixels were asked for.
         self._factors: dict[str, list[int]] = {}
+        #: Of each file with values that are too large: how many pixels of the first window that
+        #: met some, and one of the values.
+        self.too_large: dict[str, tuple[int, float]] = {}
 
     def close(self) -> None:
         """Close all handles; reading again opens what it needs."""
@@ -99,8 +105,9 @@ class RasterReader:
 
         Returns:
             Values ``(C, H, W)``, which are *out* if it was given, and ``(H, W)`` bool, True
-            where all bands were observed: inside the raster, finite, not nodata, not masked
-            out, written at all. Other values are undefined.
+            where all bands were observed: inside the raster, finite and no larger than
+            :data:`~torchgeo_sits.datasets.frames.LARGEST`, not nodata, not masked out, written
+            at all. Other values are undefined.
 
         Raises:
             OSError: If the raster cannot be opened or read, or is not the one that was
@@ -115,7 +122,15 @@ class RasterReader:
                 self._factors.pop(raster.path, None)
                 # A local file that nobody writes to stays as broken as it is.
                 still = before is not None and file_signature(raster.path) == before
-                if pause is None or (still and not isinstance(error, _ChangedError)):
+                full = _is_for_lack_of_files(error)
+                if full and pause is None:
+                    raise OSError(
+                        f"'{raster.path}' cannot be opened: this process may open "
+                        f'{_open_files_allowed()[0]} files, and all are in use. Allow more '
+                        '(`ulimit -n 4096`), or read with fewer workers (num_workers)'
+                    ) from error
+                changed = full or isinstance(error, _ChangedError)
+                if pause is None or (still and not changed):
                     raise OSError(
                         f"'{raster.path}' cannot be read ({reason}): it may be truncated, or be "
                         'written at this moment. Fetch or write it again, remove it, or leave its '
@@ -143,7 +158,21 @@ class RasterReader:
             data, observed = _read(handle, indexes, grid, resampling, out)
             if not handle.settled or _is_changed(raster.path, handle.signature):
                 raise _ChangedError('it changed while it was read')
+            if data.dtype.kind == 'f' and raster.path not in self.too_large and not observed.all():
+                self._note_too_large(raster.path, data, [handle.nodata[i - 1] for i in indexes])
         return data, observed
+
+    def _note_too_large(
+        self, path: str, data: NDArray[Any], nodata: Sequence[float | None]
+    ) -> None:
+        """Count the pixels with values that are finite, too large and not said to be no data."""
+        large = np.isfinite(data) & ~within_range(data)
+        for band, values, value in zip(large, data, nodata, strict=True):
+            if value is not None:
+                band &= values != data.dtype.type(value)
+        if large.any():
+            number = int(large.any(axis=0).sum())
+            self.too_large[path] = number, float(data[large][0])
 
     def _overview(self, raster: RasterFile, grid: Grid) -> int | None:
         """Find the coarsest overview that is as fine as *grid*, None for the raster."""
@@ -245,6 +274,7 @@ class _Handle:
         path: The raster.
         level: Overview to open, from 0; None for the raster itself.
         missing: Which values mean no data.
+        is_own: Whether *path* is a VRT that was made here, as text.
 
     Attributes:
         signature: State of the file when it was opened; None where it cannot be told.
@@ -265,7 +295,9 @@ class _Handle:
         raster: What this handle was found to agree with.
     """
 
-    def __init__(self, path: str, level: int | None, missing: _Missing) -> None:
+    def __init__(
+        self, path: str, level: int | None, missing: _Missing, *, is_own: bool = False
+    ) -> None:
         # Before opening: a change between the two shows as a change later on.
         self.signature = file_signature(path)
         self.level = level
@@ -276,7 +308,10 @@ class _Handle:
         # where there are thousands. Without the list it asks for each by its name.
         local = self.signature is not None
         with Env(**({'GDAL_DISABLE_READDIR_ON_OPEN': 'TRUE'} if local else {})):
-            self.source = open_raster(path, sharing=False, **options)
+            if is_own:
+                self.source = rasterio.open(path, sharing=False, **options)
+            else:
+                self.source = open_raster(path, **options)
         self.nodata = tuple(
             missing.of(own, dtype)
             for own, dtype in zip(self.source.nodatavals, self.source.dtypes, strict=True)
@@ -303,20 +338,126 @@ class _Handle:
         self.raster: object | None = None
 
 
-class _HandlePool:
-    """Pool of open rasters, each lent to one thread at a time, the least recently used closed.
+class _OpenRasters:
+    """Rasters that this process keeps open, of all readers together, the last used last.
 
-    A rasterio handle shares its file offset with every process forked from this one, and
-    returns wrong pixels when two threads use it at once. So handles belong to one process (a
-    fork or a pickle starts without any), and each is lent to one thread at a time.
+    A rasterio handle shares its file offset with every process forked from this one, so all that
+    nobody uses are closed before a fork, and a fork starts without any: their descriptors would
+    count against its own limit.
+    """
+
+    #: Handles kept open when windows need fewer.
+    least = 256
+
+    def __init__(self) -> None:
+        self._forget()
+        if hasattr(os, 'register_at_fork'):
+            os.register_at_fork(before=self._close_all, after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """Begin without handles, in this process."""
+        self._lock = threading.Lock()
+        self._idle: OrderedDict[_Key, _Handle] = OrderedDict()
+        #: Number of files of a window, by reader.
+        self._wanted: weakref.WeakKeyDictionary[_HandlePool, int] = weakref.WeakKeyDictionary()
+        #: What the system was found to allow.
+        self._most: int | None = None
+        #: Readers that are gone, whose handles are to be closed.
+        self._gone: deque[object] = deque()
+
+    def _close_all(self) -> None:
+        """Close what nobody uses."""
+        with self._lock:
+            _close(self._idle, list(self._idle))
+
+    def reserve(self, pool: '_HandlePool', files: int) -> None:
+        """Keep enough handles open for two windows of so many files of a reader."""
+        with self._lock:
+            if files > self._wanted.get(pool, 0):
+                self._wanted[pool] = files
+                if self.least < self._asked() > _open_files_limit():
+                    _raise_open_files_limit()
+
+    def _asked(self) -> int:
+        """Count the handles that two windows of all readers need."""
+        return 2 * sum(self._wanted.values())
+
+    def take(self, key: '_Key') -> '_Handle | None':
+        """Take an idle handle, which is the caller's then."""
+        with self._lock:
+            return self._idle.pop(key, None)
+
+    def keep(self, key: '_Key', handle: '_Handle') -> None:
+        """Keep a handle, and close the least recently used ones beyond what is allowed."""
+        limit = _open_files_limit()
+        with self._lock:
+            self._close_gone()
+            most = min(max(self.least, self._asked()), limit)
+            surplus = [self._idle.pop(key)] if key in self._idle else []
+            self._idle[key] = handle
+            most = most if self._most is None else min(most, self._most)
+            while len(self._idle) > most:
+                surplus.append(self._idle.popitem(last=False)[1])
+        for old in surplus:
+            old.source.close()
+
+    def shrink(self) -> bool:
+        """Keep half as many open from now on; False where none is open that nobody uses."""
+        with self._lock:
+            found = list(self._idle)
+            self._most = max(len(found) // 2, 1)
+            _close(self._idle, found[: len(found) - len(found) // 2])
+        return bool(found)
+
+    def close(self, owner: object) -> None:
+        """Close the handles of one reader."""
+        with self._lock:
+            self._close_of(owner)
+
+    def forget(self, owner: object) -> None:
+        """Close the handles of a reader that is gone, soon.
+
+        Called by the garbage collector, at any time: while this thread has the lock, too.
+        """
+        self._gone.append(owner)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._close_gone()
+            finally:
+                self._lock.release()
+
+    def _close_gone(self) -> None:
+        """Close the handles of readers that are gone."""
+        while self._gone:
+            self._close_of(self._gone.popleft())
+
+    def _close_of(self, owner: object) -> None:
+        """Close the handles of one reader, under the lock."""
+        _close(self._idle, [key for key in list(self._idle) if key[0] is owner])
+
+
+#: Whose handle it is, the path, and the overview.
+type _Key = tuple[object, str, int | None]
+
+_OPEN_RASTERS = _OpenRasters()
+
+
+def _close(handles: 'OrderedDict[_Key, _Handle]', keys: Sequence[_Key]) -> None:
+    """Close some of *handles* and forget them."""
+    for key in keys:
+        handles.pop(key).source.close()
+
+
+class _HandlePool:
+    """Open rasters of one reader, each lent to one thread at a time.
+
+    A rasterio handle returns wrong pixels when two threads use it at once, or two processes. A
+    fork or a pickle starts without any.
 
     Args:
         missing: Which values mean no data.
         cache: Keep handles open between reads.
     """
-
-    #: Handles kept open when a window needs fewer.
-    least_open = 256
 
     def __init__(self, missing: _Missing, *, cache: bool) -> None:
         self.missing = missing
@@ -324,17 +465,14 @@ class _HandlePool:
         self._start()
 
     def _start(self) -> None:
-        """Begin without handles, in this process."""
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._idle: OrderedDict[tuple[str, int | None], _Handle] = OrderedDict()
+        """Begin without handles."""
+        self._owner = object()
         # Also at the end of the program: left to the interpreter's shutdown, each handle
         # prints an error, since GDAL's own error handling is gone by then.
-        weakref.finalize(self, _close_all, self._idle)
-        self._capacity = self.least_open
+        weakref.finalize(self, _OPEN_RASTERS.forget, self._owner)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle and copy the options, never handles or locks."""
+        """Pickle and copy the options, never handles."""
         return {name: getattr(self, name) for name in ('missing', 'cache')}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -343,10 +481,7 @@ class _HandlePool:
 
     def close(self) -> None:
         """Close all handles; lending again opens what it needs."""
-        if self._pid != os.getpid():
-            self._start()  # those of the process that this one was forked from are not ours
-        with self._lock:
-            _close_all(self._idle)
+        _OPEN_RASTERS.close(self._owner)
 
     def reserve(self, files: int) -> None:
         """Keep enough handles open for two windows of so many files, within the system's limit.
@@ -354,9 +489,7 @@ class _HandlePool:
         Args:
             files: Number of files that one window needs.
         """
-        if self._pid != os.getpid():
-            self._start()
-        self._capacity = min(max(self.least_open, 2 * files, self._capacity), _open_files_limit())
+        _OPEN_RASTERS.reserve(self, files)
 
     @contextmanager
     def lend(self, path: str, level: int | None = None) -> Iterator[_Handle]:
@@ -375,47 +508,65 @@ class _HandlePool:
         Raises:
             RasterioError: If the raster cannot be opened.
         """
-        if self._pid != os.getpid():
-            self._start()
-        key = path, level
-        with self._lock:
-            handle = self._idle.pop(key, None)
+        key = self._owner, path, level
+        handle = _OPEN_RASTERS.take(key)
         if handle is not None and _is_changed(path, handle.signature):
             handle.source.close()
             handle = None
-        if handle is None:
-            handle = _Handle(path, level, self.missing)
+        while handle is None:
+            try:
+                handle = _Handle(path, level, self.missing)
+            except RasterioError as error:
+                if not (_is_for_lack_of_files(error) and _OPEN_RASTERS.shrink()):
+                    raise
         try:
             yield handle
         except BaseException:
             handle.source.close()
             raise
-        surplus = []
-        with self._lock:
-            if self.cache and handle.settled and key not in self._idle:
-                self._idle[key] = handle
-            else:
-                surplus.append(handle)
-            while len(self._idle) > self._capacity:
-                surplus.append(self._idle.popitem(last=False)[1])
-        for old in surplus:
-            old.source.close()
+        if self.cache and handle.settled:
+            _OPEN_RASTERS.keep(key, handle)
+        else:
+            handle.source.close()
 
 
-def _close_all(handles: OrderedDict[tuple[str, int | None], _Handle]) -> None:
-    """Close all *handles* and forget them."""
-    while handles:
-        handles.popitem()[1].source.close()
+def _is_for_lack_of_files(error: BaseException) -> bool:
+    """Tell whether the system refused to open one file more."""
+    text = os.strerror(errno.EMFILE)
+    return text in str(error) or text in str(error.__cause__)
 
 
 def _open_files_limit() -> int:
     """Count the handles that may stay open: half of what the system allows this process."""
+    soft = _open_files_allowed()[0]
+    return min(max(soft // 2, 16), _MOST_FILES)
+
+
+#: No more files than this are kept open, whatever the system allows.
+_MOST_FILES = 32_768
+
+
+def _open_files_allowed() -> tuple[int, int]:
+    """Look up how many files this process may open, and how many it may allow itself."""
     try:
         import resource
     except ImportError:  # Windows counts otherwise
-        return 2048
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return 65536 if soft == resource.RLIM_INFINITY else max(soft // 2, 16)
+        return 4096, 4096
+    most = 2 * _MOST_FILES
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = (most if n == resource.RLIM_INFINITY else min(n, most) for n in limits)
+    return soft, hard
+
+
+def _raise_open_files_limit() -> None:
+    """Let this process, and those that it starts, open as many files as the system permits."""
+    soft, hard = _open_files_allowed()
+    if hard > soft:
+        import resource
+
+        with suppress(ValueError, OSError):  # macOS refuses numbers that it calls permitted
+            ends = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, ends))
 
 
 def _require_same(raster: RasterFile, handle: _Handle, level: int | None) -> None:
@@ -534,7 +685,7 @@ def _warp(
     if handle.own_masks:
         for channel, index in enumerate(indexes):
             own = _Missing(default=handle.nodata[index - 1])
-            band = _Handle(_band_alone(handle, index), None, own)
+            band = _Handle(_band_alone(handle, index), None, own, is_own=True)
             with closing(band.source):
                 data[[channel]], seen = _warp_alike(band, [1], band.nodata[0], grid, resampling)
             observed &= seen
@@ -646,7 +797,7 @@ def _has_holes(
 
 
 def _observed(data: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
-    """Find where ``(H, W)`` no band of *data* ``(C, H, W)`` is its *nodata*, NaN or inf."""
+    """Find where ``(H, W)`` no band of *data* ``(C, H, W)`` is its *nodata*, NaN or too large."""
     inexact = np.issubdtype(data.dtype, np.inexact)
     if inexact:  # float32 rounds a nodata of -3.4028234663852886e+38
         nodata = [value if value is None else data.dtype.type(value) for value in nodata]
@@ -658,5 +809,5 @@ def _observed(data: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.
         pairs = [(b, v) for b, v in zip(data, nodata, strict=True) if v is not None]
         missing = np.any([band == value for band, value in pairs], axis=0)
     if inexact:
-        missing |= ~np.isfinite(data).all(axis=0)
+        missing |= ~within_range(data).all(axis=0)
     return ~missing

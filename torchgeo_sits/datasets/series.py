@@ -21,6 +21,7 @@ from ..grid import TOLERANCE, Grid
 from .combine import SeriesOperators
 from .frames import Frames, acquisition_keys, utc
 from .plotting import plot_series
+from .queries import require_memory
 
 __all__ = ['TimeSeries']
 
@@ -252,13 +253,18 @@ class TimeSeries(SeriesOperators):
         x, y, t = self._disambiguate_slice(index)
         start, stop = utc(t.start), utc(t.stop)
         grid = Grid.of(x, y, lookup.crs)
-        span = (start.timestamp(), stop.timestamp(), float(t.step or 1))
-        acquisitions = lookup.acquisitions(grid, start, stop, self.group_by)[:: t.step or 1]
+        span = (start.timestamp(), stop.timestamp(), float(t.step))
+        acquisitions = lookup.acquisitions(grid, start, stop, self.group_by)[:: t.step]
         if not acquisitions:
             raise SITSIndexError(
                 f'no acquisition in the window x={x}, y={y}, t={t}: the data set spans '
                 f'{self.bounds}'
             )
+        require_memory(
+            (len(acquisitions), len(self.bands), grid.height, grid.width),
+            np.dtype(np.float32),
+            'a window',
+        )
         frames = self._cut_from_block(index, grid, acquisitions)
         if frames is None:
             frames = self.read_frames(acquisitions, grid)

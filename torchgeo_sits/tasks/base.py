@@ -5,7 +5,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from lightly.utils.scheduler import cosine_warmup_schedule
@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
@@ -296,6 +297,49 @@ class SITSTask(BaseTask):
         scheduler.base_lrs = self._largest
         for group, largest in zip(scheduler.optimizer.param_groups, self._largest, strict=True):
             group['lr'] = largest * share(scheduler.last_epoch)
+
+    def on_before_backward(self, loss: Tensor) -> None:
+        """Stop all processes at a loss that is not finite, before it reaches the weights.
+
+        Args:
+            loss: The loss of a batch.
+
+        Raises:
+            SITSError: If it is not finite, in any process.
+        """
+        finite = bool(loss.detach().isfinite().all())
+        if self.trainer.world_size > 1:  # one that stopped alone would leave the others waiting
+            finite = self.trainer.strategy.reduce_boolean_decision(finite)
+        if not finite:
+            self._stop(f'the loss of training is {loss.detach().mean().item():g}')
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Stop at gradients that are not finite, before they reach the weights.
+
+        Args:
+            optimizer: The optimiser.
+
+        Raises:
+            SITSError: If they are not, and no scaler of 16-bit training leaves the step out.
+        """
+        if getattr(self.trainer.precision_plugin, 'scaler', None) is not None:
+            return
+        weights = (weight for group in optimizer.param_groups for weight in group['params'])
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        if not get_total_norm(gradients).isfinite():  # the same in all processes by now
+            self._stop('the gradient of the loss is not finite')
+
+    def _stop(self, reason: str) -> NoReturn:
+        """End the run, and name the last checkpoint."""
+        callback: Any = self.trainer.checkpoint_callback
+        names = ('last_model_path', 'best_model_path')
+        path = next((found for name in names if (found := getattr(callback, name, ''))), None)
+        kept = f'The last checkpoint is {path}' if path else 'No checkpoint was written before'
+        raise SITSError(
+            f'{reason} at step {self.trainer.global_step} (epoch {self.trainer.current_epoch}). '
+            'Lower model.lr, keep gradient clipping on, and look for values of the images, labels, '
+            f'mean and std that are too large or too small. {kept}'
+        )
 
     def configure_gradient_clipping(
         self,

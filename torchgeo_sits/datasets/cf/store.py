@@ -27,7 +27,7 @@ from ...grid import Grid
 from ..catalogue import band_order
 from ..cubes.layout import ATTRIBUTE
 from ..files import RastersNotFoundError, list_examples
-from ..frames import Frames
+from ..frames import LARGEST, Frames, within_range
 from ..reading import file_signature
 from .layout import read_layout
 
@@ -312,13 +312,14 @@ class Packing:
             undefined.
         """
         stored = stored.view(self.stored) if stored.dtype != self.stored else stored
-        seen = np.isfinite(stored) if self.stored.kind == 'f' else np.ones(stored.shape, bool)
+        seen = within_range(stored) if self.stored.kind == 'f' else np.ones(stored.shape, bool)
         for fill in self.fills:
             seen &= stored != fill
         values = stored
         if self.is_packed:
             values = stored * np.float64(self.scale)
             values += self.offset
+            seen &= within_range(values)
         low, high = self.limits
         limited = values if self.unpacked_limits else stored
         if low > -math.inf:
@@ -510,6 +511,7 @@ class CFStore:
         self._signature = file_signature(self.source_file)
         self._dataset: xr.Dataset | None = None
         self._pid = 0
+        self._told_large = False
         dataset = self._open()
         layout = read_layout(dataset, path, bands=bands, crs=crs, apart_from=cloud_variable)
         self._layout = layout
@@ -518,6 +520,12 @@ class CFStore:
         self.spans = np.stack([self.times, self.times + 1], axis=1)
         box = shapely.to_wkt(shapely.box(*self.grid.bounds), rounding_precision=-1)
         self.footprints = [box] * len(self.times)
+        for name in {band.variable for band in layout.bands}:
+            if dataset.variables[name].dtype.kind == 'c':
+                raise SITSError(
+                    f"'{name}' in '{path}' holds complex numbers, of which no band is made by "
+                    'itself: write what is wanted of them, such as the amplitude, as real numbers'
+                )
         steps = np.diff(layout.frames)
         self.is_ordered = bool((steps > 0).all() or (steps < 0).all())
         netcdf = not os.path.isdir(path)
@@ -616,6 +624,7 @@ class CFStore:
                 variables = self._open().variables
                 for variable, positions, at in self._reads(channels):
                     part = window.read(variables[variable], positions)
+                    self._warn_of_too_large(variable, part)
                     part, valid = self._packings[variable].unpack(part)
                     values[:, at, *inside] = part
                     own &= valid if positions is None else valid.all(axis=1)
@@ -643,6 +652,23 @@ class CFStore:
             self.times[frames],
             self.grid.crop(row, column, height, width),
             observed=seen,
+        )
+
+    def _warn_of_too_large(self, variable: str, stored: NDArray[Any]) -> None:
+        """Count values that are finite, too large and not said to be no data, once."""
+        if self._told_large or stored.dtype.kind != 'f':
+            return
+        large = stored[np.isfinite(stored) & ~within_range(stored)]
+        large = large[~np.isin(large, list(self._packings[variable].fills))]
+        if not len(large):
+            return
+        self._told_large = True
+        warnings.warn(
+            f"{len(large)} values of '{variable}' in '{self.path}' are beyond {LARGEST:g}, such as "
+            f'{large[0]:g}, and count as unobserved, there and wherever such values are. No sensor '
+            'measures them: give as `nodata` what means no data, or look at what wrote the file',
+            UserWarning,
+            stacklevel=5,
         )
 
     def _reads(self, channels: Sequence[int]) -> Iterator[tuple[str, list[int] | None, Any]]:

@@ -126,7 +126,8 @@ def open_labels(
                 f'apart. If {values.unlabelled} is a class, set labels.unlabelled to a value that '
                 'is none, such as 255; else give labels of two classes at least'
             )
-        if found[-1] > _LARGEST_CLASS or found[-1] > 2 * len(found):
+        _require_codes(found, paths)
+        if _are_codes(found):
             labels = opened(values=_coded(values, found), num_classes=None)
     elif values.classes is not None and not vectors:
         values.check_found(labels.found(), 'the label rasters')
@@ -135,6 +136,34 @@ def open_labels(
 
 #: Numbers up to this one may be classes as they are; maps hold no more.
 _LARGEST_CLASS = 255
+
+
+def _are_codes(found: Sequence[int]) -> bool:
+    """Tell whether numbers, ascending, are too large or too far apart to be classes."""
+    return found[-1] > _LARGEST_CLASS or found[-1] > 2 * len(found)
+
+
+def _require_codes(found: Sequence[int], paths: str | list[str]) -> None:
+    """Refuse numbers of which one is no class, but a fill that the files do not declare.
+
+    Args:
+        found: All numbers that are labelled, ascending, two at least.
+        paths: What holds them, for messages.
+
+    Raises:
+        SITSError: If one is negative, or far beyond all others, which are plain classes.
+    """
+    smaller, largest = found[:-1], found[-1]
+    far = largest > max(1000, 100 * smaller[-1]) and not _are_codes(smaller)
+    if found[0] >= 0 and not far:
+        return
+    odd, others = (found[0], found[1:]) if found[0] < 0 else (largest, smaller)
+    ready = ', '.join(f'{code}: ...' for code in [*others[:5], odd])
+    raise SITSError(
+        f'the labels in {paths!r} hold the number {odd} beside {list_some(others)}, which looks '
+        'like a fill and no class: write it into the file as its nodata; if it is a class, name '
+        f'all of them with labels.classes={{{ready}}}'
+    )
 
 
 def _coded(values: LabelValues, found: Sequence[int]) -> LabelValues:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
 from ...errors import SITSError
-from .values import LabelValues, as_number, list_some
+from .values import LabelValues, as_number, list_some, require_in_range
 
 __all__ = ['LabelColumn']
 
@@ -76,6 +76,8 @@ class LabelColumn:
         self.labels: list[int] = []
         if values.kind == 'class':
             self._find_classes(known, num_classes)
+        else:
+            require_in_range(np.asarray(known, np.float64), source)
 
     def encode(self, values: pd.Series, lost: Counter[str]) -> NDArray[np.float64]:
         """Turn values of the column into labels.

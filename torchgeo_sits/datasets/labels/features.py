@@ -19,11 +19,10 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
-from torchgeo.datasets.utils import find_files
 
 from ...errors import SITSError
 from ...grid import Grid, crs_name
-from ..files import RASTER_EXTENSIONS, list_examples
+from ..files import RASTER_EXTENSIONS, files_in, list_examples
 from .values import list_some
 
 __all__ = ['Features', 'list_vectors', 'read_features']
@@ -73,7 +72,7 @@ def list_vectors(paths: str | Sequence[str]) -> list[str]:
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         path = os.fspath(path)
         if os.path.isdir(path):
-            files = find_files(path, '*')
+            files = files_in(path)
             vectors.update(name for name in files if name.lower().endswith(_VECTORS))
         else:
             files = [path]

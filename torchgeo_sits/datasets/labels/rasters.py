@@ -5,12 +5,10 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import rasterio
 import shapely
 import torch
 from numpy.typing import NDArray
 from pyproj import CRS
-from rasterio import open as open_raster
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.features import geometry_mask
@@ -22,16 +20,21 @@ from torch import Tensor
 from torchgeo.datasets import RasterDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
-from ...errors import SITSError
+from ...errors import SITSError, SITSIndexError
 from ...grid import Grid
 from ...keys import ACQUISITION_TIMES, BOUNDS, MASK
 from ..filenames import parse_name
 from ..files import list_rasters
+from ..formats import open_raster, require_own_pixels
+from ..headers import require_real
+from ..queries import CheckedQueries, require_memory
 from .fields import NumberedFields, connected_fields
-from .values import LabelValues
+from .values import LabelValues, require_in_range
 
 __all__ = ['DatedLabels', 'MapsToFrames', 'RasterLabels', 'values_in']
 
+#: Whole numbers up to this one are themselves as 64-bit floating point, in which labels are read.
+_LARGEST_WHOLE = 2**53
 #: Pixels of a raster that are read at a time.
 _CHUNK = 1 << 22
 
@@ -47,7 +50,7 @@ def values_in(files: Iterable[str]) -> NDArray[np.float64]:
     """
     found = np.zeros(0)
     for path in files:
-        with rasterio.open(path) as file:
+        with open_raster(path) as file:
             rows = max(1, _CHUNK // file.width)
             for top in range(0, file.height, rows):
                 strip = Window(0, top, file.width, min(rows, file.height - top))
@@ -56,7 +59,7 @@ def values_in(files: Iterable[str]) -> NDArray[np.float64]:
     return found
 
 
-class RasterLabels(RasterDataset):
+class RasterLabels(CheckedQueries, RasterDataset):
     """Rasters of one band of labels; what they call no data reads as not labelled.
 
     Rasters on another grid or in another CRS are warped to the nearest pixel. What lies
@@ -74,7 +77,7 @@ class RasterLabels(RasterDataset):
     Raises:
         DatasetNotFoundError: If a path does not exist or holds no rasters.
         OSError: If a file cannot be opened.
-        SITSError: If a file has several bands.
+        SITSError: If a file has several bands or complex numbers, or names servers or other files.
 
     Examples:
         >>> import tempfile
@@ -108,6 +111,7 @@ class RasterLabels(RasterDataset):
         field_numbers: 'RasterLabels | None' = None,
         option: str = 'labels.paths',
     ) -> None:
+        crs = CRS.from_user_input(crs)
         self.num_classes = num_classes
         self.field_numbers = field_numbers
         self.values = values or LabelValues()
@@ -118,7 +122,9 @@ class RasterLabels(RasterDataset):
         self._full: list[shapely.Geometry] = []
         for path in files:
             try:
+                require_own_pixels(path)
                 with open_raster(path) as file:
+                    require_real(path, file.dtypes)
                     count, no_data = file.count, file.nodata
                     if no_data is None and file.crs is not None:
                         outline = shapely.segmentize(shapely.box(*file.bounds), 32 * max(file.res))
@@ -179,9 +185,18 @@ class RasterLabels(RasterDataset):
             The sample, with ``mask`` ``(H, W)`` int64, or float32 of values.
 
         Raises:
+            IndexError: If no raster lies there.
             SITSError: If a label is no whole number, negative, or not below ``num_classes``.
         """
-        sample = super().__getitem__(index)
+        x, y, t = self._disambiguate_slice(index)
+        grid = Grid.of(x, y, self.crs)  # a pixel at least
+        require_memory((grid.height, grid.width), np.dtype(np.float64), 'a window of labels')
+        try:
+            sample = super().__getitem__((x, y, t))
+        except SITSError:
+            raise
+        except IndexError as error:
+            raise SITSIndexError(str(error)) from error
         values = sample[MASK]
         missing = ~values.isfinite()
         for no_data in self._no_data - {None}:
@@ -189,6 +204,8 @@ class RasterLabels(RasterDataset):
         missing |= self._outside(sample)
         if self.values.kind == 'class':
             self._check_whole(values[~missing])
+        else:
+            require_in_range(values[~missing].numpy(), self.source)
         sample[MASK] = self.values.encode(values, missing)
         if self.values.kind == 'class':
             self._check_range(sample)
@@ -267,12 +284,13 @@ class RasterLabels(RasterDataset):
         return beyond & (sample[MASK] == 0)
 
     def _check_whole(self, values: Tensor) -> None:
-        """Refuse labels that are no whole numbers."""
-        odd = values[values != values.round()]
+        """Refuse labels that are no whole numbers, or beyond those that all types hold."""
+        odd = values[(values != values.round()) | (values.abs() > _LARGEST_WHOLE)]
         if len(odd):
             raise SITSError(
-                f'{self.option}={self.paths!r} holds the label {odd[0].item()}: classes are whole '
-                'numbers; for measurements set labels.kind=value'
+                f'{self.option}={self.paths!r} holds the label {odd[0].item():.16g}: classes are '
+                'whole numbers; for measurements set labels.kind=value; what means no data is to '
+                'be written into the file as its nodata'
             )
 
     def _check_range(self, sample: Sample) -> None:

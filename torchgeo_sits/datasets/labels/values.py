@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import SITSError
+from ..frames import LARGEST, within_range
 
-__all__ = ['LabelValues', 'as_number', 'list_some']
+__all__ = ['LabelValues', 'as_number', 'list_some', 'require_in_range']
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,29 @@ class LabelValues:
                 UserWarning,
                 stacklevel=2,
             )
+
+
+def require_in_range(values: NDArray[np.float64], source: str) -> None:
+    """Refuse measured values that no measurement can be, but for those that are not finite.
+
+    Args:
+        values: The values.
+        source: What holds them, for messages.
+
+    Raises:
+        SITSError: If one is beyond :data:`~torchgeo_sits.datasets.frames.LARGEST`.
+
+    Examples:
+        >>> import numpy as np
+        >>> from torchgeo_sits.datasets.labels.values import require_in_range
+        >>> require_in_range(np.array([7.5, np.nan]), 'labels.column=yield')
+    """
+    large = values[np.isfinite(values) & ~within_range(values)]
+    if len(large):
+        raise SITSError(
+            f'{source} holds the value {large[0]:g}, and no measurement is beyond {LARGEST:g}: if '
+            'it means no data, write it into the file as that, or leave it out'
+        )
 
 
 def list_some(items: Collection[object], most: int = 10) -> str:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.features import rasterize
 from rasterio.transform import Affine, from_origin
-from torchgeo.datasets import GeoDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
 from ...errors import SITSError
 from ...grid import Grid, crs_name
 from ...keys import BOUNDS, MASK, TRANSFORM
 from ..files import list_examples
+from ..queries import CheckedQueries
 from .columns import LabelColumn
 from .features import Features, read_features
 from .fields import NumberedFields
@@ -159,7 +159,7 @@ def _to_crs(series: gpd.GeoSeries, crs: CRS, lost: Counter[str]) -> gpd.GeoSerie
 _CHUNK = 1 << 22
 
 
-class VectorLabels(GeoDataset):
+class VectorLabels(CheckedQueries):
     r"""Polygons and points, burnt onto the pixels of the images as a window is read.
 
     A polygon labels the pixels whose centres it holds, a point the pixel that holds it. Each

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ...errors import SITSError
+from ..labels.values import require_in_range
 
 __all__ = ['UNLABELLED', 'PointLabels', 'encode_labels']
 
@@ -132,8 +133,9 @@ def _measured(values: pd.Series, name: str) -> PointLabels:
             UserWarning,
             stacklevel=3,
         )
-    found = numbers.to_numpy(np.float32, na_value=np.nan)
-    return PointLabels(np.where(np.isinf(found), np.float32(np.nan), found), None)
+    wide = numbers.to_numpy(np.float64, na_value=np.nan)
+    require_in_range(wide, f'labels.column={name!r}')
+    return PointLabels(np.where(np.isinf(wide), np.nan, wide).astype(np.float32), None)
 
 
 def _code(value: Any) -> str:

@@ -5,13 +5,14 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ...errors import SITSError
+from ..frames import LARGEST, within_range
 from .files import PointArrays
 
 __all__ = ['Columns', 'SeriesArrays', 'arrange', 'arrange_arrays', 'find_column']
@@ -407,7 +408,7 @@ def arrange_arrays(arrays: PointArrays, columns: Columns) -> SeriesArrays:
             f"expected an array 'dates' of {steps} dates, or of ({number}, {steps}), got "
             f'{None if dates is None else dates.shape}: give them as table.dates'
         )
-    kept = np.asarray(values, np.float32)
+    kept = _single(values, 'the array of values')
     if dates.ndim == 1:
         times = _times_of([str(date) for date in dates.tolist()], columns)
         order = np.argsort(times, kind='stable')
@@ -651,7 +652,7 @@ def _chosen(found: list[str], asked: Sequence[str] | None) -> list[str]:
 def _numbers(column: pd.Series, name: str) -> Floats:
     """Numbers of a column; what is none is missing, and counted."""
     if pd.api.types.is_numeric_dtype(column):
-        return column.to_numpy(np.float32, na_value=np.nan)
+        return _single(column, f'the band {name!r}')
     numbers = pd.to_numeric(column, errors='coerce')
     odd = numbers.isna() & column.notna()
     if odd.all() or (odd.any() and not numbers.notna().any()):
@@ -663,15 +664,37 @@ def _numbers(column: pd.Series, name: str) -> Floats:
             UserWarning,
             stacklevel=3,
         )
-    return numbers.to_numpy(np.float32, na_value=np.nan)
+    return _single(numbers, f'the band {name!r}')
+
+
+def _single(values: NDArray[Any] | pd.Series, source: str) -> Floats:
+    """Numbers as float32; infinite where it ends."""
+    if pd.api.types.is_complex_dtype(values):
+        raise SITSError(
+            f'{source} holds complex numbers: write what is wanted of them, such as the amplitude, '
+            'as real numbers'
+        )
+    with np.errstate(over='ignore'):
+        if isinstance(values, pd.Series):
+            return values.to_numpy(np.float32, na_value=np.nan)
+        return np.asarray(values, np.float32)
 
 
 def _without_fill(values: Floats, nodata: float | None) -> Floats:
-    """Values, NaN where they are no data or infinite; no data that is not said is named."""
-    missing = np.isinf(values)
+    """Values, NaN where they are no data or too large; no data that is not said is named."""
+    missing = np.zeros(values.shape, bool)
     if nodata is not None:
-        missing |= values == np.float32(nodata)
-    else:
+        missing = values == np.float32(nodata)
+    large = ~within_range(values) & ~np.isnan(values) & ~missing
+    if large.any():
+        warnings.warn(
+            f'{int(large.sum())} values are beyond {LARGEST:g}, such as {values[large][0]:g}, and '
+            'count as missing: no sensor measures them. Say what means no data by table.nodata',
+            UserWarning,
+            stacklevel=2,
+        )
+        missing |= large
+    if nodata is None:
         for fill in _USUAL_FILLS:
             if number := int((values == fill).sum()):
                 warnings.warn(
