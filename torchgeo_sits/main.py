@@ -303,6 +303,12 @@ def _refusal(error: BaseException | None) -> str | None:
     """
     found = error
     while found is not None:
+        if isinstance(found, MemoryError) or 'DefaultCPUAllocator' in str(found):
+            text = (str(found).splitlines() or [''])[0]
+            return (
+                f'the memory of this machine does not suffice ({text or "MemoryError"}): choose '
+                'smaller patches or batches, fewer dates, bands or workers, or a part of the data'
+            )
         if isinstance(found, SITSError | OSError):
             text = str(found)
             if text.startswith('Caught '):

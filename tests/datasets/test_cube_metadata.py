@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from torchgeo_sits.datasets import RasterTimeSeries, Sentinel2TimeSeries, write_cube
+from torchgeo_sits.datasets import (
+    RasterTimeSeries,
+    Sentinel2TimeSeries,
+    ZarrTimeSeries,
+    write_cube,
+)
+from torchgeo_sits.errors import SITSError
 
 xarray = pytest.importorskip('xarray')
 rioxarray = pytest.importorskip('rioxarray')
@@ -83,3 +89,64 @@ def test_coordinates_in_degrees(series_folder: Path, tmp_path: Path) -> None:
     assert cube.x.attrs['standard_name'] == 'longitude'
     assert cube.y.attrs['units'] == 'degrees_north'
     assert cube.rio.crs.to_epsg() == 4326
+
+
+@pytest.fixture(scope='module')
+def cube(series_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cube whose root the tests rewrite."""
+    path = tmp_path_factory.mktemp('cube') / 'c.zarr'
+    write_cube(RasterTimeSeries(series_folder), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ('record', 'attributes'),
+    [
+        *(({key: None}, {}) for key in ('complete', 'command', 'arrays', 'source', 'format')),
+        ({'arrays': ['image', '../../secret']}, {}),
+        ({'arrays': []}, {}),
+        ({'complete': 'yes'}, {}),
+        ({}, {'spatial:shape': [-32, 40]}),
+        ({}, {'spatial:shape': [10**9, 10**9]}),
+        ({}, {'spatial:shape': None}),
+        ({}, {'spatial:transform': [0, 0, 0, 0, 0, 0]}),
+        ({}, {'spatial:transform': [10, 0, float('nan'), 0, -10, 0]}),
+        ({}, {'spatial:transform': [10, 0, 600_000, 0, 10, 5_000_000]}),
+        ({}, {'spatial:transform': 'here'}),
+        ({}, {'proj:code': 'EPSG:0', 'proj:wkt2': None}),
+        ({}, {'proj:code': None, 'proj:wkt2': 7}),
+    ],
+    ids=str,
+)
+def test_records_that_lie_are_refused_in_one_line(cube: Path, record, attributes) -> None:
+    root = cube / 'zarr.json'
+    whole = root.read_text()
+    content = json.loads(whole)
+    own = content['attributes']
+    own['torchgeo_sits'] |= record
+    own['torchgeo_sits'] = {k: v for k, v in own['torchgeo_sits'].items() if v is not None}
+    content['attributes'] = {k: v for k, v in (own | attributes).items() if v is not None}
+    root.write_text(json.dumps(content))
+    try:
+        with pytest.raises((SITSError, OSError)) as error:
+            ZarrTimeSeries(cube)
+    finally:
+        root.write_text(whole)
+    assert 'c.zarr' in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('name', ['image', 'mask_clear', 'time', 'band'])
+def test_arrays_of_another_shape_than_the_rest_are_refused(cube: Path, name: str) -> None:
+    root = cube / 'zarr.json'
+    whole = root.read_text()
+    content = json.loads(whole)
+    shape = content['consolidated_metadata']['metadata'][name]['shape']
+    shape[0] = 10**9 if name in ('image', 'mask_clear') else shape[0] - 1
+    root.write_text(json.dumps(content))
+    try:
+        with pytest.raises((SITSError, OSError), match=r'c\.zarr') as error:
+            ZarrTimeSeries(cube)
+    finally:
+        root.write_text(whole)
+    assert '\n' not in str(error.value)

@@ -10,6 +10,7 @@ import xarray as xr
 from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 
+from torchgeo_sits.datamodules import PatchOptions, SITSDataModule
 from torchgeo_sits.datasets import CFTimeSeries, PointSeries, RasterTimeSeries
 from torchgeo_sits.datasets.labels import LabelValues, RasterLabels
 from torchgeo_sits.errors import SITSError, SITSIndexError
@@ -185,3 +186,24 @@ def test_an_image_of_one_huge_value_is_no_window_of_zeros(tmp_path: Path) -> Non
     with pytest.warns(UserWarning, match='beyond'):
         clear = series[series.bounds]['mask_clear'][0]
     assert clear.logical_not().nonzero().tolist() == [[1, 2]]
+
+
+def test_sizes_that_are_declared_and_not_there(tmp_path: Path) -> None:
+    options = {'SPARSE_OK': True, 'BIGTIFF': 'YES', 'tiled': True, 'compress': 'deflate'}
+    place = {'crs': 'EPSG:32631', 'transform': from_origin(500_000, 5_600_000, 10, 10)}
+    path = tmp_path / 's_20210101.tif'
+    size = {'width': 16, 'height': 16, 'count': 3000, 'dtype': 'uint8'}
+    with rasterio.open(path, 'w', driver='GTiff', **size, **place, **options):
+        pass
+    with pytest.raises(SITSError, match=r's_20210101.tif. holds 3000 bands, more than 2048'):
+        RasterTimeSeries(tmp_path)
+    assert RasterTimeSeries(tmp_path, bands=['B7'])[:, :]['image'].shape == (1, 1, 16, 16)
+    size = {'width': 300_000, 'height': 300_000, 'count': 1, 'dtype': 'uint8'}
+    with rasterio.open(path, 'w', driver='GTiff', **size, **place, **options):
+        pass
+    data = SITSDataModule(str(tmp_path), patches=PatchOptions(16, length=4), batch_size=2)
+    with pytest.warns(UserWarning, match='one date'), pytest.raises(SITSError, match='no clear'):
+        data.setup('fit')  # patches of nothing, but of its 351 million only some
+    series = RasterTimeSeries(tmp_path)
+    with pytest.raises(SITSError, match=r'asks for .* GiB, and this machine has'):
+        series[:, :]

@@ -5,6 +5,7 @@ import argparse
 import pytest
 import torch
 
+from torchgeo_sits.errors import SITSError
 from torchgeo_sits.models import (
     CARD_KEY,
     Series,
@@ -143,3 +144,47 @@ def test_pickled_objects_are_refused(saved):
 def test_card_needs_a_value_per_band():
     with pytest.raises(ValueError, match='mean of 3 values'):
         encoder_card('planar_vit_tiny', planar_vit_tiny(3), mean=[1, 2])
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'in_channels': 10**9},
+        {'in_channels': 0},
+        {'in_channels': -3},
+        {'in_channels': '3'},
+        {'in_channels': 3.0},
+        {'in_channels': None},
+        {'bands': 7},
+        {'bands': ['B1']},
+        {'mean': [float('nan')] * 3},
+        {'std': ['a', 'b', 'c']},
+        {'mean': 10**9},
+        {'model': 3},
+        {'encoder': None},
+        {'encoder': ['backbone']},
+        {'model_kwargs': []},
+        {'model_kwargs': {3: 4}},
+        {'model_kwargs': {'embed_dim': 10**9}},
+        {'model_kwargs': {'depth': 10**9}},
+        {'model_kwargs': {'embed_dim': -5}},
+        {'model_kwargs': {'embed_dim': 'large'}},
+        {'model_kwargs': {'num_heads': 0}},
+        {'model_kwargs': {'no_such': 1}},
+        {'model': 'os.system'},
+        {'model': '../../x'},
+        {'model': ''},
+    ],
+    ids=str,
+)
+def test_cards_that_lie_are_refused_in_one_line(saved, change):
+    path, content, _ = saved
+    content[CARD_KEY] |= change
+    torch.save(content, path)
+    with pytest.raises(SITSError) as error:
+        load_encoder(path)
+    assert '\n' not in str(error.value)
+    content[CARD_KEY] = [1, 2]
+    torch.save(content, path)
+    with pytest.raises(SITSError, match=r'card .* is list'):
+        load_encoder(path)

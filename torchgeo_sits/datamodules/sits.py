@@ -448,8 +448,10 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
     def _measured_samples(self) -> Iterator[dict[str, Any]]:
         """At most 32 patches of the training split, to measure statistics on."""
         train = self.splits.train
-        # Where no patch of the grid lies between held-out blocks, others may.
-        windows = list(self._gridded_patches(train)) or list(
+        # Where no patch of the grid lies between held-out blocks, others may; of a raster of a
+        # million pixels by a million there are too many to list.
+        gridded = self._gridded_patches(train)
+        windows = (list(gridded) if len(gridded) <= _MOST_LISTED else []) or list(
             _random_patches(
                 self.splits,
                 train,
@@ -467,6 +469,8 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
         return band_statistics(self._measured_samples())
 
 
+#: Patches of a grid that are listed at most, to choose some of them.
+_MOST_LISTED = 2**22
 #: Largest number that is taken for a class where nothing says which numbers are: that of 16 bits.
 _LARGEST_CLASS = 65_535
 

@@ -41,6 +41,10 @@ from .series import TimeSeries
 __all__ = ['RasterTimeSeries']
 
 
+#: Bands that are read unasked at most; imaging spectrometers have some hundreds.
+_MOST_BANDS = 2048
+
+
 class RasterTimeSeries(TimeSeries, RasterDataset):
     """Image time series from a folder of dated rasters.
 
@@ -193,6 +197,12 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
         rasters, inside = layers.take_out(self._scan(images), bands or ())
         spelt = None if bands is None else [self.band_name(band) for band in bands]
         products, self.all_bands, self.bands = self._find_products(rasters, spelt)
+        if bands is None and len(self.bands) > _MOST_BANDS:
+            raise SITSError(
+                f"'{products[0].rasters[0].path}' holds {len(self.bands)} bands, more than "
+                f'{_MOST_BANDS}, which are not read unasked: name those to read as `bands`, such '
+                f'as {list(self.bands[:3])}'
+            )
         rasters = [raster for product in products for raster in product.rasters]
         target = common_crs(rasters, crs)
         self._res = finest(rasters, target) if res is None else pixel_size(res)

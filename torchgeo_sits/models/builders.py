@@ -118,6 +118,10 @@ ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
 }
 
 
+#: No format of images has more bands.
+_MOST_CHANNELS = 65_535
+
+
 def build_encoder(name: str, in_channels: int, **kwargs: Any) -> SITSEncoder:
     """Build an encoder by name, or by the dotted path of its class or builder.
 
@@ -141,12 +145,18 @@ def build_encoder(name: str, in_channels: int, **kwargs: Any) -> SITSEncoder:
         >>> build_encoder('torchgeo_sits.models.LTAE', 4).in_channels
         4
     """
+    if not isinstance(in_channels, int) or not 1 <= in_channels <= _MOST_CHANNELS:
+        raise SITSError(f'in_channels must be from 1 to {_MOST_CHANNELS}, got {in_channels!r}')
     if name in ENCODERS or '.' in name:
         builder = ENCODERS.get(name) or _import_builder(name)
         try:
             return builder(in_channels=in_channels, **kwargs)
-        except TypeError as error:
-            raise SITSError(f'{name} cannot be built with {kwargs}: {error}') from error
+        except SITSError:
+            raise
+        except (TypeError, ValueError, ArithmeticError, MemoryError, RuntimeError) as error:
+            raise SITSError(
+                f'{name} cannot be built with {kwargs}: {str(error).splitlines()[0]}'
+            ) from error
     from torchgeo.models import get_model, list_models
 
     if name in list_models():
@@ -174,7 +184,7 @@ def _import_builder(path: str) -> Callable[..., SITSEncoder]:
     module, _, name = path.rpartition('.')
     try:
         builder: Any = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise SITSError(
             f'no encoder can be imported from {path!r} ({error}): check the path, and that '
             'Python finds the module (PYTHONPATH)'

@@ -1,7 +1,9 @@
 """Encoders in checkpoints: the card that describes one, and reading it back."""
 
+import math
 import pickle
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypedDict, Unpack
 
@@ -221,7 +223,7 @@ def load_bare_encoder(path: str | Path) -> tuple[SITSEncoder, EncoderCard]:
         no checkpoint at none.ckpt: give the path of a .ckpt file
     """
     weights, card = _read(path)
-    encoder = build_encoder(card['model'], card['in_channels'], **card['model_kwargs'])
+    encoder = _build(card, weights, path)
     _load(encoder, weights, path)
     return encoder.eval(), card
 
@@ -292,8 +294,11 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], EncoderCard]:
             f"'state_dict', found {_some(found) if isinstance(found, list) else found}"
         )
     card = content[CARD_KEY]
+    if not isinstance(card, dict):
+        raise SITSError(f'{path}: the card {CARD_KEY!r} of the checkpoint is {type(card).__name__}')
     if missing := sorted(EncoderCard.__required_keys__ - set(card)):
         raise SITSError(f'{path}: the card {CARD_KEY!r} of the checkpoint lacks {missing}')
+    _check_card(card, path)
     prefix = f'{card["encoder"]}.'
     state = content['state_dict']
     # Other tasks than those of this package keep a part of a name that torch.compile adds.
@@ -306,8 +311,74 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], EncoderCard]:
     return weights, card
 
 
+def _check_card(card: Any, path: Path) -> None:
+    """Refuse a card whose entries are not what they are to be."""
+    numbers = {name: card[name] for name in ('mean', 'std')}
+    odd = [
+        *(name for name in ('model', 'encoder') if not isinstance(card[name], str)),
+        *(name for name in ('in_channels',) if not _is_count(card[name])),
+        *(name for name in ('bands', *numbers) if not isinstance(card[name], list | tuple)),
+        *(name for name in ('model_kwargs',) if not isinstance(card[name], dict)),
+    ]
+    if not odd:
+        odd = [
+            *(n for n in ('bands', *numbers) if len(card[n]) not in (0, card['in_channels'])),
+            *(n for n, values in numbers.items() if not all(map(_is_number, values))),
+            *(n for n in ('model_kwargs',) if not all(isinstance(key, str) for key in card[n])),
+        ]
+    if odd:
+        shown = ', '.join(f'{name}={str(card[name])[:60]!r}' for name in odd)
+        raise SITSError(
+            f'{path}: the card {CARD_KEY!r} of the checkpoint holds {shown}, which describes no '
+            'encoder: it was changed. Use another checkpoint'
+        )
+
+
+def _build(card: EncoderCard, weights: dict[str, Tensor], path: str | Path) -> SITSEncoder:
+    """Build the encoder of a card, first without memory, where one that lies asks for much."""
+    most = card['in_channels']
+    for name, size in card['model_kwargs'].items():
+        parts = size if isinstance(size, list | tuple) else [size]
+        own = max((abs(part) for part in parts if isinstance(part, int)), default=0)
+        most = max(most, own)
+        if own > _LARGEST_SIZE:
+            raise SITSError(
+                f'{path}: the card {CARD_KEY!r} of the checkpoint asks for {name}={size}, more '
+                'than any encoder takes: it was changed. Use another checkpoint'
+            )
+    what = card['model'], card['in_channels']
+    if most > _USUAL_SIZE:
+        with (
+            torch.random.fork_rng(devices=[]),
+            torch.device('meta'),
+            suppress(NotImplementedError),  # it computes with values as it is built
+        ):
+            _require_fit(build_encoder(*what, **card['model_kwargs']), weights, path)
+    return build_encoder(*what, **card['model_kwargs'])
+
+
+#: Whole numbers among the arguments of an encoder are far below, and those of layers below this.
+_LARGEST_SIZE, _USUAL_SIZE = 2**24, 4096
+
+
+def _is_count(value: Any) -> bool:
+    """Whether a value is a whole number above 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _load(encoder: SITSEncoder, weights: dict[str, Tensor], path: str | Path) -> None:
     """Load all weights or, where they do not fit, none, and name those that do not."""
+    _require_fit(encoder, weights, path)
+    encoder.load_state_dict(weights)
+
+
+def _require_fit(encoder: SITSEncoder, weights: dict[str, Tensor], path: str | Path) -> None:
+    """Refuse weights that are those of another model."""
     own = encoder.state_dict()
     misfits = {
         'missing': sorted(own.keys() - weights.keys()),
@@ -325,7 +396,6 @@ def _load(encoder: SITSEncoder, weights: dict[str, Tensor], path: str | Path) ->
             f'{type(encoder).__name__}. {text}. Build the model that the checkpoint names, or '
             'leave it to load_encoder'
         )
-    encoder.load_state_dict(weights)
 
 
 def _line(error: Exception) -> str:

@@ -1,11 +1,13 @@
 """Cubes on disk: opened, and windows of them read."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import shapely
 import zarr
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -77,7 +79,24 @@ def cube_record(path: str) -> dict[str, Any]:
             f"'{path}' is a cube of format {record.get('format')!r}, this version of "
             f'torchgeo-sits reads format {FORMAT}: convert it again, or use another version'
         )
+    for name, kind in _RECORD.items():
+        if not isinstance(record.get(name), kind):
+            raise SITSError(
+                f"the record of the cube '{path}' has {name}={record.get(name)!r}, expected "
+                f'a {kind.__name__}: it was changed. Remove the cube and convert it again'
+            )
+    if {IMAGE, MASK_CLEAR} - set(record['arrays']) or set(record['arrays']) - set(_ARRAYS):
+        raise SITSError(
+            f"the record of the cube '{path}' lists the arrays {record['arrays']}, expected "
+            f'{list(_ARRAYS)}, the last one where there are clouds: it was changed. Remove the '
+            'cube and convert it again'
+        )
     return record
+
+
+#: What a record holds beside its format.
+_RECORD = {'complete': bool, 'command': str, 'arrays': list, 'source': dict}
+_ARRAYS = (IMAGE, MASK_CLEAR, MASK_OBSERVED)
 
 
 class CubeStore:
@@ -146,6 +165,18 @@ class CubeStore:
             )
             xres, _, left, _, yres, top = attributes['spatial:transform']
             height, width = attributes['spatial:shape']
+            _require_consistent(
+                image.shape,
+                (len(self.times), len(bands), height, width),
+                [array.shape for name, array in self._open().items() if name != IMAGE],
+                spans=np.shape(self.spans),
+                footprints=len(shapely.from_wkt(np.asarray(footprints, object))),
+            )
+            if not np.isfinite([left, top]).all() or not 0 < min(xres, -yres) < math.inf:
+                raise ValueError(f'no grid has the transform {attributes["spatial:transform"]}')
+            scale = float(attributes_of_image.get('scale_factor', 1.0))
+            if not math.isfinite(scale) or scale == 0:
+                raise ValueError(f'no pixel has the scale {scale}')
         except Exception as error:  # whatever Zarr and its codecs raise
             raise OSError(
                 f"the metadata of the cube '{path}' cannot be read ({type(error).__name__}: "
@@ -155,7 +186,7 @@ class CubeStore:
         self.bands = tuple(str(band) for band in bands)
         self.footprints = [str(footprint) for footprint in footprints]
         self.dtype: np.dtype[Any] = image.dtype
-        self.scale = float(attributes_of_image.get('scale_factor', 1.0))
+        self.scale = scale
         #: Rows and columns of a chunk.
         self._chunk = image.chunks[-2], image.chunks[-1]
         self.command = record['command']
@@ -299,3 +330,34 @@ class CubeStore:
                 except Exception:
                     return files[-1]
         return files[0]
+
+
+def _require_consistent(
+    image: tuple[int, ...],
+    expected: tuple[int, ...],
+    masks: list[tuple[int, ...]],
+    *,
+    spans: tuple[int, ...],
+    footprints: int,
+) -> None:
+    """Refuse metadata whose parts tell of different cubes.
+
+    Args:
+        image: Shape of the pixels.
+        expected: Number of dates and bands, height and width, as the rest says.
+        masks: Shapes of the masks.
+        spans: Shape of the first and last seconds of the dates.
+        footprints: Number of the footprints.
+
+    Raises:
+        ValueError: If they do.
+    """
+    times, _, height, width = expected
+    if image != expected or 0 in image:
+        raise ValueError(f'pixels of {image}, but {expected} dates, bands, rows and columns')
+    odd = [mask for mask in masks if mask != (times, height, width)]
+    if odd or spans != (times, 2) or footprints != times:
+        raise ValueError(
+            f'{times} dates of {height} x {width}, but masks of {masks}, {spans} spans and '
+            f'{footprints} footprints'
+        )
