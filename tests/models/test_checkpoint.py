@@ -188,3 +188,12 @@ def test_cards_that_lie_are_refused_in_one_line(saved, change):
     torch.save(content, path)
     with pytest.raises(SITSError, match=r'card .* is list'):
         load_encoder(path)
+
+
+@pytest.mark.parametrize('state', [3, [], {'backbone.x': 5}, {3: torch.zeros(2)}], ids=str)
+def test_weights_that_are_none_are_refused(saved, state):
+    path, content, _ = saved
+    content['state_dict'] = state
+    torch.save(content, path)
+    with pytest.raises(SITSError, match=r'no tensors by name|no weights under'):
+        load_encoder(path)

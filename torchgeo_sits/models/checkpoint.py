@@ -293,17 +293,19 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], EncoderCard]:
             f'{path}: not a checkpoint of torchgeo_sits: expected the keys {CARD_KEY!r} and '
             f"'state_dict', found {_some(found) if isinstance(found, list) else found}"
         )
-    card = content[CARD_KEY]
-    if not isinstance(card, dict):
-        raise SITSError(f'{path}: the card {CARD_KEY!r} of the checkpoint is {type(card).__name__}')
-    if missing := sorted(EncoderCard.__required_keys__ - set(card)):
-        raise SITSError(f'{path}: the card {CARD_KEY!r} of the checkpoint lacks {missing}')
+    card: EncoderCard = content[CARD_KEY]
     _check_card(card, path)
     prefix = f'{card["encoder"]}.'
     state = content['state_dict']
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        raise SITSError(f"{path}: the 'state_dict' of the checkpoint holds no tensors by name")
     # Other tasks than those of this package keep a part of a name that torch.compile adds.
     state = {key.replace('_orig_mod.', ''): value for key, value in state.items()}
-    weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    weights: dict[str, Tensor] = {
+        k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)
+    }
     if not weights:
         raise SITSError(
             f'{path}: no weights under {prefix!r} in the checkpoint, found {_some(sorted(state))}'
@@ -313,6 +315,10 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], EncoderCard]:
 
 def _check_card(card: Any, path: Path) -> None:
     """Refuse a card whose entries are not what they are to be."""
+    if not isinstance(card, dict):
+        raise SITSError(f'{path}: the card {CARD_KEY!r} of the checkpoint is {type(card).__name__}')
+    if missing := sorted(EncoderCard.__required_keys__ - set(card)):
+        raise SITSError(f'{path}: the card {CARD_KEY!r} of the checkpoint lacks {missing}')
     numbers = {name: card[name] for name in ('mean', 'std')}
     odd = [
         *(name for name in ('model', 'encoder') if not isinstance(card[name], str)),
