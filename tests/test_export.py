@@ -242,7 +242,7 @@ def test_card_says_what_a_task_was_trained_on():
         datamodule=SimpleNamespace(card={'bands': ['B04', 'B08'], **STATISTICS}, training_data=data)
     )
     task.licence = 'CC-BY-4.0'
-    checkpoint = {}
+    checkpoint = {'state_dict': {}}
     task.on_save_checkpoint(checkpoint)
     details = {'task': 'SITSSegmentation', 'class_names': ['no', 'yes'], 'licence': 'CC-BY-4.0'}
     assert checkpoint[CARD_KEY].items() >= (data | details).items()

@@ -93,7 +93,7 @@ def test_a_pixel_of_a_folder_is_explained(series_folder, tmp_path, capsys):
     assert float(style.get('maximumValue')) == pytest.approx(np.quantile(others, 0.98), rel=1e-3)
     with pytest.raises(SystemExit):
         main.main([*command, '--at', '0,0'])
-    assert 'expected a place in the data' in capsys.readouterr().err
+    assert 'expected a place in it' in capsys.readouterr().err
 
 
 def test_a_field_is_explained_as_a_whole(series_folder, tmp_path):

@@ -176,13 +176,13 @@ _OTHERS = {
     'unpack them': ('.gz', '.tgz', '.bz2', '.xz', '.zst', '.7z', '.rar'),
     'convert each layer that they hold to a GeoTIFF, with gdal_translate': (
         *('.hdf', '.hdf4', '.h4', '.he4', '.hdf5', '.h5', '.he5', '.grb', '.grb2', '.grib'),
-        *('.grib2', '.n1', '.e1', '.e2'),
+        *('.grib2', '.n1', '.e1', '.e2', '.kea', '.pix', '.ers', '.mrf', '.til'),
     ),
     'give cubes (NetCDF) as paths of their own': ('.nc', '.nc4', '.cdf'),
     'list them as paths, file by file, or convert them to GeoTIFF': (
-        *('.asc', '.grd', '.kea', '.rst', '.pix', '.ntf', '.nitf', '.ers', '.ecw', '.sid', '.mrf'),
-        *('.hgt', '.dem', '.bt', '.sdat', '.rsw', '.mpr', '.map', '.pnm', '.j2k', '.jpx', '.cog'),
-        *('.gtiff', '.geotiff', '.til', '.blx', '.lcp', '.gsb', '.tif_', '.jpc', '.xpm', '.webp'),
+        *('.asc', '.grd', '.rst', '.ntf', '.nitf', '.ecw', '.sid', '.hgt', '.dem', '.bt'),
+        *('.sdat', '.rsw', '.mpr', '.map', '.pnm', '.j2k', '.jpx', '.cog'),
+        *('.gtiff', '.geotiff', '.blx', '.lcp', '.gsb', '.tif_', '.jpc', '.xpm', '.webp'),
     ),
 }
 #: Endings of files that are never rasters of a series, even where they are listed.
