@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_sco
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from torchgeo_sits.callbacks import BestCheckpoint
 from torchgeo_sits.collate import pad_time
 from torchgeo_sits.errors import SITSError
 from torchgeo_sits.models import encoder_card, load_bare_encoder, planar_vit_tiny
@@ -552,3 +553,19 @@ def test_a_stop_names_the_last_good_checkpoint(tmp_path):
     path = str(e.value).rpartition('checkpoint is ')[2]
     state = torch.load(path, weights_only=True)['state_dict']
     assert all(weight.isfinite().all() for weight in state.values())
+
+
+@pytest.mark.parametrize('mode', ['max', 'min'])
+def test_of_epochs_that_are_as_good_the_last_one_is_kept(tmp_path, mode):
+    best = BestCheckpoint(tmp_path, filename='{epoch}', monitor='val_score', mode=mode)
+
+    class Scored(SITSSegmentation):
+        def on_validation_epoch_end(self):
+            super().on_validation_epoch_end()
+            worse = -1.0 if mode == 'max' else 1.0
+            self.log('val_score', worse if self.current_epoch == 2 else 0.5)
+
+    task = Scored(model_kwargs=TINY)
+    run = trainer(tmp_path, max_epochs=3, enable_checkpointing=True, callbacks=[best])
+    run.fit(task, LabelledData(count=4))
+    assert [path.name for path in tmp_path.glob('*.ckpt')] == ['epoch=1.ckpt']

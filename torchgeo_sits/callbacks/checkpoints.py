@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from ..whole_files import whole_file
 
@@ -173,7 +174,9 @@ def keep_whole_checkpoints(trainer: Trainer) -> None:
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keep the best epoch by a score, or the last one until there is such a score.
+    """Keep the best epoch by a score, the last of several, or the last until there is a score.
+
+    Where few fields are scored, many epochs are as good, and the later ones have learned more.
 
     Lightning's :class:`~lightning.pytorch.callbacks.ModelCheckpoint` keeps nothing where there is
     no validation, and stops where validation had nothing to score (no label, or no change).
@@ -189,6 +192,22 @@ class BestCheckpoint(ModelCheckpoint):
     def state_key(self) -> str:
         """Key of the state in checkpoints: Lightning's, so that older runs can be resumed."""
         return super().state_key.replace(type(self).__qualname__, 'ModelCheckpoint', 1)
+
+    def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
+        """Say whether an epoch is at least as good as the worst that is kept.
+
+        Args:
+            trainer: The trainer.
+            current: Score of the epoch.
+
+        Returns:
+            Whether to keep it.
+        """
+        kept = self.best_k_models.get(self.kth_best_model_path)
+        if current is not None and kept is not None and current == kept:
+            # As the other way does, where processes differ in a digit.
+            return bool(trainer.strategy.reduce_boolean_decision(True))
+        return bool(super().check_monitor_top_k(trainer, current))
 
     def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Any]) -> None:
         """Save by the score, if there is one; the best one so far is kept if there is not."""

@@ -107,7 +107,8 @@ def _is_better(found: dict[str, Any], best: dict[str, Any], task: Any) -> bool:
     new, old = found['monitor'], best.get('monitor')
     if new is None or old is None:
         return old is None
-    return new > old if task.mode == 'max' else new < old
+    # Of several as good the last one, as checkpoints do.
+    return new >= old if task.mode == 'max' else new <= old
 
 
 def _class_table(confusion: Confusion) -> Table:

@@ -241,7 +241,8 @@ class TrainingCLI(LightningCLI):
         if not quiet and not any(isinstance(callback, ProgressBar) for callback in callbacks):
             callbacks.insert(0, RunProgress())
         if self.subcommand == 'fit' and not any(isinstance(c, RunReport) for c in callbacks):
-            callbacks.append(RunReport(shlex.join(['torchgeo-sits', *self.given])))
+            line = ['torchgeo-sits', self.subcommand, *self._command_line.typed]
+            callbacks.append(RunReport(shlex.join(line)))
         has_summary = any(isinstance(callback, ModelSummary) for callback in callbacks)
         if options.enable_model_summary is not False and not has_summary:
             callbacks.append(_ParameterCount())
