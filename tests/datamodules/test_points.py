@@ -238,7 +238,7 @@ def test_value_is_learned_and_predicted_from_the_command_line(path, tmp_path, mo
     assert np.sqrt((error**2).mean()) < 15
     main(['test', *conf, *labelled, *QUIET, '--ckpt_path', str(checkpoint)])
     [line] = [row for row in capsys.readouterr().out.splitlines() if 'test_RMSE' in row]
-    assert float(line.split('│')[2]) == pytest.approx(np.sqrt((error**2).mean()), rel=1e-3)
+    assert float(line.split()[1]) == pytest.approx(np.sqrt((error**2).mean()), rel=1e-3)
 
 
 def test_pretrained_encoder_classifies_points_from_the_command_line(path, tmp_path, monkeypatch):

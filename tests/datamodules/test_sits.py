@@ -14,7 +14,6 @@ from torchgeo_sits.errors import SITSError
 from torchgeo_sits.keys import FRAME_KEYS
 
 from .grouped import grouped
-from .one_band import write as write_band
 
 
 @pytest.fixture
@@ -441,15 +440,3 @@ def test_options_that_a_kind_of_series_does_not_take_are_named():
     )
     assert 'cloud_paths' not in module.kwargs
     assert module.kwargs['min_clear'] == 0.5
-
-
-def test_a_part_that_is_not_held_out_cannot_be_scored(series_folder, tmp_path):
-    values = np.random.default_rng(0).choice([0, 1, 2], (32, 40)).astype('uint8')
-    labels = write_band(tmp_path / 'l.tif', values)
-    made = module(series_folder, labels__paths=labels, split__val_fraction=0.0, patches__size=8)
-    assert made.val_dataloader() == []
-    for stage, name in (('validate', 'val'), ('test', 'test')):
-        with pytest.raises(ValueError, match=rf'for split.{name}_fraction=0.0: give .* above 0'):
-            made.setup(stage)
-    with pytest.raises(ValueError, match=r'held out for test, for there are no labels'):
-        module(series_folder, patches__size=8).setup('test')

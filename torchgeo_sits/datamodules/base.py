@@ -150,7 +150,7 @@ class SeriesDataModule(BaseDataModule):
     def _overfits(self) -> bool:
         """Whether the trainer wants the same batches in each epoch, in order."""
         trainer: Any = self.trainer
-        return bool(trainer is not None and trainer.overfit_batches)
+        return bool(getattr(trainer, 'overfit_batches', 0))
 
     def val_dataloader(self) -> Any:
         """Samples for validation; none where training holds nothing out for it.

@@ -43,8 +43,6 @@ from .splits import Splits, split_series
 __all__ = ['SITSDataModule']
 
 type _Stage = Literal['train', 'val', 'test', 'predict']
-#: What they are called.
-_PARTS = {'val': 'validation', 'test': 'test'}
 #: Which of these a stage of the trainer needs.
 _STAGES: dict[str, tuple[_Stage, ...]] = {
     'fit': ('train', 'val'),
@@ -315,35 +313,18 @@ class SITSDataModule(SeriesDataModule, GeoDataModule):
                     sampler = ShardedSampler(sampler, drop_last=name == 'train')
                 setattr(self, f'{name}_dataset', dataset)
                 setattr(self, f'{name}_sampler', sampler)
-            elif stage == {'val': 'validate'}.get(name, name):
-                share = f'split.{name}_fraction'
-                reason = (
-                    f'{share}={getattr(self.split, f"{name}_fraction")}'
-                    if self.labels.paths is not None
-                    else 'there are no labels'
-                )
-                raise SITSError(
-                    f'nothing is held out for {_PARTS[name]}, for {reason}: give labels.paths '
-                    f'and a {share} above 0, as in training'
-                )
         self._set_transforms()
 
     def val_dataloader(self) -> Any:
-        """Patches for validation.
-
-        Returns:
-            The loader; an empty list where nothing is held out.
-        """
-        if self.val_dataset is None:
-            return []
-        if self._overfits and self.val_sampler is not None:
-            return DataLoader(
-                ListedSamples(self.val_dataset, self.val_sampler),
-                batch_size=self.batch_size,
-                num_workers=self.num_workers,
-                collate_fn=self.collate_fn,
-            )
-        return super().val_dataloader()
+        """Patches for validation; the same order where a trainer overfits batches."""
+        if not (self._overfits and self.val_dataset is not None and self.val_sampler is not None):
+            return super().val_dataloader()
+        return DataLoader(
+            ListedSamples(self.val_dataset, self.val_sampler),
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=self.collate_fn,
+        )
 
     def probe_dataloaders(self) -> tuple[DataLoader[Any], DataLoader[Any]] | None:
         """Labelled patches of the training and of the validation split, for a k-NN probe.
