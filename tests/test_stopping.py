@@ -43,7 +43,7 @@ class Send(Callback):
 
 #: A pretraining, which goes on bit for bit, and a task that is validated.
 PRETRAINING = ['fit', '--config', 'conf/simclr.yaml', *OPTIONS]
-SEGMENTATION = ['fit', '--config', 'conf/segmentation.yaml', *OPTIONS, '--data.num_dates=4']
+SEGMENTATION = ['fit', '--config', 'conf/segmentation.yaml', *OPTIONS, '--data.patches.num_dates=4']
 
 
 def sending(*options):
