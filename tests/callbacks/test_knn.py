@@ -80,7 +80,8 @@ def test_one_class_is_no_score():
 
 
 def test_pixels_of_a_picture_take_the_class_of_their_neighbour():
-    bank = loader([1, 1, 2, 2], [1, 1, 2, 2])
+    far = 3_301_010_000  # a code, for which no array of all numbers below it may be made
+    bank = loader([1, 1, 2, 2], [1, 1, far, far])
     datamodule = SimpleNamespace(
         aug=lambda b: b,
         transfer_batch_to_device=lambda b, *_: b,
@@ -92,7 +93,7 @@ def test_pixels_of_a_picture_take_the_class_of_their_neighbour():
     probe, [batch] = KNNProbe(k=1, depths=('late',)), list(loader([2, 1, 1, 2], [0] * 4))
     encoder.feature_dim = lambda depth: 0  # all of the features are late ones
     found = probe.classify(SimpleNamespace(datamodule=datamodule), module, batch)
-    assert found.tolist() == [[[2, 1], [1, 2]]]
+    assert found.tolist() == [[[far, 1], [1, far]]]
 
 
 def test_data_without_labels_switch_the_probe_off():

@@ -193,8 +193,9 @@ class KNNProbe(Callback):
             found = encoder.features(Series.from_batch(batch), depth='late').movedim(1, -1)
         encoder.train(was_training)
         query = F.normalize(found.flatten(0, 2).float(), dim=1)
-        votes = self._vote(query, bank['late'], labels, int(labels.max()) + 1)
-        return votes.view(found.shape[:3])
+        kinds, number = labels.unique(return_inverse=True)  # by those that occur, as above
+        votes = self._vote(query, bank['late'], number, len(kinds))
+        return kinds[votes].view(found.shape[:3])
 
     def _vote(self, query: Tensor, bank: Tensor, labels: Tensor, num_classes: int) -> Tensor:
         """Classes ``(P,)`` of features ``(P, D)`` by the labels of those looked up ``(N, D)``."""
