@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from torchgeo_sits.collate import pad_time
 from torchgeo_sits.datasets import RasterTimeSeries
+from torchgeo_sits.datasets.files import list_rasters
 from torchgeo_sits.datasets.labels import RasterLabels
 from torchgeo_sits.datasets.reading import _HandlePool, _Missing, _OpenRasters
 
@@ -460,3 +461,13 @@ def test_the_soft_limit_is_raised_to_the_hard_one_where_that_is_needed(monkeypat
     assert not asked
     rasters.reserve(pools[1], 90)
     assert asked == [(5000, 5000)]
+
+
+def test_members_that_leave_their_archive_are_left_out(folder: Path, tmp_path: Path) -> None:
+    kept, elsewhere = sorted(folder.iterdir())[:2]
+    archive = tmp_path / 'in' / 'all.zip'
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, 'w') as file:
+        file.write(kept, kept.name)
+        file.write(elsewhere, f'../{elsewhere.name}')
+    assert list_rasters(archive) == [f'/vsizip/{archive}/{kept.name}']

@@ -529,3 +529,21 @@ def test_colours_that_are_none_or_of_no_class_are_refused(series_folder, tmp_pat
         data = SITSDataModule(str(series_folder), labels=labels, patches=PatchOptions(8))
         with pytest.raises(ValueError, match=rf"{match} .* no class: .*\[1200, 'maize'\]"):
             _ = data.class_colors
+
+
+def test_names_of_classes_lead_nowhere(tmp_path):
+    names = ['../../evil', f'{tmp_path}/evil', '<script>"\'&', 'a\nb', 'c\x00d']
+    values = np.random.default_rng(0).random((5, GRID.height, GRID.width), 'f')
+    outputs = [ClassMap('class', 'p', names), Probabilities('probabilities', 'p', names)]
+    run = make_run(tmp_path / 'maps', outputs, vectors='gpkg')
+    cut(run, {'p': values})
+    run.draw()
+    assert [path.name for path in tmp_path.iterdir()] == ['maps']
+    kinds = {path.name.split('.', 1)[0] for path in (tmp_path / 'maps').iterdir()}
+    assert kinds == {'class', 'probabilities'}
+    table = pyogrio.read_dataframe(tmp_path / 'maps/class.gpkg')
+    assert '../../evil' in set(table['name'])
+    for path in (tmp_path / 'maps').iterdir():
+        if path.suffix in ('.xml', '.qml'):
+            assert '<script>' not in path.read_text()
+            Xml.parse(path)
