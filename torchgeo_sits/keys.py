@@ -16,6 +16,8 @@ key                    sample -> batch                   dtype     meaning
 ``bounds``             ``(9,)`` -> ``(B,9)``             float64   xmin, xmax, xres, ymin, ymax,
                                                                    yres, tmin, tmax, tres
 ``transform``          ``(9,)`` -> ``(B,9)``             float64   affine, row by row
+``location``           ``(2,)`` -> ``(B,2)``             float32   latitude and longitude of the
+                                                                   centre in degrees
 =====================  ================================  ========  ==============================
 
 A Sentinel-1 series of the same place may lie beside the optical one, on its grid and with
@@ -44,6 +46,7 @@ __all__ = [
     'IMAGE_S1',
     'LABEL',
     'LENGTH',
+    'LOCATION',
     'MASK',
     'MASK_CLEAR',
     'MASK_CLEAR_S1',
@@ -63,6 +66,7 @@ MASK: Final = 'mask'
 LABEL: Final = 'label'
 BOUNDS: Final = 'bounds'
 TRANSFORM: Final = 'transform'
+LOCATION: Final = 'location'
 
 IMAGE_S1: Final = 'image_s1'
 ACQUISITION_TIMES_S1: Final = 'acquisition_times_s1'
@@ -96,13 +100,15 @@ class Series(NamedTuple):
         s1: Sentinel-1 series of the same B places on the same grid, or planes along the same
             paths, with bands and dates of its own; all of its frames are invalid for a place
             that has none. None: there is no such series.
+        location: ``(B, 2)`` float, latitude and longitude of each place in degrees, NaN where it
+            is unknown. None: no place is known.
 
     Examples:
         >>> import torch
         >>> times = 1_600_000_000 + 86_400 * torch.arange(3)[None]
         >>> series = Series(torch.zeros(1, 3, 4, 8, 8), times, torch.ones(1, 3, dtype=torch.bool))
-        >>> series.image.shape, series.mask_clear, series.s1
-        (torch.Size([1, 3, 4, 8, 8]), None, None)
+        >>> series.image.shape, series.mask_clear, series.s1, series.location
+        (torch.Size([1, 3, 4, 8, 8]), None, None, None)
     """
 
     image: Tensor
@@ -110,6 +116,7 @@ class Series(NamedTuple):
     valid: Tensor
     mask_clear: Tensor | None = None
     s1: 'Series | None' = None
+    location: Tensor | None = None
 
     @property
     def clear(self) -> Tensor:

@@ -26,11 +26,14 @@ from .dates import TemporalEncoding
 from .deep_star import DeepSTaR
 from .encoder import Depth, PlaneFeatures, SITSEncoder
 from .factorised import FactorisedEncoder
+from .galileo import Galileo, galileo_state
 from .frame_order import stable_order
 from .heads import DateDecoder, DenseHead, PairHead
 from .ltae import LTAE
 from .planar_vit import PlanarViT
+from .presto import Presto, presto_state
 from .promises import check_encoder
+from .published import PUBLISHED, PublishedModel, find_published, load_published
 from .raw_values import RawValueEncoder
 from .semantic_map import semantic_map
 from .tempcnn import TempCNN
@@ -42,6 +45,7 @@ __all__ = [
     'CARD_KEY',
     'ENCODERS',
     'LTAE',
+    'PUBLISHED',
     'UTAE',
     'CardDetails',
     'ConvLSTM',
@@ -51,9 +55,12 @@ __all__ = [
     'Depth',
     'EncoderCard',
     'FactorisedEncoder',
+    'Galileo',
     'PairHead',
     'PlanarViT',
     'PlaneFeatures',
+    'Presto',
+    'PublishedModel',
     'RawValueEncoder',
     'SITSEncoder',
     'Series',
@@ -68,11 +75,15 @@ __all__ = [
     'factorised_small',
     'factorised_tiny',
     'load_bare_encoder',
+    'find_published',
+    'galileo_state',
     'load_encoder',
+    'load_published',
     'load_weights',
     'planar_vit_base',
     'planar_vit_small',
     'planar_vit_tiny',
+    'presto_state',
     'register_encoder',
     'register_models',
     'semantic_map',

@@ -9,8 +9,10 @@ from .convlstm import ConvLSTM
 from .deep_star import DeepSTaR
 from .encoder import SITSEncoder
 from .factorised import FactorisedEncoder
+from .galileo import Galileo
 from .ltae import LTAE
 from .planar_vit import PlanarViT
+from .presto import Presto
 from .tempcnn import TempCNN
 from .tsvit import TSViT
 from .unet3d import UNet3D
@@ -115,6 +117,8 @@ ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'utae': UTAE,
     'tempcnn': TempCNN,
     'deep_star': DeepSTaR,
+    'presto': Presto,
+    'galileo_nano': Galileo,
 }
 
 

@@ -1,7 +1,6 @@
 """Encoders in checkpoints: the card that describes one, and reading it back."""
 
 import math
-import pickle
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,9 @@ from torch import Tensor
 from ..errors import SITSError
 from .builders import build_encoder
 from .encoder import SITSEncoder
+from .published import PUBLISHED, find_published, load_published
 from .raw_values import RawValueEncoder
+from .tensor_files import load_plain
 
 __all__ = [
     'CARD_KEY',
@@ -60,6 +61,7 @@ class CardDetails(TypedDict, total=False):
         paths: Names of the folders or files that it read, without what leads to them.
         dates: Dates of the training data.
         licence: Licence of the weights, where somebody has stated it.
+        source: Where published weights come from, and their paper.
 
     Examples:
         >>> CardDetails(task='SITSSegmentation', class_names=['forest', 'water'])['task']
@@ -74,6 +76,7 @@ class CardDetails(TypedDict, total=False):
     paths: list[str]
     dates: TrainingDates
     licence: str
+    source: str
 
 
 class EncoderCard(CardDetails):
@@ -165,11 +168,15 @@ def encoder_card(
     return card
 
 
-def load_encoder(path: str | Path) -> tuple[SITSEncoder, EncoderCard]:
+def load_encoder(
+    path: str | Path, *, bands: Sequence[str] | None = None
+) -> tuple[SITSEncoder, EncoderCard]:
     """Rebuild the encoder of a checkpoint, for the values of images as they are read.
 
     Args:
-        path: Path of a checkpoint that a task of this package wrote.
+        path: Path of a checkpoint that a task of this package wrote; or the name of published
+            weights, see :func:`~.published.find_published`.
+        bands: Names of the bands, for published weights: they find them by their names.
 
     Returns:
         The encoder with its weights, on the CPU and in evaluation mode, and its card. The encoder
@@ -195,17 +202,21 @@ def load_encoder(path: str | Path) -> tuple[SITSEncoder, EncoderCard]:
         >>> encoder.training, card['model'], card['in_channels']
         (False, 'planar_vit_tiny', 4)
     """
-    encoder, card = load_bare_encoder(path)
+    encoder, card = load_bare_encoder(path, bands=bands)
     if not card['mean']:
         return encoder, card
     return RawValueEncoder(encoder, card['mean'], card['std']).eval(), card
 
 
-def load_bare_encoder(path: str | Path) -> tuple[SITSEncoder, EncoderCard]:
+def load_bare_encoder(
+    path: str | Path, *, bands: Sequence[str] | None = None, **arguments: Any
+) -> tuple[SITSEncoder, EncoderCard]:
     """Rebuild the encoder of a checkpoint, for values that a data module has normalised.
 
     Args:
-        path: Path of the checkpoint.
+        path: As of :func:`load_encoder`.
+        bands: As of :func:`load_encoder`.
+        **arguments: Further arguments of the encoder of published weights.
 
     Returns:
         As of :func:`load_encoder`, but without normalisation.
@@ -222,9 +233,31 @@ def load_bare_encoder(path: str | Path) -> tuple[SITSEncoder, EncoderCard]:
         ...     print(error)
         no checkpoint at none.ckpt: give the path of a .ckpt file
     """
+    found = find_published(path)
+    if found is not None:
+        return _published(str(path), found[0], bands, arguments)
     weights, card = _read(path)
     encoder = _build(card, weights, path)
     _load(encoder, weights, path)
+    return encoder.eval(), card
+
+
+def _published(
+    weights: str, name: str, bands: Sequence[str] | None, arguments: dict[str, Any]
+) -> tuple[SITSEncoder, EncoderCard]:
+    """The encoder of published weights, for the bands of the data, and a card of it."""
+    model = PUBLISHED[name]
+    if bands is None:
+        raise SITSError(
+            f'{weights}: the weights find bands by their names: give bands, such as '
+            '["B02", "B03", "B04", "B08"]'
+        )
+    encoder = load_published(weights, bands=bands, **arguments)
+    mean, std = model.kind.statistics(bands)
+    card = encoder_card(
+        model.encoder, encoder, bands=bands, mean=mean, std=std, licence=model.licence,
+        source=model.source,
+    )  # fmt: skip
     return encoder.eval(), card
 
 
@@ -271,22 +304,7 @@ def load_weights(encoder: SITSEncoder, path: str | Path) -> EncoderCard:
 def _read(path: str | Path) -> tuple[dict[str, Tensor], EncoderCard]:
     """Weights of the encoder, their prefix removed, and its card."""
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'no checkpoint at {path}: give the path of a .ckpt file')
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        # Also raised for a text file; torch's own message names the class it refused.
-        raise SITSError(
-            f'{path}: not readable as plain tensors and values ({_line(error)}). '
-            'It is no checkpoint, or holds Python objects, which may run code when loaded: save '
-            'it again with plain hyperparameters'
-        ) from error
-    except (RuntimeError, EOFError, OSError, LookupError, ValueError) as error:
-        raise SITSError(
-            f'{path}: damaged, cut short, or no checkpoint at all ({_line(error)}). Use another '
-            'checkpoint of the run, or train again'
-        ) from error
+    content = load_plain(path)
     if not isinstance(content, dict) or not {CARD_KEY, 'state_dict'} <= content.keys():
         found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise SITSError(
@@ -402,12 +420,6 @@ def _require_fit(encoder: SITSEncoder, weights: dict[str, Tensor], path: str | P
             f'{type(encoder).__name__}. {text}. Build the model that the checkpoint names, or '
             'leave it to load_encoder'
         )
-
-
-def _line(error: Exception) -> str:
-    """The first sentence of an error's message, with its name."""
-    text = (str(error).splitlines() or [''])[0].split('. ')[0][:200]
-    return f'{type(error).__name__}: {text}' if text else type(error).__name__
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

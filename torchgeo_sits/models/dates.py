@@ -11,6 +11,7 @@ __all__ = [
     'DAYS_OF_YEAR',
     'SECONDS_PER_YEAR',
     'TemporalEncoding',
+    'calendar_month',
     'day_of_year',
     'days_since_september',
     'season_phase',
@@ -26,10 +27,6 @@ _SECONDS_PER_DAY: Final = 86_400
 def day_of_year(acquisition_times: Tensor) -> Tensor:
     """Day of the year of any date of the Gregorian calendar, UTC.
 
-    After the algorithm for days of the proleptic calendar by H. Hinnant (chrono-compatible
-    low-level date algorithms, ``civil_from_days``): years begin in March, so that a leap day
-    is the last of its year.
-
     Args:
         acquisition_times: ``(...)`` int64, seconds since 1970-01-01 UTC.
 
@@ -41,17 +38,55 @@ def day_of_year(acquisition_times: Tensor) -> Tensor:
         >>> day_of_year(torch.tensor([0, 86_400 * 59]))
         tensor([ 0, 59])
     """
+    year, of_march = _year_from_march(acquisition_times)
+    # March and later months: 59 days, 60 in leap years, lie before them in the calendar's year.
+    is_leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    late = of_march < 306
+    return (of_march + 59 + is_leap.long()).where(late, of_march - 306)
+
+
+def calendar_month(acquisition_times: Tensor) -> Tensor:
+    """Number of calendar months since January 1970, UTC.
+
+    Args:
+        acquisition_times: ``(...)`` int64, seconds since 1970-01-01 UTC.
+
+    Returns:
+        ``(...)`` int64, 0 in January 1970; the remainder by 12 is the month of the year, from 0.
+
+    Examples:
+        >>> import torch
+        >>> calendar_month(torch.tensor([0, 86_400 * 31, -1]))
+        tensor([ 0,  1, -1])
+    """
+    year, of_march = _year_from_march(acquisition_times)
+    # Five months from March have 153 days in whatever year.
+    month = (5 * of_march + 2).div(153, rounding_mode='floor')
+    return 12 * (year - 1970) + month + 2
+
+
+def _year_from_march(acquisition_times: Tensor) -> tuple[Tensor, Tensor]:
+    """The year that began in March, and the day of it.
+
+    After the algorithm for days of the proleptic calendar by H. Hinnant (chrono-compatible
+    low-level date algorithms, ``civil_from_days``): years begin in March, so that a leap day
+    is the last of its year.
+
+    Args:
+        acquisition_times: ``(...)`` int64, seconds since 1970-01-01 UTC.
+
+    Returns:
+        The year ``(...)``, and the day ``(...)`` int64, 0 on the 1st of March.
+    """
     days = acquisition_times.div(_SECONDS_PER_DAY, rounding_mode='floor') + 719_468
-    day = days.remainder(146_097)  # of the era of 400 years, from 0000-03-01
+    era = days.div(146_097, rounding_mode='floor')  # of 400 years, from 0000-03-01
+    day = days.remainder(146_097)
     leap = day.div(1_460, rounding_mode='floor') - day.div(36_524, rounding_mode='floor')
     leap = leap + day.div(146_096, rounding_mode='floor')
     year = (day - leap).div(365, rounding_mode='floor')
     centuries = year.div(100, rounding_mode='floor')
     of_march = day - (365 * year + year.div(4, rounding_mode='floor') - centuries)
-    # March and later months: 59 days, 60 in leap years, lie before them in the calendar's year.
-    is_leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-    late = of_march < 306
-    return (of_march + 59 + is_leap.long()).where(late, of_march - 306)
+    return 400 * era + year, of_march
 
 
 #: Mean Gregorian year of 365.2425 days. Seasons follow it more closely than the calendar,

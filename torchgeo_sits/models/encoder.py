@@ -131,6 +131,9 @@ class SITSEncoder(nn.Module, ABC):
     #: along, or 0 where the encoder takes none.
     s1_channels: int = 0
 
+    #: Whether the encoder takes the place of each series, ``location``.
+    takes_location: bool = False
+
     def __init__(
         self,
         *,
@@ -372,9 +375,11 @@ class SITSEncoder(nn.Module, ABC):
 
         Raises:
             SITSError: If a tensor has another shape or dtype than the batch contract asks, or
-                the encoder takes no ``s1``.
+                the encoder takes no ``s1`` or ``location``.
         """
         checked = series._replace(mask_clear=_check(series, self.in_channels, 'in_channels'))
+        if series.location is not None:
+            self._check_location(series.location, len(series.image))
         if series.s1 is None:
             return checked
         if not self.s1_channels:
@@ -392,6 +397,22 @@ class SITSEncoder(nn.Module, ABC):
                 f'{tuple(image.shape)}, got {tuple(shape)}'
             )
         return checked._replace(s1=series.s1._replace(mask_clear=clear))
+
+    def _check_location(self, location: Tensor, batch: int) -> None:
+        """Raise SITSError unless the encoder takes places, and these are *batch* of them."""
+        if not self.takes_location:
+            raise SITSError(
+                f'got location, but {type(self).__name__} takes none: leave it out of the series'
+            )
+        if location.shape != (batch, 2) or not location.is_floating_point():
+            raise SITSError(
+                f'expected location {(batch, 2)} float, latitude and longitude in degrees, got '
+                f'{tuple(location.shape)} {location.dtype}'
+            )
+        beyond = location.abs() > location.new_tensor([90.0, 360.0])  # of NaN it is not
+        if not torch.compiler.is_exporting() and beyond.any():
+            place = location[beyond.any(-1)][0].tolist()
+            raise SITSError(f'expected location as latitude and longitude in degrees, got {place}')
 
     def seen_cells(self, series: Series) -> Tensor:
         """Cells ``(B, N, S)`` of which any pixel was clear at any date, to either sensor.
@@ -416,7 +437,7 @@ class SITSEncoder(nn.Module, ABC):
 
 def _check(series: Series, channels: int, name: str) -> Tensor:
     """Check one series of so many *channels*: clear pixels of valid frames ``(B, T, H, W)``."""
-    image, times, valid, mask_clear, _ = series
+    image, times, valid, mask_clear = series[:4]
     if image.ndim != 5 or image.shape[2] != channels or 0 in image.shape:
         raise SITSError(
             f'expected image (B, T, C, H, W) with C={channels} and no empty axis, got '

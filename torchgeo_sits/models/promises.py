@@ -49,19 +49,20 @@ def check_encoder(encoder: SITSEncoder, *, tolerance: float = 1e-5) -> None:
     """
     encoder = deepcopy(encoder).eval()
     with torch.no_grad():
-        for with_s1 in (False, True) if encoder.s1_channels else (False,):
-            _check_sizes(encoder, with_s1)
+        takes_more = bool(encoder.s1_channels) or encoder.takes_location
+        for more in (False, True) if takes_more else (False,):
+            _check_sizes(encoder, more)
             # One series with pixels that nothing was seen of, one with nothing seen at all.
-            series = _random_series(encoder, 3, 5, 7, 6, with_s1)
+            series = _random_series(encoder, 3, 5, 7, 6, more)
             series.clear[1, :, :5] = False
             series.valid[2] = False
             _check_agreement(encoder, series, tolerance)
-            series = _random_series(encoder, 3, 5, 5, 6, with_s1)
+            series = _random_series(encoder, 3, 5, 5, 6, more)
             _check_padding(encoder, series, tolerance)
             _check_content(encoder, series, tolerance)
             _check_batch_mates(encoder, series, tolerance)
             _check_order(encoder, series, tolerance)
-            _check_hidden_tokens(encoder, _random_series(encoder, 2, 5, 7, 9, with_s1), tolerance)
+            _check_hidden_tokens(encoder, _random_series(encoder, 2, 5, 7, 9, more), tolerance)
         _check_rebuilding(encoder, tolerance)
     _check_gradients(encoder)
 
@@ -81,13 +82,13 @@ def _check_rebuilding(encoder: SITSEncoder, tolerance: float) -> None:
         _compare_all(_outputs(encoder, series), _outputs(again, series), tolerance)
 
 
-def _check_sizes(encoder: SITSEncoder, with_s1: bool) -> None:
+def _check_sizes(encoder: SITSEncoder, more: bool) -> None:
     for t, h, w in _SIZES:
         with _promise(encoder, f'it encodes {t} frames of {h} x {w} pixels'):
-            series = _random_series(encoder, 2, t, h, w, with_s1)
+            series = _random_series(encoder, 2, t, h, w, more)
             _check_shapes(encoder, series, _outputs(encoder, series))
     with _promise(encoder, 'it encodes series without a clear pixel, or without a frame'):
-        series = _random_series(encoder, 2, 5, 5, 6, with_s1)
+        series = _random_series(encoder, 2, 5, 5, 6, more)
         series.clear[0] = False
         series.valid[1] = False
         _check_shapes(encoder, series, _outputs(encoder, series))
@@ -165,7 +166,10 @@ def _check_batch_mates(encoder: SITSEncoder, series: Series, tolerance: float) -
     together = _outputs(encoder, series)
     for i in range(len(series.image)):
         with _promise(encoder, 'the other series of the batch change no output'):
-            alone = _outputs(encoder, _map_series(series, lambda x: x[i : i + 1]))  # noqa: B023
+            one = _map_series(series, lambda x: x[i : i + 1])  # noqa: B023
+            if series.location is not None:
+                one = one._replace(location=series.location[i : i + 1])
+            alone = _outputs(encoder, one)
             _compare_all({name: x[i : i + 1] for name, x in together.items()}, alone, tolerance)
 
 
@@ -260,9 +264,12 @@ def _outputs(encoder: SITSEncoder, series: Series) -> dict[str, Tensor]:
 
 
 def _random_series(
-    encoder: SITSEncoder, b: int, t: int, h: int, w: int, with_s1: bool = False
+    encoder: SITSEncoder, b: int, t: int, h: int, w: int, more: bool = False
 ) -> Series:
-    """Random series; one pixel is never clear, and what is not clear is NaN."""
+    """Random series; one pixel is never clear, and what is not clear is NaN.
+
+    With *more* they bring all that the encoder takes beside, places that are unknown among them.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def one(channels: int, t: int) -> Series:
@@ -274,8 +281,12 @@ def _random_series(
         return Series(image, 1_500_000_000 + times, torch.ones(b, t, dtype=torch.bool), clear)
 
     series = one(encoder.in_channels, t)
-    if with_s1:
+    if more and encoder.s1_channels:
         series = series._replace(s1=one(encoder.s1_channels, t + 1))
+    if more and encoder.takes_location:
+        location = 80 * torch.rand(b, 2, generator=generator)
+        location[1:2] = float('nan')
+        series = series._replace(location=location.to(_device(encoder)))
     return _map_series(series, lambda x: x.to(_device(encoder)))
 
 
@@ -291,17 +302,19 @@ def _with_padding(series: Series, value: float) -> Series:
         series.valid.new_zeros(b, more).index_fill(1, real, True),
         series.clear.new_ones(b, more, h, w).index_copy(1, real, series.clear),
         None if series.s1 is None else _with_padding(series.s1, value),
+        series.location,
     )
 
 
 def _map_series(series: Series, function: Callable[[Tensor], Tensor]) -> Series:
-    """Apply a function to all tensors of a series, and of its Sentinel-1 series."""
+    """Apply a function to the images, times and masks of a series, and of its Sentinel-1 series."""
     return Series(
         function(series.image),
         function(series.acquisition_times),
         function(series.valid),
         function(series.clear),
         None if series.s1 is None else _map_series(series.s1, function),
+        series.location,
     )
 
 
