@@ -4,8 +4,10 @@ import rasterio
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from torchgeo_sits.callbacks import MapWriter
 from torchgeo_sits.datamodules import SITSFusionDataModule
-from torchgeo_sits.tasks import SITSSimCLR
+from torchgeo_sits.models import CARD_KEY, encoder_card, factorised_tiny
+from torchgeo_sits.tasks import SITSEmbedding, SITSSimCLR
 
 from .grouped import grouped
 
@@ -121,3 +123,73 @@ def test_pretraining_learns_from_s1(series_folder, s1_folder, views, tmp_path):
     trainer.fit(task, module(series_folder, s1_folder))
     assert gradient.value.isfinite().all()
     assert gradient.value.any()
+
+
+def test_s1_is_normalised_as_a_checkpoint_did(series_folder, s1_folder):
+    data = module(series_folder, s1_folder)
+    data.setup('fit')
+    assert data.bands_s1 == ['B1', 'B2']
+    wanted = {'bands_s1': ['B1', 'B2'], 'mean_s1': [-12.0, -17.0], 'std_s1': [3.0, 3.0]}
+    data.normalise_s1_as(wanted['mean_s1'], wanted['std_s1'])
+    assert data.card_s1 == wanted
+    batch, _ = batch_of(data)
+    got = data.aug(batch)['image_s1']
+    clear = batch['mask_clear_s1'][:, :, None]
+    mean, std = (torch.tensor(wanted[k])[:, None, None] for k in ('mean_s1', 'std_s1'))
+    torch.testing.assert_close(got, ((batch['image_s1'] - mean) / std).where(clear, 0))
+    with pytest.warns(UserWarning, match='another scale of backscatter'):
+        data.normalise_s1_as([-1200.0, -1700.0], [300.0, 300.0])
+    given = module(series_folder, s1_folder, s1__mean=[1.0, 2.0], s1__std=[3.0, 4.0])
+    given.setup('fit')
+    with pytest.warns(UserWarning, match='mean and std that were given'):
+        given.normalise_s1_as([-12.0, -17.0], [3.0, 3.0])
+    assert given.card_s1['mean_s1'] == [1.0, 2.0]
+
+
+def test_fields_are_cut_out_of_s1_too(series_folder, s1_folder, tmp_path_factory):
+    labels = tmp_path_factory.mktemp('labels') / 'labels.tif'
+    with rasterio.open(next(series_folder.iterdir())) as file:
+        profile = file.profile | {'count': 1, 'dtype': 'uint8', 'nodata': 0}
+    found = np.zeros((1, 32, 40), 'uint8')
+    for i in range(4):
+        found[0, 8 * i : 8 * i + 5, 4:9], found[0, 8 * i : 8 * i + 5, 24:29] = 1, 2
+    with rasterio.open(labels, 'w', **profile) as file:
+        file.write(found)
+    data = module(series_folder, s1_folder, labels__paths=str(labels), labels__target='field')
+    data.setup('fit')
+    batch = next(iter(data.val_dataloader()))
+    assert batch['mask_clear_s1'].flatten(2).sum(2).max() == 25
+
+
+def test_maps_show_what_s1_alone_saw(series_folder, s1_folder, tmp_path_factory):
+    """A pixel that no optical frame saw is no data, unless the encoder takes Sentinel-1."""
+    for path in series_folder.iterdir():
+        with rasterio.open(path, 'r+') as file:
+            values, file.nodata = file.read(), 0
+            values[:, 20, 31] = 0
+            values[:, 0, 0] = 0  # no data of Sentinel-1 either
+            file.write(values)
+    tmp_path = tmp_path_factory.mktemp('maps')
+    seen = {}
+    for channels in (0, 2):
+        torch.manual_seed(0)
+        kwargs = {'dim': 16, 'patch_size': 2, 's1_channels': channels}
+        encoder = factorised_tiny(3, **kwargs)
+        mean, std = [0.0] * 3, [1000.0] * 3
+        s1 = {'bands_s1': ['B1', 'B2'], 'mean_s1': [-11.0, -18.0], 'std_s1': [3.0, 2.0]}
+        card = encoder_card(
+            'factorised_tiny', encoder, mean=mean, std=std, **(s1 if channels else {})
+        )
+        state = {f'backbone.{key}': value for key, value in encoder.state_dict().items()}
+        torch.save({'state_dict': state, CARD_KEY: card}, tmp_path / f'{channels}.ckpt')
+        writer = MapWriter(str(tmp_path / f'maps{channels}'), window=24, overlap=8)
+        trainer = Trainer(
+            accelerator='cpu', logger=False, callbacks=[writer], enable_progress_bar=False
+        )
+        data = module(series_folder, s1_folder)
+        trainer.predict(SITSEmbedding(tmp_path / f'{channels}.ckpt'), datamodule=data)
+        with rasterio.open(tmp_path / f'maps{channels}' / 'embedding.tif') as file:
+            seen[channels] = np.isfinite(file.read(1))
+    assert not seen[0][20, 31]
+    assert seen[2][20, 31]
+    assert not seen[2][0, 0]

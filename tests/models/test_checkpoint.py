@@ -10,6 +10,7 @@ from torchgeo_sits.models import (
     CARD_KEY,
     Series,
     encoder_card,
+    factorised_tiny,
     load_bare_encoder,
     load_encoder,
     load_weights,
@@ -197,3 +198,32 @@ def test_weights_that_are_none_are_refused(saved, state):
     torch.save(content, path)
     with pytest.raises(SITSError, match=r'no tensors by name|no weights under'):
         load_encoder(path)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'bands_s1': 7},
+        {'bands_s1': ['VV']},
+        {'mean_s1': [1.0, float('nan')]},
+        {'std_s1': ['a', 'b']},
+        {'mean_s1': [1.0, 2.0, 3.0]},
+        {'mean_s1': [1.0, 2.0], 'std_s1': []},
+        {'model_kwargs': {}},
+    ],
+    ids=str,
+)
+def test_cards_that_lie_of_s1_are_refused_in_one_line(change, tmp_path):
+    kwargs = {'s1_channels': 2, 'dim': 16, 'spatial_depth': 0, 'temporal_depth': 0}
+    encoder = factorised_tiny(3, **kwargs)
+    s1 = {'bands_s1': ['VV', 'VH'], 'mean_s1': [-11.0, -18.0], 'std_s1': [4.0, 4.0]}
+    card = encoder_card('factorised_tiny', encoder, mean=[1, 2, 3], std=[4, 5, 6], **s1)
+    state = {f'backbone.{k}': v for k, v in encoder.state_dict().items()}
+    torch.save({'state_dict': state, CARD_KEY: card}, tmp_path / 'x.ckpt')
+    assert load_encoder(tmp_path / 'x.ckpt')[1]['mean_s1'] == [-11.0, -18.0]
+    torch.save({'state_dict': state, CARD_KEY: card | change}, tmp_path / 'x.ckpt')
+    with pytest.raises(SITSError) as error:
+        load_encoder(tmp_path / 'x.ckpt')
+    assert '\n' not in str(error.value)
+    with pytest.raises(SITSError, match='mean_s1 of 2 values'):
+        encoder_card('factorised_tiny', encoder, mean_s1=[1.0])

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_f1_score
 
-from ..keys import MASK, Series
+from ..keys import MASK
 
 __all__ = ['KNNProbe']
 
@@ -190,7 +190,7 @@ class KNNProbe(Callback):
         was_training = encoder.training
         encoder.eval()
         with torch.no_grad():
-            found = encoder.features(Series.from_batch(batch), depth='late').movedim(1, -1)
+            found = encoder.features(encoder.series_of(batch), depth='late').movedim(1, -1)
         encoder.train(was_training)
         query = F.normalize(found.flatten(0, 2).float(), dim=1)
         kinds, number = labels.unique(return_inverse=True)  # by those that occur, as above
@@ -235,7 +235,7 @@ class KNNProbe(Callback):
             keep = _draw((mask != ignored).flatten().nonzero()[:, 0], most, generator)
             if not len(keep):
                 continue
-            joined = encoder.features(Series.from_batch(batch), depth='joined')
+            joined = encoder.features(encoder.series_of(batch), depth='joined')
             labels.append(mask.flatten()[keep])
             pixels.append(joined.movedim(1, -1).flatten(0, 2)[keep].float())
         encoder.train(was_training)

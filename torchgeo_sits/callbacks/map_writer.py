@@ -21,11 +21,10 @@ from torchgeo.datamodules import GeoDataModule
 from torchgeo.datasets import GeoDataset
 
 from .. import __version__
-from ..datasets import PointSeries
+from ..datasets import PointSeries, Sentinel1Beside
 from ..datasets.file_stamps import stamps
 from ..errors import SITSError
 from ..grid import Grid, grid_of
-from ..keys import IMAGE, MASK_CLEAR, VALID
 from ..mapping import (
     ClassMap,
     Embedding,
@@ -36,6 +35,7 @@ from ..mapping import (
     VectorFormat,
 )
 from ..samplers import ListedSampler
+from ..transforms import seen_pixels
 
 __all__ = ['MapWriter']
 
@@ -179,7 +179,8 @@ class MapWriter(Callback):
         grid = grid_of(dataset)
         windows = OverlappingWindows(grid.height, grid.width, self.window, self.overlap)
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-        normalised = [value.tolist() for value in getattr(datamodule, 'statistics', ())]
+        names = ('statistics', 'statistics_s1') if _takes_s1(task) else ('statistics',)
+        normalised = [v.tolist() for name in names for v in getattr(datamodule, name, ())]
         weights = _digest(task, repr(normalised))
         # An embedding task reads its checkpoint itself.
         checkpoint = trainer.ckpt_path or getattr(task, 'checkpoint', None)
@@ -189,6 +190,10 @@ class MapWriter(Callback):
             'DATES': ','.join(sorted({str(date.date()) for date in dataset.index.index.left})),
             'SOFTWARE': f'torchgeo_sits {__version__}',
         }
+        reader = getattr(dataset, 'transforms', None)
+        beside: GeoDataset | None = None
+        if isinstance(reader, Sentinel1Beside) and _takes_s1(task):
+            beside = reader.series
         outputs = task.map_outputs()
         if self.quantise:
             outputs = [
@@ -204,6 +209,7 @@ class MapWriter(Callback):
             'version': __version__,
             'device or precision': [task.device.type, trainer.precision],
             'set of images or masks': _stamps(dataset),
+            **({'set of Sentinel-1 images': _stamps(beside)} if beside is not None else {}),
             'options of the data': {key: str(value) for key, value in options.items()},
             'extent': [*grid.bounds, grid.width, grid.height, grid.crs.to_string()],
             'window, overlap or quantise': [self.window, self.overlap, self.quantise],
@@ -252,7 +258,7 @@ class MapWriter(Callback):
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1)
         named = outputs if isinstance(outputs, dict) else {'probabilities': outputs}
-        seen = _seen(batch)
+        seen = seen_pixels(batch, s1=_takes_s1(pl_module))[0]
         values = {key: _channels(value, seen) for key, value in named.items()}
         # Two windows wait at most: memory does not grow where the disk is slow.
         while len(self._written) > 1:
@@ -329,12 +335,9 @@ def _described(output: MapOutput) -> str:
     return f'{output.name}: {kind.__module__}.{kind.__qualname__}({vars(output)})'
 
 
-def _seen(batch: dict[str, Any]) -> Tensor:
-    """Pixels ``(H, W)`` of the only series of a batch that were clear on any date."""
-    image = batch[IMAGE]
-    clear = batch.get(MASK_CLEAR, torch.ones_like(image[:, :, 0], dtype=torch.bool))
-    valid = batch.get(VALID, torch.ones_like(image[:, :, 0, 0, 0], dtype=torch.bool))
-    return (clear & valid[..., None, None])[0].any(0)
+def _takes_s1(task: Any) -> bool:
+    """Whether the encoder of a task, if it has one, takes a Sentinel-1 series."""
+    return bool(getattr(getattr(task, 'encoder', None), 's1_channels', 0))
 
 
 def _channels(value: Tensor, seen: Tensor) -> NDArray[np.float32]:

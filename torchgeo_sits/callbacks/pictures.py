@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..keys import IMAGE, MASK_CLEAR, VALID
-from ..transforms import plot_views
+from ..keys import IMAGE
+from ..transforms import plot_views, seen_pixels
 from .knn import KNNProbe
 
 __all__ = ['LearnedPicture', 'PredictionPicture', 'ViewsPicture', 'run_folder']
@@ -183,7 +183,7 @@ def _learned(
     task: Any = pl_module
     was_training = task.encoder.training
     task.encoder.eval()
-    seen = (batch[MASK_CLEAR] & batch[VALID][..., None, None])[0].any(0)
+    seen = seen_pixels(batch, s1=bool(task.encoder.s1_channels))[0]
     extra = {'embedding': _as_colours(task.predict_step(batch, 0)['embedding'][0], seen)}
     if loaders is not None:
         probe = KNNProbe(depths=('late',))

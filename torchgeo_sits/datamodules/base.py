@@ -22,7 +22,7 @@ from ..keys import IMAGE, MASK_CLEAR
 from ..transforms import Normalize, SeriesGeometry
 from .loader import ListedSamples, ResumableLoader
 
-__all__ = ['SeriesDataModule', 'band_statistics', 'choose', 'given_statistics']
+__all__ = ['SeriesDataModule', 'band_statistics', 'choose', 'given_statistics', 'gives_way']
 
 _HOLD_OUT = 'give labels, and a share of them for it (split.val_fraction, split.test_fraction)'
 
@@ -63,6 +63,11 @@ class SeriesDataModule(BaseDataModule):
     @abstractmethod
     def _measure(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each band ``(C,)`` over the training split."""
+
+    @property
+    def bands_s1(self) -> list[str]:
+        """Names of the bands of Sentinel-1 beside them; none by default."""
+        return []
 
     @property
     def class_names(self) -> list[str] | None:
@@ -236,25 +241,9 @@ class SeriesDataModule(BaseDataModule):
             SITSError: If there are more or fewer values than bands.
         """
         wanted = given_statistics(mean, std, self.bands)
-        if self._given is not None:
-            if not all(map(torch.allclose, self.statistics, wanted)):
-                warnings.warn(
-                    f'the data is normalised by the mean and std that were given, not by those '
-                    f'that the checkpoint was trained with, mean={wanted[0].tolist()} and '
-                    f'std={wanted[1].tolist()}: leave mean and std out to use those',
-                    UserWarning,
-                    stacklevel=2,
-                )
-            return
-        if odd := _far_off(self.statistics, wanted, self.bands):
-            warnings.warn(
-                'the data looks unlike what the checkpoint was trained on, as if it had another '
-                f'scale of reflectance: {odd}. It is normalised as the checkpoint all the same; '
-                'rescale the data, or give mean and std to normalise by them',
-                UserWarning,
-                stacklevel=2,
-            )
-        self._take(*wanted)
+        given = self._given is not None
+        if gives_way(self.statistics, wanted, self.bands, given=given, scale='reflectance'):
+            self._take(*wanted)
 
     def _take(self, mean: Tensor, std: Tensor) -> None:
         """Normalise by the statistics of a checkpoint."""
@@ -357,6 +346,46 @@ def given_statistics(
             f'{LARGEST:g}, and std above 0'
         )
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
+
+
+def gives_way(
+    own: tuple[Tensor, Tensor],
+    wanted: tuple[Tensor, Tensor],
+    bands: Sequence[str],
+    *,
+    given: bool,
+    scale: str,
+) -> bool:
+    """Say whether statistics of the data give way to those of a checkpoint.
+
+    Warns where the user's are kept that are others, and where the data looks like other data.
+
+    Args:
+        own: Mean and standard deviation of each of the C bands, ``(C,)``.
+        wanted: Those of the checkpoint, ``(C,)``.
+        bands: Names of the bands.
+        given: Whether the user gave the data's own.
+        scale: What the bands measure.
+    """
+    if given:
+        if not all(map(torch.allclose, own, wanted)):
+            warnings.warn(
+                f'the data is normalised by the mean and std that were given, not by those '
+                f'that the checkpoint was trained with, mean={wanted[0].tolist()} and '
+                f'std={wanted[1].tolist()}: leave mean and std out to use those',
+                UserWarning,
+                stacklevel=3,
+            )
+        return False
+    if odd := _far_off(own, wanted, bands):
+        warnings.warn(
+            'the data looks unlike what the checkpoint was trained on, as if it had another '
+            f'scale of {scale}: {odd}. It is normalised as the checkpoint all the same; '
+            'rescale the data, or give mean and std to normalise by them',
+            UserWarning,
+            stacklevel=3,
+        )
+    return True
 
 
 def choose(items: Sequence[Any], most: int, seed: int) -> list[Any]:

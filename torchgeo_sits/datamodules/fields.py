@@ -20,7 +20,7 @@ from torchgeo.samplers import SpatialSampler, TemporalSampler
 from ..datasets.labels import Labels
 from ..errors import SITSError
 from ..grid import Grid
-from ..keys import BOUNDS, LABEL, MASK, MASK_CLEAR
+from ..keys import BOUNDS, LABEL, MASK, MASK_CLEAR, MASK_CLEAR_S1
 from ..samplers import EpochSampler, RandomSeriesPatchSampler, SkippingSampler
 from ..samplers.epochs import draw_seed, epoch_generator
 from ..samplers.footprints import join_footprints
@@ -374,7 +374,8 @@ class FieldTargets:
         """Restrict ``mask_clear`` to the field, and replace ``mask`` by its ``label``.
 
         Args:
-            sample: A sample with ``mask_clear`` ``(T, H, W)``, ``mask`` and ``bounds``.
+            sample: A sample with ``mask_clear`` ``(T, H, W)``, that of Sentinel-1 if any,
+                ``mask`` and ``bounds``.
 
         Returns:
             The sample with ``label`` ``()`` int64, or float32 of values.
@@ -386,7 +387,9 @@ class FieldTargets:
         rows, columns = sample[MASK_CLEAR].shape[-2:]
         found = self.fields.at((xmin, ymin, xmax, ymax), (rows, columns))
         inside = torch.from_numpy(found == self.windows.numbers[at])
-        sample[MASK_CLEAR] = sample[MASK_CLEAR] & inside
+        for key in (MASK_CLEAR, MASK_CLEAR_S1):
+            if key in sample:
+                sample[key] = sample[key] & inside
         sample[LABEL] = self.labels[at]
         del sample[MASK]
         return sample

@@ -1,5 +1,6 @@
 """Data module for Sentinel-1 beside any folder of dated rasters."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -10,7 +11,7 @@ from ..datasets import RasterTimeSeries, Sentinel1Beside, TimeSeries
 from ..errors import SITSError
 from ..renamed import SITS_OPTIONS, take_old_names
 from ..transforms import NormalizeS1, s1_of
-from .base import band_statistics, given_statistics
+from .base import band_statistics, given_statistics, gives_way
 from .options import ImageOptions, LabelOptions, PatchOptions, Sentinel1Options, SplitOptions
 from .sits import SITSDataModule
 from .splits import Splits
@@ -26,9 +27,9 @@ class SITSFusionDataModule(SITSDataModule):
     over clear pixels of the training split. These travel in the data module's state, so that a
     resumed run normalises as it did; for other data give them as ``s1.mean`` and ``s1.std``.
 
-    Encoders that take it are told so by ``model_kwargs={'s1_channels': 2}``, others see the
-    optical series alone. So does, for now, what is not pretraining: tasks with labels, the
-    k-NN probe and the watch over embeddings.
+    Encoders that can take it (factorised_tiny) do so in all tasks, unless they are told not to
+    by ``model_kwargs={'s1_channels': 0}``; others see the optical series alone. That says where
+    and when samples lie, and may lack any frame of a sample, or all; so may Sentinel-1.
 
     Examples:
         >>> from torchgeo_sits.datamodules import Sentinel1Options, SITSFusionDataModule
@@ -59,6 +60,17 @@ class SITSFusionDataModule(SITSDataModule):
         self._statistics_s1: tuple[Tensor, Tensor] | None = None
 
     @property
+    def bands_s1(self) -> list[str]:
+        """Names of the bands of Sentinel-1, in the order of its channels."""
+        return list(self._beside.series.bands)
+
+    @property
+    def card_s1(self) -> dict[str, Any]:
+        """Bands and normalisation of Sentinel-1, in plain values, for the checkpoint."""
+        mean, std = self.statistics_s1
+        return {'bands_s1': self.bands_s1, 'mean_s1': mean.tolist(), 'std_s1': std.tolist()}
+
+    @property
     def statistics_s1(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each Sentinel-1 band ``(C1,)``, found once.
 
@@ -69,15 +81,29 @@ class SITSFusionDataModule(SITSDataModule):
             if self.s1.statistics is None:
                 self._statistics_s1 = self._measure_s1()
             else:
-                bands = self._beside.series.bands
-                self._statistics_s1 = given_statistics(*self.s1.statistics, bands)
+                self._statistics_s1 = given_statistics(*self.s1.statistics, self.bands_s1)
         return self._statistics_s1
+
+    def normalise_s1_as(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Normalise Sentinel-1 as a checkpoint did, as :meth:`normalise_as` does the images.
+
+        Args:
+            mean: Mean of each band of Sentinel-1 of the checkpoint.
+            std: Standard deviation of each.
+
+        Raises:
+            SITSError: If there are more or fewer values than bands.
+        """
+        wanted = given_statistics(mean, std, self.bands_s1)
+        given = self.s1.statistics is not None
+        if gives_way(self.statistics_s1, wanted, self.bands_s1, given=given, scale='backscatter'):
+            self._statistics_s1 = wanted
+            self._set_transforms()
 
     def state_dict(self) -> dict[str, Any]:
         """Bands and statistics of both series."""
         mean, std = self.statistics_s1
-        bands = list(self._beside.series.bands)
-        own = {'s1_bands': bands, 's1_mean': mean.tolist(), 's1_std': std.tolist()}
+        own = {'s1_bands': self.bands_s1, 's1_mean': mean.tolist(), 's1_std': std.tolist()}
         return super().state_dict() | own
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -87,7 +113,7 @@ class SITSFusionDataModule(SITSDataModule):
             SITSError: If the checkpoint was trained on other bands.
         """
         if 's1_bands' in state_dict:
-            if state_dict['s1_bands'] != (bands := list(self._beside.series.bands)):
+            if state_dict['s1_bands'] != (bands := self.bands_s1):
                 raise SITSError(
                     'The checkpoint was trained on the Sentinel-1 bands '
                     f'{state_dict["s1_bands"]}, the data has {bands}: choose `s1.bands` to match'

@@ -161,7 +161,7 @@ class RawSeriesModel(nn.Module):
         }
         batch = self.normalize(batch)
         if isinstance(self.model, SITSEncoder):
-            said = self.model.encode_image(Series.from_batch(batch))
+            said = self.model.encode_image(self.model.series_of(batch))
             early, late = (rearrange(x, 'b h w d -> b d h w') for x in (said.early, said.late))
             return {'embed': said.embed, 'early': early, 'late': late}
         found: Any = self.model.predict_step(batch, 0)

@@ -10,6 +10,7 @@ from .builders import (
     planar_vit_base,
     planar_vit_small,
     planar_vit_tiny,
+    takes_s1,
 )
 from .checkpoint import (
     CARD_KEY,
@@ -88,4 +89,5 @@ __all__ = [
     'register_models',
     'semantic_map',
     'stable_order',
+    'takes_s1',
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from typing import Any, Final, get_type_hints
 
 from ..errors import SITSError
@@ -26,6 +27,7 @@ __all__ = [
     'planar_vit_base',
     'planar_vit_small',
     'planar_vit_tiny',
+    'takes_s1',
 ]
 
 
@@ -179,6 +181,36 @@ def build_encoder(name: str, in_channels: int, **kwargs: Any) -> SITSEncoder:
     )
 
 
+def takes_s1(name: str) -> bool:
+    """Say whether a builder takes ``s1_channels``, the bands of a Sentinel-1 series.
+
+    Args:
+        name: Name or dotted path of the encoder, as of :func:`build_encoder`.
+
+    Returns:
+        False too for names that only TorchGeo knows.
+
+    Examples:
+        >>> from torchgeo_sits.models.builders import takes_s1
+        >>> takes_s1('factorised_tiny'), takes_s1('planar_vit_tiny')
+        (True, False)
+    """
+    builder: Any = ENCODERS.get(name) or ('.' in name and _import_builder(name))
+    if not builder:
+        return False
+    # A function hands what it does not name to what it is annotated to return.
+    made = builder if isinstance(builder, type) else _annotation(builder)
+    return any('s1_channels' in signature(part).parameters for part in (builder, made) if part)
+
+
+def _annotation(builder: Callable[..., Any]) -> Any:
+    """What a function is annotated to return, None where that is not known."""
+    try:
+        return get_type_hints(builder).get('return')
+    except (NameError, TypeError):
+        return None
+
+
 def _import_builder(path: str) -> Callable[..., SITSEncoder]:
     """Import the class or the function at a dotted path.
 
@@ -193,12 +225,7 @@ def _import_builder(path: str) -> Callable[..., SITSEncoder]:
             f'no encoder can be imported from {path!r} ({error}): check the path, and that '
             'Python finds the module (PYTHONPATH)'
         ) from error
-    made = builder
-    if not isinstance(builder, type):
-        try:
-            made = get_type_hints(builder).get('return')
-        except (NameError, TypeError):
-            made = None
+    made = builder if isinstance(builder, type) else _annotation(builder)
     if not (isinstance(made, type) and issubclass(made, SITSEncoder)):
         raise SITSError(
             f'expected {path!r} to be a class derived from SITSEncoder, or a function annotated '

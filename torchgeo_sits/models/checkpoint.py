@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypedDict, Unpack
+from typing import Any, Final, Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -62,6 +62,9 @@ class CardDetails(TypedDict, total=False):
         dates: Dates of the training data.
         licence: Licence of the weights, where somebody has stated it.
         source: Where published weights come from, and their paper.
+        bands_s1: Names of the bands of Sentinel-1, of an encoder that takes them.
+        mean_s1: Mean of each of these bands that the data were normalised with.
+        std_s1: Standard deviation of each of these bands that the data were normalised with.
 
     Examples:
         >>> CardDetails(task='SITSSegmentation', class_names=['forest', 'water'])['task']
@@ -77,6 +80,9 @@ class CardDetails(TypedDict, total=False):
     dates: TrainingDates
     licence: str
     source: str
+    bands_s1: list[str]
+    mean_s1: list[float]
+    std_s1: list[float]
 
 
 class EncoderCard(CardDetails):
@@ -135,7 +141,8 @@ def encoder_card(
         The card, of plain values only.
 
     Raises:
-        SITSError: If *bands*, *mean* or *std* are given but not one per channel.
+        SITSError: If *bands*, *mean* or *std* are given but not one per channel, or those of
+            Sentinel-1.
 
     Examples:
         >>> from torchgeo_sits.models import planar_vit_tiny
@@ -165,7 +172,21 @@ def encoder_card(
                 f'expected {name} of {encoder.in_channels} values, one per channel of the '
                 f'encoder, got {size}'
             )
+    for name in _S1_ENTRIES:
+        if name in card and len(card[name]) != encoder.s1_channels:
+            raise SITSError(
+                f'expected {name} of {encoder.s1_channels} values, one for each of the '
+                f's1_channels of the encoder, got {len(card[name])}'
+            )
     return card
+
+
+#: Entries of a card with a value for each band of Sentinel-1.
+_S1_ENTRIES: Final[tuple[Literal['bands_s1', 'mean_s1', 'std_s1'], ...]] = (
+    'bands_s1',
+    'mean_s1',
+    'std_s1',
+)
 
 
 def load_encoder(
@@ -181,7 +202,8 @@ def load_encoder(
     Returns:
         The encoder with its weights, on the CPU and in evaluation mode, and its card. The encoder
         takes series in the unit of the training data, and normalises them by the ``mean`` and
-        ``std`` of the card. Where the card has none, they are the concern of who calls it.
+        ``std`` of the card, and Sentinel-1 by ``mean_s1`` and ``std_s1``. Where the card has
+        none, they are the concern of who calls it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -205,7 +227,8 @@ def load_encoder(
     encoder, card = load_bare_encoder(path, bands=bands)
     if not card['mean']:
         return encoder, card
-    return RawValueEncoder(encoder, card['mean'], card['std']).eval(), card
+    s1 = {name: card[name] for name in ('mean_s1', 'std_s1') if name in card}
+    return RawValueEncoder(encoder, card['mean'], card['std'], **s1).eval(), card
 
 
 def load_bare_encoder(
@@ -337,16 +360,17 @@ def _check_card(card: Any, path: Path) -> None:
         raise SITSError(f'{path}: the card {CARD_KEY!r} of the checkpoint is {type(card).__name__}')
     if missing := sorted(EncoderCard.__required_keys__ - set(card)):
         raise SITSError(f'{path}: the card {CARD_KEY!r} of the checkpoint lacks {missing}')
-    numbers = {name: card[name] for name in ('mean', 'std')}
+    numbers = {name: card[name] for name in ('mean', 'std', 'mean_s1', 'std_s1') if name in card}
+    names = ['bands', *(name for name in ('bands_s1',) if name in card)]
     odd = [
         *(name for name in ('model', 'encoder') if not isinstance(card[name], str)),
         *(name for name in ('in_channels',) if not _is_count(card[name])),
-        *(name for name in ('bands', *numbers) if not isinstance(card[name], list | tuple)),
+        *(name for name in (*names, *numbers) if not isinstance(card[name], list | tuple)),
         *(name for name in ('model_kwargs',) if not isinstance(card[name], dict)),
     ]
     if not odd:
         odd = [
-            *(n for n in ('bands', *numbers) if len(card[n]) not in (0, card['in_channels'])),
+            *(n for n in (*names, *numbers) if len(card[n]) not in _sizes(card, n)),
             *(n for n, values in numbers.items() if not all(map(_is_number, values))),
             *(n for n in ('model_kwargs',) if not all(isinstance(key, str) for key in card[n])),
         ]
@@ -356,6 +380,14 @@ def _check_card(card: Any, path: Path) -> None:
             f'{path}: the card {CARD_KEY!r} of the checkpoint holds {shown}, which describes no '
             'encoder: it was changed. Use another checkpoint'
         )
+
+
+def _sizes(card: dict[str, Any], name: str) -> tuple[int, int]:
+    """Numbers of values that an entry may have with one for each band."""
+    bands: Any = card['in_channels']
+    if name in _S1_ENTRIES:
+        bands = card['model_kwargs'].get('s1_channels')
+    return 0, int(bands) if _is_count(bands) else 0
 
 
 def _build(card: EncoderCard, weights: dict[str, Tensor], path: str | Path) -> SITSEncoder:

@@ -348,6 +348,30 @@ class SITSEncoder(nn.Module, ABC):
 
     # What helps both.
 
+    def series_of(self, batch: dict[str, Any]) -> Series:
+        """Take the series out of a batch, with all that this encoder takes of it.
+
+        Args:
+            batch: A batch, see :mod:`torchgeo_sits.keys`.
+
+        Returns:
+            The series; with the Sentinel-1 series of the batch, if any, where the encoder has
+            :attr:`s1_channels`.
+
+        Examples:
+            >>> import torch
+            >>> from torchgeo_sits.models import factorised_tiny, planar_vit_tiny
+            >>> batch = {'image': torch.rand(1, 3, 4, 8, 8), 'image_s1': torch.rand(1, 2, 2, 8, 8)}
+            >>> for end, frames in (('', 3), ('_s1', 2)):
+            ...     batch[f'acquisition_times{end}'] = torch.arange(frames)[None]
+            ...     batch[f'valid{end}'] = torch.ones(1, frames, dtype=torch.bool)
+            >>> planar_vit_tiny(4).series_of(batch).s1 is None
+            True
+            >>> factorised_tiny(4, s1_channels=2).series_of(batch).s1.image.shape
+            torch.Size([1, 2, 2, 8, 8])
+        """
+        return Series.from_batch(batch, s1=bool(self.s1_channels))
+
     def feature_dim(self, depth: Depth = 'late') -> int:
         """Number of channels that :meth:`features` gives at *depth*.
 

@@ -16,8 +16,8 @@ class RawValueEncoder(SITSEncoder):
     """An encoder with the normalisation of its training data in front of it.
 
     It takes series in the unit of the training data, as they are read from files, subtracts the
-    mean of each band and divides by its standard deviation. A Sentinel-1 series beside them is
-    left as it comes, for checkpoints do not hold its statistics.
+    mean of each band and divides by its standard deviation. So it does with a Sentinel-1 series
+    beside them, where it has statistics of that, and leaves it as it comes where not.
 
     Attributes:
         encoder: The encoder itself, which takes normalised values.
@@ -37,17 +37,29 @@ class RawValueEncoder(SITSEncoder):
 
     mean: Tensor
     std: Tensor
+    mean_s1: Tensor
+    std_s1: Tensor
 
-    def __init__(self, encoder: SITSEncoder, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        encoder: SITSEncoder,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        mean_s1: Sequence[float] = (),
+        std_s1: Sequence[float] = (),
+    ) -> None:
         """Initialise a new RawValueEncoder instance.
 
         Args:
             encoder: The encoder of normalised values.
             mean: Mean of each band, ``(C,)``, in the unit of the images.
             std: Standard deviation of each band, ``(C,)``.
+            mean_s1: Mean of each band of Sentinel-1, ``(C1,)``, where it is to be normalised.
+            std_s1: Standard deviation of each of these, ``(C1,)``.
 
         Raises:
-            SITSError: If *mean* or *std* are not one per band.
+            SITSError: If *mean* or *std* are not one per band, or those of Sentinel-1.
         """
         super().__init__(
             in_channels=encoder.in_channels,
@@ -60,11 +72,20 @@ class RawValueEncoder(SITSEncoder):
                 f'expected a mean and a deviation for each of {encoder.in_channels} bands, got '
                 f'{len(mean)} and {len(std)}'
             )
+        if len(mean_s1) != len(std_s1) or len(mean_s1) not in (0, encoder.s1_channels):
+            raise SITSError(
+                f'expected a mean and a deviation for each of {encoder.s1_channels} bands of '
+                f'Sentinel-1, got {len(mean_s1)} and {len(std_s1)}'
+            )
         self.encoder = encoder
         self.config = encoder.config
         self.s1_channels = encoder.s1_channels
         # Not among the weights: these stay those of the encoder.
-        for name, values in (('mean', mean), ('std', std)):
+        # Of Sentinel-1 that is not normalised: a mean of 0 and a deviation of 1.
+        left = range(encoder.s1_channels if not len(mean_s1) else 0)
+        mean_s1, std_s1 = [*mean_s1, *(0.0 for _ in left)], [*std_s1, *(1.0 for _ in left)]
+        given = {'mean': mean, 'std': std, 'mean_s1': mean_s1, 'std_s1': std_s1}
+        for name, values in given.items():
             buffer = torch.as_tensor(values, dtype=torch.float32)[:, None, None]
             self.register_buffer(name, buffer, persistent=False)
 
@@ -94,5 +115,8 @@ class RawValueEncoder(SITSEncoder):
         return self.encoder.plane_cell
 
     def _normalised(self, series: Series) -> Series:
-        """Normalise the image; of images and of planes the bands are the third axis."""
-        return series._replace(image=(series.image - self.mean) / self.std)
+        """Normalise the images; of images and of planes the bands are the third axis."""
+        s1 = series.s1
+        if s1 is not None:
+            s1 = s1._replace(image=(s1.image - self.mean_s1) / self.std_s1)
+        return series._replace(image=(series.image - self.mean) / self.std, s1=s1)

@@ -21,6 +21,7 @@ from torchgeo.tasks import BaseTask
 from ..callbacks import CommandLine, is_default_checkpoint
 from ..errors import SITSError
 from ..models import CARD_KEY, CardDetails, EncoderCard, SITSEncoder, encoder_card
+from .sentinel1 import adopt_s1, s1_arguments, s1_entries
 from .step_seed import StepSeed
 
 __all__ = [
@@ -57,7 +58,8 @@ def adopt_data(card: EncoderCard, datamodule: Any, path: str | Path) -> None:
         path: Path of the checkpoint, for messages.
 
     Raises:
-        SITSError: If the data has other bands: more or fewer, or the same in another order.
+        SITSError: If the data has other bands: more or fewer, or the same in another order; or
+            other bands of Sentinel-1.
     """
     bands, wanted = getattr(datamodule, 'bands', None), card['bands']
     if bands is None:
@@ -80,6 +82,7 @@ def adopt_data(card: EncoderCard, datamodule: Any, path: str | Path) -> None:
             UserWarning,
             stacklevel=2,
         )
+    adopt_s1(card, datamodule, path)
     if card['mean'] and hasattr(datamodule, 'normalise_as'):
         datamodule.normalise_as(card['mean'], card['std'])
 
@@ -158,6 +161,8 @@ class SITSTask(BaseTask):
     weights: str | None
     #: Its card, until the data is known.
     _card: EncoderCard | None = None
+    #: What the checkpoint that the task started from says of Sentinel-1.
+    _s1: CardDetails = {}
     #: Largest learning rate of each group of parameters.
     _largest: list[float]
     #: Name of the submodule whose weights are those of the encoder to be used.
@@ -233,7 +238,7 @@ class SITSTask(BaseTask):
         """
         if self._card is not None:
             adopt_data(self._card, datamodule, str(self.weights))
-            self._card = None
+            self._s1, self._card = s1_entries(self._card), None
         found = getattr(datamodule, 'in_channels', None)
         if self.hparams['in_channels'] is None:
             self.hparams['in_channels'] = found
@@ -249,6 +254,22 @@ class SITSTask(BaseTask):
                 f'{getattr(datamodule, "bands", "")}. Choose `bands` to match, or leave '
                 'in_channels out'
             )
+
+    def encoder_arguments(self, model: str) -> dict[str, Any]:
+        """Give the arguments of a new encoder, of which ``s1_channels`` may come from the data.
+
+        Only where training begins: what goes on, or predicts, has the encoder of its checkpoint.
+
+        Args:
+            model: Name of the encoder, or its dotted path.
+        """
+        kwargs = self.hparams['model_kwargs'] or {}
+        trainer: Any = self._trainer
+        if self.weights is None and getattr(trainer, 'training', False) and not trainer.ckpt_path:
+            found = s1_arguments(model, kwargs, getattr(trainer, 'datamodule', None))
+            if found != kwargs:
+                kwargs = self.hparams['model_kwargs'] = found
+        return dict(kwargs)
 
     @property
     def total_steps(self) -> int:
@@ -385,6 +406,8 @@ class SITSTask(BaseTask):
         card = datamodule.card if hasattr(datamodule, 'card') else {}
         encoder: SITSEncoder = getattr(self, self.encoder_name)
         details = CardDetails(task=type(self).__name__, **getattr(datamodule, 'training_data', {}))
+        if encoder.s1_channels:
+            details |= getattr(datamodule, 'card_s1', self._s1)
         if self.hparams.get('labels') is not None:
             details['class_names'] = class_names(self)
         for name in ('codes', 'colors'):
@@ -400,9 +423,16 @@ class SITSTask(BaseTask):
         """Take the seed of the run, and weights by the names that compiled modules have for them.
 
         Raises:
-            SITSError: If a run that goes on has other weights.
+            SITSError: If a run that goes on has other weights, or the data has other bands.
         """
         self._seed.load(checkpoint)
+        if CARD_KEY in checkpoint:
+            self._s1 = s1_entries(checkpoint[CARD_KEY])
+        # A data module of another kind than trained it does not find its state in there.
+        datamodule: Any = getattr(self._trainer, 'datamodule', None)
+        kind = type(datamodule).__qualname__
+        if datamodule is not None and CARD_KEY in checkpoint and kind not in checkpoint:
+            adopt_data(checkpoint[CARD_KEY], datamodule, self.trainer.ckpt_path or 'checkpoint')
         weights = self.state_dict()
         own = {key.replace(_COMPILED, ''): key for key in weights}
         state = {

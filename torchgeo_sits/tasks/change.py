@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from ..errors import SITSError
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID, Series
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID
 from ..mapping import Certainty, ChangeMap, MapOutput, Probabilities
 from ..metrics import ChangeScores
 from ..models import DenseHead, PairHead, SITSEncoder, stable_order
+from ..transforms.batches import observed, s1_of, with_s1
 from .supervised import Loss, SITSSupervised
 
 __all__ = [
@@ -75,21 +76,48 @@ def two_windows(
     Args:
         batch: A batch, see :mod:`torchgeo_sits.keys`.
         spans: The two windows; None takes the first and the second half of the valid frames of
-            each series, of two frames one each.
+            each series, of two frames one each. Sentinel-1 is cut where the optical series is,
+            and of its own frames alike where that has no second half.
 
     Returns:
         Both batches, with the keys that encoders take, and ``mask`` where it has a map for
         each frame. A window without a frame is left with one that is not valid.
     """
-    times, valid = batch[ACQUISITION_TIMES], batch[VALID]
+    parts = _halves(batch) if spans is None else _between(batch, spans)
+    before, after = (_only(batch, part) for part in parts)
+    if (series := s1_of(batch)) is None:
+        return before, after
     if spans is None:
-        latest = torch.iinfo(times.dtype).max
-        rank = stable_order(times.masked_fill(~valid, latest)).argsort(1)
-        half = (valid.sum(1, keepdim=True) + 1) // 2
-        parts = [valid & (rank < half), valid & (rank >= half)]
+        latest = torch.iinfo(batch[ACQUISITION_TIMES].dtype).max
+        start = batch[ACQUISITION_TIMES].masked_fill(~parts[1], latest).amin(1, keepdim=True)
+        valid, is_first = observed(series)[0], series[ACQUISITION_TIMES] < start
+        own, cut = _halves(series), parts[1].any(1, keepdim=True)
+        parts_s1 = (
+            torch.where(cut, valid & is_first, own[0]),
+            torch.where(cut, valid & ~is_first, own[1]),
+        )
     else:
-        parts = [valid & (times >= start) & (times < end) for start, end in spans]
-    return _only(batch, parts[0]), _only(batch, parts[1])
+        parts_s1 = _between(series, spans)
+    return (
+        with_s1(before, _only(series, parts_s1[0])),
+        with_s1(after, _only(series, parts_s1[1])),
+    )
+
+
+def _halves(series: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Frames ``(B, T)`` of the first and of the second half of the valid ones, in their order."""
+    times, valid = series[ACQUISITION_TIMES], observed(series)[0]
+    latest = torch.iinfo(times.dtype).max
+    rank = stable_order(times.masked_fill(~valid, latest)).argsort(1)
+    half = (valid.sum(1, keepdim=True) + 1) // 2
+    return valid & (rank < half), valid & (rank >= half)
+
+
+def _between(series: dict[str, Any], spans: tuple[Span, Span]) -> tuple[Tensor, Tensor]:
+    """Valid frames ``(B, T)`` of two windows of time."""
+    times, valid = series[ACQUISITION_TIMES], observed(series)[0]
+    first, second = (valid & (times >= start) & (times < end) for start, end in spans)
+    return first, second
 
 
 def _only(batch: dict[str, Any], valid: Tensor) -> dict[str, Any]:
@@ -256,7 +284,7 @@ class SITSChangeDetection(SITSChange):
         """
         depth = self.hparams['depth']
         before, after = (
-            self.encoder.features(Series.from_batch(part), depth=depth)
+            self.encoder.features(self.encoder.series_of(part), depth=depth)
             for part in two_windows(batch, self._spans)
         )
         return self.head(before, after, batch[IMAGE].shape[-2:])

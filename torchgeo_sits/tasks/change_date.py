@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import Metric
 
 from ..errors import SITSError
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID, Series
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID
 from ..mapping import ChangeDate, ChangeMap, MapOutput, Probabilities
 from ..metrics import ChangeDateScores, ChangeScores
 from ..models import stable_order
@@ -121,7 +121,7 @@ class SITSChangeDate(SITSChange):
         Returns:
             ``(B, T + 1, H, W)``, one for a change before each frame and the last for none.
         """
-        frames = self.encoder.frame_features(Series.from_batch(batch))
+        frames = self.encoder.frame_features(self.encoder.series_of(batch))
         evidence = self.head(frames.flatten(0, 1), batch[IMAGE].shape[-2:])
         evidence = evidence.unflatten(0, frames.shape[:2])[:, :, 0]
         return change_point_scores(evidence, batch[ACQUISITION_TIMES], _seen(batch))
@@ -206,7 +206,12 @@ class SITSChangeDate(SITSChange):
         """
         scores = self(batch)
         any_change = 1 - scores.softmax(1)[:, -1]
-        return {'probability': any_change, 'date': self.prediction(scores, batch)}
+        found = {'probability': any_change, 'date': self.prediction(scores, batch)}
+        if not self.encoder.s1_channels:
+            return found
+        # Dates are those of optical frames: what Sentinel-1 alone saw has none, and is no data.
+        unseen = ~_seen(batch).any(1)
+        return {k: v.float().masked_fill(unseen, torch.nan) for k, v in found.items()}
 
     def map_outputs(self) -> list[MapOutput]:
         """Maps of change, its date and its probability."""

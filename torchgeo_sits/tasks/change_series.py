@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from ..errors import SITSError
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK, VALID, Series
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK, VALID
 from ..mapping import MapOutput
 from ..metrics import SemanticChangeScores
 from .change import SITSChange, has_label_per_frame, seconds
@@ -62,7 +62,7 @@ class SITSChangeSeries(SITSChange):
         Args:
             batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
         """
-        frames = self.encoder.frame_features(Series.from_batch(batch))
+        frames = self.encoder.frame_features(self.encoder.series_of(batch))
         scores = self.head(frames.flatten(0, 1), batch[IMAGE].shape[-2:])
         return rearrange(scores.unflatten(0, frames.shape[:2]), 'b t k h w -> b k t h w')
 

@@ -3,13 +3,13 @@
 from typing import Any, Literal
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import SITSError
-from ..keys import LABEL, Series
+from ..keys import LABEL
 from ..mapping import MapOutput
 from ..models import SITSEncoder
+from ..models.encoder import image_as_planes, transpose_image
 from .pooling import series_features, series_head
 from .supervised import SITSSupervised
 
@@ -74,7 +74,7 @@ class SITSClassification(SITSSupervised):
         """
         if self.hparams['aggregate'] != 'embed':
             return self._join(*self.plane_scores(batch))
-        series = Series.from_batch(batch)
+        series = self.encoder.series_of(batch)
         return self.head(series_features(self.encoder, series, self.hparams['depth']))
 
     def plane_scores(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -86,16 +86,10 @@ class SITSClassification(SITSSupervised):
         Returns:
             ``(B, N, K)``, and ``(B, N)`` bool: planes of which anything was seen.
         """
-        series = Series.from_batch(batch)
-        image, clear = series.image, series.mask_clear
+        series = self.encoder.series_of(batch)
         scores, seen = [], []
-        for to_planes, to_masks in (
-            ('b t c h w -> b h c t w', 'b t h w -> b h t w'),
-            ('b t c h w -> b w c t h', 'b t h w -> b w t h'),
-        ):
-            known = None if clear is None else rearrange(clear, to_masks)
-            planes = series._replace(image=rearrange(image, to_planes), mask_clear=known)
-            found = self.encoder.encode_planes(planes)
+        for image in (series, transpose_image(series)):
+            found = self.encoder.encode_planes(image_as_planes(image))
             weights = found.seen.unsqueeze(-1).to(found.late.dtype)
             embeds = (found.late * weights).sum(2) / weights.sum(2).clamp(min=1)
             scores.append(self.head(embeds))

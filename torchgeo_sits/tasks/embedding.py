@@ -7,10 +7,11 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..keys import IMAGE, Series
+from ..keys import IMAGE
 from ..mapping import Embedding, MapOutput
 from ..models import SITSEncoder, load_bare_encoder
 from .base import adopt_data
+from .sentinel1 import meet_s1
 
 __all__ = ['SITSEmbedding', 'embedding_map', 'pixel_embeddings']
 
@@ -26,7 +27,7 @@ def pixel_embeddings(encoder: SITSEncoder, batch: dict[str, Any]) -> dict[str, T
         ``embedding`` ``(B, D, H, W)``, the late features, bilinear between the cells of an
         encoder with a stride.
     """
-    features = encoder.features(Series.from_batch(batch))
+    features = encoder.features(encoder.series_of(batch))
     size = batch[IMAGE].shape[-2:]
     if features.shape[-2:] != size:
         features = interpolate(features, size, mode='bilinear')
@@ -87,6 +88,7 @@ class SITSEmbedding(LightningModule):
         """
         datamodule: Any = getattr(self.trainer, 'datamodule', None)
         adopt_data(self._card, datamodule, self.checkpoint)
+        meet_s1(self.encoder, datamodule)
 
     def predict_step(
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0

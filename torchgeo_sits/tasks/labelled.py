@@ -21,6 +21,7 @@ from ..mapping import MapOutput
 from ..metrics import Confusion
 from ..models import Depth, SITSEncoder, build_encoder, load_bare_encoder
 from .base import SITSTask, encoder_hparams
+from .sentinel1 import meet_s1
 
 __all__ = ['SITSLabelled']
 
@@ -194,7 +195,7 @@ class SITSLabelled(SITSTask):
             self.encoder.train()
         elif self.hparams['in_channels'] is not None:
             name = self.hparams['model'] = self.hparams['model'] or 'planar_vit_tiny'
-            kwargs = self.hparams['model_kwargs'] or {}
+            kwargs = self.encoder_arguments(name)
             self.encoder = build_encoder(name, self.hparams['in_channels'], **kwargs)
         if hasattr(self, 'encoder') and self.num_outputs is not None:
             self.complete_model()
@@ -223,6 +224,7 @@ class SITSLabelled(SITSTask):
             self.configure_models()
         elif not hasattr(self, 'head'):
             self.complete_model()
+        meet_s1(self.encoder, datamodule)
         if not hasattr(self, 'criterion'):
             self.configure_losses()
             self.configure_metrics()

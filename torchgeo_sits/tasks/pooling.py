@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
 
 from ..keys import Series
 from ..models import Depth, SITSEncoder
@@ -26,9 +25,8 @@ def series_features(encoder: SITSEncoder, series: Series, depth: Depth) -> Tenso
         embedding: Tensor = encoder(series)
         return embedding
     features = encoder.features(series, depth=depth)
-    seen = encoder.check_series(series).clear.any(1).float()[:, None]
     # The mean of what was seen, as embeddings of late features are; of all where nothing was.
-    seen = max_pool2d(seen, encoder.stride, ceil_mode=True)
+    seen = encoder.seen_cells(encoder.check_series(series)).to(features.dtype)[:, None]
     seen = torch.where(seen.amax((2, 3), keepdim=True) > 0, seen, 1.0)
     return (features * seen).sum((2, 3)) / seen.sum((2, 3))
 

@@ -35,7 +35,14 @@ from ..callbacks import (
 from ..errors import SITSError
 from ..keys import IMAGE
 from ..mapping import MapOutput
-from ..models import PlaneFeatures, SITSEncoder, build_encoder, load_weights
+from ..models import (
+    PlaneFeatures,
+    SITSEncoder,
+    build_encoder,
+    load_bare_encoder,
+    load_weights,
+    takes_s1,
+)
 from ..transforms import (
     PlanarMultiView,
     RandomCloudGaps,
@@ -48,6 +55,7 @@ from .base import SITSTask
 from .comparison import LEVELS, Level, draw_objects, level_pairs
 from .embedding import embedding_map, pixel_embeddings
 from .reconstruction import MaskedReconstruction
+from .sentinel1 import meet_s1
 from .view_batches import check_cells
 
 __all__ = ['SITSPretraining', 'ViewLosses', 'zero_loss']
@@ -337,10 +345,15 @@ class SITSPretraining(SITSTask):
             self.configure_models()
             # Its card was not known when the data was met.
             self.meet_data(getattr(self._trainer, 'datamodule', None))
+        meet_s1(self.backbone, getattr(self._trainer, 'datamodule', None))
 
     def _build(self, in_channels: int) -> None:
         """Build the encoder and all that stands on it."""
-        name, kwargs = self.hparams['model'], self.hparams['model_kwargs'] or {}
+        name = self.hparams['model']
+        kwargs = self.encoder_arguments(name)
+        if self.weights is not None and takes_s1(name):
+            _, card = load_bare_encoder(self.weights)
+            kwargs.setdefault('s1_channels', card['model_kwargs'].get('s1_channels', 0))
         self.backbone = build_encoder(name, in_channels, **kwargs)
         if self.weights is not None:
             self._card = load_weights(self.backbone, self.weights)

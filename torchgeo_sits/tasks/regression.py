@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, R2Score
 
 from ..errors import SITSError
-from ..keys import IMAGE, LABEL, MASK, Series
+from ..keys import IMAGE, LABEL, MASK
 from ..mapping import MapOutput, ValueMap
 from ..models import DenseHead, SITSEncoder
 from .labelled import SITSLabelled
@@ -170,7 +170,7 @@ class SITSRegression(SITSLabelled):
         Returns:
             ``(B, 1, H, W)``, or ``(B, 1)`` of whole series.
         """
-        series, depth = Series.from_batch(batch), self.hparams['depth']
+        series, depth = self.encoder.series_of(batch), self.hparams['depth']
         if self.hparams['target'] == 'field':
             return self.head(series_features(self.encoder, series, depth))
         return self.head(self.encoder.features(series, depth=depth), batch[IMAGE].shape[-2:])

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..keys import IMAGE, MASK, Series
+from ..keys import IMAGE, MASK
 from ..mapping import Certainty, MapOutput
 from ..models import DenseHead, SITSEncoder
 from .supervised import SITSSupervised
@@ -59,7 +59,7 @@ class SITSSegmentation(SITSSupervised):
         Returns:
             ``(B, K, H, W)``.
         """
-        features = self.encoder.features(Series.from_batch(batch), depth=self.hparams['depth'])
+        features = self.encoder.features(self.encoder.series_of(batch), depth=self.hparams['depth'])
         return self.head(features, batch[IMAGE].shape[-2:])
 
     def target(self, batch: dict[str, Any]) -> Tensor:

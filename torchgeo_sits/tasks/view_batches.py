@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ..errors import SITSError
-from ..keys import IMAGE, IMAGE_S1, MASK_CLEAR, Series
+from ..keys import IMAGE, IMAGE_S1, MASK_CLEAR
 from ..models import PlaneFeatures, SITSEncoder
 from ..transforms import PATHS, PLANES, PLANES_S1
 
@@ -97,13 +97,12 @@ def encode_view(
         >>> features.embed.shape, features.late.shape
         (torch.Size([2, 16]), torch.Size([2, 4, 8, 16]))
     """
-    takes_s1 = bool(encoder.s1_channels)
     if PLANES not in view:
-        return encoder.encode_image(Series.from_batch(view, s1=takes_s1), token_mask=token_mask)
+        return encoder.encode_image(encoder.series_of(view), token_mask=token_mask)
     planes = view | {IMAGE: view[PLANES]}
     if PLANES_S1 in view:
         planes[IMAGE_S1] = view[PLANES_S1]
-    return encoder.encode_planes(Series.from_batch(planes, s1=takes_s1), token_mask=token_mask)
+    return encoder.encode_planes(encoder.series_of(planes), token_mask=token_mask)
 
 
 def check_cells(encoder: SITSEncoder, view: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from .augmentations import (
     SeriesGeometry,
     SeriesSequential,
 )
-from .batches import s1_of
+from .batches import s1_of, seen_pixels
 from .drawing import PATH_KINDS, NumDates, PathKind, ViewRegion
 from .figure import plot_views
 from .masking import MaskKind, RandomPlaneMask
@@ -73,6 +73,7 @@ __all__ = [
     'random_walks',
     'rows',
     's1_of',
+    'seen_pixels',
     'snake',
     'spiral',
     'superpixels',

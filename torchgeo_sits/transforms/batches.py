@@ -8,7 +8,7 @@ from torch import Tensor
 from ..errors import SITSError
 from ..keys import ACQUISITION_TIMES, IMAGE, IMAGE_S1, MASK_CLEAR, S1_KEYS, VALID
 
-__all__ = ['observed', 's1_of', 'take_dates', 'with_s1']
+__all__ = ['observed', 's1_of', 'seen_pixels', 'take_dates', 'with_s1']
 
 
 def observed(batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -107,6 +107,31 @@ def s1_of(batch: dict[str, Any]) -> dict[str, Any] | None:
             f'{IMAGE_S1!r} must lie on the grid of {IMAGE!r}, {grids[0]} pixels, got {grids[1]}'
         )
     return series
+
+
+def seen_pixels(batch: dict[str, Any], *, s1: bool = False) -> Tensor:
+    """Find the pixels that were clear on any date.
+
+    Args:
+        batch: A batch of the contract.
+        s1: Whether pixels count that the Sentinel-1 series alone saw, where there is one.
+
+    Returns:
+        ``(B, H, W)`` bool.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.transforms import seen_pixels
+        >>> batch = {'image': torch.rand(1, 2, 3, 4, 4), 'valid': torch.zeros(1, 2).bool()}
+        >>> batch['image_s1'] = torch.rand(1, 1, 2, 4, 4)
+        >>> batch['acquisition_times_s1'] = torch.ones(1, 1)
+        >>> bool(seen_pixels(batch).any()), bool(seen_pixels(batch, s1=True).all())
+        (False, True)
+    """
+    valid, clear = observed(batch)
+    seen = (clear & valid[..., None, None]).any(1)
+    series = s1_of(batch) if s1 else None
+    return seen if series is None else seen | seen_pixels(series)
 
 
 def with_s1(view: dict[str, Any], series: dict[str, Any]) -> dict[str, Any]:

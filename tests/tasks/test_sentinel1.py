@@ -1,0 +1,270 @@
+"""Sentinel-1 in all tasks: read where it is, and either sensor may be absent."""
+
+import warnings
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from torchgeo_sits.errors import SITSError
+from torchgeo_sits.models import CARD_KEY, build_encoder, factorised_tiny, load_encoder
+from torchgeo_sits.tasks import (
+    SITSChangeDate,
+    SITSChangeDetection,
+    SITSChangeSeries,
+    SITSClassification,
+    SITSEmbedding,
+    SITSRegression,
+    SITSSegmentation,
+    SITSSimCLR,
+)
+from torchgeo_sits.tasks.change import two_windows
+from torchgeo_sits.tasks.sentinel1 import meet_s1
+
+from .labelled_data import LabelledData
+
+SMALL = {'dim': 16, 'patch_size': 2, 'num_heads': 2, 'spatial_depth': 1, 'temporal_depth': 1}
+TINY = {'model': 'factorised_tiny', 'in_channels': 2, 'model_kwargs': {**SMALL, 's1_channels': 2}}
+TASKS = {
+    'segmentation': lambda: SITSSegmentation(num_classes=4, **TINY),
+    'classification': lambda: SITSClassification(num_classes=2, **TINY),
+    'planes': lambda: SITSClassification(num_classes=2, aggregate='mean', depth='late', **TINY),
+    'change': lambda: SITSChangeDetection(**TINY),
+    'spans': lambda: SITSChangeDetection(
+        windows=[['1970-01-01', '1970-02-01'], ['1970-02-01', '1971-01-01']], **TINY
+    ),
+    'change_series': lambda: SITSChangeSeries(**TINY),
+    'change_date': lambda: SITSChangeDate(**TINY),
+    'regression': lambda: SITSRegression(target='pixel', **TINY),
+    'regression_field': lambda: SITSRegression(target='field', **TINY),
+}
+
+
+def batch_of(seed=0, *, frames=6, frames_s1=5, size=9):
+    """Two series of both sensors, with clouds, and dates of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    batch = {}
+    for end, t in (('', frames), ('_s1', frames_s1)):
+        batch[f'image{end}'] = torch.randn(2, t, 2, size, size, generator=generator)
+        batch[f'acquisition_times{end}'] = 86_400 * (7 + 12 * torch.arange(t)).expand(2, t)
+        batch[f'valid{end}'] = torch.ones(2, t, dtype=torch.bool)
+        batch[f'mask_clear{end}'] = torch.rand(2, t, size, size, generator=generator) > 0.3
+    return batch
+
+
+def without(batch, end):
+    """The batch with all frames of a sensor not valid, and of any content."""
+    return batch | {
+        f'valid{end}': torch.zeros_like(batch[f'valid{end}']),
+        f'image{end}': torch.full_like(batch[f'image{end}'], torch.nan),
+    }
+
+
+def only_optical(batch):
+    return {key: value for key, value in batch.items() if not key.endswith('_s1')}
+
+
+@pytest.mark.parametrize('name', TASKS)
+def test_tasks_read_s1_and_do_without_either_sensor(name):
+    torch.manual_seed(0)
+    task, batch = TASKS[name]().eval(), batch_of()
+    with torch.no_grad():
+        both = task(batch)
+        moved = task(batch | {'image_s1': batch['image_s1'] + 1.0})
+        none, invalid = task(only_optical(batch)), task(without(batch, '_s1'))
+        radar = task(without(batch, ''))
+        cloudy = batch | {'mask_clear': torch.zeros_like(batch['mask_clear'])}
+        clouded, nothing = task(cloudy), task(without(without(batch, ''), '_s1'))
+    assert all(x.isfinite().all() for x in (both, none, radar, nothing))
+    assert (both - moved).abs().max() > 1e-4
+    torch.testing.assert_close(none, invalid)
+    if name not in ('change_series', 'change_date', 'change'):
+        # Frames that are clouded all over are as good as none, but have dates.
+        torch.testing.assert_close(clouded, radar)
+    if name not in ('change_series', 'change_date'):  # which are of optical frames
+        assert (radar - nothing).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize('name', TASKS)
+def test_gradients_are_finite_without_either_sensor(name):
+    task, batch = TASKS[name](), batch_of()
+    for given in (batch, only_optical(batch), without(batch, ''), without(batch, '_s1')):
+        task.zero_grad()
+        scores = task(given)
+        scores.square().mean().backward()
+        found = [p.grad for p in task.parameters() if p.grad is not None]
+        assert found
+        assert all(gradient.isfinite().all() for gradient in found)
+
+
+def test_halves_of_s1_are_cut_where_those_of_the_optical_series_are():
+    batch = batch_of(frames=4, frames_s1=6)
+    day = 86_400
+    batch['acquisition_times'] = day * torch.tensor([[10, 20, 90, 100], [10, 20, 90, 100]])
+    batch['acquisition_times_s1'] = day * torch.arange(0, 120, 20).expand(2, 6)
+    batch['valid'] = torch.tensor([[True] * 4, [False] * 4])
+    before, after = two_windows(batch)
+    # 0 to 80 come before 90; without optical frames it is three and three.
+    assert before['valid_s1'].sum(1).tolist() == [5, 3]
+    assert after['valid_s1'].sum(1).tolist() == [1, 3]
+    assert after['acquisition_times_s1'][0][after['valid_s1'][0]].tolist() == [100 * day]
+    before, after = two_windows(batch, ((0, 50 * day), (50 * day, 70 * day)))
+    assert (before['valid_s1'].sum(1).tolist(), after['valid_s1'].sum(1).tolist()) == (
+        [3, 3],
+        [1, 1],
+    )
+
+
+def test_dates_of_change_are_no_data_where_s1_alone_saw():
+    batch = batch_of()
+    batch['mask_clear'][:, :, 2, 3] = False
+    found = TASKS['change_date']().eval().predict_step(batch, 0)
+    for values in found.values():
+        assert values[:, 2, 3].isnan().all()
+        assert values.isnan().sum() == 2
+
+
+def with_s1(sample):
+    """A sample with Sentinel-1, which tells the classes apart, in a unit of its own."""
+    mask = sample['mask'].float()
+    times = sample['acquisition_times']
+    image = torch.stack([-10 + mask, -20 - mask]).expand(len(times), -1, -1, -1)
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(int(times[0]) % 97))
+    return sample | {
+        'image_s1': image + 0.1 * noise,
+        'acquisition_times_s1': times + 86_400,
+        'valid_s1': torch.ones(len(times), dtype=torch.bool),
+        'mask_clear_s1': torch.ones(len(times), *mask.shape, dtype=torch.bool),
+    }
+
+
+class FusionData(LabelledData):
+    """Labelled series of both sensors."""
+
+    def __init__(self, *, bands_s1=('VV', 'VH'), **kwargs):
+        super().__init__(change=with_s1 if bands_s1 else lambda sample: sample, **kwargs)
+        self.bands_s1 = list(bands_s1)
+        self.normalised_s1 = None
+        if bands_s1:
+            self.card_s1 = {
+                'bands_s1': self.bands_s1,
+                'mean_s1': [-10.0, -20.0],
+                'std_s1': [3.0, 2.0],
+            }
+
+    def normalise_s1_as(self, mean, std):
+        self.normalised_s1 = (list(mean), list(std))
+
+
+def trainer(tmp_path, **kwargs):
+    return Trainer(
+        accelerator='cpu',
+        logger=False,
+        max_steps=kwargs.pop('max_steps', 1),
+        default_root_dir=tmp_path,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **kwargs,
+    )
+
+
+@pytest.fixture(scope='module')
+def fitted(tmp_path_factory):
+    """A checkpoint of a segmentation that took Sentinel-1 because the data has it."""
+    folder = tmp_path_factory.mktemp('fitted')
+    task = SITSSegmentation(model='factorised_tiny', model_kwargs=SMALL)
+    run = trainer(folder)
+    run.fit(task, datamodule=FusionData())
+    run.save_checkpoint(folder / 'x.ckpt')
+    return folder / 'x.ckpt'
+
+
+def card_of(path):
+    return torch.load(path, weights_only=True)[CARD_KEY]
+
+
+def test_a_new_model_takes_the_s1_of_its_data(fitted):
+    card = card_of(fitted)
+    assert card['model_kwargs']['s1_channels'] == 2
+    assert (card['bands_s1'], card['mean_s1'], card['std_s1']) == (
+        ['VV', 'VH'],
+        [-10.0, -20.0],
+        [3.0, 2.0],
+    )
+    encoder, _ = load_encoder(fitted)
+    bare = build_encoder('factorised_tiny', 2, **SMALL, s1_channels=2).eval()
+    bare.load_state_dict(encoder.encoder.state_dict())
+    series = encoder.series_of(batch_of())
+    raw = series._replace(
+        s1=series.s1._replace(
+            image=series.s1.image * torch.tensor([3.0, 2.0])[:, None, None]
+            + torch.tensor([-10.0, -20.0])[:, None, None]
+        )
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(raw), bare(series))
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'model': 'planar_vit_tiny'},
+        {'model': 'factorised_tiny', 'model_kwargs': {**SMALL, 's1_channels': 0}},
+    ],
+    ids=['cannot', 'must not'],
+)
+def test_models_that_take_no_s1_leave_it_out_with_a_word(options, tmp_path):
+    task = SITSSegmentation(**options)
+    with pytest.warns(UserWarning, match=r"takes no Sentinel-1: the bands \['VV', 'VH'\]"):
+        trainer(tmp_path).fit(task, datamodule=FusionData())
+    assert task.encoder.s1_channels == 0
+
+
+@pytest.mark.parametrize('kind', [SITSSegmentation, SITSSimCLR])
+def test_a_task_that_starts_from_it_normalises_s1_as_it_did(kind, fitted, tmp_path):
+    data = FusionData()
+    options = {'model': 'factorised_tiny', 'model_kwargs': SMALL} if kind is SITSSimCLR else {}
+    if options:
+        options['views_kwargs'] = {'num_paths': 2, 'length': 4}
+    task = kind(weights=str(fitted), **options)
+    trainer(tmp_path).fit(task, datamodule=data)
+    assert task.encoder.s1_channels == 2
+    assert data.normalised_s1 == ([-10.0, -20.0], [3.0, 2.0])
+
+
+def test_other_bands_of_s1_are_refused_in_one_line(fitted, tmp_path):
+    task = SITSSegmentation(weights=str(fitted))
+    match = r"Sentinel-1 bands \['VV', 'VH'\], the data has \['VH', 'VV'\]. Use --data.s1.bands"
+    with pytest.raises(SITSError, match=match) as error:
+        trainer(tmp_path).fit(task, datamodule=FusionData(bands_s1=('VH', 'VV')))
+    assert '\n' not in str(error.value)
+    with pytest.raises(SITSError, match='takes 2 bands of Sentinel-1, the data has 1'):
+        meet_s1(factorised_tiny(2, s1_channels=2), FusionData(bands_s1=('VV',)))
+
+
+def test_prediction_without_s1_says_so_once_and_keeps_what_the_card_says(fitted, tmp_path):
+    data = FusionData(bands_s1=())
+    task = SITSSegmentation(weights=str(fitted))
+    with pytest.warns(UserWarning, match='sees the optical series alone') as warned:
+        found = trainer(tmp_path).predict(task, datamodule=data)
+    assert len([w for w in warned if 'optical series alone' in str(w.message)]) == 1
+    assert all(scores.isfinite().all() for scores in found)
+    run = trainer(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        run.fit(task, datamodule=data)
+    run.save_checkpoint(tmp_path / 'optical.ckpt')
+    assert card_of(tmp_path / 'optical.ckpt')['mean_s1'] == [-10.0, -20.0]
+    with pytest.warns(UserWarning, match='sees the optical series alone'):
+        trainer(tmp_path).predict(SITSEmbedding(fitted), datamodule=data)
+
+
+def test_data_of_another_kind_is_normalised_as_the_checkpoint(fitted, tmp_path):
+    """Lightning restores the state of data modules of one class only."""
+    data = FusionData()
+    task = SITSSegmentation(
+        model='factorised_tiny', model_kwargs={**SMALL, 's1_channels': 2}, in_channels=2
+    )
+    trainer(tmp_path).predict(task, datamodule=data, ckpt_path=str(fitted), weights_only=True)
+    assert data.normalised_s1 == ([-10.0, -20.0], [3.0, 2.0])
+    assert data.normalised == ([0.0, 0.0], [1.0, 1.0])
