@@ -13,6 +13,7 @@ MAY_IMPORT = {
     'errors': set(),
     'renamed': set(),  # old names of options, for one release
     'keys': set(),
+    'weight_names': set(),
     'bands': set(),
     'grid': set(),
     'footprints': {'grid'},
@@ -26,7 +27,7 @@ MAY_IMPORT = {
     'samplers': {'keys', 'grid', 'collate', 'footprints'},
     'transforms': {'keys', 'collate', 'stacking'},
     # The root gives its version to checkpoints.
-    'models': {'keys', 'bands', 'collate', 'stacking', '__init__'},
+    'models': {'keys', 'bands', 'collate', 'stacking', 'weight_names', '__init__'},
     'metrics': {'keys', 'collate'},
     # What joins them.
     'datamodules': {'renamed', 'keys', 'grid', 'collate', 'datasets', 'samplers', 'transforms'},
@@ -44,7 +45,7 @@ MAY_IMPORT = {
         'transforms',
         'whole_files',
     },
-    'tasks': {'keys', 'callbacks', 'mapping', 'metrics', 'models', 'transforms'},
+    'tasks': {'keys', 'callbacks', 'mapping', 'metrics', 'models', 'transforms', 'weight_names'},
     'exporting': {'keys', 'models', 'tasks', 'transforms', 'whole_files'},
     # Entry points.
     '__init__': {'datamodules', 'tasks', 'models'},
@@ -61,6 +62,7 @@ MAY_IMPORT = {
         'stopping',
         'tasks',
         'transforms',
+        'weight_names',
         'whole_files',
     },
     'main': {'__init__', 'renamed', 'commands', 'stopping', 'whole_files'},

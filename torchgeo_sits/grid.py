@@ -2,8 +2,11 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from pyproj import CRS as ProjCRS
+from pyproj import Transformer
+from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 from rasterio.transform import Affine, from_origin
 from torchgeo.datasets import GeoDataset
@@ -85,6 +88,16 @@ class Grid:
             self.top,
         )
 
+    @property
+    def location(self) -> tuple[float, float]:
+        """Latitude and longitude of the centre in degrees, NaN where the CRS knows none there."""
+        west, south, east, north = self.bounds
+        try:
+            x, y = _to_degrees(self.crs.to_wkt()).transform((west + east) / 2, (south + north) / 2)
+        except ProjError:
+            return math.nan, math.nan
+        return (y, x) if math.isfinite(x) and math.isfinite(y) else (math.nan, math.nan)
+
     def offset_in(self, transform: Affine) -> tuple[float, float] | None:
         """Find the column and row of this grid's corner in a raster of the same pixel size.
 
@@ -140,6 +153,12 @@ class Grid:
         """
         left, top = self.left + column * self.xres, self.top - row * self.yres
         return replace(self, left=left, top=top, width=width, height=height)
+
+
+@lru_cache(16)
+def _to_degrees(wkt: str) -> Transformer:
+    """Make what turns coordinates into longitude and latitude."""
+    return Transformer.from_crs(ProjCRS.from_wkt(wkt), 'EPSG:4326', always_xy=True)
 
 
 def pixel_size(res: float | tuple[float, float]) -> tuple[float, float]:

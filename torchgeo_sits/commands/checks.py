@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from ..errors import SITSError
+from ..weight_names import find_published
 from .line import chosen_class, configurations, options
 from .pages import PAGES, option_texts
 from .spelling import did_you_mean, is_known
@@ -175,6 +176,12 @@ def check_files(command: str, args: Sequence[str], configs: Collection[str]) -> 
 def _check_checkpoint(path: str, name: str) -> None:
     """Refuse a checkpoint that is not there."""
     if path.startswith(_LOOKED_UP) or '://' in path or path in ('null', ''):
+        return
+    published = find_published(path)
+    if published is not None:
+        named, file = published
+        if file is not None and not os.path.exists(file):
+            raise FileNotFoundError(f"{name}: there is no file '{file}' of the weights of {named}")
         return
     if not os.path.exists(path):
         near = did_you_mean(path, _beside(path, 'ckpt'), separator='/')

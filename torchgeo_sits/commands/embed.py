@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from lightning.pytorch import Trainer
 from shapely import box
@@ -19,6 +18,7 @@ from .parser import CommandParser
 __all__ = ['cut_series', 'embed']
 
 _PAGE = PAGES['embed']
+_CHECKPOINT = 'checkpoint of any task, or published weights: presto, galileo_nano, NAME:FILE'
 
 
 def embed(args: Sequence[str]) -> None:
@@ -39,7 +39,7 @@ def embed(args: Sequence[str]) -> None:
     # As for `predict`: windows share a border with the next ones only.
     os.environ.setdefault('GDAL_CACHEMAX', '256')
     parser = CommandParser(prog='torchgeo-sits embed', description=_PAGE.text)
-    parser.add_argument('checkpoint', help='checkpoint of any task')
+    parser.add_argument('checkpoint', help=_CHECKPOINT)
     parser.add_argument('paths', nargs='+', help='folders of dated rasters, or files')
     parser.add_argument('--year', type=int, default=None, help=_PAGE.own['year'])
     parser.add_argument(
@@ -58,13 +58,13 @@ def embed(args: Sequence[str]) -> None:
     cut_series(data.splits.series, year=options.year, bounds=options.bounds)
     writer = parser.instantiate_classes(options).map
     trainer = Trainer(logger=False, callbacks=[RunProgress(), writer])
-    trainer.predict(SITSEmbedding(Path(options.checkpoint)), datamodule=data)
+    trainer.predict(SITSEmbedding(options.checkpoint), datamodule=data)
 
 
 def _embed_points(args: Sequence[str]) -> None:
     """Write a table of embeddings of points."""
     parser = CommandParser(prog='torchgeo-sits embed', description=_PAGE.text)
-    parser.add_argument('checkpoint', help='checkpoint of any task')
+    parser.add_argument('checkpoint', help=_CHECKPOINT)
     parser.add_argument('paths', nargs='+', help='tables of points')
     parser.add_class_arguments(TableWriter, 'table')
     names = parser.add_class_arguments(TableOptions, skip={'mean', 'std'})
@@ -73,7 +73,7 @@ def _embed_points(args: Sequence[str]) -> None:
     data = PointDataModule(options.paths, table=table, batch_size=1024)
     writer = parser.instantiate_classes(options).table
     trainer = Trainer(logger=False, callbacks=[RunProgress(), writer])
-    trainer.predict(SITSEmbedding(Path(options.checkpoint)), datamodule=data)
+    trainer.predict(SITSEmbedding(options.checkpoint), datamodule=data)
 
 
 def cut_series(

@@ -17,7 +17,7 @@ from torchgeo.datasets.utils import GeoSlice, Sample
 
 from ..errors import SITSError, SITSIndexError
 from ..grid import Grid
-from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
+from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, LOCATION, MASK_CLEAR, TRANSFORM, VALID
 from .frames import acquisition_keys
 from .queries import CheckedQueries
 
@@ -144,7 +144,7 @@ class LabelledTimeSeries(CheckedQueries, IntersectionDataset):
         left, right, xres, bottom, top, yres = sample[BOUNDS][:6].tolist()
         found = labels[left:right:xres, bottom:top:yres]
         for key, value in found.items():
-            if key not in (BOUNDS, TRANSFORM):
+            if key not in (BOUNDS, TRANSFORM, LOCATION):
                 sample[key] = value
         return sample if self.transforms is None else self.transforms(sample)
 

@@ -12,7 +12,7 @@ from torchgeo.datasets.utils import Sample
 
 from ..errors import SITSError
 from ..grid import Grid
-from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, MASK_CLEAR, TRANSFORM, VALID
+from ..keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LENGTH, LOCATION, MASK_CLEAR, TRANSFORM, VALID
 
 __all__ = ['LARGEST', 'Frames', 'acquisition_keys', 'utc', 'within_range']
 
@@ -196,6 +196,7 @@ class Frames:
             MASK_CLEAR: torch.from_numpy(np.ascontiguousarray(self.clear)),
             BOUNDS: torch.tensor([*place, *self.span], dtype=torch.float64),
             TRANSFORM: torch.tensor(tuple(self.grid.transform), dtype=torch.float64),
+            LOCATION: torch.tensor(self.grid.location, dtype=torch.float32),
         }
 
     def _image(self) -> Tensor:

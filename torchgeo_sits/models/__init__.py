@@ -10,7 +10,7 @@ from .builders import (
     planar_vit_base,
     planar_vit_small,
     planar_vit_tiny,
-    takes_s1,
+    takes_argument,
 )
 from .checkpoint import (
     CARD_KEY,
@@ -27,14 +27,19 @@ from .dates import TemporalEncoding
 from .deep_star import DeepSTaR
 from .encoder import Depth, PlaneFeatures, SITSEncoder
 from .factorised import FactorisedEncoder
-from .galileo import Galileo, galileo_state
 from .frame_order import stable_order
+from .galileo import Galileo, galileo_state
 from .heads import DateDecoder, DenseHead, PairHead
 from .ltae import LTAE
 from .planar_vit import PlanarViT
 from .presto import Presto, presto_state
 from .promises import check_encoder
-from .published import PUBLISHED, PublishedModel, find_published, load_published
+from .published import (
+    PUBLISHED,
+    PublishedModel,
+    load_published,
+    statistics_in_units,
+)
 from .raw_values import RawValueEncoder
 from .semantic_map import semantic_map
 from .tempcnn import TempCNN
@@ -75,9 +80,8 @@ __all__ = [
     'encoder_card',
     'factorised_small',
     'factorised_tiny',
-    'load_bare_encoder',
-    'find_published',
     'galileo_state',
+    'load_bare_encoder',
     'load_encoder',
     'load_published',
     'load_weights',
@@ -89,5 +93,6 @@ __all__ = [
     'register_models',
     'semantic_map',
     'stable_order',
-    'takes_s1',
+    'statistics_in_units',
+    'takes_argument',
 ]

@@ -27,7 +27,7 @@ __all__ = [
     'planar_vit_base',
     'planar_vit_small',
     'planar_vit_tiny',
-    'takes_s1',
+    'takes_argument',
 ]
 
 
@@ -181,26 +181,30 @@ def build_encoder(name: str, in_channels: int, **kwargs: Any) -> SITSEncoder:
     )
 
 
-def takes_s1(name: str) -> bool:
-    """Say whether a builder takes ``s1_channels``, the bands of a Sentinel-1 series.
+def takes_argument(name: str, argument: str) -> bool:
+    """Say whether the builder of an encoder takes an argument.
 
     Args:
         name: Name or dotted path of the encoder, as of :func:`build_encoder`.
+        argument: Such as ``s1_channels``, the bands of a Sentinel-1 series, or ``bands``, the
+            names of the channels.
 
     Returns:
         False too for names that only TorchGeo knows.
 
     Examples:
-        >>> from torchgeo_sits.models.builders import takes_s1
-        >>> takes_s1('factorised_tiny'), takes_s1('planar_vit_tiny')
-        (True, False)
+        >>> from torchgeo_sits.models.builders import takes_argument
+        >>> takes_argument('factorised_tiny', 's1_channels')
+        True
+        >>> takes_argument('planar_vit_tiny', 's1_channels')
+        False
     """
     builder: Any = ENCODERS.get(name) or ('.' in name and _import_builder(name))
     if not builder:
         return False
     # A function hands what it does not name to what it is annotated to return.
     made = builder if isinstance(builder, type) else _annotation(builder)
-    return any('s1_channels' in signature(part).parameters for part in (builder, made) if part)
+    return any(argument in signature(part).parameters for part in (builder, made) if part)
 
 
 def _annotation(builder: Callable[..., Any]) -> Any:

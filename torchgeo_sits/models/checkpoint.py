@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..errors import SITSError
+from ..weight_names import find_published
 from .builders import build_encoder
 from .encoder import SITSEncoder
-from .published import PUBLISHED, find_published, load_published
+from .published import PUBLISHED, load_published
 from .raw_values import RawValueEncoder
 from .tensor_files import load_plain
 
@@ -196,7 +197,7 @@ def load_encoder(
 
     Args:
         path: Path of a checkpoint that a task of this package wrote; or the name of published
-            weights, see :func:`~.published.find_published`.
+            weights, see :func:`~torchgeo_sits.weight_names.find_published`.
         bands: Names of the bands, for published weights: they find them by their names.
 
     Returns:
@@ -276,11 +277,13 @@ def _published(
             '["B02", "B03", "B04", "B08"]'
         )
     encoder = load_published(weights, bands=bands, **arguments)
+    details = CardDetails(licence=model.licence, source=model.source)
+    if encoder.s1_channels:
+        radar = list(encoder.config['bands_s1'] or ('VV', 'VH'))
+        mean, std = model.kind.statistics(radar)
+        details |= CardDetails(bands_s1=radar, mean_s1=mean, std_s1=std)
     mean, std = model.kind.statistics(bands)
-    card = encoder_card(
-        model.encoder, encoder, bands=bands, mean=mean, std=std, licence=model.licence,
-        source=model.source,
-    )  # fmt: skip
+    card = encoder_card(model.encoder, encoder, bands=bands, mean=mean, std=std, **details)
     return encoder.eval(), card
 
 

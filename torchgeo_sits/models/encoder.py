@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from ..errors import SITSError
-from ..keys import Series
+from ..keys import LOCATION, Series
 
 __all__ = [
     'Depth',
@@ -133,6 +133,10 @@ class SITSEncoder(nn.Module, ABC):
 
     #: Whether the encoder takes the place of each series, ``location``.
     takes_location: bool = False
+
+    #: Whether the features of a pixel follow from its own values alone, in training too: those of
+    #: pixels that nobody asks for need not be computed then.
+    independent_pixels: bool = False
 
     def __init__(
         self,
@@ -356,7 +360,7 @@ class SITSEncoder(nn.Module, ABC):
 
         Returns:
             The series; with the Sentinel-1 series of the batch, if any, where the encoder has
-            :attr:`s1_channels`.
+            :attr:`s1_channels`, and the places where it :attr:`takes_location`.
 
         Examples:
             >>> import torch
@@ -370,7 +374,8 @@ class SITSEncoder(nn.Module, ABC):
             >>> factorised_tiny(4, s1_channels=2).series_of(batch).s1.image.shape
             torch.Size([1, 2, 2, 8, 8])
         """
-        return Series.from_batch(batch, s1=bool(self.s1_channels))
+        series = Series.from_batch(batch, s1=bool(self.s1_channels))
+        return series._replace(location=batch.get(LOCATION)) if self.takes_location else series
 
     def feature_dim(self, depth: Depth = 'late') -> int:
         """Number of channels that :meth:`features` gives at *depth*.

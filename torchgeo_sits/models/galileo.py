@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import torch
+from timm.layers import resample_patch_embed
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from .monthly import STATISTICS, MonthlyTransformer, mean_where, plain_values
 
@@ -144,17 +144,9 @@ def galileo_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             room = 'space_embed' if group == 'SRTM' else 'space_time_embed'
             weight, bias = (own[f'{room}.{group}.proj.{kind}'] for kind in ('weight', 'bias'))
-            weight = _of_one_pixel(weight)
+            weight = resample_patch_embed(weight, [1, 1])[..., 0, 0]
         state[f'projections.{group}.weight'], state[f'projections.{group}.bias'] = weight, bias
     for kind in ('weight', 'bias'):
         state[f'place_projection.{kind}'] = own[f'static_embed.location.{kind}']
     state['place_embedding'] = own['st_channel_embed'][1]
     return state
-
-
-def _of_one_pixel(kernel: Tensor) -> Tensor:
-    """Resize the kernels ``(D, C, S, S)`` of patches to those of a pixel ``(D, C)``."""
-    side = kernel.shape[-1]
-    patches = torch.eye(side * side).view(-1, 1, side, side)
-    pixels = interpolate(patches, (1, 1), mode='bicubic', antialias=True).view(-1, 1)
-    return (kernel.flatten(2) @ torch.linalg.pinv(pixels).T.to(kernel))[..., 0]

@@ -148,7 +148,11 @@ class MonthlyTransformer(SITSEncoder):
     #: What the authors subtract from a quantity, and what they divide it by then; in the units of
     #: :data:`STATISTICS`.
     scales: ClassVar[Mapping[str, tuple[float, float]]]
+    #: Encoded numbers of the months of a series, and months of the year.
+    slot_embedding: Tensor
+    month_embedding: Tensor
     takes_location = True
+    independent_pixels = True
 
     def __init__(
         self,
@@ -315,7 +319,7 @@ class MonthlyTransformer(SITSEncoder):
             channels of both series.
         """
         kind = type(self).__name__
-        optical = [name for of in self.groups.values() for name in of if name in _OPTICAL]
+        optical = [name for of in self.groups.values() for name in of if name in OPTICAL]
         if bands is None:
             if self.in_channels != len(optical):
                 raise SITSError(
@@ -395,7 +399,7 @@ class MonthlyTransformer(SITSEncoder):
         Returns:
             ``(P, ...)`` of all P = B H W pixels, and the month of each frame ``(B, T)``.
         """
-        b, _, _, h, w = series.image.shape
+        h, w = series.image.shape[-2:]
         both = [series] if series.s1 is None else [series, series.s1]
         first, length = self._span(both)
         found = []
@@ -530,7 +534,7 @@ class MonthlyTransformer(SITSEncoder):
 
 
 #: Lights that the models know, in the order of Sentinel-2's bands.
-_OPTICAL = (
+OPTICAL: Final = (
     'blue',
     'green',
     'red',

@@ -17,9 +17,9 @@ class Presto(MonthlyTransformer):
     """Pretrained remote sensing transformer of single pixels.
 
     Tseng et al. 2023, https://arxiv.org/abs/2304.14065: a token per month and group of bands
-    (section 3.1), 2 blocks, and the norm of the mean of all tokens that were seen. On months without
-    gaps the tokens are those of TorchGeo's :class:`torchgeo.models.Presto`. Its classes of
-    Dynamic World are not among the inputs. Arguments are those of
+    (section 3.1), 2 blocks, and the norm of the mean of all tokens that were seen. On months
+    without gaps the tokens are those of TorchGeo's :class:`torchgeo.models.Presto`. Its classes
+    of Dynamic World are not among the inputs. Arguments are those of
     :class:`~.monthly.MonthlyTransformer`, their defaults those of the published weights.
 
     Examples:

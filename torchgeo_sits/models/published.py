@@ -12,14 +12,20 @@ import torch
 from torch import Tensor
 
 from ..errors import SITSError
+from ..weight_names import find_published
 from .builders import build_encoder
 from .encoder import SITSEncoder
 from .galileo import Galileo, galileo_state
-from .monthly import MonthlyTransformer
+from .monthly import OPTICAL, MonthlyTransformer, quantity
 from .presto import Presto, presto_state
 from .tensor_files import read_tensors
 
-__all__ = ['PUBLISHED', 'PublishedModel', 'find_published', 'load_published']
+__all__ = [
+    'PUBLISHED',
+    'PublishedModel',
+    'load_published',
+    'statistics_in_units',
+]
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class PublishedModel:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-#: Published weights by name.
+#: Published weights by their names, :data:`torchgeo_sits.weight_names.PUBLISHED_NAMES`.
 PUBLISHED: Final[dict[str, PublishedModel]] = {
     'presto': PublishedModel(
         encoder='presto',
@@ -78,33 +84,10 @@ PUBLISHED: Final[dict[str, PublishedModel]] = {
 }
 
 
-def find_published(weights: str | Path | None) -> tuple[str, str | None] | None:
-    """Tell whether weights are published ones, by name.
-
-    Args:
-        weights: ``NAME``, or ``NAME:FILE`` for a file of them that is at hand; or anything else.
-
-    Returns:
-        A key of :data:`PUBLISHED`, and the file or None; None where it is something else, as the
-        path of a file that has such a name.
-
-    Examples:
-        >>> find_published('presto'), find_published('presto:weights/x.safetensors')
-        (('presto', None), ('presto', 'weights/x.safetensors'))
-        >>> find_published('logs/presto.ckpt') is None
-        True
-    """
-    name, colon, file = str(weights or '').partition(':')
-    if name not in PUBLISHED or Path(str(weights)).is_file():
-        return None
-    return name, (file or None) if colon else None
-
-
 def load_published(
     weights: str,
     *,
     bands: Sequence[str],
-    bands_s1: Sequence[str] = (),
     **arguments: Any,
 ) -> SITSEncoder:
     """Build the encoder of published weights for the bands of the data, and load them.
@@ -112,7 +95,6 @@ def load_published(
     Args:
         weights: ``NAME`` or ``NAME:FILE``, see :func:`find_published`.
         bands: Names of the C bands.
-        bands_s1: Names of the bands of a Sentinel-1 series beside.
         **arguments: Further arguments of the encoder.
 
     Returns:
@@ -130,8 +112,6 @@ def load_published(
     name, file = found
     model = PUBLISHED[name]
     own = {'bands': list(bands), **model.arguments, **arguments}
-    if bands_s1:
-        own |= {'s1_channels': len(bands_s1), 'bands_s1': list(bands_s1)}
     encoder = build_encoder(model.encoder, len(bands), **own)
     path = _fetch(name, model) if file is None else Path(file)
     try:
@@ -144,6 +124,55 @@ def load_published(
             f'{model.source} publishes, or leave ":FILE" out'
         ) from error
     return encoder
+
+
+def statistics_in_units(
+    bands: Sequence[str], found: Sequence[float], mean: Sequence[float], std: Sequence[float]
+) -> tuple[list[float], list[float], str | None]:
+    """Express the statistics of published weights in the units of the data.
+
+    Files hold reflectance as such or times 10,000, and backscatter in decibels or in hundredths of
+    them. A mean says which: no surface has a reflectance of 0.0002, or -100 decibels.
+
+    Args:
+        bands: Names of the C bands.
+        found: Mean of each band in the data.
+        mean: Mean that the weights expect: reflectance times 10,000, or decibels.
+        std: Standard deviation that they expect.
+
+    Returns:
+        Mean and standard deviation in the units of the data; and what was found, None where the
+        units are those of the weights.
+
+    Raises:
+        SITSError: If backscatter is not in decibels.
+
+    Examples:
+        >>> statistics_in_units(['B04', 'B08'], [0.1, 0.3], [1343.0, 2410.0], [1093.0, 1099.0])
+        ([0.1343, 0.241], [0.1093, 0.1099], 'reflectance from 0 to 1')
+    """
+    kinds = [quantity(name) for name in bands]
+    radar = [value for kind, value in zip(kinds, found, strict=True) if kind in ('VV', 'VH')]
+    light = [abs(value) for kind, value in zip(kinds, found, strict=True) if kind in OPTICAL]
+    if radar and max(radar) > 0:
+        raise SITSError(
+            f'the backscatter of the data is {radar} in the mean, expected decibels, which are '
+            'negative: convert it, 10 log10(x)'
+        )
+    factors: dict[str, float] = {}
+    told: list[str] = []
+    if light and max(light) < 2:
+        factors |= dict.fromkeys(OPTICAL, 1e-4)
+        told.append('reflectance from 0 to 1')
+    if radar and min(radar) < -100:
+        factors |= dict.fromkeys(('VV', 'VH'), 100.0)
+        told.append('hundredths of decibels')
+    by = [factors.get(str(kind), 1.0) for kind in kinds]
+    return (
+        [round(value * factor, 9) for value, factor in zip(mean, by, strict=True)],
+        [round(value * factor, 9) for value, factor in zip(std, by, strict=True)],
+        ' and '.join(told) or None,
+    )
 
 
 def _fetch(name: str, model: PublishedModel) -> Path:

@@ -5,12 +5,13 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 from lightly.utils.scheduler import cosine_warmup_schedule
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.utils import get_total_norm
@@ -20,7 +21,19 @@ from torchgeo.tasks import BaseTask
 
 from ..callbacks import CommandLine, is_default_checkpoint
 from ..errors import SITSError
-from ..models import CARD_KEY, CardDetails, EncoderCard, SITSEncoder, encoder_card
+from ..models import (
+    CARD_KEY,
+    PUBLISHED,
+    CardDetails,
+    EncoderCard,
+    SITSEncoder,
+    build_encoder,
+    encoder_card,
+    load_bare_encoder,
+    statistics_in_units,
+    takes_argument,
+)
+from ..weight_names import find_published
 from .sentinel1 import adopt_s1, s1_arguments, s1_entries
 from .step_seed import StepSeed
 
@@ -82,9 +95,27 @@ def adopt_data(card: EncoderCard, datamodule: Any, path: str | Path) -> None:
             UserWarning,
             stacklevel=2,
         )
+    if 'source' in card:
+        card = _in_units_of(datamodule, card, path)
     adopt_s1(card, datamodule, path)
     if card['mean'] and hasattr(datamodule, 'normalise_as'):
         datamodule.normalise_as(card['mean'], card['std'])
+
+
+def _in_units_of(datamodule: Any, card: EncoderCard, path: str | Path) -> EncoderCard:
+    """Express the statistics of published weights in the units of the data."""
+    units: dict[str, Any] = dict(card)
+    for end in ('', '_s1'):
+        bands, found = units.get(f'bands{end}'), getattr(datamodule, f'statistics{end}', None)
+        if not bands or found is None:
+            continue
+        *values, told = statistics_in_units(
+            bands, found[0].tolist(), units[f'mean{end}'], units[f'std{end}']
+        )
+        units |= {f'mean{end}': values[0], f'std{end}': values[1]}
+        if told:
+            rank_zero_info(f'{path}: the data is taken for {told}, by its mean')
+    return cast(EncoderCard, units)
 
 
 def _group(datamodule: Any) -> str:
@@ -255,20 +286,53 @@ class SITSTask(BaseTask):
                 'in_channels out'
             )
 
-    def encoder_arguments(self, model: str) -> dict[str, Any]:
-        """Give the arguments of a new encoder, of which ``s1_channels`` may come from the data.
+    def make_encoder(self) -> SITSEncoder | None:
+        """Build the encoder, of the weights where there are any, and note what it is.
+
+        Returns:
+            The encoder in training mode, None as long as its bands are unknown.
+
+        Raises:
+            SITSError: If *weights* are those of another model.
+        """
+        published = find_published(self.weights)
+        if published is not None:
+            arguments = self._encoder_arguments(PUBLISHED[published[0]].encoder)
+            if 'bands' not in arguments:
+                return None
+        elif self.weights is not None:
+            arguments = {}
+        elif self.hparams['in_channels'] is not None:
+            name = self.hparams['model'] = self.hparams['model'] or 'planar_vit_tiny'
+            arguments = self._encoder_arguments(name)
+            return build_encoder(name, self.hparams['in_channels'], **arguments)
+        else:
+            return None
+        assert self.weights is not None
+        encoder, self._card = load_bare_encoder(self.weights, **arguments)
+        self.hparams.update(encoder_hparams(self._card, self.hparams, self.weights))
+        # Loaded to be used; Lightning leaves the mode of modules as it finds it.
+        return encoder.train()
+
+    def _encoder_arguments(self, model: str) -> dict[str, Any]:
+        """Give the arguments of a new encoder, of which the data may say what its bands are.
 
         Only where training begins: what goes on, or predicts, has the encoder of its checkpoint.
 
         Args:
             model: Name of the encoder, or its dotted path.
         """
-        kwargs = self.hparams['model_kwargs'] or {}
+        kwargs = dict(self.hparams['model_kwargs'] or {})
         trainer: Any = self._trainer
-        if self.weights is None and getattr(trainer, 'training', False) and not trainer.ckpt_path:
-            found = s1_arguments(model, kwargs, getattr(trainer, 'datamodule', None))
-            if found != kwargs:
-                kwargs = self.hparams['model_kwargs'] = found
+        if not getattr(trainer, 'training', False) or trainer.ckpt_path:
+            return kwargs
+        datamodule = getattr(trainer, 'datamodule', None)
+        kwargs = s1_arguments(model, kwargs, datamodule)
+        bands = getattr(datamodule, 'bands', None)
+        if bands and 'bands' not in kwargs and takes_argument(model, 'bands'):
+            kwargs['bands'] = list(bands)
+        if kwargs:
+            self.hparams['model_kwargs'] = kwargs
         return dict(kwargs)
 
     @property

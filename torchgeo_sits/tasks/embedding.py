@@ -9,9 +9,10 @@ from torch.nn.functional import interpolate
 
 from ..keys import IMAGE
 from ..mapping import Embedding, MapOutput
-from ..models import SITSEncoder, load_bare_encoder
+from ..models import PUBLISHED, SITSEncoder, load_bare_encoder
+from ..weight_names import find_published
 from .base import adopt_data
-from .sentinel1 import meet_s1
+from .sentinel1 import meet_s1, s1_arguments
 
 __all__ = ['SITSEmbedding', 'embedding_map', 'pixel_embeddings']
 
@@ -45,10 +46,11 @@ class SITSEmbedding(LightningModule):
     The data is normalised as it was when the encoder was trained.
 
     Args:
-        weights: Path of the checkpoint.
+        weights: Path of the checkpoint, or published weights (``NAME`` or ``NAME:FILE``, see
+            :data:`torchgeo_sits.models.PUBLISHED`), which are built when the data is known.
 
     Attributes:
-        checkpoint: This path.
+        checkpoint: What was given.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -78,7 +80,8 @@ class SITSEmbedding(LightningModule):
     def __init__(self, weights: str | Path) -> None:
         super().__init__()
         self.checkpoint = weights
-        self.encoder, self._card = load_bare_encoder(weights)
+        if find_published(weights) is None:
+            self.encoder, self._card = load_bare_encoder(weights)
 
     def setup(self, stage: str) -> None:
         """Hold the bands of the data against those of the checkpoint, and normalise as it did.
@@ -87,6 +90,12 @@ class SITSEmbedding(LightningModule):
             SITSError: If the data has other bands.
         """
         datamodule: Any = getattr(self.trainer, 'datamodule', None)
+        published = find_published(self.checkpoint)
+        if published is not None:
+            arguments = s1_arguments(PUBLISHED[published[0]].encoder, {}, datamodule)
+            self.encoder, self._card = load_bare_encoder(
+                self.checkpoint, bands=getattr(datamodule, 'bands', None), **arguments
+            )
         adopt_data(self._card, datamodule, self.checkpoint)
         meet_s1(self.encoder, datamodule)
 

@@ -16,11 +16,11 @@ from torchmetrics import MeanMetric, Metric, SumMetric
 
 from ..callbacks import BestCheckpoint, CheckpointReport, ScoreTable
 from ..errors import SITSError
-from ..keys import IMAGE
+from ..keys import IMAGE, MASK_CLEAR, MASK_CLEAR_S1, VALID, VALID_S1
 from ..mapping import MapOutput
 from ..metrics import Confusion
-from ..models import Depth, SITSEncoder, build_encoder, load_bare_encoder
-from .base import SITSTask, encoder_hparams
+from ..models import Depth, SITSEncoder
+from .base import SITSTask
 from .sentinel1 import meet_s1
 
 __all__ = ['SITSLabelled']
@@ -74,8 +74,10 @@ class SITSLabelled(SITSTask):
         Args:
             model: Name of an encoder, see :data:`torchgeo_sits.models.ENCODERS`. None takes
                 that of *weights*, without which it is planar_vit_tiny.
-            weights: Checkpoint of a task of this project whose encoder to start from. Its
-                normalisation replaces that of the data module.
+            weights: Checkpoint of a task of this project whose encoder to start from, or
+                published weights: ``NAME``, or ``NAME:FILE`` for a file of them, see
+                :data:`torchgeo_sits.models.PUBLISHED`. Their normalisation replaces that of the
+                data module.
             in_channels: Number of bands. None takes it from the checkpoint or the data.
             model_kwargs: Further arguments of the encoder, if there is no checkpoint.
             depth: Features that the head sees: those before spatial context (early), after
@@ -146,6 +148,10 @@ class SITSLabelled(SITSTask):
         """
 
     @abstractmethod
+    def is_labelled(self, target: Tensor) -> Tensor:
+        """Tell which places of :meth:`target` ``(B, ...)`` have a label, bool of its shape."""
+
+    @abstractmethod
     def loss_of(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss of ``(P, K)`` scores and ``(P,)`` labels; 0 where P is."""
 
@@ -188,15 +194,9 @@ class SITSLabelled(SITSTask):
         Raises:
             SITSError: If *weights* are those of another model.
         """
-        if self.weights is not None:
-            self.encoder, self._card = load_bare_encoder(self.weights)
-            self.hparams.update(encoder_hparams(self._card, self.hparams, self.weights))
-            # Loaded to be used; Lightning leaves the mode of modules as it finds it.
-            self.encoder.train()
-        elif self.hparams['in_channels'] is not None:
-            name = self.hparams['model'] = self.hparams['model'] or 'planar_vit_tiny'
-            kwargs = self.encoder_arguments(name)
-            self.encoder = build_encoder(name, self.hparams['in_channels'], **kwargs)
+        encoder = self.make_encoder()
+        if encoder is not None:
+            self.encoder = encoder
         if hasattr(self, 'encoder') and self.num_outputs is not None:
             self.complete_model()
 
@@ -222,6 +222,8 @@ class SITSLabelled(SITSTask):
         self.learn_of_data(datamodule)
         if not hasattr(self, 'encoder'):
             self.configure_models()
+            # Its card was not known when the data was met.
+            self.meet_data(datamodule)
         elif not hasattr(self, 'head'):
             self.complete_model()
         meet_s1(self.encoder, datamodule)
@@ -258,8 +260,26 @@ class SITSLabelled(SITSTask):
             All scores ``(B, K, ...)``; scores ``(P, K)`` and labels ``(P,)`` of the labelled
             places.
         """
+        target = self.target(batch)
+        if self.training and self.encoder.independent_pixels:
+            batch = self._labelled_pixels(batch, target)
         scores = self(batch)
-        return scores, *self.select(scores, self.target(batch))
+        return scores, *self.select(scores, target)
+
+    def _labelled_pixels(self, batch: dict[str, Any], target: Tensor) -> dict[str, Any]:
+        """Hide the pixels without a label, which cost as much as the others, and train nothing."""
+        image = batch[IMAGE]
+        if target.shape != (len(image), *image.shape[-2:]):  # of series, or of frames
+            return batch
+        known = self.is_labelled(target)[:, None]
+        hidden = {}
+        for keys in ((MASK_CLEAR, VALID), (MASK_CLEAR_S1, VALID_S1)):
+            clear = batch.get(keys[0])
+            if clear is None and keys[1] in batch:
+                clear = batch[keys[1]][:, :, None, None]
+            if clear is not None:
+                hidden[keys[0]] = clear & known
+        return batch | hidden
 
     def _shared_step(self, batch: dict[str, Any], stage: str) -> dict[str, Tensor]:
         """Compute the loss of a batch, and count it in the metrics."""

@@ -38,10 +38,6 @@ from ..mapping import MapOutput
 from ..models import (
     PlaneFeatures,
     SITSEncoder,
-    build_encoder,
-    load_bare_encoder,
-    load_weights,
-    takes_s1,
 )
 from ..transforms import (
     PlanarMultiView,
@@ -141,7 +137,7 @@ class SITSPretraining(SITSTask):
 
     def __init__(
         self,
-        model: str = 'planar_vit_tiny',
+        model: str | None = None,
         in_channels: int | None = None,
         weights: str | None = None,
         model_kwargs: dict[str, Any] | None = None,
@@ -170,9 +166,12 @@ class SITSPretraining(SITSTask):
 
         Args:
             model: Name of an encoder of this project, see
-                :data:`torchgeo_sits.models.ENCODERS`.
+                :data:`torchgeo_sits.models.ENCODERS`. None takes that of *weights*, without which
+                it is planar_vit_tiny.
             in_channels: Number of bands. None takes it from the data module.
-            weights: Checkpoint of a pretraining of this project to start from.
+            weights: Checkpoint of a task of this project whose encoder to start from, or
+                published weights: ``NAME``, or ``NAME:FILE`` for a file of them, see
+                :data:`torchgeo_sits.models.PUBLISHED`.
             model_kwargs: Further arguments of the encoder.
             views: ``'planar'`` for :class:`~torchgeo_sits.transforms.PlanarMultiView`,
                 ``'resampling'`` for
@@ -329,9 +328,26 @@ class SITSPretraining(SITSTask):
     # -- models ----------------------------------------------------------------------------
 
     def configure_models(self) -> None:
-        """Build the models, if the number of bands is known already."""
-        if self.hparams['in_channels'] is not None:
-            self._build(self.hparams['in_channels'])
+        """Build the encoder and all that stands on it, if its bands are known already.
+
+        Raises:
+            SITSError: If *weights* are those of another model.
+        """
+        encoder = self.make_encoder()
+        if encoder is None:
+            return
+        self.backbone = encoder
+        if hasattr(self.backbone, 'mask_token') and not self.loss_weights.get('ibot'):
+            # No token is masked: DDP stops at parameters that never get a gradient.
+            self.backbone.mask_token.requires_grad_(False)
+        if self.loss_weights['reconstruction']:
+            self.reconstruction = MaskedReconstruction(
+                self.backbone.embed_dim,
+                self.backbone.in_channels,
+                kind=self.hparams['mask_kind'],
+                ratio=self.hparams['mask_ratio'],
+            )
+        self.build_heads(self.backbone.embed_dim)
 
     def configure_model(self) -> None:
         """Build the models for the bands of the data module.
@@ -340,34 +356,13 @@ class SITSPretraining(SITSTask):
             SITSError: If nothing tells the number of bands, or it is not that of the data.
         """
         # No trainer where a checkpoint is loaded by hand.
-        self.meet_data(getattr(self._trainer, 'datamodule', None))
+        datamodule: Any = getattr(self._trainer, 'datamodule', None)
+        self.meet_data(datamodule)
         if not hasattr(self, 'backbone'):
             self.configure_models()
             # Its card was not known when the data was met.
-            self.meet_data(getattr(self._trainer, 'datamodule', None))
-        meet_s1(self.backbone, getattr(self._trainer, 'datamodule', None))
-
-    def _build(self, in_channels: int) -> None:
-        """Build the encoder and all that stands on it."""
-        name = self.hparams['model']
-        kwargs = self.encoder_arguments(name)
-        if self.weights is not None and takes_s1(name):
-            _, card = load_bare_encoder(self.weights)
-            kwargs.setdefault('s1_channels', card['model_kwargs'].get('s1_channels', 0))
-        self.backbone = build_encoder(name, in_channels, **kwargs)
-        if self.weights is not None:
-            self._card = load_weights(self.backbone, self.weights)
-        if hasattr(self.backbone, 'mask_token') and not self.loss_weights.get('ibot'):
-            # No token is masked: DDP stops at parameters that never get a gradient.
-            self.backbone.mask_token.requires_grad_(False)
-        if self.loss_weights['reconstruction']:
-            self.reconstruction = MaskedReconstruction(
-                self.backbone.embed_dim,
-                in_channels,
-                kind=self.hparams['mask_kind'],
-                ratio=self.hparams['mask_ratio'],
-            )
-        self.build_heads(self.backbone.embed_dim)
+            self.meet_data(datamodule)
+        meet_s1(self.backbone, datamodule)
 
     def _check_weights(self) -> None:
         """Raise SITSError unless the terms of the loss have weights that make one."""

@@ -196,6 +196,10 @@ class SITSRegression(SITSLabelled):
             )
         return values
 
+    def is_labelled(self, target: Tensor) -> Tensor:
+        """Tell which places have a value: all but those that are NaN."""
+        return target.isfinite()
+
     def select(self, scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Select the labelled places of a batch.
 
@@ -216,7 +220,7 @@ class SITSRegression(SITSLabelled):
                 f'expected values {tuple(expected)} for the scores {tuple(scores.shape)}, got '
                 f'{tuple(target.shape)}: labels need the size of the images'
             )
-        known = target.isfinite()
+        known = self.is_labelled(target)
         return scores.movedim(1, -1)[known], target[known]
 
     def in_unit(self, scores: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ..errors import SITSError
-from ..models import CardDetails, EncoderCard, SITSEncoder, takes_s1
+from ..models import CardDetails, EncoderCard, SITSEncoder, takes_argument
 
 __all__ = ['adopt_s1', 'meet_s1', 's1_arguments', 's1_entries']
 
@@ -22,13 +22,14 @@ def s1_arguments(model: str, kwargs: dict[str, Any], datamodule: Any) -> dict[st
         The arguments, with ``s1_channels`` where the data has bands and the builder takes it.
     """
     bands = getattr(datamodule, 'bands_s1', None)
-    if not bands or 's1_channels' in kwargs or not takes_s1(model):
+    if not bands or 's1_channels' in kwargs or not takes_argument(model, 's1_channels'):
         return kwargs
     rank_zero_info(
         f'{model} reads Sentinel-1 beside the optical series, bands {bands}; '
         "model_kwargs={'s1_channels': 0} leaves it out"
     )
-    return {**kwargs, 's1_channels': len(bands)}
+    named = {'bands_s1': list(bands)} if takes_argument(model, 'bands_s1') else {}
+    return {**kwargs, 's1_channels': len(bands), **named}
 
 
 def meet_s1(encoder: SITSEncoder, datamodule: Any) -> None:

@@ -261,6 +261,11 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
             scores = scores + away.view(-1, *[1] * (scores.ndim - 2))
         return scores
 
+    def is_labelled(self, target: Tensor) -> Tensor:
+        """Tell which places have a class: all but those of ``ignore_index``."""
+        ignored = self.hparams['ignore_index']
+        return torch.ones_like(target, dtype=torch.bool) if ignored is None else target != ignored
+
     def select(self, scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Select the labelled places of a batch: losses and metrics have nothing to ignore then.
 
@@ -287,9 +292,7 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
                 f'{tuple(target.shape)}: labels need the size of the images, and those of a series '
                 'a frame axis only where each frame has a map of its own'
             )
-        chosen = (
-            target.new_ones(target.shape).bool() if ignore_index is None else target != ignore_index
-        )
+        chosen = self.is_labelled(target)
         labels = target[chosen].long()
         odd = labels[(labels < 0) | (labels >= num_classes)]
         if len(odd):

@@ -14,7 +14,17 @@ from torchgeo.datasets import NonGeoDataset
 from torchgeo.datasets.utils import Sample
 
 from ...errors import SITSError, SITSIndexError
-from ...keys import ACQUISITION_TIMES, BOUNDS, IMAGE, LABEL, LENGTH, MASK, MASK_CLEAR, VALID
+from ...keys import (
+    ACQUISITION_TIMES,
+    BOUNDS,
+    IMAGE,
+    LABEL,
+    LENGTH,
+    LOCATION,
+    MASK,
+    MASK_CLEAR,
+    VALID,
+)
 from .files import read_arrays, read_table, table_files
 from .labels import PointLabels, encode_labels
 from .layout import Columns, arrange, arrange_arrays, find_column
@@ -253,6 +263,7 @@ class PointSeries(NonGeoDataset):
             span = self._times[np.minimum(starts, len(self._times) - 1)], last, one
             bounds = np.stack([lon, lon, still, lat, lat, still, *span], axis=1)
             batch[BOUNDS] = torch.from_numpy(bounds.astype(np.float64))
+            batch[LOCATION] = torch.from_numpy(np.stack([lat, lon], 1).astype(np.float32))
         return batch
 
     def _rows(self, points: NDArray[np.int64]) -> NDArray[np.int64]:
