@@ -13,7 +13,9 @@ from torchgeo_sits.models import (
     ConvLSTM,
     DeepSTaR,
     FactorisedEncoder,
+    Galileo,
     PlanarViT,
+    Presto,
     SITSEncoder,
     TempCNN,
     TSViT,
@@ -61,6 +63,13 @@ SMALL_UTAE = {
     'groups': 2,
 }
 
+SMALL_MONTHLY = {
+    'bands': ['B04', 'B08', 'elevation', 'slope'],
+    'dim': 16,
+    'depth': 1,
+    'num_heads': 2,
+}
+
 ENCODERS: dict[str, Callable[[], SITSEncoder]] = {
     'mean': MeanEncoder,
     'tiny': lambda: planar_vit_tiny(C),
@@ -86,6 +95,9 @@ ENCODERS: dict[str, Callable[[], SITSEncoder]] = {
     'deep_star in chunks': lambda: DeepSTaR(
         C, backbone='test_convnext', num_steps=8, max_stride=4, chunk_size=100
     ),
+    'presto': lambda: Presto(C, **SMALL_MONTHLY),
+    'presto by months': lambda: Presto(C, **SMALL_MONTHLY, pool='months', chunk_size=100),
+    'galileo with s1': lambda: Galileo(C, **SMALL_MONTHLY, s1_channels=2),
 }
 
 

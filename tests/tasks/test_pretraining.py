@@ -66,6 +66,8 @@ SMALL_ENCODERS = {
     'deep_star': {'backbone': 'test_convnext', 'num_steps': 8, 'max_stride': 4},
     'factorised_tiny': {'dim': 8, 'patch_size': 1, 'num_heads': 2},
     'factorised_small': {'dim': 8, 'patch_size': 1, 'num_heads': 2},
+    'presto': {'dim': 8, 'depth': 1, 'num_heads': 2},
+    'galileo_nano': {'dim': 8, 'depth': 1, 'num_heads': 2},
 }
 
 

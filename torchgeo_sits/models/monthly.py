@@ -14,7 +14,7 @@ from ..errors import SITSError
 from ..keys import Series
 from .dates import calendar_month
 from .encoder import Depth, SITSEncoder
-from .masked import list_where, map_chunks, unlist_where
+from .masked import chunk_length, list_where, map_chunks, unlist_where
 
 __all__ = [
     'STATISTICS',
@@ -435,7 +435,7 @@ class MonthlyTransformer(SITSEncoder):
             return function(sources, first, place)
 
         tokens = 1 + length * len(self._places)
-        chunk = max(1, self.chunk_size // tokens)
+        chunk = max(1, chunk_length(series.image, self.chunk_size) // tokens)
         out = map_chunks(run, *entries, dim=0, chunk=chunk)
         return unlist_where(out, where), slots
 
