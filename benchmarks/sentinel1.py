@@ -8,11 +8,12 @@ DATA holds the folders ``wc_be_a`` and ``wc_be_b``, each with ``s2``, ``s1``, ``
 half train; the choice differs by seed, and is the same for all contenders.
 
 * linear: a logistic regression on the medians of each month, band by band.
-* factorised_tiny: fine-tuned from scratch with ``SITSSegmentation`` at its default settings, on
-  crops of 16 pixels and 12 random dates of each sensor, 60 steps of 4 crops. All dates are read
-  when it is scored.
+* factorised_tiny: trained from scratch with ``SITSSegmentation``, as conf/segmentation.yaml does,
+  on crops of 16 pixels around a pixel of each class in turn and 8 random dates of each sensor, 120
+  steps of 4 crops: less than two minutes of one core. All dates are read when it is scored.
 
-Both see Sentinel-2 alone, Sentinel-1 alone, or both. Clouds are those of the scene classification.
+Both see Sentinel-2 alone or both sensors, the first Sentinel-1 alone too. Clouds are those of the
+scene classification.
 """
 
 import statistics
@@ -52,7 +53,7 @@ SEEDS = range(3)
 THREADS = 1
 #: Classes of the scene classification that are clear: vegetation and bare soil.
 CLEAR = [4, 5]
-CROP, DATES, BATCH, STEPS = 16, 12, 4, 60
+CROP, DATES, BATCH, STEPS = 16, 8, 4, 120
 
 
 class FewFields(LightningDataModule):
@@ -100,9 +101,10 @@ class FewFields(LightningDataModule):
         return sample
 
     def crop(self, sensors: str, index: int) -> dict[str, Tensor]:
-        """A crop around a labelled pixel, on some dates of each sensor."""
+        """A crop around a labelled pixel of any class, on some dates of each sensor."""
         rng = np.random.default_rng((self.seed, index))
-        corner = rng.choice(self.mask.nonzero().numpy()) - rng.integers(0, CROP, 2)
+        label = rng.choice(self.mask[self.mask > 0].unique().numpy())
+        corner = rng.choice((self.mask == label).nonzero().numpy()) - rng.integers(0, CROP, 2)
         y, x = np.clip(corner, 0, np.array(self.mask.shape) - CROP).tolist()
         place = slice(y, y + CROP), slice(x, x + CROP)
         crop = {'mask': self.mask[place]}
@@ -138,7 +140,7 @@ def score(found: Tensor, data: FewFields) -> float:
 def medians(series: dict[str, Any]) -> NDArray[np.float32]:
     """Medians ``(H * W, M * C)`` of the clear values of each month; 0, the mean, where none is."""
     image = series['image'].masked_fill(~series['mask_clear'][:, None], torch.nan)
-    days = np.array(series['acquisition_times'], 'datetime64[s]').astype('datetime64[M]')
+    days = series['acquisition_times'].numpy().astype('datetime64[s]').astype('datetime64[M]')
     months = [
         torch.nanmedian(image[torch.from_numpy(days == month)], 0).values
         for month in np.unique(days)
@@ -162,7 +164,9 @@ def fine_tuned(data: FewFields, sensors: str) -> Tensor:
     """Classes by factorised_tiny, trained from scratch."""
     seed_everything(data.seed, verbose=False)
     task = SITSSegmentation(
-        model='factorised_tiny', model_kwargs={'s1_channels': 2 if 's1' in sensors else 0}
+        model='factorised_tiny',
+        model_kwargs={'s1_channels': 2 if 's1' in sensors else 0},
+        lr=0.002,
     )
     trainer = harness.quiet_trainer(max_epochs=1)
     trainer.fit(task, data.use(sensors))
@@ -182,14 +186,17 @@ def main() -> None:
         'scikit-learn', seeds=len(SEEDS), crop=CROP, dates=DATES, batch=BATCH, steps=STEPS
     )
     figures: dict[str, object] = {}
-    contenders = {'linear': linear, 'factorised_tiny': fine_tuned}
+    contenders = {
+        'linear': (linear, ('s2', 's1', 's2+s1')),
+        'factorised_tiny': (fine_tuned, ('s2', 's2+s1')),
+    }
     for name in SERIES:
         for shots in SHOTS:
             runs: dict[str, list[dict[str, float]]] = {}
             for seed in SEEDS:
                 data = FewFields(folder / name, shots, seed)
-                for contender, method in contenders.items():
-                    for sensors in ('s2', 's1', 's2+s1'):
+                for contender, (method, shown) in contenders.items():
+                    for sensors in shown:
                         start = time.perf_counter()
                         f1 = score(method(data, sensors), data)
                         run = {'seed': seed, 'f1': f1, 's': time.perf_counter() - start}
@@ -202,7 +209,7 @@ def main() -> None:
                     'f1_runs': [round(value, 4) for value in values],
                     'seconds': round(statistics.median(run['s'] for run in found), 1),
                 }
-    harness.save('sentinel1', results | {'figures': figures})
+            harness.save('sentinel1', results | {'figures': figures})
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ from torchgeo_sits.explaining import (
     pixel_occluder,
 )
 from torchgeo_sits.keys import Series
-from torchgeo_sits.models import DeepSTaR, DenseHead, PlanarViT
+from torchgeo_sits.models import DeepSTaR, DenseHead, PlanarViT, factorised_tiny
 
 from .toys import DAY, additive_place, contributions
 
@@ -139,3 +139,60 @@ def test_a_place_that_was_never_clear_is_refused():
     # The series as a whole can do without the pixel.
     model.dense = False
     PlacePrediction(model, place.image, place.times, place.valid, clear, (2, 1))
+
+
+def place_of_both(pixel=(1, 4), **changes):
+    """A place that both sensors saw, and one of the same model that neither is left of."""
+    torch.manual_seed(0)
+    encoder = factorised_tiny(
+        3, s1_channels=2, dim=16, patch_size=2, num_heads=2, spatial_depth=1, temporal_depth=1
+    ).eval()
+    head = DenseHead(encoder.feature_dim('joined'), 3, stride=2).eval()
+
+    def model(batch):
+        return head(encoder.features(encoder.series_of(batch), depth='joined'), (6, 6))
+
+    batch = {}
+    for end, seed, bands in (('', 0, 3), ('_s1', 1, 2)):
+        image, times, valid, clear = series(seed, frames=5 if end else 4)
+        names = ('image', 'acquisition_times', 'valid', 'mask_clear')
+        values = (image[:, :bands], times + (DAY if end else 0), valid, clear)
+        batch |= {f'{name}{end}': value[None] for name, value in zip(names, values, strict=True)}
+    batch |= changes
+    return PlacePrediction.of(model, batch, pixel, s1=True), model, batch
+
+
+def test_dates_of_s1_are_left_out_one_by_one():
+    place, model, batch = place_of_both()
+    found = explain_prediction(place, torch.nn.Identity())
+    assert (found.dates.shape, found.dates_s1.shape) == ((4,), (5,))
+    seen = batch['mask_clear_s1'][0, :, 1, 4]
+    assert torch.equal(found.dates_s1.isfinite(), seen)
+    assert found.dates_s1[seen].abs().max() > 1e-4
+
+    def log_odds(clear):
+        scores = model(batch | {'mask_clear_s1': clear})[0, :, 1, 4]
+        others = scores[torch.arange(3) != place.explained]
+        return scores[place.explained] - others.logsumexp(0)
+
+    whole = batch['mask_clear_s1']
+    for t in seen.nonzero()[:, 0].tolist():
+        left = whole.clone()
+        left[0, t] = False
+        with torch.no_grad():
+            lost = log_odds(whole) - log_odds(left)
+        torch.testing.assert_close(found.dates_s1[t], lost, atol=1e-4, rtol=1e-4)
+
+
+def test_a_place_that_s1_alone_saw_is_explained():
+    nothing = torch.zeros(1, 4, 6, 6, dtype=torch.bool)
+    place, _, _ = place_of_both(mask_clear=nothing)
+    found = explain_prediction(place, torch.nn.Identity())
+    assert found.dates.isnan().all()
+    assert found.dates_s1.isfinite().any()
+    assert found.pixels[1, 4].isfinite()
+    assert found.pixels.nan_to_num(0).abs().max() > 0
+    with pytest.raises(ValueError, match='got none of 9'):
+        place_of_both(mask_clear=nothing, valid_s1=torch.zeros(1, 5, dtype=torch.bool))
+    with pytest.raises(ValueError, match='no Sentinel-1'):
+        additive_place()[0].gradient_s1()

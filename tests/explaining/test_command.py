@@ -112,6 +112,36 @@ def test_a_field_is_explained_as_a_whole(series_folder, tmp_path):
         assert (file.read(1) != 0).all()
 
 
+def test_dates_of_s1_stand_among_the_others(series_folder, tmp_path):
+    masks = labels_like(series_folder, tmp_path / 'labels.tif')
+    (tmp_path / 's1').mkdir()
+    for path in sorted(series_folder.iterdir())[:2]:
+        with rasterio.open(path) as file:
+            profile = file.profile | {'count': 1, 'dtype': 'float32', 'nodata': -9999}
+        name = path.name.replace('15.tif', '18.tif')
+        with rasterio.open(tmp_path / 's1' / name, 'w', **profile) as file:
+            values = np.random.default_rng(0).normal(-11, 3, (1, file.height, file.width))
+            file.write(values.astype('float32'))
+    options = [f'--data.paths={series_folder}', '--data.patches.size=12']
+    options += [f'--data.s1.paths={tmp_path / "s1"}']
+    labelled = [f'--data.labels.paths={masks}', '--data.labels.supervised=true']
+    labelled += ['--data.batch_size=2', '--data.patches.length=2']
+    model = ['--model.model=factorised_tiny', '--model.model_kwargs={dim: 16, patch_size: 2}']
+    data = ['--data', 'SITSFusionDataModule']
+    path = fit('conf/segmentation.yaml', [*data, *options, *labelled, *model])
+    main.main(['explain', '--ckpt_path', path, *data, *options, '--at', '600305,4999905'])
+    with (tmp_path / 'explanation' / 'dates.csv').open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    sensors = [row['sensor'] for row in rows]
+    assert sensors == ['optical', 'Sentinel-1'] * 2 + ['optical'] * 6
+    assert [row['date'] for row in rows] == sorted(row['date'] for row in rows)
+    [name] = [name for name in rows[1] if rows[1][name] and rows[0][name] == '']
+    with rasterio.open(min((tmp_path / 's1').iterdir())) as file:
+        [value] = next(file.sample([(600305, 4999905)]))
+    assert float(rows[1][name]) == pytest.approx(value, rel=1e-3)
+    assert all(float(row['importance']) for row in rows[1:4:2])
+
+
 def test_other_tasks_are_refused(series_folder, capsys):
     torch.save({'state_dict': {}}, 'a.ckpt')
     command = ['explain', '--config', 'conf/dino.yaml', '--ckpt_path', 'a.ckpt']

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib import pyplot as plt
@@ -261,7 +262,7 @@ def _write(
     folder: Path, task: Any, datamodule: Any, batch: dict[str, Any], patch: Patch, checkpoint: str
 ) -> None:
     """Explain a place, write all files, and say what was found."""
-    place = PlacePrediction.of(task, batch, patch.pixel)
+    place = PlacePrediction.of(task, batch, patch.pixel, s1=bool(task.encoder.s1_channels))
     found = explain_prediction(place, task.encoder)
     row, column = patch.pixel
     probability = float(place.log_odds(place.clear[None]).sigmoid())
@@ -280,6 +281,15 @@ def _write(
             'attention_patch_mean': found.attention.patch.double().cpu().numpy(),
         }
     columns = {'importance': importance, **attention}
+    table: list[Any] = [times, clear, columns, observed]
+    beside = None
+    if place.s1 is not None and found.dates_s1 is not None:
+        beside = place.s1.acquisition_times.tolist(), found.dates_s1.double().cpu().numpy()
+        mean, std = (value.to(batch[IMAGE])[:, None] for value in datamodule.statistics_s1)
+        values = (place.s1.image[:, :, row, column].T * std + mean).double().cpu().numpy()
+        observed_s1 = dict(zip(datamodule.bands_s1, values, strict=True))
+        clear_s1 = place.s1.clear[:, row, column].cpu().numpy()
+        table = _both_sensors(table, [beside[0], clear_s1, {'importance': beside[1]}, observed_s1])
     title = f'{named}, probability {probability:.2f}, at x={x:.10g} y={y:.10g}'
     share = found.share_of(patch.pixel) if place.dense else math.nan
     pixels_title = title
@@ -301,8 +311,8 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     # All files, or none: those of before stay together.
     with whole_file(folder / 'explanation.json') as draft:
-        write_dates(draft.with_name('dates.csv'), times, clear, columns, observed)
-        figure = plot_dates(times, clear, observed, importance, labels, title=title)
+        write_dates(draft.with_name('dates.csv'), *table)
+        figure = plot_dates(times, clear, observed, importance, labels, title=title, s1=beside)
         figure.savefig(draft.with_name('dates.png'), dpi=130)
         plt.close(figure)
         write_importance(draft.with_name('pixels.tif'), found.pixels, patch.grid, tags, limit=limit)
@@ -317,3 +327,25 @@ def _write(
             f'in random order {areas.random_deletion:.2f} and {areas.random_insertion:.2f}'
         )
     print(f'Explanation: {folder}/dates.png, dates.csv, pixels.png, pixels.tif, explanation.json')
+
+
+def _both_sensors(optical: list[Any], s1: list[Any]) -> list[Any]:
+    """Join the arguments of `write_dates` of two sensors, in the order of the dates."""
+    lengths = len(optical[0]), len(s1[0])
+    times = np.array([*optical[0], *s1[0]])
+    order = np.argsort(times, kind='stable')
+
+    def column(name: str, tables: tuple[dict[str, Any], dict[str, Any]]) -> Any:
+        parts = [
+            table.get(name, np.full(length, np.nan))
+            for table, length in zip(tables, lengths, strict=True)
+        ]
+        return np.concatenate(parts)[order]
+
+    joined = [
+        {name: column(name, tables) for name in dict.fromkeys([*tables[0], *tables[1]])}
+        for tables in zip(optical[2:], s1[2:], strict=True)
+    ]
+    clear = np.concatenate([optical[1], s1[1]])[order]
+    sensors = np.repeat(['optical', 'Sentinel-1'], lengths)[order].tolist()
+    return [times[order].tolist(), clear, *joined, sensors]

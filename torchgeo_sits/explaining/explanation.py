@@ -225,6 +225,8 @@ class Explanation:
             it, NaN where never clear.
         date_areas: Measure of the ranking of the dates.
         pixel_areas: Measure of the ranking of the pixels.
+        dates_s1: ``(T1,)``, of the dates of Sentinel-1, which *date_areas* ranks among the others;
+            None where the model takes none.
 
     Examples:
         >>> import torch
@@ -240,6 +242,7 @@ class Explanation:
     pixels: Tensor
     date_areas: RankingAreas
     pixel_areas: RankingAreas
+    dates_s1: Tensor | None = None
 
     def share_of(self, pixel: tuple[int, int]) -> float:
         """Share of one pixel in the sum of what all change, each left out alone.
@@ -294,14 +297,17 @@ def explain_prediction(place: PlacePrediction, encoder: nn.Module) -> Explanatio
     """
     dates, pixels = date_occluder(place), pixel_occluder(place)
     lost = occlusion(dates)
-    by_date = torch.full_like(place.times, torch.nan, dtype=lost.dtype)
+    t = len(place.times)
+    t_s1 = 0 if place.s1 is None else len(place.s1.acquisition_times)
+    by_date = torch.full((t + t_s1,), torch.nan, dtype=lost.dtype, device=lost.device)
     by_date[dates.units] = lost
     by_pixel = torch.zeros(place.clear[0].numel(), dtype=lost.dtype, device=lost.device)
     by_pixel[pixels.units] = own = occlusion(pixels)
     return Explanation(
-        dates=by_date,
+        dates=by_date[:t],
+        dates_s1=by_date[t:] if t_s1 else None,
         attention=date_attention(encoder, place),
-        pixels=by_pixel.view_as(place.clear[0]).masked_fill(~place.clear.any(0), torch.nan),
+        pixels=by_pixel.view_as(place.clear[0]).masked_fill(~place.seen, torch.nan),
         date_areas=RankingAreas.of(dates, lost),
         pixel_areas=RankingAreas.of(pixels, own),
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SITSError
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, S1_KEYS, VALID, Series
 
 __all__ = [
     'Occluder',
@@ -39,6 +39,8 @@ class PlacePrediction:
         clear: ``(T, H, W)`` bool, clear pixels of valid frames.
         pixel: Row and column of the place, of models that answer for pixels.
         explained: The class to explain; the predicted one by default.
+        s1: Sentinel-1 series of the place without an axis of samples, its ``mask_clear`` that of
+            valid frames; None where the model takes none.
 
     Examples:
         >>> import torch
@@ -60,6 +62,7 @@ class PlacePrediction:
     clear: Tensor
     pixel: tuple[int, int]
     explained: int = -1
+    s1: Series | None = None
     #: Whether the answer is for the pixel, and not for the series as a whole.
     dense: bool = field(init=False)
 
@@ -70,13 +73,14 @@ class PlacePrediction:
             SITSError: If the place was never clear: nothing is predicted from it.
         """
         with torch.no_grad():
-            scores = self._scores(self.image[None], self.clear[None])
+            scores = self._scores(self.image[None], self.clear[None], *self._shown_s1(1))
         object.__setattr__(self, 'dense', scores.ndim == 4)
         row, column = self.pixel
-        if not (self.clear[:, row, column] if self.dense else self.clear).any():
+        if not (self.seen[row, column] if self.dense else self.seen.any()):
+            number = len(self.times) + (0 if self.s1 is None else len(self.s1.acquisition_times))
             raise SITSError(
-                f'expected a place that is clear at one date at least, got none of '
-                f'{len(self.times)} at row {row} and column {column} of the patch: choose another'
+                f'expected a place that is clear at one date at least, got none of {number} at '
+                f'row {row} and column {column} of the patch: choose another'
             )
         if self.explained < 0:
             there = self._at_place(scores)[0]
@@ -89,6 +93,8 @@ class PlacePrediction:
         model: Callable[[dict[str, Any]], Tensor],
         batch: dict[str, Any],
         pixel: tuple[int, int],
+        *,
+        s1: bool = False,
     ) -> 'PlacePrediction':
         """Predict for a pixel of the only series of a batch.
 
@@ -96,27 +102,44 @@ class PlacePrediction:
             model: Function that maps a batch to scores, see above.
             batch: A normalised batch of one series, see :mod:`torchgeo_sits.keys`.
             pixel: Row and column.
+            s1: Whether the model takes the Sentinel-1 series of the batch, where there is one.
         """
-        image, valid = batch[IMAGE][0], batch[VALID][0]
-        clear = valid[:, None, None].expand(len(valid), *image.shape[-2:])
-        if MASK_CLEAR in batch:
-            clear = clear & batch[MASK_CLEAR][0]
-        return cls(model, image, batch[ACQUISITION_TIMES][0], valid, clear, pixel)
+        series = Series.from_batch(batch, s1=s1)
+        beside = None if series.s1 is None else _of_sample(series.s1)
+        image, times, valid, *_ = own = _of_sample(series)
+        return cls(model, image, times, valid, own.clear, pixel, s1=beside)
 
-    def log_odds(self, clear: Tensor, image: Tensor | None = None) -> Tensor:
+    @property
+    def seen(self) -> Tensor:
+        """Pixels ``(H, W)`` that were clear at any date, to either sensor."""
+        seen = self.clear.any(0)
+        return seen if self.s1 is None else seen | self.s1.clear.any(0)
+
+    def log_odds(
+        self,
+        clear: Tensor,
+        image: Tensor | None = None,
+        *,
+        clear_s1: Tensor | None = None,
+        image_s1: Tensor | None = None,
+    ) -> Tensor:
         """Compute the logarithm of the odds of the class where other pixels are shown.
 
         Args:
             clear: ``(N, T, H, W)`` bool.
             image: ``(N, T, C, H, W)``; the same for all by default.
+            clear_s1: ``(N, T1, H, W)`` bool; all of Sentinel-1 by default.
+            image_s1: ``(N, T1, C1, H, W)``; the same for all by default.
 
         Returns:
             ``(N,)`` float32.
         """
+        n = len(clear)
         if image is None:
-            image = self.image.expand(len(clear), *self.image.shape)
-        chunk = max(1, _CHUNK // clear[0].numel())
-        shown = zip(image.split(chunk), clear.split(chunk), strict=True)
+            image = self.image.expand(n, *self.image.shape)
+        parts = [image, clear, *self._shown_s1(n, clear_s1, image_s1)]
+        chunk = max(1, _CHUNK // sum(part[0].numel() for part in parts[1::2]))
+        shown = zip(*(part.split(chunk) for part in parts), strict=True)
         scores = torch.cat([self._at_place(self._scores(*some)).float() for some in shown])
         if scores.shape[1] == 1:
             return scores[:, 0] if self.explained else -scores[:, 0]
@@ -138,8 +161,34 @@ class PlacePrediction:
             [gradient] = torch.autograd.grad(self.log_odds(self.clear[None], shown[None]), shown)
         return gradient
 
-    def _scores(self, image: Tensor, clear: Tensor) -> Tensor:
-        """Scores of N series, of which *clear* ``(N, T, H, W)`` is shown."""
+    def gradient_s1(self) -> Tensor:
+        """Compute the same gradient ``(T1, C1, H, W)`` with respect to Sentinel-1.
+
+        Raises:
+            SITSError: If the place has no such series.
+        """
+        if self.s1 is None:
+            raise SITSError('the place has no Sentinel-1 series')
+        shown = self.s1.image.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            value = self.log_odds(self.clear[None], image_s1=shown[None])
+            [gradient] = torch.autograd.grad(value, shown)
+        return gradient
+
+    def _shown_s1(
+        self, n: int, clear: Tensor | None = None, image: Tensor | None = None
+    ) -> list[Tensor]:
+        """Image and clear mask of Sentinel-1, N times where not given; none without it."""
+        if self.s1 is None:
+            return []
+        own, seen = self.s1.image, self.s1.clear
+        return [
+            own.expand(n, *own.shape) if image is None else image,
+            seen.expand(n, *seen.shape) if clear is None else clear,
+        ]
+
+    def _scores(self, image: Tensor, clear: Tensor, *shown_s1: Tensor) -> Tensor:
+        """Scores of N series, of which *clear* ``(N, T, H, W)`` is shown, and of Sentinel-1."""
         n = len(clear)
         batch = {
             IMAGE: image,
@@ -147,11 +196,28 @@ class PlacePrediction:
             VALID: self.valid.expand(n, -1),
             MASK_CLEAR: clear,
         }
+        if self.s1 is not None:
+            times, valid = self.s1.acquisition_times, self.s1.valid
+            beside = dict(zip((IMAGE, MASK_CLEAR), shown_s1, strict=True))
+            beside |= {ACQUISITION_TIMES: times.expand(n, -1), VALID: valid.expand(n, -1)}
+            batch |= {S1_KEYS[key]: value for key, value in beside.items()}
         return self.model(batch)
 
     def _at_place(self, scores: Tensor) -> Tensor:
         """Scores ``(N, K)`` at the place."""
         return scores[..., self.pixel[0], self.pixel[1]] if scores.ndim == 4 else scores
+
+
+def _of_sample(series: Series) -> Series:
+    """The only series of a batch without its axis, its mask that of clear pixels of valid frames.
+
+    A Sentinel-1 series beside it is left out.
+    """
+    image, valid = series.image[0], series.valid[0]
+    clear = valid[:, None, None].expand(len(valid), *image.shape[-2:])
+    if series.mask_clear is not None:
+        clear = clear & series.mask_clear[0]
+    return Series(image, series.acquisition_times[0], valid, clear)
 
 
 class ValueFunction(Protocol):
@@ -180,13 +246,15 @@ class ValueFunction(Protocol):
 class Occluder:
     """Prediction as a function of the dates or pixels that are left out.
 
-    Units that are left out count as not clear: a date in all of the patch, a pixel at all dates.
-    Encoders promise that nothing else changes (:class:`~torchgeo_sits.models.SITSEncoder`).
+    Units that are left out count as not clear: a date in all of the patch, a pixel at all dates
+    of both sensors. Encoders promise that nothing else changes
+    (:class:`~torchgeo_sits.models.SITSEncoder`).
 
     Attributes:
         place: Prediction for a place.
         kind: Kind of the units.
-        units: ``(U,)`` int64, numbers of the dates, or of the pixels counted row by row.
+        units: ``(U,)`` int64, numbers of the dates, those of Sentinel-1 behind the T optical
+            ones, or of the pixels counted row by row.
 
     Examples:
         >>> import torch
@@ -220,20 +288,29 @@ class Occluder:
         Returns:
             ``(N,)`` float32.
         """
-        return torch.cat([self.place.log_odds(self._shown(some)) for some in kept.split(64)])
+        values = []
+        for some in kept.split(64):
+            clear, *clear_s1 = self._shown(some)
+            values.append(self.place.log_odds(clear, clear_s1=clear_s1[0] if clear_s1 else None))
+        return torch.cat(values)
 
-    def _shown(self, kept: Tensor) -> Tensor:
-        """Clear masks ``(N, T, H, W)`` of choices ``(N, U)``."""
-        clear = self.place.clear
-        t, h, w = clear.shape
-        shape = (t, 1, 1) if self.kind == 'dates' else (1, h, w)
-        left = kept.new_ones(len(kept), t if self.kind == 'dates' else h * w)
+    def _shown(self, kept: Tensor) -> list[Tensor]:
+        """Clear masks ``(N, T, H, W)`` of choices ``(N, U)``, and those of Sentinel-1 if any."""
+        series = [self.place.clear]
+        if self.place.s1 is not None:
+            series.append(self.place.s1.clear)
+        lengths, (h, w) = [len(clear) for clear in series], series[0].shape[1:]
+        left = kept.new_ones(len(kept), sum(lengths) if self.kind == 'dates' else h * w)
         left[:, self.units] = kept
-        return clear & left.unflatten(1, shape)
+        if self.kind == 'dates':
+            parts = [part[:, :, None, None] for part in left.split(lengths, 1)]
+        else:
+            parts = [left.view(-1, 1, h, w)] * len(series)
+        return [clear & part for clear, part in zip(series, parts, strict=True)]
 
 
 def date_occluder(place: PlacePrediction) -> Occluder:
-    """Occlude the dates on which the place was clear.
+    """Occlude the dates on which the place was clear, those of Sentinel-1 too.
 
     Models that answer for the series as a whole see a date if any pixel of it is clear.
 
@@ -255,9 +332,10 @@ def date_occluder(place: PlacePrediction) -> Occluder:
         >>> date_occluder(place).units.tolist()
         [0, 2]
     """
-    seen = place.clear.flatten(1).any(1)
+    clear = place.clear if place.s1 is None else torch.cat([place.clear, place.s1.clear])
+    seen = clear.flatten(1).any(1)
     if place.dense:
-        seen = place.clear[:, place.pixel[0], place.pixel[1]]
+        seen = clear[:, place.pixel[0], place.pixel[1]]
     return Occluder(place, 'dates', seen.nonzero()[:, 0])
 
 
@@ -286,6 +364,8 @@ def pixel_occluder(place: PlacePrediction) -> Occluder:
         [6]
     """
     reached = (place.gradient() != 0).any(0).any(0) & place.clear.any(0)
+    if place.s1 is not None:
+        reached |= (place.gradient_s1() != 0).any(0).any(0) & place.s1.clear.any(0)
     return Occluder(place, 'pixels', reached.flatten().nonzero()[:, 0])
 
 

@@ -36,6 +36,7 @@ def write_dates(
     clear: NDArray[np.bool_],
     columns: Mapping[str, Values],
     observed: Mapping[str, Values],
+    sensors: Sequence[str] | None = None,
 ) -> None:
     """Write a row per date.
 
@@ -44,7 +45,8 @@ def write_dates(
         times: Seconds since 1970-01-01 UTC of T dates.
         clear: ``(T,)``, True where the place was clear.
         columns: Weights ``(T,)`` by their names; NaN is left empty.
-        observed: Observed values ``(T,)`` by band; left empty where not clear.
+        observed: Observed values ``(T,)`` by band; left empty where not clear, and where NaN.
+        sensors: Name of the sensor of each date, for a column of these.
 
     Examples:
         >>> import numpy as np, tempfile
@@ -62,11 +64,13 @@ def write_dates(
     """
     with path.open('w', newline='') as file:
         writer = csv.writer(file)
-        writer.writerow(['date', 'clear', *columns, *observed])
+        named = [] if sensors is None else ['sensor']
+        writer.writerow(['date', *named, 'clear', *columns, *observed])
         for t, time in enumerate(times):
             weights = [_cell(values[t]) for values in columns.values()]
             seen = [_cell(values[t]) if clear[t] else '' for values in observed.values()]
-            writer.writerow([_day(time).date(), int(clear[t]), *weights, *seen])
+            by = [] if sensors is None else [sensors[t]]
+            writer.writerow([_day(time).date(), *by, int(clear[t]), *weights, *seen])
 
 
 def plot_dates(
@@ -77,6 +81,7 @@ def plot_dates(
     attention: Mapping[str, Values],
     *,
     title: str,
+    s1: tuple[Sequence[int], Values] | None = None,
 ) -> Figure:
     """Draw the observations at a place, and below them the importance of each date.
 
@@ -89,6 +94,7 @@ def plot_dates(
         importance: ``(T,)``, loss of log-odds without each date; NaN for those left out.
         attention: Attention ``(T,)`` by the name of its pixels; may be empty.
         title: Title of the picture.
+        s1: Seconds of the T1 dates of Sentinel-1, and their importance ``(T1,)``.
 
     Returns:
         The figure.
@@ -131,6 +137,10 @@ def plot_dates(
     shown = np.isfinite(importance)
     colours = np.where(importance[shown] >= 0, '#1f77b4', '#d62728')
     middle.bar(days[shown], importance[shown], width=width, color=colours)
+    if s1 is not None:
+        days_s1, values = np.array([_day(time) for time in s1[0]]), s1[1]
+        middle.plot(days_s1, values, 'D', markersize=3, color='0.15', label='Sentinel-1')
+        _legend(middle)
     middle.axhline(0, color='0.3', linewidth=0.8)
     middle.set_ylabel('importance:\nlog-odds lost without it')
     for axis, (name, values) in zip(bottom * len(attention), attention.items(), strict=False):

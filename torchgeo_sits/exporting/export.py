@@ -14,7 +14,7 @@ from ..errors import SITSError
 from ..keys import Series
 from ..models import CARD_KEY, EncoderCard, SITSEncoder
 from ..whole_files import whole_file
-from .graph import SIZES, load_model, trace, unseen_series
+from .graph import SIZES_WITH_S1, inputs_of, load_model, s1_channels_of, trace, unseen_series
 
 __all__ = [
     'TOLERANCE',
@@ -36,12 +36,15 @@ def _check_packages() -> None:
         )
 
 
-def _write_onnx(graph: ExportedProgram, path: Path, names: list[str], card: EncoderCard) -> None:
+def _write_onnx(
+    graph: ExportedProgram, path: Path, inputs: list[str], names: list[str], card: EncoderCard
+) -> None:
     """Write a graph as one ONNX file, the card as JSON in its metadata under ``'sits'``.
 
     Args:
         graph: The graph.
         path: Path of the file.
+        inputs: Names of the inputs.
         names: Names of the outputs.
         card: The card.
 
@@ -50,7 +53,7 @@ def _write_onnx(graph: ExportedProgram, path: Path, names: list[str], card: Enco
     """
     try:
         program = torch.onnx.export(
-            graph, input_names=list(SIZES), output_names=names, dynamo=True, verbose=False
+            graph, input_names=inputs, output_names=names, dynamo=True, verbose=False
         )
     except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).splitlines()[0][:200]
@@ -69,7 +72,7 @@ def _name_sizes(model: Any) -> None:
     """Give the open axes of inputs and outputs names that say what they are."""
     names: dict[str, str] = {}
     for value in model.graph.inputs:
-        for axis, name in SIZES[value.name].items():
+        for axis, name in SIZES_WITH_S1[value.name].items():
             names[str(value.shape[axis])] = name
     for value in (*model.graph.inputs, *model.graph.outputs):
         for axis, size in enumerate(value.shape):
@@ -84,7 +87,7 @@ def run_onnx(path: Path, series: Series) -> dict[str, Tensor]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
-    inputs = {name: getattr(series, name).numpy() for name in SIZES}
+    inputs = {name: value.numpy() for name, value in inputs_of(series).items()}
     names = [output.name for output in session.get_outputs()]
     return {
         name: torch.from_numpy(value)
@@ -155,7 +158,8 @@ def load_pt2(path: str | Path, *, trust: bool = False) -> tuple[nn.Module, Encod
         trust: Say that you trust whoever wrote the file; nothing is loaded without.
 
     Returns:
-        The model, which takes image, acquisition_times, valid and mask_clear, and its card.
+        The model, which takes image, acquisition_times, valid and mask_clear, and those of
+        Sentinel-1 where it was trained with them, and its card.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -197,8 +201,9 @@ def export_model(
     normalises by mean and standard deviation of the card itself), ``acquisition_times``
     ``(B, T)`` int64, ``valid`` ``(B, T)`` and ``mask_clear`` ``(B, T, H, W)`` bool, with B, T, H
     and W left open; see :mod:`torchgeo_sits.keys` for their meaning and
-    :class:`~.graph.RawSeriesModel` for the outputs. It works through a whole image at
-    once: give it windows that fit the memory.
+    :class:`~.graph.RawSeriesModel` for the outputs. Of a model that takes Sentinel-1 the same four
+    of that come behind them, with ``_s1`` at the end of their names and frames of their own. It
+    works through a whole image at once: give it windows that fit the memory.
 
     Args:
         checkpoint: Path of a checkpoint of a task with labels, or of a pretraining.
@@ -235,19 +240,26 @@ def export_model(
         card = {**card, 'licence': licence}
     encoder = model.model if isinstance(model.model, SITSEncoder) else model.model.encoder
     cell = max(encoder.stride, *encoder.plane_cell)
-    graph = trace(model, name=card['model'], channels=card['in_channels'], cell=cell)
+    graph = trace(
+        model,
+        name=card['model'],
+        channels=card['in_channels'],
+        cell=cell,
+        s1_channels=s1_channels_of(card),
+    )
     with whole_file(path) as draft:
         series = list(unseen_series(card, cell))
+        given = [inputs_of(each) for each in series]
         with torch.no_grad():
-            wanted = [model(*each[: len(SIZES)]) for each in series]
+            wanted = [model(**each) for each in given]
         if path.suffix == '.onnx':
-            _write_onnx(graph, draft, list(wanted[0]), card)
+            _write_onnx(graph, draft, list(given[0]), list(wanted[0]), card)
             found = [run_onnx(draft, each) for each in series]
         else:
             _write_pt2(graph, draft, card)
             loaded, _ = load_pt2(draft, trust=True)
             with torch.no_grad():
-                found = [loaded(*each[: len(SIZES)]) for each in series]
+                found = [loaded(*each.values()) for each in given]
         difference = max(map(_difference, found, wanted))
         if not difference <= TOLERANCE:  # NaN is not
             raise SITSError(

@@ -1,6 +1,6 @@
 """Trained models as graphs that take series as they are read, and name their outputs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,33 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ..errors import SITSError
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, VALID, Series
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, S1_KEYS, VALID, Series
 from ..models import EncoderCard, SITSEncoder, load_bare_encoder
 from ..tasks import SITSLabelled, load_task
-from ..transforms import Normalize
+from ..transforms import Normalize, NormalizeS1
 
-__all__ = ['SIZES', 'RawSeriesModel', 'example_series', 'load_model', 'trace', 'unseen_series']
+__all__ = [
+    'SIZES',
+    'SIZES_WITH_S1',
+    'RawSeriesModel',
+    'example_series',
+    'inputs_of',
+    'load_model',
+    's1_channels_of',
+    'trace',
+    'unseen_series',
+]
 
 
-def example_series(channels: int, size: tuple[int, int, int, int], *, seed: int = 0) -> Series:
+def example_series(
+    channels: int, size: tuple[int, int, int, int], *, s1_channels: int = 0, seed: int = 0
+) -> Series:
     """Draw a series of noise with clouds, and with padding for two samples or more.
 
     Args:
         channels: Number of bands C.
         size: B, T, H and W.
+        s1_channels: Bands of a Sentinel-1 series beside it, of two frames more; 0 for none.
         seed: Seed of values, dates and clouds.
 
     Returns:
@@ -37,7 +50,16 @@ def example_series(channels: int, size: tuple[int, int, int, int], *, seed: int 
     valid[1:, (t + 1) // 2 :] = False
     clear = torch.rand(b, t, h, w, generator=generator) > 0.3
     clear[:, :, 0, 0] = False  # a pixel that no frame saw
-    return Series(image, times * valid, valid, clear)
+    series = Series(image, times * valid, valid, clear)
+    if s1_channels:
+        size = b, t + 2, h, w
+        series = series._replace(s1=example_series(s1_channels, size, seed=seed + 100))
+    return series
+
+
+def s1_channels_of(card: EncoderCard) -> int:
+    """Bands of Sentinel-1 that the encoder of a card takes."""
+    return int(card['model_kwargs'].get('s1_channels', 0))
 
 
 def unseen_series(card: EncoderCard, cell: int) -> Iterator[Series]:
@@ -51,11 +73,24 @@ def unseen_series(card: EncoderCard, cell: int) -> Iterator[Series]:
         The series.
     """
     for seed, (b, t, h, w) in enumerate([(1, 1, 1, 2), (3, 7, 6, 9), (1, 12, 23, 8)], start=1):
-        series = example_series(card['in_channels'], (b, t, cell + h, cell + w), seed=seed)
+        series = example_series(
+            card['in_channels'],
+            (b, t, cell + h, cell + w),
+            s1_channels=s1_channels_of(card),
+            seed=seed,
+        )
         if card['mean']:
-            mean, std = (torch.tensor(v)[:, None, None] for v in (card['mean'], card['std']))
-            series = series._replace(image=series.image * std + mean)
+            series = _in_unit(series, card['mean'], card['std'])
+        if series.s1 is not None and card.get('mean_s1'):
+            s1 = _in_unit(series.s1, card['mean_s1'], card['std_s1'])
+            series = series._replace(s1=s1)
         yield series
+
+
+def _in_unit(series: Series, mean: Sequence[float], std: Sequence[float]) -> Series:
+    """Undo the normalisation of a series."""
+    centre, spread = (torch.tensor(v)[:, None, None] for v in (mean, std))
+    return series._replace(image=series.image * spread + centre)
 
 
 #: Names of the axes of the inputs that are left open.
@@ -65,9 +100,21 @@ SIZES = {
     VALID: {0: 'batch', 1: 'frames'},
     MASK_CLEAR: {0: 'batch', 1: 'frames', 2: 'height', 3: 'width'},
 }
+#: The same of models that take Sentinel-1, whose frames are counted apart.
+SIZES_WITH_S1 = SIZES | {S1_KEYS[name]: axes | {1: 'frames_s1'} for name, axes in SIZES.items()}
 
 
-def trace(model: nn.Module, *, name: str, channels: int, cell: int) -> ExportedProgram:
+def inputs_of(series: Series) -> dict[str, Tensor]:
+    """Give the inputs of a graph, by their names, of a series and of Sentinel-1 if any."""
+    inputs = {name: getattr(series, name) for name in SIZES}
+    if series.s1 is not None:
+        inputs |= {S1_KEYS[name]: getattr(series.s1, name) for name in SIZES}
+    return inputs
+
+
+def trace(
+    model: nn.Module, *, name: str, channels: int, cell: int, s1_channels: int = 0
+) -> ExportedProgram:
     """Trace a model, with the number of samples and frames, height and width left open.
 
     Args:
@@ -75,6 +122,7 @@ def trace(model: nn.Module, *, name: str, channels: int, cell: int) -> ExportedP
         name: Name of its encoder, for the message.
         channels: Number of bands C.
         cell: Pixels along the side of a cell of the model's features.
+        s1_channels: Bands of Sentinel-1, 0 where it takes none.
 
     Returns:
         The graph.
@@ -84,15 +132,15 @@ def trace(model: nn.Module, *, name: str, channels: int, cell: int) -> ExportedP
     """
     # No size may be 1, nor the number of cells of any level of a model: those are traced as
     # numbers, not as sizes.
-    series = example_series(channels, (2, 5, 2 * cell + 17, 3 * cell + 18))
+    size = 2, 5, 2 * cell + 17, 3 * cell + 18
+    inputs = inputs_of(example_series(channels, size, s1_channels=s1_channels))
+    sizes = SIZES_WITH_S1 if s1_channels else SIZES
     try:
         with torch.no_grad():
             return torch.export.export(
                 model,
-                series[: len(SIZES)],
-                dynamic_shapes={
-                    name: dict.fromkeys(axes, Dim.DYNAMIC) for name, axes in SIZES.items()
-                },
+                tuple(inputs.values()),
+                dynamic_shapes={name: dict.fromkeys(sizes[name], Dim.DYNAMIC) for name in inputs},
                 strict=False,
             )
     except Exception as error:
@@ -136,10 +184,20 @@ class RawSeriesModel(nn.Module):
         self.normalize: nn.Module = (
             Normalize(card['mean'], card['std']) if card['mean'] else nn.Identity()
         )
+        s1 = card.get('mean_s1')
+        self.normalize_s1: nn.Module = NormalizeS1(s1, card['std_s1']) if s1 else nn.Identity()
         self.eval()
 
     def forward(
-        self, image: Tensor, acquisition_times: Tensor, valid: Tensor, mask_clear: Tensor
+        self,
+        image: Tensor,
+        acquisition_times: Tensor,
+        valid: Tensor,
+        mask_clear: Tensor,
+        image_s1: Tensor | None = None,
+        acquisition_times_s1: Tensor | None = None,
+        valid_s1: Tensor | None = None,
+        mask_clear_s1: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Predict.
 
@@ -149,6 +207,11 @@ class RawSeriesModel(nn.Module):
             acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
             valid: ``(B, T)`` bool, False in padding frames.
             mask_clear: ``(B, T, H, W)`` bool, True where a pixel was seen.
+            image_s1: ``(B, T1, C1, H, W)`` float32, of models that take Sentinel-1. A graph of
+                one is given these four even where there is none: one frame that is not valid.
+            acquisition_times_s1: ``(B, T1)`` int64.
+            valid_s1: ``(B, T1)`` bool.
+            mask_clear_s1: ``(B, T1, H, W)`` bool.
 
         Returns:
             Outputs by name, see the class.
@@ -159,7 +222,10 @@ class RawSeriesModel(nn.Module):
             VALID: valid,
             MASK_CLEAR: mask_clear,
         }
-        batch = self.normalize(batch)
+        beside = image_s1, acquisition_times_s1, valid_s1, mask_clear_s1
+        names = S1_KEYS[IMAGE], S1_KEYS[ACQUISITION_TIMES], S1_KEYS[VALID], S1_KEYS[MASK_CLEAR]
+        batch |= {k: v for k, v in zip(names, beside, strict=True) if v is not None}
+        batch = self.normalize_s1(self.normalize(batch))
         if isinstance(self.model, SITSEncoder):
             said = self.model.encode_image(self.model.series_of(batch))
             early, late = (rearrange(x, 'b h w d -> b d h w') for x in (said.early, said.late))
