@@ -13,7 +13,7 @@ from torchgeo_sits.datamodules import SITSDataModule
 from torchgeo_sits.errors import SITSError
 from torchgeo_sits.exporting import export_model, load_model, load_pt2, read_card
 from torchgeo_sits.exporting.export import run_onnx
-from torchgeo_sits.exporting.graph import example_series, trace
+from torchgeo_sits.exporting.graph import example_series, inputs_of, trace
 from torchgeo_sits.models import CARD_KEY, build_encoder, encoder_card
 from torchgeo_sits.tasks import SITSChangeDetection, SITSClassification, SITSSegmentation
 
@@ -318,3 +318,70 @@ def test_nothing_of_a_pt2_file_is_unpickled_unless_it_is_trusted(tmp_path, monke
     with pytest.raises(SITSError, match='give trust=True'):
         load_pt2(path)
     assert not loaded
+
+
+S1_STATISTICS = {'bands_s1': ['VV', 'VH'], 'mean_s1': [-11.0, -18.0], 'std_s1': [4.0, 3.0]}
+WITH_S1 = {**OTHERS['factorised_tiny'], 's1_channels': 2}
+
+
+@pytest.mark.parametrize('suffix', ['onnx', 'pt2'])
+def test_s1_is_among_the_inputs_of_models_that_take_it(suffix, tmp_path):
+    task = SITSSegmentation(
+        model='factorised_tiny', in_channels=2, model_kwargs=WITH_S1, num_classes=3
+    )
+    card = encoder_card(
+        'factorised_tiny',
+        task.encoder,
+        prefix='encoder',
+        task='SITSSegmentation',
+        **STATISTICS,
+        **S1_STATISTICS,
+    )
+    content = {'state_dict': task.state_dict(), 'hyper_parameters': dict(task.hparams)}
+    content |= {'pytorch-lightning_version': '2.6.0', CARD_KEY: card}
+    torch.save(content, tmp_path / 'x.ckpt')
+    path = tmp_path / f'model.{suffix}'
+    export_model(tmp_path / 'x.ckpt', path)
+    eager, _ = load_model(tmp_path / 'x.ckpt')
+    loaded = load_pt2(path, trust=True)[0] if suffix == 'pt2' else None
+    mean, std = (torch.tensor(S1_STATISTICS[k])[:, None, None] for k in ('mean_s1', 'std_s1'))
+    for t, t_s1 in ((5, 7), (1, 3), (6, 1)):
+        series, s1 = raw_series((2, t, 9, 11), t), raw_series((2, t_s1, 9, 11), 9)
+        for valid in (True, False):
+            seen = s1._replace(valid=s1.valid & valid)
+            inputs = inputs_of(series._replace(s1=seen))
+            with torch.no_grad():
+                wanted = eager(**inputs)['probabilities']
+                if loaded:
+                    found = loaded(*inputs.values())['probabilities']
+                else:
+                    found = run_onnx(path, series._replace(s1=seen))['probabilities']
+                torch.testing.assert_close(found, wanted, **CLOSE)
+                # What the task says of normalised values.
+                centre, spread = (
+                    torch.tensor(STATISTICS[k])[:, None, None] for k in ('mean', 'std')
+                )
+                batch = inputs | {
+                    'image': (inputs['image'] - centre) / spread,
+                    'image_s1': (inputs['image_s1'] - mean) / std,
+                }
+                torch.testing.assert_close(task.eval().predict_step(batch, 0), wanted, **CLOSE)
+                if not valid:
+                    torch.testing.assert_close(eager(*series[:4])['probabilities'], wanted, **CLOSE)
+
+
+def test_onnx_counts_the_frames_of_s1_apart(tmp_path):
+    import onnx
+
+    encoder = build_encoder('factorised_tiny', 2, **WITH_S1)
+    state = {f'backbone.{k}': v for k, v in encoder.state_dict().items()}
+    card = encoder_card('factorised_tiny', encoder, **STATISTICS, **S1_STATISTICS)
+    torch.save({'state_dict': state, CARD_KEY: card}, tmp_path / 'x.ckpt')
+    export_model(tmp_path / 'x.ckpt', tmp_path / 'x.onnx')
+    graph = onnx.load(tmp_path / 'x.onnx').graph
+    axes = {
+        value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in graph.input
+    }
+    assert axes['image_s1'] == ['batch', 'frames_s1', 2, 'height', 'width']
+    assert list(axes)[4:] == ['image_s1', 'acquisition_times_s1', 'valid_s1', 'mask_clear_s1']

@@ -218,7 +218,7 @@ def test_one_process_gathers_what_it_has():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'views': 'planer'}, "views.*'planar' or 'resampling', or the dotted.*got 'planer'"),
+        ({'views': 'planer'}, "views.*'resampling' or 'sensors', or the dotted.*got 'planer'"),
         ({'views': 'no_such.Views'}, "got 'no_such.Views' .No module named 'no_such'"),
         # A checkpoint of somebody else must not call what it names.
         ({'views': 'subprocess.run'}, "subclass of torch.nn.Module, got 'subprocess.run'"),

@@ -4,11 +4,13 @@ import warnings
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from torchgeo_sits.errors import SITSError
 from torchgeo_sits.models import CARD_KEY, build_encoder, factorised_tiny, load_encoder
 from torchgeo_sits.tasks import (
+    SITSBYOL,
+    SITSDINO,
     SITSChangeDate,
     SITSChangeDetection,
     SITSChangeSeries,
@@ -17,9 +19,12 @@ from torchgeo_sits.tasks import (
     SITSRegression,
     SITSSegmentation,
     SITSSimCLR,
+    SITSVICReg,
+    encode_view,
 )
 from torchgeo_sits.tasks.change import two_windows
 from torchgeo_sits.tasks.sentinel1 import meet_s1
+from torchgeo_sits.transforms import SensorMultiView
 
 from .labelled_data import LabelledData
 
@@ -268,3 +273,52 @@ def test_data_of_another_kind_is_normalised_as_the_checkpoint(fitted, tmp_path):
     trainer(tmp_path).predict(task, datamodule=data, ckpt_path=str(fitted), weights_only=True)
     assert data.normalised_s1 == ([-10.0, -20.0], [3.0, 2.0])
     assert data.normalised == ([0.0, 0.0], [1.0, 1.0])
+
+
+SENSORS = {'views': 'sensors', **TINY}
+
+
+@pytest.mark.parametrize('kind', [SITSSimCLR, SITSVICReg, SITSBYOL, SITSDINO])
+def test_methods_compare_what_either_sensor_saw(kind, tmp_path):
+    views = {'local_crop': 4} if kind is SITSDINO else {}
+    task = kind(**SENSORS, views_kwargs={'dates': (0.5, 0.5), **views})
+
+    class Gradients(Callback):
+        def on_before_optimizer_step(self, trainer, module, optimizer):
+            self.found = {
+                name: stage.patches[0].weight.grad.abs().sum()
+                for name, stage in (
+                    ('optical', module.backbone.frames),
+                    ('radar', module.backbone.frames_s1),
+                )
+            }
+
+    gradients, data = Gradients(), FusionData(size=16)
+    trainer(tmp_path, callbacks=[gradients], max_steps=1).fit(task, datamodule=data)
+    assert all(value > 0 and value.isfinite() for value in gradients.found.values())
+    shown = task.make_views(batch_of(size=16))
+    for i, view in enumerate(shown[:2]):
+        assert view['valid'].any().item() == (i == 0)
+        assert view['valid_s1'].any().item() == (i == 1)
+        hidden = view['image'] if i else view['image_s1']
+        assert not hidden.any()
+
+
+def test_a_sample_of_one_sensor_is_shown_as_that_saw_it_in_both_views():
+    batch = batch_of()
+    batch['valid_s1'][0] = False
+    batch['mask_clear_s1'][0] = False
+    batch['mask_clear'][1] = False
+    first, second = SensorMultiView(local_views=0)(batch)
+    for view in (first, second):
+        assert view['mask_clear'].flatten(1).any(1).tolist() == [True, False]
+        assert view['mask_clear_s1'].flatten(1).any(1).tolist() == [False, True]
+    embedding = factorised_tiny(2, s1_channels=2, **SMALL).eval()
+    assert encode_view(embedding, first).embed.isfinite().all()
+
+
+def test_views_of_sensors_need_both(tmp_path):
+    with pytest.raises(SITSError, match='need an encoder that takes Sentinel-1, and tempcnn'):
+        SITSSimCLR(model='tempcnn', in_channels=2, views='sensors')
+    with pytest.raises(SITSError, match="'sensors' need a Sentinel-1 series"):
+        SITSSimCLR(**SENSORS).make_views(only_optical(batch_of()))

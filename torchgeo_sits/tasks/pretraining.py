@@ -45,6 +45,7 @@ from ..transforms import (
     RandomDateJitter,
     RandomGainOffset,
     ResamplingMultiView,
+    SensorMultiView,
     SeriesSequential,
 )
 from .base import SITSTask
@@ -176,8 +177,10 @@ class SITSPretraining(SITSTask):
             views: ``'planar'`` for :class:`~torchgeo_sits.transforms.PlanarMultiView`,
                 ``'resampling'`` for
                 :class:`~torchgeo_sits.transforms.ResamplingMultiView`, which draws dates
-                but no planes, or the dotted path of a class of views, or the class, as
-                :class:`~torchgeo_sits.transforms.MultiView` describes it.
+                but no planes, ``'sensors'`` for
+                :class:`~torchgeo_sits.transforms.SensorMultiView`, which shows Sentinel-2 in one
+                view and Sentinel-1 in the other, or the dotted path of a class of views, or the
+                class, as :class:`~torchgeo_sits.transforms.MultiView` describes it.
             views_kwargs: Arguments of the views.
             jitter_days: Largest shift of a date in a view, in days.
             gain: Largest relative change of a band at a date in a view.
@@ -229,6 +232,7 @@ class SITSPretraining(SITSTask):
         augment = SeriesSequential(RandomDateJitter(jitter_days), RandomGainOffset(gain, offset))
         self.views = _build_views(views, augment, self.default_views, views_kwargs)
         self.check_views(self.views.global_views, self.views.local_views)
+        self._check_sensors()
 
     # -- hooks of a method -----------------------------------------------------------------
 
@@ -362,7 +366,19 @@ class SITSPretraining(SITSTask):
             self.configure_models()
             # Its card was not known when the data was met.
             self.meet_data(datamodule)
+        self._check_sensors()
         meet_s1(self.backbone, datamodule)
+
+    def _check_sensors(self) -> None:
+        """Raise SITSError where views need Sentinel-1, and the encoder, if built, takes none."""
+        if not getattr(self.views, 'needs_s1', False) or not hasattr(self, 'backbone'):
+            return
+        if not self.backbone.s1_channels:
+            raise SITSError(
+                f'views={self.hparams["views"]!r} need an encoder that takes Sentinel-1, and '
+                f'{self.hparams["model"]} was built without: choose factorised_tiny, and data with '
+                'Sentinel-1 (SITSFusionDataModule), or other views'
+            )
 
     def _check_weights(self) -> None:
         """Raise SITSError unless the terms of the loss have weights that make one."""
@@ -561,6 +577,7 @@ class SITSPretraining(SITSTask):
 _VIEWS: dict[str, type[nn.Module]] = {
     'planar': PlanarMultiView,
     'resampling': ResamplingMultiView,
+    'sensors': SensorMultiView,
 }
 
 
@@ -581,8 +598,8 @@ def _find_views(views: str | type[nn.Module]) -> type[nn.Module]:
     # Checked before it is called: the path may come from a checkpoint of somebody else.
     if not isinstance(found, type) or not issubclass(found, nn.Module):
         raise SITSError(
-            "expected views to be 'planar' or 'resampling', or the dotted path of a class of "
-            f'views, a subclass of torch.nn.Module, got {views!r}{reason}'
+            "expected views to be 'planar', 'resampling' or 'sensors', or the dotted path of a "
+            f'class of views, a subclass of torch.nn.Module, got {views!r}{reason}'
         )
     return found
 

@@ -33,7 +33,14 @@ from .planar import PATHS, PLANES, PLANES_S1, SIZE, from_planes, masks_to_planes
 from .random import integers, uniform
 from .stacked import StackedSeries
 from .superpixels import count_superpixels, superpixels
-from .views import MultiView, PlanarMultiView, RandomPlanarView, ResamplingMultiView, View
+from .views import (
+    MultiView,
+    PlanarMultiView,
+    RandomPlanarView,
+    ResamplingMultiView,
+    SensorMultiView,
+    View,
+)
 
 __all__ = [
     'PATHS',
@@ -55,6 +62,7 @@ __all__ = [
     'RandomPlanarView',
     'RandomPlaneMask',
     'ResamplingMultiView',
+    'SensorMultiView',
     'SeriesAugmentation',
     'SeriesGeometry',
     'SeriesSequential',

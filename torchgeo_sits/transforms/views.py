@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SITSError
-from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, S1_KEYS
-from .batches import observed, s1_of, take_dates, with_s1
+from ..keys import ACQUISITION_TIMES, IMAGE, MASK_CLEAR, S1_KEYS, VALID
+from .batches import observed, s1_of, seen_pixels, take_dates, with_s1
 from .drawing import (
     NumDates,
     PathKind,
@@ -26,7 +26,14 @@ from .drawing import (
 )
 from .planar import PATHS, PLANES, PLANES_S1, SIZE, masks_to_planes, to_planes
 
-__all__ = ['MultiView', 'PlanarMultiView', 'RandomPlanarView', 'ResamplingMultiView', 'View']
+__all__ = [
+    'MultiView',
+    'PlanarMultiView',
+    'RandomPlanarView',
+    'ResamplingMultiView',
+    'SensorMultiView',
+    'View',
+]
 
 
 class View(nn.Module, ABC):
@@ -604,3 +611,82 @@ class ResamplingMultiView(MultiView):
             global_views=global_views,
             local_views=local_views,
         )
+
+
+class SensorMultiView(ResamplingMultiView):
+    """Show a place to the optical sensor in one view, and to Sentinel-1 in the next.
+
+    Two views of one place are what the two sensors saw of it, as where OmniSat [1]_ contrasts
+    modalities and MALICE [2]_ the series of the two: an encoder keeps what both know. The views
+    are those of :class:`ResamplingMultiView`, with dates of their own; in turns, beginning with
+    Sentinel-1 hidden, no frame of the other sensor is valid. A sample that a view's sensor has
+    not seen is shown as the other did, so that no view is empty.
+
+    Encoders must take Sentinel-1 (``s1_channels``).
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.transforms import SensorMultiView
+        >>> batch = {'image': torch.rand(2, 6, 3, 8, 8), 'image_s1': torch.rand(2, 4, 2, 8, 8)}
+        >>> batch['acquisition_times'] = torch.arange(12).view(2, 6)
+        >>> batch['acquisition_times_s1'] = torch.arange(8).view(2, 4)
+        >>> optical, radar = SensorMultiView(local_views=0)(batch)
+        >>> optical['valid'].any().item(), optical['valid_s1'].any().item()
+        (True, False)
+        >>> radar['valid'].any().item(), radar['valid_s1'].any().item()
+        (False, True)
+
+    References:
+        .. [1] G. Astruc et al., "OmniSat: Self-Supervised Modality Fusion for Earth
+           Observation", ECCV 2024, https://arxiv.org/abs/2404.08351.
+        .. [2] "Multi-Modal Self-Supervised Learning for Aligned Satellite Image Time Series
+           Encoder", code: https://github.com/ekalinicheva/malice. Both have losses of their own,
+           beside which they reconstruct; here any method compares the views.
+    """
+
+    #: Read by tasks, which refuse encoders that do not take it.
+    needs_s1: ClassVar[bool] = True
+
+    def forward(
+        self,
+        batch: dict[str, Any],
+        params: Sequence[dict[str, Any]] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> list[dict[str, Any]]:
+        """Draw the views of a batch, or cut again those that *params* describe.
+
+        Args:
+            batch: A batch of the contract, with Sentinel-1.
+            params: Parameters to replay; drawn by default.
+            generator: Source of randomness; torch's default without one.
+
+        Returns:
+            The views, the global ones first.
+
+        Raises:
+            SITSError: If the batch has no Sentinel-1 series.
+        """
+        if s1_of(batch) is None:
+            raise SITSError(
+                f"views 'sensors' need a Sentinel-1 series, got the keys {sorted(batch)}: give "
+                "data with one (SITSFusionDataModule), or choose views 'resampling'"
+            )
+        views = super().forward(batch, params, generator=generator)
+        # Each kind begins with the optical sensor.
+        turns = [*range(self.global_views), *range(self.local_views)]
+        return [_one_sensor(view, bool(turn % 2)) for turn, view in zip(turns, views, strict=True)]
+
+
+def _one_sensor(view: dict[str, Any], s1: bool) -> dict[str, Any]:
+    """Hide the other sensor of a view, but for samples of which it alone saw anything."""
+    series: Any = s1_of(view)
+    shown, hidden = (series, view) if s1 else (view, series)
+    keep = ~seen_pixels(shown).flatten(1).any(1)
+    left = {
+        IMAGE: hidden[IMAGE] * keep.view(-1, 1, 1, 1, 1),
+        ACQUISITION_TIMES: hidden[ACQUISITION_TIMES] * keep[:, None],
+        VALID: hidden[VALID] & keep[:, None],
+        MASK_CLEAR: hidden[MASK_CLEAR] & keep[:, None, None, None],
+    }
+    return {**view, **left} if s1 else with_s1(view, left)
