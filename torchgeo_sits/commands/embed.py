@@ -7,7 +7,14 @@ from lightning.pytorch import Trainer
 from shapely import box
 
 from ..callbacks import MapWriter, RunProgress, TableWriter
-from ..datamodules import ImageOptions, PointDataModule, SITSDataModule, TableOptions
+from ..datamodules import (
+    ImageOptions,
+    PointDataModule,
+    Sentinel1Options,
+    SITSDataModule,
+    SITSFusionDataModule,
+    TableOptions,
+)
 from ..datasets import TimeSeries
 from ..datasets.points.files import is_table
 from ..errors import SITSError
@@ -49,12 +56,16 @@ def embed(args: Sequence[str]) -> None:
         help=_PAGE.own['bounds'],
     )
     parser.add_class_arguments(MapWriter, 'map', skip={'vectors', 'values', 'min_area'})
+    parser.add_argument('--s1', type=str, default=None, help=_PAGE.own['s1'])
     parser.add_argument('--num_workers', type=int, default=0, help=_PAGE.own['num_workers'])
     # The checkpoint says how to normalise.
     names = parser.add_class_arguments(ImageOptions, skip={'paths', 'mean', 'std'})
     options = parser.parse_args(list(args))
     images = ImageOptions(options.paths, **{name: getattr(options, name) for name in names})
     data = SITSDataModule(images=images, num_workers=options.num_workers)
+    if options.s1 is not None:
+        s1 = Sentinel1Options(options.s1)
+        data = SITSFusionDataModule(images=images, s1=s1, num_workers=options.num_workers)
     cut_series(data.splits.series, year=options.year, bounds=options.bounds)
     writer = parser.instantiate_classes(options).map
     trainer = Trainer(logger=False, callbacks=[RunProgress(), writer])

@@ -281,6 +281,7 @@ PAGES = {
         {
             'year': 'Images of this year only',
             'bounds': 'West, south, east and north edge of the region, in the CRS of the data',
+            's1': 'Folder of Sentinel-1 images beside them, for a checkpoint that takes these',
             'num_workers': 'Number of processes that read',
         },
         words=('X.ckpt', 'DIR'),
