@@ -196,3 +196,15 @@ def test_maps_show_what_s1_alone_saw(series_folder, s1_folder, tmp_path_factory)
     assert not seen[0][20, 31]
     assert seen[2][20, 31]
     assert not seen[2][0, 0]
+
+
+def test_s1_of_another_place_is_said(series_folder, s1_folder):
+    """As where a map of new images is asked for with the options of the training."""
+    for path in list(s1_folder.iterdir()):
+        with rasterio.open(path, 'r+') as file:
+            file.transform = file.transform @ rasterio.Affine.translation(1000, 0)
+    data = module(series_folder, s1_folder, s1__mean=[0.0, 0.0], s1__std=[1.0, 1.0])
+    with pytest.warns(UserWarning, match='of another place or time'):
+        data.setup('predict')
+    batch = next(iter(data.predict_dataloader()))
+    assert not batch['valid_s1'].any()

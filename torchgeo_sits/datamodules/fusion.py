@@ -1,5 +1,6 @@
 """Data module for Sentinel-1 beside any folder of dated rasters."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -143,6 +144,15 @@ class SITSFusionDataModule(SITSDataModule):
                 nodata=self.s1.nodata,
             )
         )
+        spans = zip(splits.series.bounds, beside.series.bounds, strict=True)
+        if not all(own.start <= other.stop and other.start <= own.stop for own, other in spans):
+            warnings.warn(
+                f'the Sentinel-1 images of s1.paths={self.s1.paths!r} are of another place or '
+                f'time than those of {self.images.paths!r}, so that no sample has any: give those '
+                'of the same',
+                UserWarning,
+                stacklevel=2,
+            )
         for dataset in splits:
             series = dataset.datasets[0] if isinstance(dataset, IntersectionDataset) else dataset
             if isinstance(series, TimeSeries):
