@@ -36,4 +36,5 @@ def export(args: Sequence[str]) -> None:
     )
     unit = 'as they are read' if card['mean'] else 'normalised already: the card has no mean'
     bands = ', '.join(card['bands']) or f'{card["in_channels"]}, of unknown names'
-    print(f'It takes series {unit}; bands: {bands}')
+    beside = f', of Sentinel-1: {", ".join(names)}' if (names := card.get('bands_s1')) else ''
+    print(f'It takes series {unit}; bands: {bands}{beside}')
