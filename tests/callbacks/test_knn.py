@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from torchgeo_sits.callbacks import KNNProbe
-from torchgeo_sits.keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID
+from torchgeo_sits.keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID, Series
 
 
 class Planted:
@@ -24,6 +24,9 @@ class Planted:
 
     def feature_dim(self, depth):
         return 2
+
+    def series_of(self, batch):
+        return Series.from_batch(batch)
 
     def features(self, series, *, depth):
         assert not self.training
