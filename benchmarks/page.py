@@ -40,6 +40,7 @@ def benchmarks_page() -> str:
         _explanations(),
         _maps(),
         _change(),
+        _sentinel1(),
         _study(),
         _faults(),
         _journeys(),
@@ -489,6 +490,38 @@ is trained from scratch for 100 steps (median of {results['settings']['seeds']} 
 threshold lies on the difference of yearly medians, and is chosen where the encoder trains. On tura
 the reference is BFAST Monitor's map. On modis_dtwsat_mt all points that change were of one class
 before, and no other point was: that much is told by the first season alone.
+
+{_table(head, rows)}"""
+
+
+def _sentinel1() -> str:
+    results = harness.load('sentinel1')
+    settings = results['settings']
+    titles = [title.split(': ') for title in results['figures']]
+    rows = [
+        (
+            where,
+            model,
+            *(
+                f'{100 * results["figures"][name]["f1_mean"]:.1f}'
+                if (name := f'{where}: {model}, {sensors}') in results['figures']
+                else ''
+                for sensors in ('s2', 's1', 's2+s1')
+            ),
+        )
+        for where in dict.fromkeys(where for where, _ in titles)
+        for model in dict.fromkeys(what.split(', ')[0] for _, what in titles)
+    ]
+    head = ('set, labelled fields per class', 'model', 'Sentinel-2', 'Sentinel-1', 'both')
+    return f"""## Sentinel-1 beside Sentinel-2
+
+{_measured('sentinel1', results)}
+
+Macro F1 of the pixels of half of the fields, where one or five fields per class of the other half
+train: the mean of {settings['seeds']} seeds, in percent. *linear* is a logistic regression on the
+medians of months; *factorised_tiny* was trained from scratch for {settings['steps']} steps, far too
+few to come near it: with one field per class it learns the field by heart. Few fields are scored,
+so that seeds differ by much more than sensors do (all runs are in the file).
 
 {_table(head, rows)}"""
 
