@@ -20,10 +20,12 @@ from lightning.pytorch.cli import LightningCLI
 from shapely import box
 from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader
+from torchgeo.datamodules import BaseDataModule
 
 from torchgeo_sits import __version__, main
 from torchgeo_sits.callbacks import PredictionPicture, ViewsPicture
 from torchgeo_sits.commands import training
+from torchgeo_sits.commands.parser import CommandParser
 from torchgeo_sits.commands.runs import command_line
 from torchgeo_sits.commands.views import _ViewsTrainer
 from torchgeo_sits.datasets import RasterTimeSeries
@@ -358,6 +360,32 @@ class TestNextSteps:
         assert line.configs == ('data.yaml',)
         assert line.data == {}
         assert line.typed == ('--config', 'conf/dino.yaml', '--config', 'data.yaml')
+
+    @pytest.mark.parametrize('typed', [False, True])
+    def test_names_with_any_characters_are_told_as_they_are_read(self, folder, typed):
+        names = {1: 'a\'b"<c>', 2: '../../x', 3: '=cmd|calc', 4: 'line\nbreak', 5: 'null', 6: 'é'}
+        colors = {names[1]: 'gold', 'winter wheat': 'red'}
+        labels = {'paths': 'l.tif', 'classes': names, 'colors': colors}
+        section = {'class_path': 'SITSDataModule', 'init_args': {'paths': 'DIR', 'labels': labels}}
+        Path('own.yaml').write_text(yaml.safe_dump({'data': section, 'model': {}}))
+        line = command_line(['--config', 'own.yaml'])
+        args = shlex.split(line.follow('fit', data=line.data))[2:]
+        if typed:  # by whoever pastes that line
+            line = command_line(['--data', 'SITSDataModule', *args])
+            args = shlex.split(line.follow('fit', data=line.data))[2:]
+        parser = CommandParser(exit_on_error=False)
+        parser.add_subclass_arguments(BaseDataModule, 'data')
+        found = parser.parse_args(['--data=SITSDataModule', *args]).data.init_args
+        assert found.labels.classes == names
+        assert found.labels.colors == colors
+        assert found.paths == 'DIR'
+
+    def test_null_takes_an_option_back(self):
+        parser = CommandParser(exit_on_error=False)
+        parser.add_subclass_arguments(BaseDataModule, 'data')
+        args = ['--data=SITSDataModule', '--data.labels.classes={1: a}']
+        found = parser.parse_args([*args, '--data.labels.classes=null']).data.init_args
+        assert found.labels.classes is None
 
     @pytest.mark.parametrize('where', ['checkpoint', 'data'])
     def test_classes_of_others_in_files_are_not_imported(self, folder, where, capsys):

@@ -90,6 +90,16 @@ def test_only_new_and_changed_files_are_read(files: list[str], reads: list[str])
     assert reads == []
 
 
+def test_that_a_raster_is_a_map_is_kept(files: list[str], reads: list[str]) -> None:
+    with rasterio.open(files[3], 'r+') as file:
+        file.update_tags(**{reading.MAP_TAG: 'abc'})
+    for _ in range(2):
+        with pytest.warns(UserWarning, match='1 rasters are maps of this package'):
+            found = scan(files, unreadable='raise')
+        assert [raster.path for raster in found] == [*files[:3], *files[4:]]
+    assert len(reads) == len(files)
+
+
 def test_a_file_put_in_place_with_the_size_and_time_of_another(
     files: list[str], reads: list[str]
 ) -> None:

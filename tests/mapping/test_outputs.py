@@ -16,6 +16,7 @@ import pytest
 import rasterio
 from rasterio.crs import CRS
 
+from torchgeo_sits.datasets import RasterTimeSeries
 from torchgeo_sits.errors import SITSError
 from torchgeo_sits.grid import Grid
 from torchgeo_sits.mapping import (
@@ -547,3 +548,18 @@ def test_names_of_classes_lead_nowhere(tmp_path):
         if path.suffix in ('.xml', '.qml'):
             assert '<script>' not in path.read_text()
             Xml.parse(path)
+
+
+def test_maps_among_the_images_are_no_images(tmp_path, series_folder, recwarn):
+    shutil.copytree(series_folder, tmp_path / 'images')
+    number = len(RasterTimeSeries(tmp_path / 'images').index)
+    folder = tmp_path / 'images' / 'maps_20200101'
+    run = make_run(folder, [Embedding('a', 'f'), Embedding('b', 'f')])
+    cut(run, {'f': np.ones((2, GRID.height, GRID.width), np.float32)})
+    run.draw()
+    recwarn.clear()
+    assert len(RasterTimeSeries(tmp_path / 'images').index) == number
+    [told] = [str(w.message) for w in recwarn if 'maps of this package' in str(w.message)]
+    assert told.startswith('2 rasters are maps')
+    # By themselves they are a series, such as a map for each year.
+    assert len(RasterTimeSeries(folder).index) == 2

@@ -1,12 +1,13 @@
 """What is typed on a command line: options with their values, and configurations."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ['chosen_class', 'configurations', 'flat', 'options']
+__all__ = ['chosen_class', 'configurations', 'flat', 'options', 'typed_value']
 
 
 def options(args: Sequence[str]) -> list[tuple[str, str | None]]:
@@ -102,7 +103,8 @@ def flat(config: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any
         prefix: What goes before each name.
 
     Yields:
-        Dotted name, without ``init_args`` and ``class_path``, and value.
+        Dotted name, without ``init_args`` and ``class_path``, and value. Mappings whose keys are no
+        names of options, such as numbers of classes, are values.
 
     Examples:
         >>> from torchgeo_sits.commands.line import flat
@@ -115,7 +117,32 @@ def flat(config: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any
             yield prefix[:-1], value
         elif key in ('init_args', 'dict_kwargs') and isinstance(value, dict):
             yield from flat(value, prefix)
-        elif isinstance(value, dict) and value:
+        elif isinstance(value, dict) and value and all(map(_is_name, value)):
             yield from flat(value, f'{name}.')
         else:
             yield name, value
+
+
+def _is_name(key: Any) -> bool:
+    """Tell whether a key may be the name of an option, if a misspelt one."""
+    return isinstance(key, str) and re.fullmatch(r'[A-Za-z_][\w-]*', key) is not None
+
+
+def typed_value(value: Any) -> str:
+    """Write a value as it is typed on a command line: as YAML, in one line.
+
+    Args:
+        value: Plain values, lists or mappings of them.
+
+    Returns:
+        The text; a shell wants it quoted.
+
+    Examples:
+        >>> from torchgeo_sits.commands.line import typed_value
+        >>> typed_value({1: 'wheat', 2: None})
+        '{1: wheat, 2: null}'
+    """
+    text: str = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True
+    )
+    return text.removesuffix('\n').removesuffix('\n...')

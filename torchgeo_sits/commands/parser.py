@@ -1,5 +1,6 @@
 """The parser of all commands: errors in one line, and descriptions as they are written."""
 
+import ast
 import re
 from argparse import Action, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any, ClassVar, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
-from .line import chosen_class
+from .line import chosen_class, typed_value
 from .pages import layout
 from .spelling import find_class, misspelt_class, misspelt_option
 
@@ -67,6 +68,8 @@ class CommandParser(ArgumentParser):
         Returns:
             The values.
         """
+        if 'defaults' in kwargs:  # jsonargparse, which hands an option of a class on
+            args = [_as_yaml(arg) for arg in args]
         self._typed, self._folder = list(args or ()), Path.cwd()
         command = self._parser_of_command()
         if isinstance(command, CommandParser):
@@ -140,6 +143,21 @@ class CommandParser(ArgumentParser):
                     given = '' if action.default is None else f' (default: {action.default})'
                     print(layout(name, f'{action.help or ""}{given}'))
                 self.exit(0)
+
+
+def _as_yaml(arg: str) -> str:
+    """Write an option as YAML whose value is a list, a mapping or None as Python writes them.
+
+    jsonargparse reads an option of a class twice, the second time as Python writes what it read
+    first. Quotes of both kinds, line breaks and null are other things in YAML, or none.
+    """
+    name, _, value = arg.partition('=')
+    try:
+        found = ast.literal_eval(value)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return arg
+    is_yaml = found is not None and not isinstance(found, dict | list)
+    return arg if is_yaml else f'{name}={typed_value(found)}'
 
 
 def _plain(message: str) -> str:

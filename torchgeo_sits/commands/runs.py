@@ -10,7 +10,7 @@ import yaml
 from ..callbacks import CommandLine
 from ..errors import SITSError
 from ..models import CARD_KEY
-from .line import chosen_class, configurations, flat, options
+from .line import chosen_class, configurations, flat, options, typed_value
 
 __all__ = ['check_class', 'command_line', 'run_configuration']
 
@@ -47,7 +47,7 @@ def command_line(args: Sequence[str]) -> CommandLine:
             for name, value in flat({'data': section}):
                 # What the package sets for a task is not for the next one.
                 if not ours or name in ('data', 'data.paths'):
-                    data[name] = value if isinstance(value, str) else _text(value)
+                    data[name] = value if isinstance(value, str) else typed_value(value)
     for name, value in options(args):
         if name == '--data' or name.startswith('--data.'):
             key = name[2:].replace('.init_args', '').removesuffix('.class_path')
@@ -64,12 +64,6 @@ def _short(path: str) -> str:
         if value.endswith('.yaml') and Path(value).resolve().is_relative_to(folder):
             return f'{option}{equals}{Path(value).resolve().relative_to(folder.parent)}'
     return path
-
-
-def _text(value: Any) -> str:
-    """A value of a configuration, as it is typed."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6)
-    return text.removesuffix('\n').removesuffix('\n...')
 
 
 def run_configuration(path: str, command: str, args: Sequence[str]) -> list[str]:

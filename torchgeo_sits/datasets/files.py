@@ -87,7 +87,7 @@ def scan(
 
     Returns:
         One raster per file with a date in its name, or with one in the descriptions of its bands.
-        Others are left out with one warning.
+        Others are left out with one warning, and so are maps of this package among images.
 
     Raises:
         SITSError: If no name holds a date, or a raster has no CRS.
@@ -147,7 +147,21 @@ def scan(
         raise RastersNotFoundError(
             f'none of {len(dated)} rasters can be opened: {list_examples(broken)}'
         )
-    return rasters
+    return _without_maps(rasters)
+
+
+def _without_maps(rasters: list[RasterFile]) -> list[RasterFile]:
+    """Leave out maps that were written among the images; a folder of maps alone is a series."""
+    maps = [raster.path for raster in rasters if raster.is_map]
+    if not maps or len(maps) == len(rasters):
+        return rasters
+    warnings.warn(
+        f'{len(maps)} rasters are maps of this package, and left out: {list_examples(maps)}. To '
+        'read them as a series, give them alone.',
+        UserWarning,
+        stacklevel=4,
+    )
+    return [raster for raster in rasters if not raster.is_map]
 
 
 def _name_by_bands(path: str) -> RasterName | None:

@@ -36,7 +36,18 @@ from ..whole_files import whole_file
 from .file_stamps import Stamp, stamps
 from .formats import open_raster, require_own_pixels
 
-__all__ = ['Bounds', 'Header', 'HeaderCache', 'read_header', 'read_headers', 'require_real']
+__all__ = [
+    'MAP_TAG',
+    'Bounds',
+    'Header',
+    'HeaderCache',
+    'read_header',
+    'read_headers',
+    'require_real',
+]
+
+#: Tag of the maps that this package writes, which tells those of one run from those of another.
+MAP_TAG = 'TORCHGEO_SITS_RUN'
 
 Bounds = tuple[float, float, float, float]
 
@@ -60,6 +71,7 @@ class Header:
         nodata: Values of these bands that mean no data, None where the file says none.
         scales: Factors on the stored values of these bands, 1 where the file says none.
         offsets: What is added behind, 0 where the file says none.
+        is_map: Whether it is a map that this package drew.
     """
 
     crs: CRS
@@ -75,6 +87,7 @@ class Header:
     nodata: tuple[float | None, ...]
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
+    is_map: bool
 
 
 def read_header(path: str) -> Header:
@@ -112,6 +125,7 @@ def read_header(path: str) -> Header:
             nodata=tuple(source.nodatavals[i - 1] for i in indexes),
             scales=tuple(source.scales[i - 1] for i in indexes),
             offsets=tuple(source.offsets[i - 1] for i in indexes),
+            is_map=MAP_TAG in source.tags(),
         )
 
 
@@ -200,13 +214,13 @@ def _spectral_indexes(source: DatasetReader) -> tuple[int, ...]:
 
 
 #: Part of the names of cache files: another one for another meaning of the columns.
-_VERSION = 3
+_VERSION = 4
 
 _OF_BANDS = ('indexes', 'descriptions', 'dtypes', 'nodata', 'scales', 'offsets')
 _TRANSFORM = ['a', 'b', 'c', 'd', 'e', 'f']
 _BOUNDS = ['west', 'south', 'east', 'north']
 _GRID = [*_TRANSFORM, 'width', 'height', *_BOUNDS, 'xres', 'yres', 'block_rows', 'block_columns']
-_HEADER = ['crs', 'bands', *_GRID]
+_HEADER = ['crs', 'bands', 'is_map', *_GRID]
 _COLUMNS = ['path', *Stamp._fields, *_HEADER, 'geometry']
 
 
@@ -314,7 +328,7 @@ def _stays(path: str, dropped: set[str]) -> bool:
     return '://' in path or path.startswith('/vsi') or os.path.exists(path)
 
 
-def _header(crs: CRS, bands: str, *grid: float) -> Header:
+def _header(crs: CRS, bands: str, is_map: bool, *grid: float) -> Header:
     """Make a header of the values of a row."""
     band = json.loads(bands)
     return Header(
@@ -331,6 +345,7 @@ def _header(crs: CRS, bands: str, *grid: float) -> Header:
         nodata=tuple(band['nodata']),
         scales=tuple(band['scales']),
         offsets=tuple(band['offsets']),
+        is_map=bool(is_map),
     )
 
 
@@ -341,7 +356,10 @@ def _table(headers: Sequence[Header]) -> GeoDataFrame:
     )
     wkt = pd.Series([h.crs.to_wkt() for h in headers])
     bands = [json.dumps({key: getattr(h, key) for key in _OF_BANDS}) for h in headers]
-    frame = pd.DataFrame({'crs': wkt, 'bands': bands} | dict(zip(_GRID, grid.T, strict=True)))
+    frame = pd.DataFrame(
+        {'crs': wkt, 'bands': bands, 'is_map': [h.is_map for h in headers]}
+        | dict(zip(_GRID, grid.T, strict=True))
+    )
     extent = np.full(len(frame), None, object)
     for text, rows in frame.groupby('crs').indices.items():
         boxes = shapely.box(*frame[_BOUNDS].to_numpy()[rows].T)

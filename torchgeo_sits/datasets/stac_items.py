@@ -429,6 +429,7 @@ def _header(
         nodata=nodata,
         scales=(1.0,) * len(types),
         offsets=(0.0,) * len(types),
+        is_map=False,
     )
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..datasets.headers import MAP_TAG
 from ..errors import SITSError
 from ..grid import Grid
 from ..sidecars import write_diverging_style
@@ -276,7 +277,7 @@ def write_importance(
     ) as file:
         file.write(importance.float().cpu().numpy(), 1)
         file.set_band_description(1, 'importance')
-        file.update_tags(**tags)
+        file.update_tags(**{MAP_TAG: 'explanation', **tags})
     write_diverging_style(path, limit, colours=_DIVERGING)
 
 

@@ -27,6 +27,7 @@ from rasterio.shutil import copy
 from rasterio.windows import Window
 from shapely.geometry import box, shape
 
+from ..datasets.headers import MAP_TAG
 from ..errors import SITSError
 from ..grid import Grid
 from ..sidecars import legend_files, write_legend
@@ -45,8 +46,6 @@ VectorFormat = Literal['gpkg', 'parquet']
 _BLOCK: Final = 512
 #: Megabytes of pixels that GDAL keeps: a twentieth of the memory of the machine otherwise.
 _CACHE: Final = 128
-#: Tag that tells maps of one run from those of another.
-_RUN: Final = 'TORCHGEO_SITS_RUN'
 #: Seconds in which workers of a process that was killed end: PyTorch lets them look every 5.
 _ORPHANS: Final = 15.0
 #: Bytes of the checksum of a window.
@@ -463,7 +462,7 @@ class MapRun:
                     found.measure(values[found.key])
                 done += 1
                 progress(done, total)
-        tags = {**self.tags, _RUN: self._fingerprint}
+        tags = {**self.tags, MAP_TAG: self._fingerprint}
         with ExitStack() as stack:
             files = [
                 stack.enter_context(
@@ -580,7 +579,7 @@ class MapRun:
         broken = f'{path} is cut short, or no raster: move it away, and give the same command again'
         try:
             with rasterio.open(path) as file:
-                own: bool = file.tags().get(_RUN) == self._fingerprint
+                own: bool = file.tags().get(MAP_TAG) == self._fingerprint
                 if own and not _reaches_its_end(file):
                     raise OSError(broken)
                 return own
