@@ -72,7 +72,7 @@ FIT = [
 MODEL = ['--config', 'conf/segmentation.yaml', *TINY, '--ckpt_path={inputs}/X.ckpt']
 IMAGES = ['--data.paths={inputs}/series/images']
 CASES = {
-    'fit': Case([*FIT, '--trainer.max_epochs=4'], ['logs/**/*epoch=03.ckpt'], is_resumed=True),
+    'fit': Case([*FIT, '--trainer.max_epochs=4'], ['logs/*/*/checkpoints/*epoch=03.ckpt'], is_resumed=True),
     'predict': Case(['predict', *MODEL, *IMAGES, *WINDOWS, *QUIET], ['maps/*']),
     'embed': Case(['embed', '{inputs}/X.ckpt', '{inputs}/series/images', *WINDOWS], ['maps/*']),
     'cube': Case(['cube', '{inputs}/series/images', 'c.zarr'], ['c.zarr/**/c/**/*']),
@@ -135,7 +135,8 @@ def again(case: Case, folder: Path, args: list[str]) -> list[str]:
     """The command as it is given again: a training with its newest checkpoint, read in full."""
     if not case.is_resumed:
         return args
-    kept = sorted(folder.glob('logs/**/*.ckpt'), key=lambda path: path.stat().st_mtime)
+    found = folder.glob('logs/*/*/checkpoints/*.ckpt')  # not drafts, which lie in hidden folders
+    kept = sorted(found, key=lambda path: path.stat().st_mtime)
     for path in kept:
         torch.load(path, weights_only=True)  # none is cut short
     return [*args, f'--ckpt_path={kept[-1]}'] if kept else args
