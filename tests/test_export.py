@@ -1,6 +1,8 @@
 """Exported models: what the checkpoint says, on sizes that they were not traced with."""
 
 import json
+import pickle
+from pathlib import Path
 from types import SimpleNamespace
 from zipfile import ZipFile
 
@@ -304,6 +306,47 @@ def test_files_without_a_card(tmp_path):
     (tmp_path / 'broken.pt2').write_bytes(b'\x00' * 64)
     with pytest.raises(ValueError, match='cannot be read'):
         read_card(tmp_path / 'broken.pt2')
+
+
+class Touch:
+    """What whoever unpickles it does: a file, by which a test sees that code ran."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize('ending', ['onnx', 'pt2'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '!!python/object/apply:pathlib.Path.touch [ran]',
+        '{"model": ',
+        '["card"]',
+        '[' * 100_000,
+        'PICKLE',
+    ],
+    ids=['yaml', 'cut', 'list', 'deep', 'pickle'],
+)
+def test_cards_that_are_none_run_nothing(tmp_path, monkeypatch, ending, text):
+    import onnx
+
+    monkeypatch.chdir(tmp_path)
+    if text == 'PICKLE':  # of protocol 0, which is text
+        text = pickle.dumps(Touch(Path('ran')), protocol=0).decode()
+    path = Path(f'stranger.{ending}')
+    if ending == 'onnx':
+        model = onnx.helper.make_model(onnx.helper.make_graph([], 'stranger', [], []))
+        onnx.helper.set_model_props(model, {CARD_KEY: text})
+        onnx.save(model, path)
+    else:
+        with ZipFile(path, 'w') as archive:
+            archive.writestr('stranger/extra/sits.json', text)
+    with pytest.raises(SITSError, match=f'the card of stranger.{ending} is no'):
+        read_card(path)
+    assert not Path('ran').exists()
 
 
 def test_nothing_of_a_pt2_file_is_unpickled_unless_it_is_trusted(tmp_path, monkeypatch):

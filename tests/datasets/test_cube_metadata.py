@@ -1,6 +1,8 @@
 """What other programs see in a cube."""
 
 import json
+import pickle
+import shutil
 import warnings
 from pathlib import Path
 
@@ -134,6 +136,34 @@ def test_records_that_lie_are_refused_in_one_line(cube: Path, record, attributes
         root.write_text(whole)
     assert 'c.zarr' in str(error.value)
     assert '\n' not in str(error.value)
+
+
+def read_all(path: Path) -> None:
+    series = ZarrTimeSeries(path)
+    _ = series[series.bounds]
+
+
+@pytest.mark.parametrize('codec', ['numcodecs.pickle', 'pickle'])
+def test_nothing_of_a_cube_is_unpickled(cube: Path, tmp_path: Path, codec: str) -> None:
+    class Touch:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / 'ran',))
+
+    copy = tmp_path / 'c.zarr'
+    shutil.copytree(cube, copy)
+    codecs = [{'name': codec, 'configuration': {'id': 'pickle'}}]
+    content = json.loads((copy / 'zarr.json').read_text())
+    content['consolidated_metadata']['metadata']['image']['codecs'] = codecs
+    content['attributes']['long_name'] = '!!python/object/apply:os.system [touch ran]'
+    (copy / 'zarr.json').write_text(json.dumps(content))
+    array = json.loads((copy / 'image' / 'zarr.json').read_text())
+    (copy / 'image' / 'zarr.json').write_text(json.dumps(array | {'codecs': codecs}))
+    for chunk in (path for path in (copy / 'image' / 'c').rglob('*') if path.is_file()):
+        chunk.write_bytes(pickle.dumps(Touch()))
+    with pytest.raises((SITSError, OSError), match=r'c\.zarr') as error:
+        read_all(copy)
+    assert '\n' not in str(error.value)
+    assert not (tmp_path / 'ran').exists()
 
 
 @pytest.mark.parametrize('name', ['image', 'mask_clear', 'time', 'band'])

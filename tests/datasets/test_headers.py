@@ -3,6 +3,7 @@
 import io
 import multiprocessing
 import os
+import pickle
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from pyarrow import parquet
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
@@ -186,6 +188,36 @@ def test_a_damaged_cache_is_made_anew(files: list[str], reads: list[str], damage
     reads.clear()
     assert read_headers(files) == expected
     assert (reads == []) == (damage != 'folder')  # nothing can be written in its place
+
+
+@pytest.mark.parametrize('place', ['file', 'schema', 'bands', 'yaml'])
+def test_a_cache_of_a_stranger_runs_nothing(
+    files: list[str], reads: list[str], tmp_path: Path, place: str
+) -> None:
+    class Touch:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / 'ran',))
+
+    expected = read_headers(files)
+    kept = HeaderCache(files).path
+    if place == 'file':
+        kept.write_bytes(pickle.dumps(Touch()))
+    elif place == 'schema':  # arrow once unpickled types of its files
+        table = parquet.read_table(kept)
+        extension = {
+            b'ARROW:extension:name': b'arrow.py_extension_type',
+            b'ARROW:extension:metadata': pickle.dumps(Touch()),
+        }
+        column = table.schema.get_field_index('bands')
+        field = table.schema.field(column).with_metadata(extension)
+        parquet.write_table(table.cast(table.schema.set(column, field)), kept)
+    else:
+        frame = geopandas.read_parquet(kept)
+        apply = f'!!python/object/apply:pathlib.Path.touch [{tmp_path / "ran"}]'
+        text = pickle.dumps(Touch(), protocol=0).decode() if place == 'bands' else apply
+        frame.assign(bands=text).to_parquet(kept)
+    assert read_headers(files) == expected
+    assert not (tmp_path / 'ran').exists()
 
 
 def test_a_folder_that_cannot_be_written(

@@ -1,6 +1,8 @@
 """Checkpoints: what was saved comes back, and what does not fit is named."""
 
 import argparse
+import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -140,6 +142,24 @@ def test_pickled_objects_are_refused(saved):
     torch.save(content, path)
     with pytest.raises(ValueError, match=r'Python objects.*plain hyperparameters'):
         load_encoder(path)
+
+
+@pytest.mark.parametrize('load', [load_encoder, load_bare_encoder, load_weights])
+@pytest.mark.parametrize('place', ['all', 'state_dict', 'hyper_parameters', CARD_KEY, 'model'])
+def test_what_pickles_do_is_not_done(saved, tmp_path, load, place):
+    class Touch:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / 'ran',))
+
+    path, content, encoder = saved
+    if place == 'all':
+        path.write_bytes(pickle.dumps(Touch()))
+    else:
+        (content[CARD_KEY] if place == 'model' else content)[place] = Touch()
+        torch.save(content, path)
+    with pytest.raises(SITSError, match=r'last\.ckpt'):
+        load(encoder, path) if load is load_weights else load(path)
+    assert not (tmp_path / 'ran').exists()
 
 
 def test_card_needs_a_value_per_band():

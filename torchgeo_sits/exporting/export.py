@@ -110,13 +110,28 @@ def _read_onnx_card(path: Path) -> EncoderCard:
         raise SITSError(f'{path} is no ONNX file: {error}') from error
     for entry in model.metadata_props:
         if entry.key == CARD_KEY:
-            card: EncoderCard = json.loads(entry.value)
-            return card
+            return _parse_card(entry.value, path)
     raise SITSError(
         f'{path}: expected a card under {CARD_KEY!r} in the metadata, found '
         f'{[entry.key for entry in model.metadata_props]}: the file was not written by '
         'torchgeo-sits export'
     )
+
+
+def _parse_card(text: str | bytes, path: Path) -> EncoderCard:
+    """Read the text of a card, which is JSON and nothing that runs.
+
+    Raises:
+        SITSError: If it is none.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SITSError(f'the card of {path} is no JSON: {error}') from error
+    if not isinstance(content, dict) or not content:
+        raise SITSError(f'the card of {path} is no mapping, but {type(content).__name__}')
+    card: EncoderCard = content  # type: ignore[assignment]
+    return card
 
 
 #: Name of the card among the extra files.
@@ -133,16 +148,15 @@ def _read_pt2_card(path: Path) -> EncoderCard:
     try:
         with ZipFile(path) as archive:
             found = [name for name in archive.namelist() if name.endswith(f'extra/{_CARD}')]
-            content = json.loads(archive.read(found[0])) if len(found) == 1 else None
+            text = archive.read(found[0]) if len(found) == 1 else None
     except (BadZipFile, OSError, ValueError) as error:
         raise SITSError(f'{path} cannot be read as a .pt2 file: {error}') from error
-    if not content:
+    if text is None:
         raise SITSError(
             f'{path}: expected the extra file {_CARD!r}, found none: the file was not written by '
             'torchgeo-sits export'
         )
-    card: EncoderCard = content
-    return card
+    return _parse_card(text, path)
 
 
 def load_pt2(path: str | Path, *, trust: bool = False) -> tuple[nn.Module, EncoderCard]:
