@@ -72,7 +72,9 @@ FIT = [
 MODEL = ['--config', 'conf/segmentation.yaml', *TINY, '--ckpt_path={inputs}/X.ckpt']
 IMAGES = ['--data.paths={inputs}/series/images']
 CASES = {
-    'fit': Case([*FIT, '--trainer.max_epochs=4'], ['logs/*/*/checkpoints/*epoch=03.ckpt'], is_resumed=True),
+    'fit': Case(
+        [*FIT, '--trainer.max_epochs=4'], ['logs/*/*/checkpoints/*epoch=03.ckpt'], is_resumed=True
+    ),
     'predict': Case(['predict', *MODEL, *IMAGES, *WINDOWS, *QUIET], ['maps/*']),
     'embed': Case(['embed', '{inputs}/X.ckpt', '{inputs}/series/images', *WINDOWS], ['maps/*']),
     'cube': Case(['cube', '{inputs}/series/images', 'c.zarr'], ['c.zarr/**/c/**/*']),
