@@ -33,7 +33,7 @@ def start(function: Callable[..., Any], *args: Any, log: Path, **env: str) -> Fo
     return process
 
 
-def run_in_two(function: Callable[..., Any], *args: Any, folder: Path) -> None:
+def run_in_two(function: Callable[..., Any], *args: Any, folder: Path, status: int = 0) -> None:
     """Call a function in two processes of DDP, as a cluster would start them.
 
     Lightning's own start waits seconds between processes.
@@ -41,7 +41,8 @@ def run_in_two(function: Callable[..., Any], *args: Any, folder: Path) -> None:
     Args:
         function: What to call in each.
         *args: Its arguments.
-        folder: Where both write what they print.
+        folder: Where both write what they print, as ``0.out``, ``0.log`` and so on.
+        status: Exit status with which both must end.
     """
     with socket() as free:
         free.bind(('127.0.0.1', 0))
@@ -55,7 +56,7 @@ def run_in_two(function: Callable[..., Any], *args: Any, folder: Path) -> None:
     try:
         for process, log in zip(running, logs, strict=True):
             process.join(240)
-            assert process.exitcode == 0, log.read_text()[-3000:]
+            assert process.exitcode == status, log.read_text()[-3000:]
     finally:
         for process in running:
             process.kill()

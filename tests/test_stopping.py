@@ -2,17 +2,21 @@
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from torchgeo_sits.callbacks import MapWriter, StopOnSignal
 from torchgeo_sits.main import main
 from torchgeo_sits.mapping import MapRun
 from torchgeo_sits.stopping import STOP, Stopped, StopRequest
+
+from .processes import run_in_two
 
 OPTIONS = [
     '--trainer.accelerator=cpu',
@@ -26,11 +30,14 @@ OPTIONS = [
 class Send(Callback):
     """Send this process a signal in the middle of a step, or of a validation, and keep the end."""
 
-    def __init__(self, signum: int, step: int = 4, where: str = 'step') -> None:
-        self.signum, self.step, self.where = signum, step, where
+    def __init__(
+        self, signum: int, step: int = 4, where: str = 'step', only_first: bool = False
+    ) -> None:
+        self.signum, self.step, self.where, self.only_first = signum, step, where, only_first
 
     def on_before_zero_grad(self, trainer, *args):
-        if self.where == 'step' and trainer.global_step == self.step - 1:
+        is_asked = not self.only_first or trainer.is_global_zero
+        if self.where == 'step' and trainer.global_step == self.step - 1 and is_asked:
             os.kill(os.getpid(), self.signum)
 
     def on_validation_batch_start(self, trainer, *args):
@@ -96,6 +103,84 @@ def test_a_training_ends_with_a_checkpoint_from_which_it_goes_on(
     main([*command, f'--ckpt_path={path}', *sending('signum=0')])
     wanted, found = (torch.load(folder / 'end.pt') for folder in (uninterrupted, tmp_path))
     assert method == 'segmentation' or all(map(torch.equal, found.values(), wanted.values()))
+
+
+class Line(LightningModule):
+    """A model that has nothing to learn, for tests of what is around it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(torch.ones(80, 1), batch_size=1)
+
+    def training_step(self, batch, index):
+        return self.layer(batch).mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def train_in_two(folder, only_first):
+    trainer = Trainer(
+        accelerator='cpu', devices=2, strategy='ddp', max_epochs=2, logger=False,
+        enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[
+            StopOnSignal(), Send(signal.SIGTERM, only_first=only_first), ModelCheckpoint(folder),
+        ],
+    )  # fmt: skip
+    with STOP.watched():
+        try:
+            trainer.fit(Line())
+        except SystemExit:
+            print(STOP.advice)
+            sys.exit(STOP.status)
+
+
+@pytest.mark.parametrize('only_first', [False, True])
+def test_processes_of_one_training_stop_together(tmp_path, only_first):
+    """Schedulers send the signal to all of them, a person to the first."""
+    run_in_two(train_in_two, str(tmp_path), only_first, folder=tmp_path, status=143)
+    [kept] = tmp_path.glob('*.ckpt')
+    assert kept.name == 'stopped-epoch=00-step=4.ckpt'
+    assert torch.load(kept, weights_only=True)['global_step'] == 4
+    assert f'--ckpt_path {kept} goes on from there' in (tmp_path / '0.out').read_text()
+    for rank in range(2):
+        assert 'Traceback' not in (tmp_path / f'{rank}.log').read_text()
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A job of SLURM; the file keeps what it was asked for."""
+    asked = tmp_path / 'asked'
+    (tmp_path / 'bin').mkdir()
+    stub = tmp_path / 'bin' / 'scontrol'
+    stub.write_text(f'#!/bin/sh\necho "$@" >> {asked}\n')
+    stub.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{stub.parent}:{os.environ["PATH"]}')
+    job = {'JOB_ID': '42', 'NTASKS': '1', 'JOB_NAME': 'train', 'PROCID': '0', 'LOCALID': '0'}
+    for name, value in (job | {'NODEID': '0'}).items():
+        monkeypatch.setenv(f'SLURM_{name}', value)
+    return asked
+
+
+def test_a_job_of_slurm_is_requeued_and_goes_on(uninterrupted, slurm, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGUSR1)
+    command = [*PRETRAINING, f'--data.root={uninterrupted}/data', '--trainer.max_epochs=4']
+    # The signal before the time limit: the training goes on until it is killed, here to its end.
+    main([*command, *sending(f'signum={int(signal.SIGUSR1)}')])
+    assert slurm.read_text() == 'requeue 42\n'
+    [kept] = Path('logs').glob('hpc_ckpt_*.ckpt')
+    assert torch.load(kept, weights_only=True)['global_step'] >= 3
+    signal.signal(signal.SIGUSR1, before)
+    # The same command is what SLURM starts again.
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, *sending(f'signum={int(signal.SIGTERM)}', 'step=8')])
+    assert stopped.value.code == 143
+    [kept] = Path('logs').glob('**/stopped-*.ckpt')
+    assert torch.load(kept, weights_only=True)['global_step'] == 8
 
 
 def test_maps_keep_their_windows(uninterrupted, tmp_path, monkeypatch, capsys):

@@ -1,12 +1,12 @@
 """Trainings that end at a signal with a checkpoint, from which they go on."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.plugins.environments import SLURMEnvironment
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ..stopping import STOP, Stopped
 
@@ -18,8 +18,9 @@ class StopOnSignal(Callback):
 
     The command line adds it. The checkpoint lies beside the others, as
     ``stopped-epoch=E-step=S.ckpt``; nothing is saved where the trainer keeps no checkpoints, or
-    where a step took so long that it was cut off in the middle. Under SLURM, Lightning's own
-    handlers stay, and requeue the job.
+    where a step took so long that it was cut off in the middle. Processes of one training stop
+    together after the same step, whichever of them was sent the signal. Under SLURM, Lightning's
+    handler of the signal before the time limit (SIGUSR1) stays, and requeues the job.
 
     Examples:
         >>> from lightning.pytorch import Trainer
@@ -27,34 +28,39 @@ class StopOnSignal(Callback):
         >>> trainer = Trainer(callbacks=[StopOnSignal()], logger=False, accelerator='cpu')
     """
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the signals back from Lightning, whose handler ends a training without a word."""
-        if not SLURMEnvironment.detect():
-            STOP.listen()
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let signals wait for the end of a step."""
+        """Let signals wait for the end of a step, and take them back from Lightning.
+
+        Its handler ends a training without a word, and one of several processes waits in it for
+        the others, which train on.
+        """
         STOP.waits = True
+        environment = trainer._accelerator_connector.cluster_environment
+        if getattr(environment, 'requeue_signal', None) != signal.SIGTERM:
+            STOP.listen()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let signals raise again."""
         STOP.waits = False
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Stop where a signal came meanwhile."""
-        self._stop(trainer)
+        """Stop where a signal came meanwhile, to any of the processes."""
+        if trainer.world_size > 1:
+            device = trainer.strategy.root_device
+            own = torch.tensor(STOP.signum or 0, device=device)
+            STOP.signum = int(trainer.strategy.reduce(own, reduce_op='max')) or None
+        self._stop()
 
     def on_validation_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Stop where a signal came meanwhile."""
-        if STOP.waits:
-            self._stop(trainer)
+        """Stop where a signal came meanwhile; several processes train on until the next step."""
+        if STOP.waits and trainer.world_size == 1:
+            self._stop()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Save, unless a step was cut off in the middle, and say how to go on."""
-        is_asked = STOP.signum is not None or isinstance(exception, SIGTERMException)
-        if not is_asked or trainer.state.fn != 'fit':
+        if STOP.signum is None or trainer.state.fn != 'fit':
             return
         STOP.heard()
         kept = trainer.checkpoint_callback
@@ -73,11 +79,6 @@ class StopOnSignal(Callback):
         )
 
     @staticmethod
-    def _stop(trainer: Trainer) -> None:
-        if STOP.signum is None:
-            return
-        if trainer.world_size > 1:
-            # Lightning tells the other processes before the next step, and all stop together.
-            trainer._signal_connector.received_sigterm = True
-            return
-        raise Stopped
+    def _stop() -> None:
+        if STOP.signum is not None:
+            raise Stopped
