@@ -6,7 +6,7 @@ from typing import Final
 __all__ = ['PUBLISHED_NAMES', 'find_published']
 
 #: Names of published weights; :data:`torchgeo_sits.models.PUBLISHED` says what they are.
-PUBLISHED_NAMES: Final = ('presto', 'galileo_nano')
+PUBLISHED_NAMES: Final = ('presto', 'galileo_nano', 'tessera')
 
 
 def find_published(weights: str | Path | None) -> tuple[str, str | None] | None:

@@ -62,7 +62,7 @@ def test_torchgeo_lists_and_builds_the_models():
 @pytest.mark.parametrize('name', sorted(ENCODERS))
 def test_every_encoder_is_built_by_torchgeo_and_rebuilt_from_its_config(name):
     # TorchGeo has a model of its own by that name, which keeps it.
-    theirs = name == 'presto'
+    theirs = name in ('presto', 'tessera')
     model = (build_encoder if theirs else torchgeo.models.get_model)(name, in_channels=10)
     assert isinstance(model, SITSEncoder)
     # As a checkpoint keeps it: plain values.

@@ -9,7 +9,8 @@ from torchgeo.models import presto
 
 from torchgeo_sits.models import Galileo, Presto, Series, galileo_state, presto_state
 from torchgeo_sits.models.dates import calendar_month
-from torchgeo_sits.models.monthly import STATISTICS, monthly_means, quantity
+from torchgeo_sits.models.monthly import STATISTICS, monthly_means
+from torchgeo_sits.models.quantities import quantity
 
 OPTICAL = ['B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B11', 'B12']
 SMALL = {'dim': 16, 'depth': 1, 'num_heads': 2}

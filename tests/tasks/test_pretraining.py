@@ -67,7 +67,8 @@ SMALL_ENCODERS = {
     'factorised_tiny': {'dim': 8, 'patch_size': 1, 'num_heads': 2},
     'factorised_small': {'dim': 8, 'patch_size': 1, 'num_heads': 2},
     'presto': {'dim': 8, 'depth': 1, 'num_heads': 2},
-    'galileo_nano': {'dim': 8, 'depth': 1, 'num_heads': 2},
+    'galileo_nano': {'dim': 16, 'depth': 1, 'num_heads': 2},
+    'tessera': {'latent_dim': 4, 'depth': 1, 'num_heads': 2, 'hidden_dim': 8},
 }
 
 
@@ -167,7 +168,7 @@ def test_command_line_offers_every_argument(capsys, kind):
     shown = yaml.safe_load(capsys.readouterr().out)['model']
     assert shown['class_path'].endswith(kind.__name__)
     # Of the configuration stays what the method has, too.
-    kept = {'model': 'planar_vit_tiny', 'views': 'planar'}
+    kept = {'views': 'planar'}
     fixed = FIXED if kind is SITSMAE else set()
     expected = {k: v for k, v in arguments(kind).items() if k not in fixed} | kept
     assert shown['init_args'].keys() == expected.keys()

@@ -25,7 +25,9 @@ from .parser import CommandParser
 __all__ = ['cut_series', 'embed']
 
 _PAGE = PAGES['embed']
-_CHECKPOINT = 'checkpoint of any task, or published weights: presto, galileo_nano, NAME:FILE'
+_CHECKPOINT = (
+    'checkpoint of any task, or published weights: presto, galileo_nano, tessera, NAME:FILE'
+)
 
 
 def embed(args: Sequence[str]) -> None:

@@ -43,6 +43,7 @@ from .published import (
 from .raw_values import RawValueEncoder
 from .semantic_map import semantic_map
 from .tempcnn import TempCNN
+from .tessera import Tessera, tessera_state
 from .tsvit import TSViT
 from .unet3d import UNet3D
 from .utae import UTAE
@@ -73,6 +74,7 @@ __all__ = [
     'TSViT',
     'TempCNN',
     'TemporalEncoding',
+    'Tessera',
     'TrainingDates',
     'UNet3D',
     'build_encoder',
@@ -95,4 +97,5 @@ __all__ = [
     'stable_order',
     'statistics_in_units',
     'takes_argument',
+    'tessera_state',
 ]

@@ -15,6 +15,7 @@ from .ltae import LTAE
 from .planar_vit import PlanarViT
 from .presto import Presto
 from .tempcnn import TempCNN
+from .tessera import Tessera
 from .tsvit import TSViT
 from .unet3d import UNet3D
 from .utae import UTAE
@@ -121,6 +122,7 @@ ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'deep_star': DeepSTaR,
     'presto': Presto,
     'galileo_nano': Galileo,
+    'tessera': Tessera,
 }
 
 

@@ -280,9 +280,9 @@ def _published(
     details = CardDetails(licence=model.licence, source=model.source)
     if encoder.s1_channels:
         radar = list(encoder.config['bands_s1'] or ('VV', 'VH'))
-        mean, std = model.kind.statistics(radar)
+        mean, std = model.statistics(radar)
         details |= CardDetails(bands_s1=radar, mean_s1=mean, std_s1=std)
-    mean, std = model.kind.statistics(bands)
+    mean, std = model.statistics(bands)
     card = encoder_card(model.encoder, encoder, bands=bands, mean=mean, std=std, **details)
     return encoder.eval(), card
 

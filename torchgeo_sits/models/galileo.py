@@ -7,6 +7,7 @@ import torch
 from timm.layers import resample_patch_embed
 from torch import Tensor, nn
 
+from ..errors import SITSError
 from .monthly import STATISTICS, MonthlyTransformer, mean_where, plain_values
 
 __all__ = ['Galileo', 'galileo_state']
@@ -65,6 +66,8 @@ class Galileo(MonthlyTransformer):
         chunk_size: int = 2**16,
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in ('self', '__class__')}
+        if dim % 16:
+            raise SITSError(f'expected dim to be divisible by 16, got {dim}')
         super().__init__(**arguments, widths=(dim // 4, dim // 4, dim // 4))
         self.place_embedding = nn.Parameter(torch.zeros(dim // 4))
         self.config = plain_values(arguments)

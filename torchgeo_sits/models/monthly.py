@@ -9,60 +9,14 @@ from einops import rearrange, repeat
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from ..bands import find_band
 from ..errors import SITSError
 from ..keys import Series
 from .dates import calendar_month
 from .encoder import Depth, SITSEncoder
 from .masked import chunk_length, list_where, map_chunks, unlist_where
+from .quantities import OPTICAL, find_quantities
 
-__all__ = [
-    'STATISTICS',
-    'MonthlyTransformer',
-    'mean_where',
-    'monthly_means',
-    'plain_values',
-    'quantity',
-]
-
-#: Names of what is no light, in small letters and without separators, by what they mean.
-_NO_LIGHT = {
-    'vv': 'VV',
-    'vh': 'VH',
-    't2m': 'temperature_2m',
-    'temperature2m': 'temperature_2m',
-    'tp': 'total_precipitation',
-    'totalprecipitation': 'total_precipitation',
-    'totalprecipitationsum': 'total_precipitation',
-    'elevation': 'elevation',
-    'slope': 'slope',
-}
-
-
-def quantity(name: str) -> str | None:
-    """Find what a band holds, for a model that was trained on Sentinel-2 and its like.
-
-    Args:
-        name: Name of a band. Numbers are those of Sentinel-2: a band of another sensor is to be
-            named by its light, such as ``nir08``.
-
-    Returns:
-        The common name of the light (see :mod:`torchgeo_sits.bands`), or ``VV``, ``VH``,
-        ``temperature_2m``, ``total_precipitation``, ``elevation`` or ``slope``; None for others.
-
-    Examples:
-        >>> quantity('B8A'), quantity('S2-L2A-B04'), quantity('vv'), quantity('tp')
-        ('nir08', 'red', 'VV', 'total_precipitation')
-        >>> quantity('SR_B4') is None  # red of Landsat 8, near infrared of Landsat 5
-        True
-    """
-    plain = ''.join(c for c in name if c not in ' _-').lower()
-    if plain in _NO_LIGHT:
-        return _NO_LIGHT[plain]
-    if plain.startswith(('srb', 'stb', 'surrefl')):
-        return None
-    band = find_band('Sentinel-2', name)
-    return None if band is None else band.common
+__all__ = ['STATISTICS', 'MonthlyTransformer', 'mean_where', 'monthly_means', 'plain_values']
 
 
 def monthly_means(
@@ -115,9 +69,9 @@ class MonthlyTransformer(SITSEncoder):
     that nothing was seen of are masked in the attention, as the authors of these models do. There
     is no spatial context: *early* features are the late ones.
 
-    Bands are found by their names (:func:`quantity`), in the image or in the Sentinel-1 series
-    beside it. A group of which a band is missing is left out; the NDVI is computed. The place
-    is a token of its own where the series bring it.
+    Bands are found by their names (:func:`~.quantities.quantity`), in the image or in the
+    Sentinel-1 series beside it. A group of which a band is missing is left out; the NDVI is
+    computed. The place is a token of its own where the series bring it.
 
     Values are expected less the mean of each band, over its standard deviation, as of any encoder
     of this package: here those that :meth:`statistics` gives. The encoder turns them back, and
@@ -287,27 +241,12 @@ class MonthlyTransformer(SITSEncoder):
             option: Name of the option that chooses them, for messages.
 
         Returns:
-            See :func:`quantity`.
+            See :func:`~.quantities.quantity`.
 
         Raises:
             SITSError: If the model does not know one, or two are the same.
         """
-        found = [quantity(name) for name in bands]
-        known = [name for name, of in zip(bands, found, strict=True) if of in cls.scales]
-        if len(known) < len(bands):
-            odd = [name for name in bands if name not in known]
-            raise SITSError(
-                f'{cls.__name__} does not know the bands {odd}: it takes {list(cls.scales)}, by '
-                f'these names or those of Sentinel-2 (B02). Choose {option}={known}, or name bands '
-                'of another sensor by their light'
-            )
-        names = [str(of) for of in found]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise SITSError(
-                f'{cls.__name__}: {sorted(twice)} is there twice among the bands {list(bands)}: '
-                f'choose one by {option}'
-            )
-        return names
+        return find_quantities(cls.__name__, cls.scales, bands, option)
 
     def _find_groups(
         self, bands: Sequence[str] | None, bands_s1: Sequence[str] | None
@@ -531,21 +470,6 @@ class MonthlyTransformer(SITSEncoder):
         length = sources[0].seen.shape[1]
         vectors = [self.pool_tokens(tokens, seen & (months == slot)) for slot in range(length)]
         return torch.stack(vectors, 1)
-
-
-#: Lights that the models know, in the order of Sentinel-2's bands.
-OPTICAL: Final = (
-    'blue',
-    'green',
-    'red',
-    'rededge1',
-    'rededge2',
-    'rededge3',
-    'nir',
-    'nir08',
-    'swir16',
-    'swir22',
-)
 
 
 #: Mean and standard deviation of what the models were trained on: reflectance x 10,000, decibels,

@@ -16,9 +16,10 @@ from ..weight_names import find_published
 from .builders import build_encoder
 from .encoder import SITSEncoder
 from .galileo import Galileo, galileo_state
-from .monthly import OPTICAL, MonthlyTransformer, quantity
 from .presto import Presto, presto_state
+from .quantities import OPTICAL, quantity
 from .tensor_files import read_tensors
+from .tessera import Tessera, tessera_state
 
 __all__ = [
     'PUBLISHED',
@@ -34,9 +35,9 @@ class PublishedModel:
 
     Attributes:
         encoder: Name of the encoder, see :data:`~.builders.ENCODERS`.
-        kind: Its class.
         address: Where the file is, at a fixed revision.
         sha256: First digits of the file's SHA-256 in hexadecimal, as many as are known.
+        statistics: Gives mean and standard deviation that bands of these names are normalised by.
         state: Turns the tensors of the file into the encoder's state dict.
         licence: Licence of the weights.
         source: Where they come from, and the paper.
@@ -49,9 +50,9 @@ class PublishedModel:
     """
 
     encoder: str
-    kind: type[MonthlyTransformer]
     address: str
     sha256: str
+    statistics: Callable[[Sequence[str]], tuple[list[float], list[float]]]
     state: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
     licence: str
     source: str
@@ -62,7 +63,7 @@ class PublishedModel:
 PUBLISHED: Final[dict[str, PublishedModel]] = {
     'presto': PublishedModel(
         encoder='presto',
-        kind=Presto,
+        statistics=Presto.statistics,
         # That of torchgeo.models.Presto_Weights.PRESTO; a test holds them equal.
         address='https://hf.co/torchgeo/presto/resolve/43f8d500a930772d226b309a06ec32be6dc077dd/'
         'model-e5e57c68.pth',
@@ -73,13 +74,24 @@ PUBLISHED: Final[dict[str, PublishedModel]] = {
     ),
     'galileo_nano': PublishedModel(
         encoder='galileo_nano',
-        kind=Galileo,
+        statistics=Galileo.statistics,
         address='https://raw.githubusercontent.com/nasaharvest/galileo/'
         '0f0b5b95ac81acef4b74cf4686dc877202f4541b/data/models/nano/encoder.pt',
         sha256='eab6acacf527886a508a555bc24efe4b4a2cf91b162e84cd1c4a1807e942180c',
         state=galileo_state,
         licence='MIT',
         source='https://github.com/nasaharvest/galileo, https://arxiv.org/abs/2502.09356',
+    ),
+    'tessera': PublishedModel(
+        encoder='tessera',
+        statistics=Tessera.statistics,
+        # That of torchgeo.models.Tessera_Weights.TESSERA_SENTINEL2_ENCODER.
+        address='https://hf.co/isaaccorley/tessera/resolve/'
+        '1c723278ef8211d4917f8edf4a9cd5dcddc85e44/s2_encoder-28537a8e.pth',
+        sha256='28537a8e',
+        state=tessera_state,
+        licence='MIT',
+        source='https://github.com/ucam-eo/tessera, https://arxiv.org/abs/2506.20380',
     ),
 }
 
