@@ -46,7 +46,7 @@ MAY_IMPORT = {
         'whole_files',
     },
     'tasks': {'keys', 'callbacks', 'mapping', 'metrics', 'models', 'transforms', 'weight_names'},
-    'exporting': {'keys', 'models', 'tasks', 'transforms', 'whole_files'},
+    'exporting': {'keys', 'models', 'tasks', 'transforms', 'weight_names', 'whole_files'},
     # Entry points.
     '__init__': {'datamodules', 'tasks', 'models'},
     'commands': {

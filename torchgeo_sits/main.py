@@ -47,6 +47,8 @@ commands:
   embed       map the features of each pixel (X.ckpt DIR --year 2021), or of points (X.ckpt T.csv)
   views       draw a sample and the views made of it to a PNG (--output views.png)
   export      write a checkpoint as ONNX or .pt2, to run without this package (X.ckpt MODEL.onnx)
+  push        put the encoder of a checkpoint on the Hub of Hugging Face, or into a folder
+              (X.ckpt hf://ORG/REPO)
   cube        convert dated rasters, NetCDF or Zarr to a cube that is read faster (SRC DST)
 
 first steps:
@@ -120,6 +122,7 @@ COMMANDS = {
     'embed': 'embed',
     'views': 'views',
     'export': 'export',
+    'push': 'push',
     'cube': 'cube',
 }
 

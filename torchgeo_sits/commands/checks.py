@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from ..errors import SITSError
-from ..weight_names import find_published
+from ..weight_names import find_on_hub, find_published
 from .line import chosen_class, configurations, options
 from .pages import PAGES, option_texts
 from .spelling import did_you_mean, is_known
@@ -37,6 +37,7 @@ _CLASSES = {
         ('table.', 'callbacks.table_writer:TableWriter'),
     ),
     'export': (),
+    'push': (),
     'cube': (
         ('', 'datasets.raster_series:RasterTimeSeries'),
         ('', 'datasets.sentinel2:Sentinel2TimeSeries'),
@@ -154,7 +155,7 @@ def check_files(command: str, args: Sequence[str], configs: Collection[str]) -> 
             raise FileNotFoundError(f"--config: there is no file '{value}'{near}")
         if name in ('--ckpt_path', '--model.weights', '--model.init_args.weights'):
             _check_checkpoint(value, name)
-    if command in ('embed', 'export') and (words := _words(command, args)):
+    if command in ('embed', 'export', 'push') and (words := _words(command, args)):
         _check_checkpoint(words[0], command)
     names = {name for name, _ in given}
     loaded = [config for _, config in configurations(args)]
@@ -174,14 +175,16 @@ def check_files(command: str, args: Sequence[str], configs: Collection[str]) -> 
 
 
 def _check_checkpoint(path: str, name: str) -> None:
-    """Refuse a checkpoint that is not there."""
-    if path.startswith(_LOOKED_UP) or '://' in path or path in ('null', ''):
-        return
+    """Refuse a checkpoint that is not there; those of the Hub are looked up later."""
     published = find_published(path)
+    if published is None and name != '--ckpt_path' and find_on_hub(path) is not None:
+        return
     if published is not None:
         named, file = published
-        if file is not None and not os.path.exists(file):
+        if file is not None and find_on_hub(file) is None and not os.path.exists(file):
             raise FileNotFoundError(f"{name}: there is no file '{file}' of the weights of {named}")
+        return
+    if path.startswith(_LOOKED_UP) or '://' in path or path in ('null', ''):
         return
     if not os.path.exists(path):
         near = did_you_mean(path, _beside(path, 'ckpt'), separator='/')

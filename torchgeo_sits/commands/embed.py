@@ -26,7 +26,8 @@ __all__ = ['cut_series', 'embed']
 
 _PAGE = PAGES['embed']
 _CHECKPOINT = (
-    'checkpoint of any task, or published weights: presto, galileo_nano, tessera, NAME:FILE'
+    'checkpoint of any task, hf://ORG/REPO of the Hub, or published weights: presto, galileo_nano, '
+    'tessera, NAME:FILE'
 )
 
 

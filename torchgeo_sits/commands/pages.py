@@ -305,6 +305,27 @@ PAGES = {
             '',
         ),
     ),
+    'push': Page(
+        'Put the encoder of a checkpoint on the Hub of Hugging Face, or into a folder: the weights '
+        'as safetensors, the card as JSON, and a page of the model that says what the card does. '
+        'All that takes a checkpoint to start from takes hf://ORG/REPO, or the folder.',
+        (
+            'X.ckpt hf://ORG/REPO --licence CC-BY-4.0',
+            'X.ckpt hf://ORG/REPO@BRANCH --private',
+            'X.ckpt FOLDER',
+        ),
+        (),
+        {
+            'private': 'Make a new repository private',
+            'licence': 'Licence of the weights; that of the card by default, if it states one',
+        },
+        words=('X.ckpt', 'TARGET'),
+        flags=('private',),
+        more=(
+            'log in first: hf auth login, or a token in HF_TOKEN',
+            "then, in Python: torchgeo_sits.models.load_encoder('hf://ORG/REPO')",
+        ),
+    ),
     'cube': Page(
         'Convert dated rasters, NetCDF files or other Zarr stores to a cube: a Zarr store in which '
         'all dates of a place lie side by side, so that patches are read several times as fast. '

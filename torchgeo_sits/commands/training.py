@@ -23,7 +23,7 @@ from .. import datamodules, tasks  # noqa: F401
 from ..callbacks import RunProgress, RunReport, StopOnSignal, keep_whole_checkpoints
 from ..datasets.points.files import is_table
 from ..errors import SITSError
-from ..models import load_bare_encoder
+from ..models import CARD_FILE, load_bare_encoder
 from ..tasks.base import SITSTask
 from ..whole_files import whole_file
 from .line import chosen_class, options
@@ -279,7 +279,12 @@ def _check_checkpoint(path: str | Path | None) -> None:
             f'--ckpt_path {path} is an address, which could run any code: fetch the file, and give '
             'its path'
         )
-    if Path(path).is_dir():  # of sharded training
+    if Path(path).is_dir():  # of sharded training, unless it is what `push` writes
+        if Path(path, CARD_FILE).is_file():
+            raise SITSError(
+                f'--ckpt_path {path} holds an encoder alone, and no run: train from it '
+                f'(--model.weights {path})'
+            )
         return
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)

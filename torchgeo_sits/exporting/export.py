@@ -220,7 +220,8 @@ def export_model(
     works through a whole image at once: give it windows that fit the memory.
 
     Args:
-        checkpoint: Path of a checkpoint of a task with labels, or of a pretraining.
+        checkpoint: Path of a checkpoint of a task with labels, or of a pretraining; or
+            ``hf://ORG/REPO`` of the Hub.
         path: Path of the file: ``.onnx``, or ``.pt2`` for :mod:`torch.export`.
         licence: Licence of the weights, to be stated on the card.
 

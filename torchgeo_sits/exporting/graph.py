@@ -239,7 +239,7 @@ def load_model(path: str | Path) -> tuple[RawSeriesModel, EncoderCard]:
 
     Args:
         path: Path of a checkpoint of a task with labels, or of a pretraining, whose encoder it
-            is then.
+            is then; or ``hf://ORG/REPO`` of the Hub.
 
     Returns:
         The model, in evaluation mode, and its card.

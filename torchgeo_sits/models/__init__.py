@@ -30,6 +30,7 @@ from .factorised import FactorisedEncoder
 from .frame_order import stable_order
 from .galileo import Galileo, galileo_state
 from .heads import DateDecoder, DenseHead, PairHead
+from .hub import CARD_FILE, WEIGHTS_FILE, hub_host
 from .ltae import LTAE
 from .planar_vit import PlanarViT
 from .presto import Presto, presto_state
@@ -49,11 +50,13 @@ from .unet3d import UNet3D
 from .utae import UTAE
 
 __all__ = [
+    'CARD_FILE',
     'CARD_KEY',
     'ENCODERS',
     'LTAE',
     'PUBLISHED',
     'UTAE',
+    'WEIGHTS_FILE',
     'CardDetails',
     'ConvLSTM',
     'DateDecoder',
@@ -83,6 +86,7 @@ __all__ = [
     'factorised_small',
     'factorised_tiny',
     'galileo_state',
+    'hub_host',
     'load_bare_encoder',
     'load_encoder',
     'load_published',

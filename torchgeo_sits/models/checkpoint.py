@@ -4,15 +4,16 @@ import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Literal, TypedDict, Unpack
+from typing import Any, Final, Literal, TypedDict, Unpack, cast
 
 import torch
 from torch import Tensor
 
 from ..errors import SITSError
-from ..weight_names import find_published
+from ..weight_names import find_on_hub, find_published
 from .builders import build_encoder
 from .encoder import SITSEncoder
+from .hub import fetch_encoder, read_folder
 from .published import PUBLISHED, load_published
 from .raw_values import RawValueEncoder
 from .tensor_files import load_plain
@@ -98,7 +99,8 @@ class EncoderCard(CardDetails):
         std: Standard deviation of each band that the data were normalised with.
         version: Version of the package that wrote the checkpoint.
         encoder: Name of the submodule whose weights are the encoder's: they stand in
-            ``state_dict`` under this name and a dot.
+            ``state_dict`` under this name and a dot. Empty where there is nothing else, as on the
+            Hub.
 
     Examples:
         >>> from torchgeo_sits.models import encoder_card, planar_vit_tiny
@@ -196,8 +198,10 @@ def load_encoder(
     """Rebuild the encoder of a checkpoint, for the values of images as they are read.
 
     Args:
-        path: Path of a checkpoint that a task of this package wrote; or the name of published
-            weights, see :func:`~torchgeo_sits.weight_names.find_published`.
+        path: Path of a checkpoint that a task of this package wrote; ``hf://ORG/REPO[@REVISION]``
+            of the Hub, or a folder of the same two files, as ``torchgeo-sits push`` writes them;
+            or the name of published weights, see
+            :func:`~torchgeo_sits.weight_names.find_published`.
         bands: Names of the bands, for published weights: they find them by their names.
 
     Returns:
@@ -329,16 +333,25 @@ def load_weights(encoder: SITSEncoder, path: str | Path) -> EncoderCard:
 
 def _read(path: str | Path) -> tuple[dict[str, Tensor], EncoderCard]:
     """Weights of the encoder, their prefix removed, and its card."""
+    address = find_on_hub(path)
+    folder = fetch_encoder(address) if address is not None else Path(path)
+    if folder.is_dir():
+        state, found = read_folder(folder)
+        return state, _check_card(found, path if address is not None else folder, lone=True)
+    if str(path).startswith(('http:', 'https:')):
+        raise SITSError(
+            f'{path}: weights are not fetched from addresses: fetch the file, and give its path, '
+            'or hf://ORG/REPO of the Hub'
+        )
     path = Path(path)
     content = load_plain(path)
     if not isinstance(content, dict) or not {CARD_KEY, 'state_dict'} <= content.keys():
-        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        keys = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise SITSError(
             f'{path}: not a checkpoint of torchgeo_sits: expected the keys {CARD_KEY!r} and '
-            f"'state_dict', found {_some(found) if isinstance(found, list) else found}"
+            f"'state_dict', found {_some(keys) if isinstance(keys, list) else keys}"
         )
-    card: EncoderCard = content[CARD_KEY]
-    _check_card(card, path)
+    card = _check_card(content[CARD_KEY], path)
     prefix = f'{card["encoder"]}.'
     state = content['state_dict']
     if not isinstance(state, dict) or not all(
@@ -357,8 +370,8 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], EncoderCard]:
     return weights, card
 
 
-def _check_card(card: Any, path: Path) -> None:
-    """Refuse a card whose entries are not what they are to be."""
+def _check_card(card: Any, path: str | Path, *, lone: bool = False) -> EncoderCard:
+    """Refuse a card whose entries are not what they are to be; *lone* ones have a file."""
     if not isinstance(card, dict):
         raise SITSError(f'{path}: the card {CARD_KEY!r} of the checkpoint is {type(card).__name__}')
     if missing := sorted(EncoderCard.__required_keys__ - set(card)):
@@ -383,6 +396,12 @@ def _check_card(card: Any, path: Path) -> None:
             f'{path}: the card {CARD_KEY!r} of the checkpoint holds {shown}, which describes no '
             'encoder: it was changed. Use another checkpoint'
         )
+    if lone and card['encoder']:
+        raise SITSError(
+            f'{path}: the card {CARD_KEY!r} says encoder={card["encoder"]!r}, of a checkpoint, '
+            "expected '': write the folder again with torchgeo-sits push"
+        )
+    return cast(EncoderCard, card)
 
 
 def _sizes(card: dict[str, Any], name: str) -> tuple[int, int]:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from ..errors import SITSError
-from ..weight_names import find_published
+from ..weight_names import find_on_hub, find_published
 from .builders import build_encoder
 from .encoder import SITSEncoder
 from .galileo import Galileo, galileo_state
+from .hub import fetch_file
 from .presto import Presto, presto_state
 from .quantities import OPTICAL, quantity
 from .tensor_files import read_tensors
@@ -105,7 +106,8 @@ def load_published(
     """Build the encoder of published weights for the bands of the data, and load them.
 
     Args:
-        weights: ``NAME`` or ``NAME:FILE``, see :func:`find_published`.
+        weights: ``NAME`` or ``NAME:FILE``, see :func:`find_published`; the file may be one of the
+            Hub, ``hf://ORG/REPO[@REVISION]/FILE.safetensors``.
         bands: Names of the C bands.
         **arguments: Further arguments of the encoder.
 
@@ -125,7 +127,7 @@ def load_published(
     model = PUBLISHED[name]
     own = {'bands': list(bands), **model.arguments, **arguments}
     encoder = build_encoder(model.encoder, len(bands), **own)
-    path = _fetch(name, model) if file is None else Path(file)
+    path = _fetch(name, model) if file is None else _at_hand(name, file)
     try:
         state = model.state(read_tensors(path))
         encoder.load_state_dict(state)
@@ -185,6 +187,19 @@ def statistics_in_units(
         [round(value * factor, 9) for value, factor in zip(std, by, strict=True)],
         ' and '.join(told) or None,
     )
+
+
+def _at_hand(name: str, file: str) -> Path:
+    """The path of a file that was given, which may be one of the Hub."""
+    address = find_on_hub(file)
+    if address is None:
+        return Path(file)
+    if address.file is None or not address.file.endswith('.safetensors'):
+        raise SITSError(
+            f'{name}:{file}: say which file of the repository it is, one that ends with '
+            f'.safetensors: {name}:{address}/FILE.safetensors'
+        )
+    return fetch_file(address, local=f'{name}:FILE')
 
 
 def _fetch(name: str, model: PublishedModel) -> Path:

@@ -46,8 +46,9 @@ class SITSEmbedding(LightningModule):
     The data is normalised as it was when the encoder was trained.
 
     Args:
-        weights: Path of the checkpoint, or published weights (``NAME`` or ``NAME:FILE``, see
-            :data:`torchgeo_sits.models.PUBLISHED`), which are built when the data is known.
+        weights: Path of the checkpoint, ``hf://ORG/REPO`` of the Hub, or published weights
+            (``NAME`` or ``NAME:FILE``, see :data:`torchgeo_sits.models.PUBLISHED`), which are built
+            when the data is known.
 
     Attributes:
         checkpoint: What was given.

@@ -75,9 +75,9 @@ class SITSLabelled(SITSTask):
             model: Name of an encoder, see :data:`torchgeo_sits.models.ENCODERS`. None takes
                 that of *weights*, without which it is planar_vit_tiny.
             weights: Checkpoint of a task of this project whose encoder to start from, or
-                published weights: ``NAME``, or ``NAME:FILE`` for a file of them, see
-                :data:`torchgeo_sits.models.PUBLISHED`. Their normalisation replaces that of the
-                data module.
+                ``hf://ORG/REPO`` of the Hub, or published weights: ``NAME``, or ``NAME:FILE`` for
+                a file of them, see :data:`torchgeo_sits.models.PUBLISHED`. Their normalisation
+                replaces that of the data module.
             in_channels: Number of bands. None takes it from the checkpoint or the data.
             model_kwargs: Further arguments of the encoder, if there is no checkpoint.
             depth: Features that the head sees: those before spatial context (early), after

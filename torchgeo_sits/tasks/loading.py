@@ -60,6 +60,11 @@ def load_task(path: str | Path) -> tuple[SITSLabelled, EncoderCard]:
         ('SITSSegmentation', 3)
     """
     _, card = load_bare_encoder(path)  # says what is wrong with a file that is none
+    if not card['encoder']:
+        raise SITSError(
+            f'{path} holds an encoder alone, and no task with labels: train one from it '
+            f'(--model.weights {path})'
+        )
     content = torch.load(path, map_location='cpu', weights_only=True)
     # Before cards named it, the command line did.
     where = content.get('hyper_parameters', {}).get('_class_path', '')

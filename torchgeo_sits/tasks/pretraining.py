@@ -171,7 +171,7 @@ class SITSPretraining(SITSTask):
                 it is planar_vit_tiny.
             in_channels: Number of bands. None takes it from the data module.
             weights: Checkpoint of a task of this project whose encoder to start from, or
-                published weights: ``NAME``, or ``NAME:FILE`` for a file of them, see
+                ``hf://ORG/REPO`` of the Hub, or published weights: ``NAME``, or ``NAME:FILE``, see
                 :data:`torchgeo_sits.models.PUBLISHED`.
             model_kwargs: Further arguments of the encoder.
             views: ``'planar'`` for :class:`~torchgeo_sits.transforms.PlanarMultiView`,
