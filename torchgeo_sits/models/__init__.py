@@ -1,6 +1,7 @@
 """Encoders of satellite image time series, one protocol for all of them."""
 
 from ..keys import Series
+from .adapters import add_adapters
 from .api import register_encoder, register_models
 from .builders import (
     ENCODERS,
@@ -80,6 +81,7 @@ __all__ = [
     'Tessera',
     'TrainingDates',
     'UNet3D',
+    'add_adapters',
     'build_encoder',
     'check_encoder',
     'encoder_card',

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import SITSError
 from ..weight_names import find_on_hub, find_published
+from .adapters import merge_adapters
 from .builders import build_encoder
 from .encoder import SITSEncoder
 from .hub import fetch_encoder, read_folder
@@ -367,7 +368,10 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], EncoderCard]:
         raise SITSError(
             f'{path}: no weights under {prefix!r} in the checkpoint, found {_some(sorted(state))}'
         )
-    return weights, card
+    try:
+        return merge_adapters(weights), card
+    except SITSError as error:
+        raise SITSError(f'{path}: {error}') from error
 
 
 def _check_card(card: Any, path: str | Path, *, lone: bool = False) -> EncoderCard:

@@ -19,7 +19,7 @@ from ..errors import SITSError
 from ..keys import IMAGE, MASK_CLEAR, MASK_CLEAR_S1, VALID, VALID_S1
 from ..mapping import MapOutput
 from ..metrics import Confusion
-from ..models import Depth, SITSEncoder
+from ..models import Depth, SITSEncoder, add_adapters
 from .base import SITSTask
 from .sentinel1 import meet_s1
 
@@ -63,6 +63,7 @@ class SITSLabelled(SITSTask):
         hidden_dim: int = 0,
         freeze_backbone: bool = False,
         layer_decay: float = 1.0,
+        lora_rank: int = 0,
         lr: float = 1e-3,
         min_lr: float = 1e-6,
         warmup_share: float = 0.1,
@@ -86,6 +87,8 @@ class SITSLabelled(SITSTask):
             freeze_backbone: Train the head alone: with ``hidden_dim=0`` a linear probe.
             layer_decay: Factor on the learning rate from each layer of the encoder to the one
                 before (BEiT, https://arxiv.org/abs/2106.08254, appendix).
+            lora_rank: Rank of adapters on attention and MLP of the encoder (LoRA), the rest of
+                which is not trained then; 0 for none. Needs the extra ``lora``.
             lr: Largest learning rate.
             min_lr: Learning rate at the last step.
             warmup_share: Share of the steps over which the learning rate rises.
@@ -100,6 +103,11 @@ class SITSLabelled(SITSTask):
             raise SITSError(
                 'lr must be above 0, layer_decay in (0, 1] and warmup_share in [0, 1], got '
                 f'{lr}, {layer_decay} and {warmup_share}'
+            )
+        if lora_rank < 0 or (lora_rank and freeze_backbone):
+            raise SITSError(
+                f'lora_rank must be 0 for no adapters, or above without freeze_backbone, got '
+                f'{lora_rank} with freeze_backbone={freeze_backbone}'
             )
         super().__init__()
 
@@ -206,6 +214,8 @@ class SITSLabelled(SITSTask):
         self.head = self.build_head(self.encoder, self.num_outputs)
         if self.hparams['freeze_backbone']:
             self.encoder.requires_grad_(False).eval()
+        elif self.hparams['lora_rank']:
+            add_adapters(self.encoder, self.hparams['lora_rank'])
         elif hasattr(self.encoder, 'mask_token'):
             # Nothing is masked: DDP stops at parameters that never get a gradient.
             self.encoder.mask_token.requires_grad_(False)
