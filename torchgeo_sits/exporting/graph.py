@@ -45,7 +45,8 @@ def example_series(
     b, t, h, w = size
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(b, t, channels, h, w, generator=generator)
-    times = torch.randint(1_500_000_000, 1_600_000_000, (b, t), generator=generator).sort(1).values
+    # 22 months: encoders by month take 24 at most.
+    times = torch.randint(1_540_000_000, 1_597_000_000, (b, t), generator=generator).sort(1).values
     valid = torch.ones(b, t, dtype=torch.bool)
     valid[1:, (t + 1) // 2 :] = False
     clear = torch.rand(b, t, h, w, generator=generator) > 0.3

@@ -304,9 +304,8 @@ class MonthlyTransformer(SITSEncoder):
         """
         copies = self.feature_dim(depth) // self.embed_dim
         pixels, _ = self._run(series, self._pixel_vectors)
-        late = rearrange(
-            pixels, '(b h w) d -> b d h w', b=len(series.image), h=series.image.shape[3]
-        )
+        size = (series.image.shape[0], *series.image.shape[-2:])  # not len(): graphs would fix it
+        late = rearrange(pixels.unflatten(0, size), 'b h w d -> b d h w')
         return torch.cat([late] * copies, 1)
 
     def forward_frames(self, series: Series) -> Tensor:
@@ -357,11 +356,11 @@ class MonthlyTransformer(SITSEncoder):
             if source not in used:
                 found[2 * source + 1] = torch.zeros_like(found[2 * source + 1])
         where = torch.stack([seen.any(1) for seen in found[1::2]]).any(0)
-        per_pixel = [first.repeat_interleave(h * w)]
+        per_pixel = [repeat(first, 'b -> (b h w)', h=h, w=w)]
         if series.location is not None:
             known = series.location.isfinite().all(-1, keepdim=True)
-            per_pixel += [torch.where(known, series.location, 0), known]
-            per_pixel[1:] = [each.repeat_interleave(h * w, 0) for each in per_pixel[1:]]
+            places = torch.where(known, series.location, 0)
+            per_pixel += [repeat(x, 'b d -> (b h w) d', h=h, w=w) for x in (places, known)]
         entries = [list_where(each, where) for each in (*per_pixel, *found)]
 
         def run(first: Tensor, *tensors: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ def adopt_data(card: EncoderCard, datamodule: Any, path: str | Path) -> None:
             UserWarning,
             stacklevel=2,
         )
-    if 'source' in card:
+    if find_published(path) is not None:
         card = _in_units_of(datamodule, card, path)
     adopt_s1(card, datamodule, path)
     if card['mean'] and hasattr(datamodule, 'normalise_as'):
@@ -116,6 +116,11 @@ def _in_units_of(datamodule: Any, card: EncoderCard, path: str | Path) -> Encode
         if told:
             rank_zero_info(f'{path}: the data is taken for {told}, by its mean')
     return cast(EncoderCard, units)
+
+
+def _origin_of(card: EncoderCard) -> CardDetails:
+    """What a card says of where the weights come from, which those that start from them keep."""
+    return {name: card[name] for name in ('licence', 'source') if name in card}  # type: ignore[return-value]
 
 
 def _group(datamodule: Any) -> str:
@@ -192,6 +197,8 @@ class SITSTask(BaseTask):
     weights: str | None
     #: Its card, until the data is known.
     _card: EncoderCard | None = None
+    #: Licence and source of the weights that the task started from.
+    _origin: CardDetails = {}
     #: What the checkpoint that the task started from says of Sentinel-1.
     _s1: CardDetails = {}
     #: Largest learning rate of each group of parameters.
@@ -269,7 +276,9 @@ class SITSTask(BaseTask):
         """
         if self._card is not None:
             adopt_data(self._card, datamodule, str(self.weights))
-            self._s1, self._card = s1_entries(self._card), None
+            card, self._card = self._card, None
+            self._s1 = s1_entries(card)
+            self._origin = _origin_of(card)
         found = getattr(datamodule, 'in_channels', None)
         if self.hparams['in_channels'] is None:
             self.hparams['in_channels'] = found
@@ -477,6 +486,7 @@ class SITSTask(BaseTask):
         for name in ('codes', 'colors'):
             if self.hparams.get(name) is not None:
                 details[f'class_{name}'] = self.hparams[name]  # type: ignore[literal-required]
+        details |= self._origin
         if self.licence is not None:
             details['licence'] = self.licence
         checkpoint[CARD_KEY] = encoder_card(
@@ -491,7 +501,9 @@ class SITSTask(BaseTask):
         """
         self._seed.load(checkpoint)
         if CARD_KEY in checkpoint:
-            self._s1 = s1_entries(checkpoint[CARD_KEY])
+            card = checkpoint[CARD_KEY]
+            self._s1 = s1_entries(card)
+            self._origin = _origin_of(card)
         # A data module of another kind than trained it does not find its state in there.
         datamodule: Any = getattr(self._trainer, 'datamodule', None)
         kind = type(datamodule).__qualname__
