@@ -6,8 +6,10 @@ import rasterio
 import torch
 from lightning.pytorch import Trainer
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from torchgeo_sits.callbacks import MapWriter
+from torchgeo_sits.collate import pad_time
 from torchgeo_sits.datamodules import ImageOptions, SITSDataModule
 from torchgeo_sits.tasks import SITSRegression, load_task
 
@@ -92,6 +94,85 @@ def test_batch_without_a_measurement_has_no_loss_and_no_gradient():
     assert not any(p.grad.any() for p in task.parameters() if p.grad is not None)
 
 
+def line_of(count, seed=0, noise=5.0):
+    """Series of one pixel whose label is 100, and noise."""
+    found = []
+    generator = torch.Generator().manual_seed(seed)
+    noise = noise * torch.randn(count, generator=generator).exp()
+    for i in range(count):
+        one = sample(i, size=1, frames=2)
+        found.append(one | {'mask_clear': one['valid'][:, None, None], 'label': 100 + noise[i]})
+    return found
+
+
+def points(count, val=99, test=99, **options):
+    data = data_of(size=1, frames=2)
+    data.target = 'field'
+    every = line_of(count + val + test)
+    data.samples, data.val_samples = every[:count], every[count : count + val]
+    data.test_dataloader = lambda: DataLoader(every[count + val :], 64, collate_fn=pad_time)
+    data.target_statistics = 105.0, 5.0
+    task = SITSRegression(model='tempcnn', target='field', lr=1e-3, **options)
+    return data, task
+
+
+def test_intervals_hold_the_share_that_was_asked_for(tmp_path):
+    data, task = points(16, val=199, test=400, coverage=0.8)
+    data.val_samples[3]['label'] = torch.tensor(torch.nan)
+    run = trainer(tmp_path, enable_checkpointing=True)
+    run.fit(task, data)
+    found = torch.cat([out['value'] for out in run.predict(task, data.val_dataloader())])
+    truth = torch.stack([s['label'] for s in data.val_samples])
+    errors = (found - truth).abs()[truth.isfinite()].numpy()
+    # Lei et al. 2018, algorithm 2: the value of rank ceil((n + 1) * coverage) of n.
+    expected = np.sort(errors)[int(np.ceil(199 * 0.8)) - 1]
+    assert len(errors) == 198
+    assert task.half_width.item() == pytest.approx(expected, rel=1e-4)
+    [path] = tmp_path.rglob('regression-epoch=*.ckpt')
+    again, _ = load_task(path)
+    assert again.half_width == task.half_width
+    scores = trainer(tmp_path).test(again, data, verbose=False)[0]
+    # Of 400, four deviations of a binomial and of the rank.
+    assert scores['test_coverage'] == pytest.approx(0.8, abs=4 * (0.16 / 400 + 0.16 / 199) ** 0.5)
+    assert scores['test_interval_width'] == pytest.approx(2 * expected, rel=1e-4)
+    out = trainer(tmp_path).predict(again, data.test_dataloader())[0]
+    torch.testing.assert_close(out['upper'] - out['value'], again.half_width.expand(64))
+    torch.testing.assert_close(out['value'] - out['lower'], again.half_width.expand(64))
+    # A validation of other data leaves the interval as it is, training on goes on from it.
+    data.val_samples = data.val_samples[:20]
+    trainer(tmp_path).validate(again, data, verbose=False)
+    assert again.half_width == task.half_width
+    trainer(tmp_path).fit(fresh := points(16)[1], data, ckpt_path=path)
+    assert fresh.half_width == task.half_width
+
+
+def test_too_few_places_give_no_interval(tmp_path):
+    data, task = points(16, val=8)
+    with pytest.warns(UserWarning, match='no interval: coverage=0.9 needs 9 labelled series .* 8'):
+        trainer(tmp_path).fit(task, data)
+    assert list(task.predict_step(next(iter(data.val_dataloader())), 0)) == ['value']
+    assert [output.name for output in task.table_outputs()] == ['value']
+    assert 'test_coverage' not in trainer(tmp_path).test(task, data, verbose=False)[0]
+    data, task = points(16, val=9)
+    trainer(tmp_path).fit(task, data)
+    assert [output.name for output in task.table_outputs()] == ['value', 'lower', 'upper']
+    data, task = points(16, coverage=None)
+    trainer(tmp_path).fit(task, data)
+    assert task.half_width.isnan()
+
+
+def test_pixels_of_a_patch_count_once(tmp_path):
+    data, task = data_of(count=12), SITSRegression(model_kwargs=TINY)
+    data.val_samples = [s | {'mask': s['mask'].clone()} for s in data.samples]
+    data.val_samples[0]['mask'][:] = torch.nan
+    trainer(tmp_path).fit(task, data)
+    values = torch.cat([o['value'] for o in trainer(tmp_path).predict(task, data)])
+    errors = (values - torch.stack([s['mask'] for s in data.val_samples])).abs()
+    # Of 11 patches with labels the 11th of 12: the largest of one pixel of each.
+    assert (errors - task.half_width).abs().nan_to_num(1).min() < 1e-3
+    assert task.half_width >= errors[1:].flatten(1).nan_to_num(1e9).amin(1).max() - 1e-3
+
+
 def test_series_have_one_value(tmp_path):
     task = regression(target='field', hidden_dim=8)
     found = series()
@@ -132,6 +213,7 @@ def test_classes_are_no_measurements():
         ({'loss': 'ce'}, "unknown loss 'ce'"),
         ({'target': 'series'}, "unknown target 'series'"),
         ({'delta': 0.0}, 'delta must be above 0'),
+        ({'coverage': 1.0}, 'coverage must be above 0 and below 1'),
         ({'std': None}, 'give both mean and std'),
         ({'std': 0.0}, 'std of the labels must be above 0'),
     ],
@@ -153,6 +235,7 @@ def test_map_holds_the_values_with_their_unit(series_folder, tmp_path):
     images = ImageOptions(mean=[1500.0] * 3, std=[800.0] * 3)
     data = SITSDataModule(str(series_folder), images=images)
     task = regression(model='tempcnn', model_kwargs={}, in_channels=3, unit='t/ha')
+    task.half_width.fill_(2.5)
     Trainer(
         accelerator='cpu', logger=False, enable_progress_bar=False, enable_model_summary=False,
         callbacks=[MapWriter(str(tmp_path / 'maps'), window=64)],
@@ -164,3 +247,6 @@ def test_map_holds_the_values_with_their_unit(series_folder, tmp_path):
         assert file.descriptions == ('value in t/ha',)
         assert file.dtypes == ('float32',)
         np.testing.assert_allclose(file.read(1), expected, rtol=1e-5)
+    with rasterio.open(tmp_path / 'maps' / 'upper.tif') as file:
+        assert file.descriptions == ('upper in t/ha',)
+        np.testing.assert_allclose(file.read(1), expected + 2.5, rtol=1e-5)

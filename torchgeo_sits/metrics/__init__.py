@@ -1,6 +1,7 @@
 """Measures that torchmetrics, smp and lightly lack."""
 
 from .change import ChangeDateScores, ChangeScores, SemanticChangeScores, semantic_change_scores
+from .conformal import conformal_half_width
 from .confusion import ClassScores, Confusion
 from .health import (
     Sign,
@@ -24,6 +25,7 @@ __all__ = [
     'Sign',
     'assignment_information',
     'assignment_perplexity',
+    'conformal_half_width',
     'effective_rank',
     'mean_cosine',
     'normalized_std',

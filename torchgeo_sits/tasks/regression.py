@@ -1,14 +1,24 @@
 """Regression: a measured value for each pixel, or for a whole series."""
 
+import math
 from typing import Any, ClassVar, Literal
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, R2Score
+from torchmetrics import (
+    MeanAbsoluteError,
+    MeanMetric,
+    MeanSquaredError,
+    Metric,
+    MetricCollection,
+    R2Score,
+)
 
 from ..errors import SITSError
 from ..keys import IMAGE, LABEL, MASK
 from ..mapping import MapOutput, ValueMap
+from ..metrics import conformal_half_width
 from ..models import DenseHead, SITSEncoder
 from .labelled import SITSLabelled
 from .pooling import series_features, series_head
@@ -23,6 +33,14 @@ class SITSRegression(SITSLabelled):
     where nothing was measured. They are standardised by mean and deviation of those of training,
     which a checkpoint keeps: predictions and scores are in the unit of the labels, the loss is
     in standard deviations.
+
+    Predictions have an interval, by split conformal prediction (Lei et al. 2018,
+    https://arxiv.org/abs/1604.04173): as wide for all as the errors of validation say
+    (:func:`~torchgeo_sits.metrics.conformal_half_width`). Each series counts once, of the pixels of
+    a patch one that is drawn, for pixels side by side err alike. A value lies in its interval
+    with a probability of *coverage* over places that are like those of validation. A test
+    measures it: ``test_coverage``, and ``test_interval_width`` in the unit of the labels. The
+    epoch that is kept is chosen by the same validation, which makes intervals a little too narrow.
 
     Examples:
         >>> import torch
@@ -41,11 +59,17 @@ class SITSRegression(SITSLabelled):
 
     monitor = 'val_RMSE'
     mode = 'min'
-    main_scores = ('RMSE', 'MAE', 'R2')
+    main_scores = ('RMSE', 'MAE', 'R2', 'coverage', 'interval_width')
 
     #: Mean and standard deviation of the labels of training, in their unit; NaN before.
     target_mean: Tensor
     target_std: Tensor
+    #: How far the interval reaches on either side, in the unit of the labels; NaN where unknown.
+    half_width: Tensor
+    #: Absolute errors of the places of validation.
+    errors: '_Errors'
+    #: Share of the labels of the test that lie in their intervals.
+    covered: MeanMetric
 
     _LOSSES: ClassVar[dict[str, type[nn.Module]]] = {
         'mse': nn.MSELoss,
@@ -62,6 +86,7 @@ class SITSRegression(SITSLabelled):
         mean: float | None = None,
         std: float | None = None,
         unit: str | None = None,
+        coverage: float | None = 0.9,
         **kwargs: Any,
     ) -> None:
         """Initialize a new SITSRegression instance.
@@ -75,6 +100,7 @@ class SITSRegression(SITSLabelled):
             mean: Mean to standardise the labels by. None takes that of training.
             std: Standard deviation to standardise the labels by.
             unit: Unit of the labels, for the descriptions of maps.
+            coverage: Share of the values that intervals are to hold. None predicts none.
             **kwargs: Arguments of the base class, :class:`~.labelled.SITSLabelled`.
 
         Raises:
@@ -90,6 +116,8 @@ class SITSRegression(SITSLabelled):
             raise SITSError(f'give both mean and std of the labels, or neither: {mean} and {std}')
         if std is not None and not std > 0:
             raise SITSError(f'std of the labels must be above 0, got {std}')
+        if coverage is not None and not 0 < coverage < 1:
+            raise SITSError(f'coverage must be above 0 and below 1, or None, got {coverage}')
         super().__init__(**kwargs)
 
     @property
@@ -118,12 +146,13 @@ class SITSRegression(SITSLabelled):
         )
 
     def complete_model(self) -> None:
-        """Build the head, and the place of the statistics of the labels."""
+        """Build the head, and the places of what is known of the labels and the errors."""
         super().complete_model()
         for name in ('mean', 'std'):
             given = self.hparams[name]
             value = torch.tensor(float('nan') if given is None else float(given))
             self.register_buffer(f'target_{name}', value)
+        self.register_buffer('half_width', torch.tensor(torch.nan))
 
     def configure_losses(self) -> None:
         """Initialize the loss."""
@@ -139,6 +168,7 @@ class SITSRegression(SITSLabelled):
         )
         for stage in self.label_counts:
             setattr(self, f'{stage}metrics', metrics.clone(prefix=stage))
+        self.errors, self.covered = _Errors(), MeanMetric()
 
     def on_fit_start(self) -> None:
         """Seed the run, and measure the labels of training unless they are known.
@@ -241,6 +271,69 @@ class SITSRegression(SITSLabelled):
         found = scores[:, 0].float() * self.target_std
         getattr(self, f'{stage}_metrics').update(found, labels.float() - self.target_mean)
 
+    # -- intervals -------------------------------------------------------------------------
+
+    def _count(
+        self, stage: str, batch: dict[str, Any], all_scores: Tensor, scores: Tensor, labels: Tensor
+    ) -> None:
+        """Count a batch in the metrics of a stage, and its errors for the intervals."""
+        super()._count(stage, batch, all_scores, scores, labels)
+        if self.hparams['coverage'] is None or stage == 'train':
+            return
+        if stage == 'val':
+            wanted = self.target(batch)
+            found = all_scores[:, 0].detach().reshape(len(wanted), -1)
+            self.errors.update(self._error(found, wanted.reshape(len(wanted), -1)))
+        elif len(labels) and not self.half_width.isnan():
+            error = self._error(scores[:, 0].detach(), labels)
+            self.covered.update((error <= self.half_width).float())
+
+    def _error(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Absolute errors in the unit of the labels, of any shape."""
+        # Less the mean, as in update_scores.
+        return (scores.float() * self.target_std - (labels.float() - self.target_mean)).abs()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics, and learn from the errors how wide intervals are."""
+        if self.hparams['coverage'] is not None:
+            # A validation after training does not change what the checkpoint says.
+            if self.trainer.state.fn == 'fit' and not self.trainer.sanity_checking:
+                self._calibrate()
+            self.errors.reset()
+        super().on_validation_epoch_end()
+
+    def _calibrate(self) -> None:
+        """Set the width of intervals by the errors of the validation that is over."""
+        coverage = self.hparams['coverage']
+        # A metric makes a scalar of one error alone.
+        errors: Tensor = self.errors.compute().flatten()
+        self.half_width.copy_(conformal_half_width(errors, coverage))
+        if self.half_width.isnan():
+            needed = math.ceil(coverage / (1 - coverage) - 1e-9)
+            rank_zero_warn(
+                f'predictions have no interval: coverage={coverage} needs {needed} labelled '
+                f'{"series" if self.hparams["target"] == "field" else "patches"} of validation, '
+                f'there are {len(errors)}. Hold out more, or lower the coverage (None for no '
+                'interval)',
+                category=UserWarning,
+            )
+
+    def compute_scores(self, stage: str) -> dict[str, Tensor]:
+        """Compute the metrics of a stage by name, those of intervals too in the test."""
+        values = super().compute_scores(stage)
+        if stage == 'test':
+            values['test_coverage'] = self.covered.compute()
+            values['test_interval_width'] = 2 * self.half_width
+        return values
+
+    def reset_scores(self, stage: str) -> None:
+        """Begin the metrics of a stage anew."""
+        super().reset_scores(stage)
+        if stage == 'test':
+            self.covered.reset()
+
+    # -- predictions -----------------------------------------------------------------------
+
     def predict_step(
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
     ) -> dict[str, Tensor]:
@@ -252,16 +345,21 @@ class SITSRegression(SITSLabelled):
             dataloader_idx: Index of the data loader.
 
         Returns:
-            A dictionary of ``value`` ``(B, H, W)``, or ``(B,)`` of whole series.
+            A dictionary of ``value`` ``(B, H, W)``, or ``(B,)`` of whole series; and of ``lower``
+            and ``upper`` of the same shape where there are intervals.
         """
-        return {'value': self.in_unit(self(batch))[:, 0]}
+        value = self.in_unit(self(batch))[:, 0]
+        if self.half_width.isnan():
+            return {'value': value}
+        return {'value': value, 'lower': value - self.half_width, 'upper': value + self.half_width}
 
     def table_outputs(self) -> list[MapOutput]:
-        """List the one column of a table of predictions."""
-        return [ValueMap('value', 'value', self.hparams['unit'])]
+        """List the columns of a table of predictions: the value, and the ends of its interval."""
+        names = ['value'] if self.half_width.isnan() else ['value', 'lower', 'upper']
+        return [ValueMap(name, name, self.hparams['unit']) for name in names]
 
     def map_outputs(self) -> list[MapOutput]:
-        """List the map of the values.
+        """List the maps of the values, and of the ends of their intervals.
 
         Raises:
             SITSError: If a whole series has one value.
@@ -273,6 +371,34 @@ class SITSRegression(SITSLabelled):
                 'encoder may start from the same weights'
             )
         return self.table_outputs()
+
+
+class _Errors(Metric):
+    """Absolute errors of places, one for each series or patch that has a label.
+
+    Of several labelled pixels one is drawn, always the same: pixels of a patch are alike, places
+    are not (subsampling once, Dunn et al. 2022, https://arxiv.org/abs/1809.07441).
+    """
+
+    full_state_update = False
+    values: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state('values', default=[], dist_reduce_fx='cat')
+
+    def update(self, errors: Tensor) -> None:
+        """Count the errors ``(B, P)`` of the P pixels of each place, NaN where there is none."""
+        generator = torch.Generator().manual_seed(len(self.values))
+        order = torch.rand(errors.shape, generator=generator).to(errors.device)
+        drawn = torch.where(errors.isfinite(), order, -1).argmax(1, keepdim=True)
+        found = errors.gather(1, drawn)[:, 0]
+        self.values.append(found[found.isfinite()])
+
+    def compute(self) -> Tensor:
+        """All errors ``(n,)``."""
+        # A list in one process, one tensor once those of several are joined.
+        return torch.cat(self.values) if isinstance(self.values, list) else self.values
 
 
 class _R2(R2Score):
