@@ -6,6 +6,7 @@ Run from the root of the repository:
     uv run python -m study --full          # all contenders; goes on where it was stopped
     uv run python -m study --longer        # some of them with more steps
     uv run python -m study --ablations     # planar views with one thing changed
+    uv run python -m study --published     # Presto and Galileo nano, whose files lie in --weights
     uv run python -m study --tune          # learning rates, on development data alone
     uv run python -m study --report        # tables and plots of what is there
 
@@ -22,7 +23,17 @@ from pathlib import Path
 from typing import Any
 
 from . import report, tuning
-from .contenders import ABLATIONS, CONTENDERS, LAST, LONGER, SEEDS, Contender, Job
+from .contenders import (
+    ABLATIONS,
+    CONTENDERS,
+    LAST,
+    LONGER,
+    PUBLISHED,
+    PUBLISHED_SETS,
+    SEEDS,
+    Contender,
+    Job,
+)
 from .public import SETS
 from .public_run import run_public
 from .records import RESULTS, append, read
@@ -43,9 +54,10 @@ QUICK = (
 #: Names of those that each way of running this takes.
 MODES = {
     'quick': QUICK,
-    'full': [name for name, c in CONTENDERS.items() if c not in LONGER + ABLATIONS],
+    'full': [name for name, c in CONTENDERS.items() if c not in LONGER + ABLATIONS + PUBLISHED],
     'longer': [c.name for c in LONGER],
     'ablations': [c.name for c in ABLATIONS],
+    'published': [c.name for c in PUBLISHED],
 }
 
 
@@ -69,11 +81,13 @@ def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
             lr=rate(CONTENDERS[name], rates),
             data=folder,
             scratch=arguments.scratch,
+            weights=arguments.weights,
         )
         for seed in range(seeds)
         for name in names
         for one, folder in folders.items()
         if one not in SETS or CONTENDERS[name].group != 'supervised'
+        if one in PUBLISHED_SETS or CONTENDERS[name].group != 'published'
         if seed < CONTENDERS[name].seeds
     ]
     return sorted(todo, key=lambda job: job.contender in LAST)
@@ -122,6 +136,7 @@ def main() -> None:
     parser.add_argument('--data', type=Path, default=Path('../shared/data'))
     for name in SETS:
         parser.add_argument(f'--{name}', type=Path, metavar='DIR')
+    parser.add_argument('--weights', type=Path, default=Path('../shared/data/weights'))
     parser.add_argument('--scratch', type=Path, default=Path('.benchmark/study'))
     parser.add_argument(
         '--only', nargs='+', choices=CONTENDERS, metavar='CONTENDER', help='run no others'

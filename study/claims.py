@@ -66,7 +66,7 @@ def scored_as(name: str, site: str, budget: str) -> Where:
     """Find the probe and depth by which a contender is scored."""
     group = CONTENDERS[name].group
     how = {'classic': RAW, 'supervised': TRAINED}.get(group, HEADLINE)
-    if group == 'random':
+    if group in ('random', 'published'):
         how = HEADLINE[0], 'late'
     return site, budget, *how
 

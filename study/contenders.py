@@ -35,7 +35,9 @@ METHODS: dict[str, dict[str, Any]] = {
 #: Initialisations of a contender.
 SEEDS = 5
 
-type Group = Literal['ours', 'torchgeo', 'untrained', 'random', 'classic', 'supervised']
+type Group = Literal[
+    'ours', 'torchgeo', 'untrained', 'random', 'published', 'classic', 'supervised'
+]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Contender:
         name: Its name in results and tables.
         group: What it is made of.
         method: Name of the method or model.
-        views: Views of this project's methods, or how TorchGeo's tasks are given series.
+        views: Views of this project's methods, how TorchGeo's tasks are given series, or how
+            published models pool their tokens.
         kind: Kind of path of planar views.
         options: Further arguments of the task.
         longer: Factor on the optimiser steps.
@@ -134,6 +137,16 @@ FROZEN = [
     Contender('untrained PlanarViT', 'untrained', 'PlanarViT'),
     Contender('TorchGeo RCF', 'random', 'RCF'),
 ]
+#: Weights that others have published, frozen: there is nothing to initialise. Mean or months is how
+#: tokens are pooled.
+PUBLISHED = [
+    Contender(f'{title}, {pooled}', 'published', weights, pool, seeds=1)
+    for title, weights in (('Presto', 'presto'), ('Galileo nano', 'galileo_nano'))
+    for pooled, pool in (('mean of tokens', 'mean'), ('means of months', 'months'))
+]
+#: Sets with the bands that they know. The published sets are Sentinel-2, too, but are scored on
+#: patches without the units of their bands; MODIS is another sensor.
+PUBLISHED_SETS = ('belgium', 'synthetic')
 CLASSIC = [
     Contender(f'{model}, {bins} bins', 'classic', model, bins)
     for model in ('random forest', 'logistic regression')
@@ -163,7 +176,17 @@ LONGER = [
 LAST = SUPERVISED[1:] + BY_KIND
 CONTENDERS = {
     c.name: c
-    for c in MAIN + TORCHGEO + FROZEN + CLASSIC + SUPERVISED + LONGER + BY_KIND + ABLATIONS
+    for c in [
+        *MAIN,
+        *TORCHGEO,
+        *FROZEN,
+        *PUBLISHED,
+        *CLASSIC,
+        *SUPERVISED,
+        *LONGER,
+        *BY_KIND,
+        *ABLATIONS,
+    ]
 }
 
 
@@ -179,6 +202,7 @@ class Job:
         lr: Learning rate of a pretraining, None for the task's own.
         data: Folder of the set.
         scratch: Folder of the simulated series.
+        weights: Folder of published weights.
         development: Score what choices are made on, not the test.
     """
 
@@ -189,6 +213,7 @@ class Job:
     lr: float | None
     data: Path
     scratch: Path
+    weights: Path = Path()
     development: bool = False
 
     @property

@@ -16,6 +16,7 @@ COLOURS = {
     'torchgeo': '#c0561a',
     'untrained': '#7a7a7a',
     'random': '#7a7a7a',
+    'published': '#b03060',
     'classic': '#3f8f4f',
     'supervised': '#8a4fa0',
 }

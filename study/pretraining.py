@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchgeo_sits.callbacks import CollapseError
 from torchgeo_sits.models import SITSEncoder
 
-from . import ours, theirs
+from . import ours, published, theirs
 from .contenders import Job
 from .sites import Site
 
@@ -105,6 +105,10 @@ def frozen(
     steps = job.steps * contender.longer
     number = steps * BATCH
     parameters = sum(p.numel() for p in ours.encoder(bands).parameters())
+    if contender.group == 'published':
+        known = published.build(contender.method, contender.views, sites[0].bands, job.weights)
+        features = published.Published(known)
+        return features, features.info, None
     if contender.group == 'random':
         return lambda site: {'late': theirs.random_features(site, job.seed)}, {}, None
     seed_everything(job.seed, verbose=False)

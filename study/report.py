@@ -13,6 +13,7 @@ from .claims import (
     PLANAR,
     REAL,
     RESAMPLING,
+    UNTRAINED,
     Finding,
     compare,
     findings,
@@ -27,6 +28,7 @@ from .contenders import (
     LENGTHS,
     LONGER,
     MAIN,
+    PUBLISHED,
     SUPERVISED,
     TORCHGEO,
     Contender,
@@ -95,7 +97,7 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
         '## The same in mean IoU',
         contender_table(records, 'miou'),
         '## Probes and depths, least labels',
-        detail(records, [*MAIN, *TORCHGEO, *LONGER, *FROZEN], least),
+        detail(records, [*MAIN, *TORCHGEO, *LONGER, *FROZEN, *PUBLISHED], least),
         '## Planar views less resampled ones',
         differences(records, TWINS),
         '## Kinds of path less resampled views',
@@ -110,6 +112,8 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
         elsewhere(records),
         '## Trained with labels',
         fine_tuned(records),
+        '## Published models',
+        published(records),
         '## Learning rates tried on development data',
         tuning.table(),
     ]
@@ -260,7 +264,7 @@ def elsewhere(records: Records) -> str:
         ('wc_be_b to wc_be_a', 'all'),
     ]
     lines = []
-    for contender in [*MAIN, *TORCHGEO, *LONGER, *FROZEN, *CLASSIC]:
+    for contender in [*MAIN, *TORCHGEO, *LONGER, *FROZEN, *PUBLISHED, *CLASSIC]:
         places = [scored_as(contender.name, *column) for column in columns]
         if records.has(contender.name, places[0]):
             tables = [records.table(contender.name, where) for where in places]
@@ -283,6 +287,50 @@ def fine_tuned(records: Records) -> str:
             ]
             lines.append([contender.name, *cells])
     return rows(lines, ('contender', *(f'{s}, {b}' for s, b in columns)))
+
+
+def published(records: Records) -> str:
+    """Published models beside pretrained, untrained and classic contenders, and their cost.
+
+    Each as the claims score it, and by the nearest neighbours on the same features.
+    """
+    beside = [at_length(PLANAR, max(LENGTHS)), UNTRAINED, *(one.name for one in CLASSIC)]
+    columns = [
+        *((site, budget) for site in ('wc_be_a', 'wc_be_b') for budget in ('1', '3', 'all')),
+        ('wc_be_a to wc_be_b', 'all'),
+        ('wc_be_b to wc_be_a', 'all'),
+        ('synthetic', '1 %'),
+        ('synthetic', '5 %'),
+    ]
+    lines = []
+    for name in [*(one.name for one in PUBLISHED), *beside]:
+        costs = {
+            run['set']: run['pixels_per_cpu_second']
+            for run in records.runs
+            if run['contender'] == name and 'pixels_per_cpu_second' in run
+        }
+        cost = ', '.join(f'{one} {value:.0f}' for one, value in costs.items())
+        for probe in ('linear', 'knn'):
+            places = [
+                place if (place := scored_as(name, *column))[2] == 'raw' else _by(probe, place)
+                for column in columns
+            ]
+            if probe == 'knn' and places[0][2] == 'raw':
+                continue
+            cells = [
+                f'{100 * records.table(name, place).mean():.1f}' if records.has(name, place) else ''
+                for place in places
+            ]
+            if any(cells):
+                lines.append([name, places[0][2], cost, *cells])
+    head = ('contender', 'probe', 'pixels per CPU second', *(f'{s}, {b}' for s, b in columns))
+    return rows(lines, head)
+
+
+def _by(probe: str, place: Where) -> Where:
+    """The same features by another probe."""
+    site, budget, _, depth = place
+    return site, budget, probe, depth
 
 
 def means(records: Records) -> str:

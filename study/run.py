@@ -58,7 +58,8 @@ def load(job: Job) -> list[Site]:
     # Another folder of data is another cache.
     folder = sha256(str(job.data.resolve()).encode()).hexdigest()[:8]
     name = f'synthetic-{seed}-{size}' if job.set == 'synthetic' else f'{job.set}-{folder}'
-    kept = job.scratch / f'{name}.pickle'
+    # Named anew where sites hold more than before.
+    kept = job.scratch / f'{name}-with-bands.pickle'
     if not kept.exists():
         sites = {
             'belgium': lambda: belgium(job.data),
@@ -90,8 +91,8 @@ def run(job: Job) -> dict[str, Any]:
         found = list(_classic(job, sites))
     else:
         features, info, encoder = frozen(job, sites, bands)
-        record |= info
         found = list(_probed(job, sites, features))
+        record |= info
         if encoder is not None and not job.development and contender.name in FINETUNED:
             state = encoder.state_dict()
 

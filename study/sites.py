@@ -31,6 +31,8 @@ class Site:
         clear: ``(T, H, W)`` bool.
         classes: ``(H, W)`` int64, 0 where there is no label.
         fields: ``(H, W)`` int64, number of the labelled field, 0 where there is none.
+        bands: Names of the C bands; empty where no contender asks for them.
+        scale: Mean and deviation ``(C,)`` that the image was normalised by, where that is known.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Site:
     clear: Tensor
     classes: NDArray[np.int64]
     fields: NDArray[np.int64]
+    bands: tuple[str, ...] = ()
+    scale: tuple[Tensor, Tensor] | None = None
 
     def halved(self, seed: int) -> 'Site':
         """The same site with half of its dates, drawn by *seed*."""
@@ -53,14 +57,17 @@ class Site:
         )
 
 
-def _read(paths: Path, clouds: Path | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Image, dates and clear pixels of a whole folder."""
+type _Series = tuple[Tensor, Tensor, Tensor]
+
+
+def _read(paths: Path, clouds: Path | None) -> tuple[_Series, tuple[str, ...]]:
+    """Image, dates and clear pixels of a whole folder, and the names of its bands."""
     options: dict[str, Any] = {}
     if clouds is not None:
         options = {'cloud_paths': str(clouds), 'clear_values': [2, 4, 5, 6, 7]}
     series = RasterTimeSeries(str(paths), **options)
     sample = series[series.bounds]
-    return sample['image'], sample['acquisition_times'], sample['mask_clear']
+    return (sample['image'], sample['acquisition_times'], sample['mask_clear']), series.bands
 
 
 def _band(path: Path) -> NDArray[np.int64]:
@@ -88,6 +95,7 @@ def normalised(sites: Sequence[Site]) -> list[Site]:
             image=torch.where(
                 site.clear[:, None], (site.image - mean[:, None, None]) / std[:, None, None], 0.0
             ),
+            scale=(mean, std),
         )
         for site in sites
     ]
@@ -98,8 +106,8 @@ def belgium(data: Path) -> list[Site]:
     sites = []
     for name in ('wc_be_a', 'wc_be_b'):
         classes = _band(data / name / 'labels' / f'{name}_CT_aligned_core.tif')
-        series = _read(data / name / 's2', data / name / 'scl')
-        sites.append(Site(name, *series, classes, components(classes)))
+        series, bands = _read(data / name / 's2', data / name / 'scl')
+        sites.append(Site(name, *series, classes, components(classes), bands))
     return normalised(sites)
 
 
@@ -107,7 +115,8 @@ def mato_grosso(data: Path) -> list[Site]:
     """The MODIS stack of Mato Grosso, of which only surveyed fields hold data."""
     root = data / 'ieda_mt'
     classes, fields = (_band(root / 'labels' / f'ieda_mt_{k}.tif') for k in ('class', 'field'))
-    return normalised([Site('ieda_mt', *_read(root / 'modis', None), classes, fields)])
+    series, bands = _read(root / 'modis', None)
+    return normalised([Site('ieda_mt', *series, classes, fields, bands)])
 
 
 def synthetic(scratch: Path, *, seed: int, size: int) -> list[Site]:
@@ -117,9 +126,9 @@ def synthetic(scratch: Path, *, seed: int, size: int) -> list[Site]:
         root, size=(size, size), num_dates=40, parcel_pixels=72, difficulty=1.0, seed=seed
     )
     classes, fields = _band(series.classes), _band(series.parcels)
-    image, times, clear = _read(series.images, series.clouds)
+    found, bands = _read(series.images, series.clouds)
     fields[classes == 0] = 0
-    return normalised([Site('synthetic', image, times, clear, classes, fields)])
+    return normalised([Site('synthetic', *found, classes, fields, bands)])
 
 
 # -- composites: equally many layers for every site, medians of what was clear in bins ------

@@ -2,6 +2,7 @@ import argparse
 import gzip
 import json
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from sklearn.metrics import f1_score, jaccard_score
 
 import study
-from study import ours, theirs
+from study import ours, published, theirs
 from study.__main__ import jobs
 from study.claims import compare, findings
 from study.contenders import CONTENDERS, Job, at_length
@@ -20,8 +21,11 @@ from study.probes import Pixels, draw_fields, labelled_pixels, linear, probe, sc
 from study.public import SETS
 from study.records import Records, append, bootstrap, read
 from study.report import write
-from study.sites import Site, components, season_composite
+from study.sites import Site, components, normalised, season_composite
 from study.theirs import METHODS, build, features
+from torchgeo_sits.keys import Series
+from torchgeo_sits.models import Presto
+from torchgeo_sits.models.monthly import STATISTICS
 
 DAY = 86_400
 
@@ -172,16 +176,17 @@ def test_differences_are_of_the_depth_that_was_asked_for():
 def test_all_initialisations_of_contenders_are_run_and_fewer_of_ablations(tmp_path):
     def todo(mode):
         arguments = argparse.Namespace(mode=mode, only=None)
-        vars(arguments).update(dict.fromkeys(SETS), data=tmp_path / 'none', scratch=tmp_path)
+        vars(arguments).update(dict.fromkeys(SETS), data=tmp_path / 'none')
+        vars(arguments).update(scratch=tmp_path, weights=tmp_path)
         return Counter(j.contender.name for j in jobs(arguments, defaultdict(float)))
 
-    full, longer, ablations = map(todo, ('full', 'longer', 'ablations'))
+    full, longer, ablations, others = map(todo, ('full', 'longer', 'ablations', 'published'))
     assert full['VICReg, planar, rows'] == 5
     assert ablations['VICReg, planar, mixed, pixels'] == 3
     assert longer['VICReg, planar, mixed, four times the steps'] == 5
     assert longer['TorchGeo MoCo, stacked frames, four times the steps'] == 3
     # Each in one of them.
-    assert Counter([*full, *longer, *ablations]) == Counter(list(CONTENDERS))
+    assert Counter([*full, *longer, *ablations, *others]) == Counter(list(CONTENDERS))
 
 
 def test_a_record_that_a_kill_cut_off_is_run_again(tmp_path):
@@ -292,6 +297,37 @@ def test_contenders_draw_the_views_that_they_are_named_after(site, name):
     if contender.views == 'planar':
         assert task.views.global_view.kind == contender.kind
     assert len(views) == (1 if contender.method == 'MAE' else 2)
+
+
+def test_published_models_see_the_values_in_their_units_and_labelled_pixels_alone(site):
+    bands = ('B04', 'B08', 'B03')
+    raw = 2000 + 400 * site.image
+    site = replace(site, image=raw.where(site.clear[:, None], 0.0), bands=bands)
+    encoder = Presto(3, bands=bands).eval()
+    found, speed = published.features(encoder, normalised([site])[0])
+    known = torch.tensor([STATISTICS[name] for name in ('red', 'nir', 'green')])
+    image = (raw - known[:, 0, None, None]) / known[:, 1, None, None]
+    valid = torch.ones(1, 30, dtype=torch.bool)
+    whole = Series(image[None], site.times[None], valid, site.clear[None])
+    expected = encoder.features(whole)[0].detach()
+    at = labelled_pixels(site).index
+    torch.testing.assert_close(
+        found['late'].flatten(1)[:, at], expected.flatten(1)[:, at], rtol=1e-3, atol=1e-3
+    )
+    rest = np.setdiff1d(np.arange(30 * 40), at)
+    assert len(at) == 48
+    assert not found['late'].flatten(1)[:, rest].any()
+    assert speed > 0
+
+
+@pytest.mark.parametrize('name', ['Presto, means of months', 'Galileo nano, mean of tokens'])
+def test_published_models_are_read_from_their_folder(site, name, shared_data):
+    site = normalised([replace(site, bands=('B04', 'B08', 'B03'))])[0]
+    weights = shared_data / 'weights'
+    job = Job(CONTENDERS[name], 'belgium', 0, 0, None, Path(), Path(), weights)
+    found, info, _ = frozen(job, [site], 3)
+    assert list(found(site)) == ['late']
+    assert info['pixels_per_cpu_second'] > 0
 
 
 def test_claims_hold_contenders_of_equal_steps_against_each_other():
