@@ -154,6 +154,13 @@ class SITSRegression(SITSLabelled):
             self.register_buffer(f'target_{name}', value)
         self.register_buffer('half_width', torch.tensor(torch.nan))
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Load checkpoints of before intervals were kept, which have none."""
+        weights = checkpoint['state_dict']
+        if 'target_std' in weights:
+            weights.setdefault('half_width', torch.tensor(torch.nan))
+        super().on_load_checkpoint(checkpoint)
+
     def configure_losses(self) -> None:
         """Initialize the loss."""
         name, delta = self.hparams['loss'], self.hparams['delta']
