@@ -42,6 +42,7 @@ def benchmarks_page() -> str:
         _change(),
         _sentinel1(),
         _fuel_moisture(),
+        _published(),
         _study(),
         _faults(),
         _journeys(),
@@ -556,6 +557,32 @@ of training that are held out (first {train} points for training, {val} for vali
 intervals of {100 * settings['coverage']:.0f} % get their width. *Seconds* are those of training and
 prediction, where other work ran beside them; frozen features are computed by the first that asks
 for them. The published models take the place too, as the second forest does and no other.
+
+{_table(head, rows)}"""
+
+
+def _published() -> str:
+    results = harness.load('published')
+    settings, figures = results['settings'], results['figures']
+    rows = [
+        (
+            name,
+            f'{figures[f"{name}: largest difference"]:.1e}'
+            if f'{name}: largest difference' in figures
+            else '',
+            f'{figures[f"{name}: pixels per CPU second"]:.0f}',
+        )
+        for name in ('presto', 'galileo_nano', 'planar_vit_tiny')
+    ]
+    head = ('encoder', 'difference', 'pixels per CPU second')
+    return f"""## Published models as encoders
+
+{_measured('published', results)}
+
+*Difference* is the largest from embeddings by TorchGeo's Presto and by the authors' Galileo, with
+the published weights, over {settings['pixels']} pixels of {settings['months']} months without gaps.
+Cost is that of dense features of {settings['side']} x {settings['side']} pixels on
+{settings['dates']} dates of a year, a third of the values clouded, on one thread.
 
 {_table(head, rows)}"""
 
