@@ -46,7 +46,8 @@ from torchgeo_sits.datamodules import (
 from torchgeo_sits.keys import LOCATION
 from torchgeo_sits.metrics import conformal_half_width
 from torchgeo_sits.models import load_published
-from torchgeo_sits.models.monthly import STATISTICS, quantity
+from torchgeo_sits.models.monthly import STATISTICS
+from torchgeo_sits.models.quantities import quantity
 from torchgeo_sits.tasks import SITSRegression
 
 from . import harness

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from torchgeo_sits.keys import Series
 from torchgeo_sits.models import SITSEncoder, load_published, statistics_in_units
-from torchgeo_sits.models.monthly import STATISTICS, quantity
+from torchgeo_sits.models.monthly import STATISTICS
+from torchgeo_sits.models.quantities import quantity
 
 from .ours import TILE
 from .probes import labelled_pixels

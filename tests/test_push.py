@@ -118,12 +118,14 @@ SIZES = {
     'tempcnn': {'num_dates': 4, 'hidden_dim': 4, 'embed_dim': 8},
     'presto': {'bands': ['B04', 'B08'], 'dim': 16, 'depth': 1, 'num_heads': 2},
     'galileo_nano': {'bands': ['B04', 'B08']},
+    'tessera': {'latent_dim': 4, 'depth': 1, 'num_heads': 2, 'hidden_dim': 8},
 }
 
 
 @pytest.mark.parametrize('name', sorted(set(ENCODERS) - {'planar_vit_base', 'planar_vit_small'}))
 def test_cards_as_json_build_the_same_encoder(tmp_path, name):
-    encoder = build_encoder(name, 2, **SIZES.get(name, {}))
+    channels = 10 if name == 'tessera' else 2  # it takes its ten bands alone
+    encoder = build_encoder(name, channels, **SIZES.get(name, {}))
     state = {f'backbone.{key}': value for key, value in encoder.state_dict().items()}
     torch.save({'state_dict': state, CARD_KEY: encoder_card(name, encoder)}, tmp_path / 'X.ckpt')
     push_encoder(tmp_path / 'X.ckpt', tmp_path / 'folder')

@@ -229,7 +229,7 @@ def test_value_is_learned_and_predicted_from_the_command_line(path, tmp_path, mo
     main(['predict', *conf, *QUIET, '--ckpt_path', str(checkpoint)])
     found = pd.read_csv('predictions.csv')
     frame = table()
-    assert found.columns.tolist() == ['id', 'lon', 'lat', 'value']
+    assert found.columns.tolist() == ['id', 'lon', 'lat', 'value', 'lower', 'upper']
     assert found['id'].tolist() == frame['id'].tolist()
     np.testing.assert_allclose(found['lon'], frame['lon'])
     held_out = frame['is_test'] == 1

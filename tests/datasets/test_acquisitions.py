@@ -29,6 +29,7 @@ def raster(name: str, bounds: tuple[float, float, float, float], crs: CRS = UTM3
         nodata=(None,),
         scales=(1.0,),
         offsets=(0.0,),
+        is_map=False,
         path=name,
         name=parse_name(name),
     )

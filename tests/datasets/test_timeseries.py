@@ -14,7 +14,7 @@ import pytest
 import rasterio
 import torch
 from rasterio.transform import from_origin
-from rasterio.warp import Resampling, reproject
+from rasterio.warp import Resampling, reproject, transform
 from torch.utils.data import DataLoader
 
 from torchgeo_sits.collate import pad_time
@@ -112,10 +112,13 @@ def test_contract(write: Write, tmp_path: Path) -> None:
         'mask_clear': (torch.bool, (2, 16, 16)),
         'bounds': (torch.float64, (9,)),
         'transform': (torch.float64, (9,)),
+        'location': (torch.float32, (2,)),
     }
     assert sample['acquisition_times'].tolist() == [seconds('2020-01-01'), seconds('2020-03-01')]
     assert sample['bounds'][:6].tolist() == [X0, X0 + 160, RES, Y0 - 160, Y0, RES]
     assert sample['bounds'][6] == seconds('2020-01-01')
+    (x,), (y,) = transform('EPSG:32631', 'EPSG:4326', [X0 + 80], [Y0 - 80])
+    assert sample['location'].tolist() == pytest.approx([y, x], abs=1e-5)
     assert sample['valid'].all()
     assert sample['length'] == 2
 

@@ -96,7 +96,7 @@ ENCODERS: dict[str, Callable[[], SITSEncoder]] = {
         C, backbone='test_convnext', num_steps=8, max_stride=4, chunk_size=100
     ),
     'presto': lambda: Presto(C, **SMALL_MONTHLY),
-    'presto by months': lambda: Presto(C, **SMALL_MONTHLY, pool='months', chunk_size=100),
+    'presto by months': lambda: Presto(C, **SMALL_MONTHLY, pool='months', chunk_size=4000),
     'galileo with s1': lambda: Galileo(C, **SMALL_MONTHLY, s1_channels=2),
 }
 
