@@ -1,6 +1,6 @@
 """Texts of strangers, torn and mixed: read, or refused in one line, never anything else.
 
-For longer runs: ``FUZZ_EXAMPLES=100000 pytest -n0 tests/datasets/test_fuzz.py``.
+For longer runs: ``FUZZ_EXAMPLES=100000 pytest -n0 --timeout 0 tests/datasets/test_fuzz.py``.
 """
 
 import json
