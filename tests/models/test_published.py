@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 import torch
 from safetensors.torch import save_file
-from torchgeo.models import Presto_Weights, presto
+from torchgeo.models import Presto_Weights, Tessera_Weights, presto
 
 from torchgeo_sits.errors import SITSError
 from torchgeo_sits.models import PUBLISHED, load_bare_encoder
@@ -69,9 +69,11 @@ def cached(tmp_path: Path) -> list[Path]:
     return [path for path in (tmp_path / 'cache').rglob('*') if path.is_file()]
 
 
-def test_names_are_those_of_the_table_and_presto_is_torchgeos():
+def test_names_are_those_of_the_table_and_files_are_torchgeos():
     assert set(PUBLISHED) == set(PUBLISHED_NAMES)
     assert PUBLISHED['presto'].address == Presto_Weights.PRESTO.url
+    tessera = Tessera_Weights.TESSERA_SENTINEL2_ENCODER
+    assert PUBLISHED['tessera'].address == tessera.url
 
 
 def test_file_is_fetched_once_and_again_when_it_was_cut(served, tmp_path):

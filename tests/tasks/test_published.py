@@ -6,10 +6,9 @@ from lightning.pytorch import Trainer
 from safetensors.torch import save_file
 from torchgeo.models import presto
 
-from torchgeo_sits.models import PUBLISHED, load_bare_encoder, statistics_in_units
+from torchgeo_sits.models import load_bare_encoder, statistics_in_units
 from torchgeo_sits.models.monthly import STATISTICS
 from torchgeo_sits.tasks import SITSEmbedding, SITSRegression, SITSSegmentation, SITSVICReg
-from torchgeo_sits.weight_names import PUBLISHED_NAMES
 
 from .labelled_data import LabelledData
 from .pretraining_run import VIEWS
@@ -49,10 +48,6 @@ def run(task, datamodule, tmp_path, **kwargs):
     )
     trainer.fit(task, datamodule=datamodule)
     return trainer
-
-
-def test_names_of_published_weights_are_those_of_the_table():
-    assert set(PUBLISHED_NAMES) == PUBLISHED.keys()
 
 
 def test_a_task_starts_from_them_with_the_bands_of_the_data(weights, tmp_path):

@@ -37,17 +37,6 @@ class Galileo(MonthlyTransformer):
         torch.Size([2, 128, 8, 8])
     """
 
-    groups = {
-        'S1': ('VV', 'VH'),
-        'S2_RGB': ('blue', 'green', 'red'),
-        'S2_Red_Edge': ('rededge1', 'rededge2', 'rededge3'),
-        'S2_NIR_10m': ('nir',),
-        'S2_NIR_20m': ('nir08',),
-        'S2_SWIR': ('swir16', 'swir22'),
-        'NDVI': (),
-        'ERA5': ('temperature_2m', 'total_precipitation'),
-        'SRTM': ('elevation', 'slope'),
-    }
     scales = {name: (mean - 2 * std, 4 * std) for name, (mean, std) in STATISTICS.items()}
 
     def __init__(

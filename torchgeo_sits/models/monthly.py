@@ -95,8 +95,18 @@ class MonthlyTransformer(SITSEncoder):
         SITSError: If bands are unknown or too few, or a size is out of its range.
     """
 
-    #: Bands of each group, in the order of the weights.
-    groups: ClassVar[Mapping[str, tuple[str, ...]]]
+    #: Bands of each group, in the order of Presto's weights; the NDVI is computed.
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        'S1': ('VV', 'VH'),
+        'S2_RGB': ('blue', 'green', 'red'),
+        'S2_Red_Edge': ('rededge1', 'rededge2', 'rededge3'),
+        'S2_NIR_10m': ('nir',),
+        'S2_NIR_20m': ('nir08',),
+        'S2_SWIR': ('swir16', 'swir22'),
+        'ERA5': ('temperature_2m', 'total_precipitation'),
+        'SRTM': ('elevation', 'slope'),
+        'NDVI': (),
+    }
     #: Groups that do not change with time, and have one token.
     static_groups: ClassVar[frozenset[str]] = frozenset({'SRTM'})
     #: What the authors subtract from a quantity, and what they divide it by then; in the units of

@@ -32,17 +32,6 @@ class Presto(MonthlyTransformer):
         torch.Size([2, 128, 8, 8])
     """
 
-    groups = {
-        'S1': ('VV', 'VH'),
-        'S2_RGB': ('blue', 'green', 'red'),
-        'S2_Red_Edge': ('rededge1', 'rededge2', 'rededge3'),
-        'S2_NIR_10m': ('nir',),
-        'S2_NIR_20m': ('nir08',),
-        'S2_SWIR': ('swir16', 'swir22'),
-        'ERA5': ('temperature_2m', 'total_precipitation'),
-        'SRTM': ('elevation', 'slope'),
-        'NDVI': (),
-    }
     scales = {
         'VV': (-25.0, 25.0),
         'VH': (-25.0, 25.0),

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +42,6 @@ class PublishedModel:
         state: Turns the tensors of the file into the encoder's state dict.
         licence: Licence of the weights.
         source: Where they come from, and the paper.
-        arguments: Arguments of the encoder that are not its defaults.
 
     Examples:
         >>> from torchgeo_sits.models import PUBLISHED
@@ -57,7 +56,6 @@ class PublishedModel:
     state: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
     licence: str
     source: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 #: Published weights by their names, :data:`torchgeo_sits.weight_names.PUBLISHED_NAMES`.
@@ -65,7 +63,7 @@ PUBLISHED: Final[dict[str, PublishedModel]] = {
     'presto': PublishedModel(
         encoder='presto',
         statistics=Presto.statistics,
-        # That of torchgeo.models.Presto_Weights.PRESTO; a test holds them equal.
+        # That of torchgeo.models.Presto_Weights.PRESTO.
         address='https://hf.co/torchgeo/presto/resolve/43f8d500a930772d226b309a06ec32be6dc077dd/'
         'model-e5e57c68.pth',
         sha256='e5e57c68',
@@ -91,7 +89,7 @@ PUBLISHED: Final[dict[str, PublishedModel]] = {
         '1c723278ef8211d4917f8edf4a9cd5dcddc85e44/s2_encoder-28537a8e.pth',
         sha256='28537a8e',
         state=tessera_state,
-        licence='MIT',
+        licence='CC0-1.0',
         source='https://github.com/ucam-eo/tessera, https://arxiv.org/abs/2506.20380',
     ),
 }
@@ -125,8 +123,7 @@ def load_published(
         raise SITSError(f'expected one of {sorted(PUBLISHED)}, or NAME:FILE, got {weights!r}')
     name, file = found
     model = PUBLISHED[name]
-    own = {'bands': list(bands), **model.arguments, **arguments}
-    encoder = build_encoder(model.encoder, len(bands), **own)
+    encoder = build_encoder(model.encoder, len(bands), bands=list(bands), **arguments)
     path = _fetch(name, model) if file is None else _at_hand(name, file)
     try:
         state = model.state(read_tensors(path))
