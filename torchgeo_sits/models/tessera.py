@@ -26,8 +26,8 @@ class Tessera(SITSEncoder):
     without gaps features are those of TorchGeo's ``s2_backbone``. The branch of Sentinel-1 is not
     here: in which scale it was trained could not be verified.
 
-    There is no spatial context: *early* features are the late ones. At its published size the branch
-    has 44 M parameters.
+    There is no spatial context: *early* features are the late ones. At its published size the
+    branch has 44 M parameters.
 
     Args:
         in_channels: Number of bands, 10.
