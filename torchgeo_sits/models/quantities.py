@@ -1,5 +1,6 @@
 """What a band holds, for published models, which find their inputs by name."""
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Final
 
@@ -24,8 +25,6 @@ OPTICAL: Final = (
 
 #: Names of what is no light, in small letters and without separators, by what they mean.
 _NO_LIGHT: Final = {
-    'vv': 'VV',
-    'vh': 'VH',
     't2m': 'temperature_2m',
     'temperature2m': 'temperature_2m',
     'tp': 'total_precipitation',
@@ -50,10 +49,16 @@ def quantity(name: str) -> str | None:
     Examples:
         >>> quantity('B8A'), quantity('S2-L2A-B04'), quantity('vv'), quantity('tp')
         ('nir08', 'red', 'VV', 'total_precipitation')
+        >>> quantity('VV_dBx100'), quantity('VV_VH_ratio')
+        ('VV', None)
         >>> quantity('SR_B4') is None  # red of Landsat 8, near infrared of Landsat 5
         True
     """
-    plain = ''.join(c for c in name if c not in ' _-').lower()
+    words = re.split('[ _-]+', name.lower())
+    # Of a polarisation the unit may follow.
+    if words[0] in ('vv', 'vh') and not {'vv', 'vh', 'ratio'} & {*words[1:]}:
+        return words[0].upper()
+    plain = ''.join(words)
     if plain in _NO_LIGHT:
         return _NO_LIGHT[plain]
     if plain.startswith(('srb', 'stb', 'surrefl')):
