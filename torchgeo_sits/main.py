@@ -49,6 +49,7 @@ commands:
   export      write a checkpoint as ONNX or .pt2, to run without this package (X.ckpt MODEL.onnx)
   push        put the encoder of a checkpoint on the Hub of Hugging Face, or into a folder
               (X.ckpt hf://ORG/REPO)
+  data        list the published data sets, check or show one (data check NAME DIR)
   cube        convert dated rasters, NetCDF or Zarr to a cube that is read faster (SRC DST)
 
 first steps:
@@ -123,6 +124,7 @@ COMMANDS = {
     'views': 'views',
     'export': 'export',
     'push': 'push',
+    'data': 'data',
     'cube': 'cube',
 }
 

@@ -38,6 +38,7 @@ _CLASSES = {
     ),
     'export': (),
     'push': (),
+    'data': (),
     'cube': (
         ('', 'datasets.raster_series:RasterTimeSeries'),
         ('', 'datasets.sentinel2:Sentinel2TimeSeries'),

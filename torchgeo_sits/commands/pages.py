@@ -326,6 +326,20 @@ PAGES = {
             "then, in Python: torchgeo_sits.models.load_encoder('hf://ORG/REPO')",
         ),
     ),
+    'data': Page(
+        'List the published data sets of image time series, check that one is whole (all files '
+        'are there, splits are complete, some samples are read), or show what it holds. A sample '
+        'is drawn to a picture.',
+        ('list', 'check breizhcrops DIR', 'show dynamicearthnet DIR --output month.png'),
+        (),
+        {
+            'dataset_kwargs': 'Arguments of the data set, such as {level: L2A}',
+            'samples': 'Number of samples of each part to read',
+            'output': 'Picture to write; NAME.png by default',
+        },
+        words=('list|check|show',),
+        more=('to train: torchgeo-sits fit --config conf/dino.yaml --config conf/data/NAME.yaml',),
+    ),
     'cube': Page(
         'Convert dated rasters, NetCDF files or other Zarr stores to a cube: a Zarr store in which '
         'all dates of a place lie side by side, so that patches are read several times as fast. '

@@ -6,6 +6,8 @@ from .loader import ResumableLoader
 from .options import ImageOptions, LabelOptions, PatchOptions, Sentinel1Options, SplitOptions
 from .pastis import PASTISDataModule
 from .points import PointDataModule, PointLabelOptions, PointSplitOptions, TableOptions
+from .published import PublishedDataModule
+from .sentinel1 import Sentinel1DataModule
 from .sits import SITSDataModule
 from .synthetic import SyntheticSITSDataModule
 
@@ -17,9 +19,11 @@ __all__ = [
     'PointDataModule',
     'PointLabelOptions',
     'PointSplitOptions',
+    'PublishedDataModule',
     'ResumableLoader',
     'SITSDataModule',
     'SITSFusionDataModule',
+    'Sentinel1DataModule',
     'Sentinel1Options',
     'SeriesDataModule',
     'SplitOptions',

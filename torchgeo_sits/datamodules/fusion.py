@@ -1,26 +1,24 @@
 """Data module for Sentinel-1 beside any folder of dated rasters."""
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchgeo.datasets import IntersectionDataset
 
 from ..datasets import RasterTimeSeries, Sentinel1Beside, TimeSeries
-from ..errors import SITSError
 from ..renamed import SITS_OPTIONS, take_old_names
-from ..transforms import NormalizeS1, s1_of
-from .base import band_statistics, given_statistics, gives_way
+from ..transforms import s1_of
+from .base import band_statistics
 from .options import ImageOptions, LabelOptions, PatchOptions, Sentinel1Options, SplitOptions
+from .sentinel1 import Sentinel1DataModule
 from .sits import SITSDataModule
 from .splits import Splits
 
 __all__ = ['SITSFusionDataModule']
 
 
-class SITSFusionDataModule(SITSDataModule):
+class SITSFusionDataModule(Sentinel1DataModule, SITSDataModule):
     """Patches of optical series with the Sentinel-1 series of their places.
 
     All of :class:`SITSDataModule`, whose samples get ``image_s1`` with dates and masks of its
@@ -58,72 +56,12 @@ class SITSFusionDataModule(SITSDataModule):
         """
         super().__init__(*args, **kwargs)
         self.s1 = s1
-        self._statistics_s1: tuple[Tensor, Tensor] | None = None
+        self._given_s1 = s1.statistics
 
     @property
     def bands_s1(self) -> list[str]:
         """Names of the bands of Sentinel-1, in the order of its channels."""
         return list(self._beside.series.bands)
-
-    @property
-    def card_s1(self) -> dict[str, Any]:
-        """Bands and normalisation of Sentinel-1, in plain values, for the checkpoint."""
-        mean, std = self.statistics_s1
-        return {'bands_s1': self.bands_s1, 'mean_s1': mean.tolist(), 'std_s1': std.tolist()}
-
-    @property
-    def statistics_s1(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each Sentinel-1 band ``(C1,)``, found once.
-
-        Raises:
-            SITSError: If given statistics do not fit the bands, or there is no clear pixel.
-        """
-        if self._statistics_s1 is None:
-            if self.s1.statistics is None:
-                self._statistics_s1 = self._measure_s1()
-            else:
-                self._statistics_s1 = given_statistics(*self.s1.statistics, self.bands_s1)
-        return self._statistics_s1
-
-    def normalise_s1_as(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Normalise Sentinel-1 as a checkpoint did, as :meth:`normalise_as` does the images.
-
-        Args:
-            mean: Mean of each band of Sentinel-1 of the checkpoint.
-            std: Standard deviation of each.
-
-        Raises:
-            SITSError: If there are more or fewer values than bands.
-        """
-        wanted = given_statistics(mean, std, self.bands_s1)
-        given = self.s1.statistics is not None
-        if gives_way(self.statistics_s1, wanted, self.bands_s1, given=given, scale='backscatter'):
-            self._statistics_s1 = wanted
-            self._set_transforms()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Bands and statistics of both series."""
-        mean, std = self.statistics_s1
-        own = {'s1_bands': self.bands_s1, 's1_mean': mean.tolist(), 's1_std': std.tolist()}
-        return super().state_dict() | own
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the statistics of a checkpoint; one without Sentinel-1 leaves them as they are.
-
-        Raises:
-            SITSError: If the checkpoint was trained on other bands.
-        """
-        if 's1_bands' in state_dict:
-            if state_dict['s1_bands'] != (bands := self.bands_s1):
-                raise SITSError(
-                    'The checkpoint was trained on the Sentinel-1 bands '
-                    f'{state_dict["s1_bands"]}, the data has {bands}: choose `s1.bands` to match'
-                )
-            self._statistics_s1 = (
-                torch.tensor(state_dict['s1_mean']),
-                torch.tensor(state_dict['s1_std']),
-            )
-        super().load_state_dict(state_dict)
 
     @property
     def _beside(self) -> Sentinel1Beside:
@@ -164,11 +102,3 @@ class SITSFusionDataModule(SITSDataModule):
         return band_statistics(
             series for sample in self._measured_samples() if (series := s1_of(sample))
         )
-
-    def _set_transforms(self) -> None:
-        """Normalise both series of every batch; flip and turn those of training."""
-        super()._set_transforms()
-        normalize = NormalizeS1(*self.statistics_s1)
-        # Flips in between or before do not matter: they copy pixels, and mask what is outside.
-        self.aug = nn.Sequential(cast(nn.Module, self.aug), normalize)
-        self.train_aug = nn.Sequential(cast(nn.Module, self.train_aug), normalize)

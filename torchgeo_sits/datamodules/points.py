@@ -17,6 +17,7 @@ from torchgeo.datamodules import NonGeoDataModule
 from torchgeo.datasets.utils import Sample
 
 from ..datasets import PointLabels, PointSeries
+from ..datasets.plotting import plot_pixel
 from ..errors import SITSError
 from ..keys import IMAGE, MASK_CLEAR
 from ..samplers import EpochSampler, ShardedSampler
@@ -587,14 +588,7 @@ class PointDataModule(SeriesDataModule, NonGeoDataModule):
         Returns:
             The figure.
         """
-        figure = Figure(figsize=(8, 3), layout='constrained')
-        axes = figure.subplots()
-        clear = sample[MASK_CLEAR].flatten()
-        times = sample['acquisition_times'][clear].numpy().astype('datetime64[s]')
-        for band, values in zip(self.bands, sample[IMAGE][clear, :, 0, 0].T, strict=True):
-            axes.plot(times, values.numpy(), marker='.', label=band)
-        axes.legend(fontsize='small', ncols=2)
-        return figure
+        return plot_pixel(sample, self.bands)
 
     def _open(self) -> PointSeries:
         """Read the table, and leave the labels that were asked for."""

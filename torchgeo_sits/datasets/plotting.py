@@ -15,7 +15,7 @@ from torchgeo.datasets.utils import Sample
 
 from ..keys import ACQUISITION_TIMES, IMAGE, MASK, MASK_CLEAR, VALID
 
-__all__ = ['plot_labels', 'plot_series']
+__all__ = ['plot_labels', 'plot_pixel', 'plot_series']
 
 #: Names under which red, green and blue go, for the sensors whose files are recognised.
 TRUE_COLOUR = (
@@ -23,6 +23,7 @@ TRUE_COLOUR = (
     ('B4', 'B3', 'B2'),
     ('SR_B4', 'SR_B3', 'SR_B2'),
     ('red', 'green', 'blue'),
+    ('R', 'G', 'B'),
 )
 
 
@@ -56,6 +57,27 @@ def plot_series(sample: Sample, bands: Sequence[str], *, columns: int = 8) -> Fi
     ):
         axis.imshow(frame.squeeze(), cmap='gray', vmin=0, vmax=1)
         axis.set_title(f'{datetime.fromtimestamp(time, UTC):%Y-%m-%d}', fontsize='small')
+    return figure
+
+
+def plot_pixel(sample: Sample, bands: Sequence[str]) -> Figure:
+    """Draw the values of a single pixel over time.
+
+    Args:
+        sample: Sample with ``image`` ``(T, C, 1, 1)``, ``acquisition_times`` ``(T,)`` and
+            ``mask_clear`` ``(T, 1, 1)``.
+        bands: Names of the C channels.
+
+    Returns:
+        The figure.
+    """
+    figure = Figure(figsize=(8, 3), layout='constrained')
+    axes = figure.subplots()
+    clear = sample[MASK_CLEAR].flatten()
+    times = sample[ACQUISITION_TIMES][clear].numpy().astype('datetime64[s]')
+    for band, values in zip(bands, sample[IMAGE][clear, :, 0, 0].T, strict=True):
+        axes.plot(times, values.numpy(), marker='.', label=band)
+    axes.legend(fontsize='small', ncols=2)
     return figure
 
 

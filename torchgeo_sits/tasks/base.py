@@ -107,7 +107,7 @@ def _in_units_of(datamodule: Any, card: EncoderCard, path: str | Path) -> Encode
     units: dict[str, Any] = dict(card)
     for end in ('', '_s1'):
         bands, found = units.get(f'bands{end}'), getattr(datamodule, f'statistics{end}', None)
-        if not bands or found is None:
+        if not bands or found is None or not len(found[0]):
             continue
         *values, told = statistics_in_units(
             bands, found[0].tolist(), units[f'mean{end}'], units[f'std{end}']
@@ -480,7 +480,7 @@ class SITSTask(BaseTask):
         encoder: SITSEncoder = getattr(self, self.encoder_name)
         details = CardDetails(task=type(self).__name__, **getattr(datamodule, 'training_data', {}))
         if encoder.s1_channels:
-            details |= getattr(datamodule, 'card_s1', self._s1)
+            details |= getattr(datamodule, 'card_s1', None) or self._s1
         if self.hparams.get('labels') is not None:
             details['class_names'] = class_names(self)
         for name in ('codes', 'colors'):

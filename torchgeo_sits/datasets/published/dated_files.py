@@ -1,0 +1,156 @@
+"""Family of the dated files: a raster for each date, or for each date and resolution."""
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window as RasterWindow
+
+from ...errors import SITSError
+from ..formats import open_raster, require_own_pixels
+from .base import PublishedTimeSeries, StoredSeries, Window
+
+__all__ = ['DatedFiles', 'Frame', 'raster_size', 'read_raster']
+
+
+class Frame(NamedTuple):
+    """The files of a date.
+
+    Attributes:
+        time: Seconds since 1970-01-01 UTC.
+        paths: Rasters whose bands follow each other; those of other sizes than the first cover
+            the same ground.
+    """
+
+    time: int
+    paths: tuple[Path, ...]
+
+
+class DatedFiles(PublishedTimeSeries):
+    """Base class of data sets with a raster for each date of a place.
+
+    A subclass lists the files of a place in :meth:`list_frames`, and says the rest as every
+    :class:`~.base.PublishedTimeSeries`. Pixels that all bands of a file declare to be no data
+    are not clear.
+    """
+
+    @abstractmethod
+    def list_frames(self, key: Any) -> Sequence[Frame]:
+        """Dates and files of a sample, in any order.
+
+        Args:
+            key: One of :attr:`samples`.
+
+        Raises:
+            SITSError: If there is none, or a name holds no date.
+        """
+
+    def files(self, key: Any) -> Sequence[Path]:
+        """Files of a sample: those of its frames."""
+        return [path for frame in self.list_frames(key) for path in frame.paths]
+
+    def size(self, key: Any) -> tuple[int, int]:
+        """Height and width of the first raster of the first date."""
+        return raster_size(self.list_frames(key)[0].paths[0])
+
+    def read_series(self, key: Any, window: Window) -> StoredSeries:
+        """Read a window of each file."""
+        frames = self.list_frames(key)
+        values, seen = [], []
+        for frame in frames:
+            found = [read_raster(frame.paths[0], window)]
+            shape = found[0][0].shape[-2:]
+            whole = raster_size(frame.paths[0]) if len(frame.paths) > 1 else None
+            found += [read_raster(path, window, shape, whole) for path in frame.paths[1:]]
+            pixels = np.concatenate([array for array, _ in found])
+            if len(pixels) < len(self.band_names):
+                raise SITSError(
+                    f"'{frame.paths[0]}' has {len(pixels)} bands, expected "
+                    f'{len(self.band_names)}, {list(self.band_names)}: fetch it again'
+                )
+            values.append(pixels[: len(self.band_names)])
+            seen.append(np.logical_and.reduce([mask for _, mask in found]))
+        if len({array.shape for array in values}) > 1:
+            raise SITSError(
+                f'{self.about.title}, sample {key!r}: rasters of its dates differ in size, '
+                f'{sorted({array.shape[1:] for array in values})}: fetch them again'
+            )
+        times = np.array([frame.time for frame in frames], np.int64)
+        return StoredSeries(np.stack(values), times, np.stack(seen))
+
+
+def raster_size(path: Path) -> tuple[int, int]:
+    """Height and width of a raster.
+
+    Args:
+        path: The file.
+
+    Raises:
+        SITSError: If it cannot be read.
+    """
+    with _opened(path) as source:
+        return source.height, source.width
+
+
+def read_raster(
+    path: Path,
+    window: Window,
+    shape: tuple[int, int] | None = None,
+    whole: tuple[int, int] | None = None,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read a window of a raster.
+
+    Args:
+        path: The file.
+        window: Rows and columns, of a raster of the size *whole*.
+        shape: Height and width to bring the window to, by the nearest pixel. None keeps it.
+        whole: Size of the raster that *window* is of, whose ground this one covers. None is
+            the size of this one.
+
+    Returns:
+        ``(C, H, W)``, and ``(H, W)`` bool, False where no band holds data by what the file
+        declares.
+
+    Raises:
+        SITSError: If the file cannot be read.
+    """
+    with _opened(path) as source:
+        height, width = whole or (source.height, source.width)
+        rows, columns = (
+            range(size)[part] for size, part in zip((height, width), window, strict=True)
+        )
+        tall, wide = source.height / height, source.width / width
+        part = RasterWindow(
+            columns.start * wide, rows.start * tall, len(columns) * wide, len(rows) * tall
+        )
+        size = shape or (len(rows), len(columns))
+        options: dict[str, Any] = {'window': part, 'out_shape': (source.count, *size)}
+        try:
+            pixels = source.read(**options)
+        except RasterioError as error:
+            raise SITSError(f"'{path}' cannot be read ({error}): fetch it again") from error
+        missing = np.ones(size, bool)
+        for band, nodata in zip(pixels, source.nodatavals, strict=True):
+            missing &= False if nodata is None else (band == nodata) | np.isnan(band + nodata)
+        return pixels, ~missing
+
+
+def _opened(path: Path) -> DatasetReader:
+    """Open a raster; one without georeference is none the worse."""
+    require_own_pixels(str(path))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', NotGeoreferencedWarning)
+            return open_raster(str(path))
+    except RasterioIOError as error:
+        if not path.exists():
+            raise FileNotFoundError(2, 'No such file or directory', str(path)) from error
+        raise SITSError(
+            f"'{path}' is no raster that can be read ({error}): fetch it again"
+        ) from error

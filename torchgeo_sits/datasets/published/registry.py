@@ -1,0 +1,46 @@
+"""The published data sets by name, and those of others by dotted path."""
+
+from importlib import import_module
+from typing import Final
+
+from ...errors import SITSError
+from .base import PublishedTimeSeries
+from .breizhcrops import BreizhCrops
+from .dynamicearthnet import DynamicEarthNet
+
+__all__ = ['DATASETS', 'find_dataset']
+
+#: The data sets by the names that ``data.dataset`` and ``torchgeo-sits data`` take.
+DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
+    'breizhcrops': BreizhCrops,
+    'dynamicearthnet': DynamicEarthNet,
+}
+
+
+def find_dataset(name: str) -> type[PublishedTimeSeries]:
+    """Find a data set.
+
+    Args:
+        name: One of :data:`DATASETS`, or the dotted path of a class of one's own.
+
+    Raises:
+        SITSError: If there is none.
+
+    Examples:
+        >>> from torchgeo_sits.datasets.published import find_dataset
+        >>> find_dataset('breizhcrops').__name__
+        'BreizhCrops'
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    module, _, attribute = name.rpartition('.')
+    try:
+        found = getattr(import_module(module), attribute) if module else None
+    except (ImportError, AttributeError) as error:
+        raise SITSError(f'the data set {name!r} cannot be imported: {error}') from error
+    if not (isinstance(found, type) and issubclass(found, PublishedTimeSeries)):
+        raise SITSError(
+            f'there is no data set {name!r}: expected one of {", ".join(sorted(DATASETS))}, or the '
+            'dotted path of a subclass of PublishedTimeSeries'
+        )
+    return found

@@ -1,0 +1,74 @@
+"""Family of the tables: series of single places, dates by bands, without neighbours."""
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torchgeo.datasets.utils import Sample
+
+from ..plotting import plot_pixel
+from .base import PublishedTimeSeries, StoredSeries, Window
+
+__all__ = ['Rows', 'TableSeries']
+
+
+class Rows(NamedTuple):
+    """The rows of a place.
+
+    Attributes:
+        values: ``(T, C)``, all bands in the order of ``band_names``, stored units.
+        times: ``(T,)`` int64, seconds since 1970-01-01 UTC, in any order.
+        clear: ``(T,)`` bool, True where no cloud, shadow or snow is marked; None where nothing
+            is marked.
+    """
+
+    values: NDArray[Any]
+    times: NDArray[np.int64]
+    clear: NDArray[np.bool_] | None = None
+
+
+class TableSeries(PublishedTimeSeries):
+    """Base class of data sets of places without neighbours: samples of 1 x 1 pixels.
+
+    A subclass reads the rows of a place in :meth:`read_rows`, and says the rest as every
+    :class:`~.base.PublishedTimeSeries`.
+    """
+
+    @abstractmethod
+    def read_rows(self, key: Any) -> Rows:
+        """Read the rows of a place.
+
+        Args:
+            key: One of :attr:`samples`.
+
+        Raises:
+            SITSError: If the file is not as published.
+        """
+
+    def read_series(self, key: Any, window: Window) -> StoredSeries:
+        """The rows of a place as frames of one pixel; a table has no windows."""
+        rows = self.read_rows(key)
+        clear = None if rows.clear is None else rows.clear[:, None, None]
+        return StoredSeries(rows.values[:, :, None, None], rows.times, clear)
+
+    def size(self, key: Any) -> tuple[int, int]:
+        """One pixel."""
+        return 1, 1
+
+    def plot(self, sample: Sample, show_titles: bool = True, suptitle: str | None = None) -> Figure:
+        """Draw the values of a place over time.
+
+        Args:
+            sample: A sample.
+            show_titles: Not used: dates are always shown.
+            suptitle: Title of the figure.
+
+        Returns:
+            The figure.
+        """
+        figure = plot_pixel(sample, self.bands)
+        if suptitle is not None:
+            figure.suptitle(suptitle)
+        return figure
