@@ -12,6 +12,7 @@ from .embedding import SITSEmbedding
 from .labelled import SITSLabelled
 from .loading import load_task
 from .mae import SITSMAE
+from .multilabel import SITSMultilabel
 from .pretraining import SITSPretraining, ViewLosses
 from .regression import SITSRegression
 from .segmentation import SITSSegmentation
@@ -34,6 +35,7 @@ __all__ = [
     'SITSDistillation',
     'SITSEmbedding',
     'SITSLabelled',
+    'SITSMultilabel',
     'SITSPretraining',
     'SITSRegression',
     'SITSSegmentation',

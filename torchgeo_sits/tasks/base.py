@@ -9,7 +9,7 @@ from typing import Any, NoReturn, cast
 
 import numpy as np
 from lightly.utils.scheduler import cosine_warmup_schedule
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -46,17 +46,16 @@ __all__ = [
 ]
 
 
-def class_names(task: LightningModule) -> list[str]:
+def class_names(task: Any) -> list[str]:
     """Names of the classes, from 0, as the task or its checkpoint knows them.
 
     Args:
-        task: A task with the hyperparameters ``labels`` and ``num_classes``.
+        task: A task with the hyperparameter ``labels`` and a number ``num_classes``.
 
     Returns:
         The names; ``class i`` where there are none.
     """
-    number = 2 if task.hparams['task'] == 'binary' else task.hparams['num_classes']
-    names = task.hparams['labels']
+    names, number = task.hparams['labels'], task.num_classes
     if names is None or len(names) != number:
         return [f'class {i}' for i in range(number)]
     return [str(name) for name in names]

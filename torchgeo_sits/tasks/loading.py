@@ -13,6 +13,7 @@ from .change_date import SITSChangeDate
 from .change_series import SITSChangeSeries
 from .classification import SITSClassification
 from .labelled import SITSLabelled
+from .multilabel import SITSMultilabel
 from .regression import SITSRegression
 from .segmentation import SITSSegmentation
 
@@ -26,6 +27,7 @@ _TASKS: Final[dict[str, type[SITSLabelled]]] = {
         SITSChangeSeries,
         SITSChangeDate,
         SITSClassification,
+        SITSMultilabel,
         SITSRegression,
     )
 }
