@@ -276,7 +276,7 @@ class PublishedDataModule(Sentinel1DataModule, NonGeoDataModule):
     @property
     def bands_s1(self) -> list[str]:
         """Names of the bands of Sentinel-1 beside them."""
-        return list(self.source.band_names_s1)
+        return list((self._any if self._options else self.source).band_names_s1)
 
     @property
     def class_names(self) -> list[str] | None:
@@ -516,8 +516,9 @@ class PublishedDataModule(Sentinel1DataModule, NonGeoDataModule):
 
     def _measure_s1(self) -> tuple[Tensor, Tensor]:
         """The authors' statistics of Sentinel-1, or those of up to 256 samples of training."""
-        if self.source.mean_s1 is not None and self.source.std_s1 is not None:
-            return given_statistics(self.source.mean_s1, self.source.std_s1, self.bands_s1)
+        train = self._any
+        if train.mean_s1 is not None and train.std_s1 is not None:
+            return given_statistics(train.mean_s1, train.std_s1, self.bands_s1)
         return band_statistics(series for sample in self._measured() if (series := s1_of(sample)))
 
     def _measured(self) -> Iterator[Sample]:

@@ -1,5 +1,6 @@
 """Published data sets of image time series, by families of their layouts."""
 
+from .arrays import ArraySeries, load_array
 from .base import (
     PARTS,
     About,
@@ -9,19 +10,28 @@ from .base import (
     PublishedDataNotFoundError,
     PublishedTimeSeries,
     StoredSeries,
+    join_series,
     seconds_of,
 )
+from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
 from .dated_files import DatedFiles, Frame, raster_size, read_raster
 from .dynamicearthnet import DynamicEarthNet
+from .flairhub import FLAIRHUB
 from .hierarchical import open_hdf5
+from .pastis_hd import PASTISHD
 from .registry import DATASETS, find_dataset
+from .stacked import read_stack
 from .tables import Rows, TableSeries
 
 __all__ = [
     'DATASETS',
+    'FLAIRHUB',
     'PARTS',
+    'PASTISHD',
     'About',
+    'ArraySeries',
+    'BraDDS1TS',
     'BreizhCrops',
     'DatedFiles',
     'Download',
@@ -35,8 +45,11 @@ __all__ = [
     'StoredSeries',
     'TableSeries',
     'find_dataset',
+    'join_series',
+    'load_array',
     'open_hdf5',
     'raster_size',
     'read_raster',
+    'read_stack',
     'seconds_of',
 ]

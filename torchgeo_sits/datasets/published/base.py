@@ -30,6 +30,7 @@ __all__ = [
     'PublishedTimeSeries',
     'StoredSeries',
     'Window',
+    'join_series',
     'seconds_of',
 ]
 
@@ -104,6 +105,23 @@ class StoredSeries(NamedTuple):
     values: NDArray[Any]
     times: NDArray[np.int64]
     clear: NDArray[np.bool_] | None = None
+
+
+def join_series(parts: Sequence[StoredSeries]) -> StoredSeries:
+    """Put series of one place into one, such as both orbits of Sentinel-1.
+
+    Args:
+        parts: Series of the same bands and size; of none of them clouds are marked.
+
+    Examples:
+        >>> import numpy as np
+        >>> from torchgeo_sits.datasets.published import StoredSeries, join_series
+        >>> one = StoredSeries(np.zeros((2, 1, 4, 4)), np.array([0, 86400]))
+        >>> join_series([one, one]).values.shape
+        (4, 1, 4, 4)
+    """
+    values = np.concatenate([part.values for part in parts])
+    return StoredSeries(values, np.concatenate([part.times for part in parts]))
 
 
 def seconds_of(date: str, pattern: str = '%Y%m%d') -> int:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterWindow
@@ -103,15 +104,17 @@ def read_raster(
     window: Window,
     shape: tuple[int, int] | None = None,
     whole: tuple[int, int] | None = None,
+    resampling: Resampling = Resampling.nearest,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read a window of a raster.
 
     Args:
         path: The file.
         window: Rows and columns, of a raster of the size *whole*.
-        shape: Height and width to bring the window to, by the nearest pixel. None keeps it.
+        shape: Height and width to bring the window to, None keeps it.
         whole: Size of the raster that *window* is of, whose ground this one covers. None is
             the size of this one.
+        resampling: How pixels are brought to *shape*.
 
     Returns:
         ``(C, H, W)``, and ``(H, W)`` bool, False where no band holds data by what the file
@@ -131,6 +134,7 @@ def read_raster(
         )
         size = shape or (len(rows), len(columns))
         options: dict[str, Any] = {'window': part, 'out_shape': (source.count, *size)}
+        options['resampling'] = resampling
         try:
             pixels = source.read(**options)
         except RasterioError as error:

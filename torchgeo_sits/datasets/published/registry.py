@@ -5,15 +5,21 @@ from typing import Final
 
 from ...errors import SITSError
 from .base import PublishedTimeSeries
+from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
 from .dynamicearthnet import DynamicEarthNet
+from .flairhub import FLAIRHUB
+from .pastis_hd import PASTISHD
 
 __all__ = ['DATASETS', 'find_dataset']
 
 #: The data sets by the names that ``data.dataset`` and ``torchgeo-sits data`` take.
 DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
+    'bradd': BraDDS1TS,
     'breizhcrops': BreizhCrops,
     'dynamicearthnet': DynamicEarthNet,
+    'flairhub': FLAIRHUB,
+    'pastis_hd': PASTISHD,
 }
 
 
