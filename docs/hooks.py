@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT))  # benchmarks/ and study/ are no packages that are
 #: Rooms of the package with a page in the reference, and their titles.
 ROOMS = {
     'datasets': 'Data sets',
+    'datasets.published': 'Published data sets',
     'samplers': 'Samplers',
     'transforms': 'Planes, views and augmentations',
     'models': 'Encoders',
@@ -48,6 +49,27 @@ def on_files(files: Files, config: Any) -> Files:
     for where, path in results.IMAGES.items():
         files.append(File.generated(config, where, abs_src_path=str(path)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Put the table of the published data sets where a page asks for it."""
+    mark = '<!-- table of data sets -->'
+    return markdown.replace(mark, datasets_table()) if mark in markdown else markdown
+
+
+def datasets_table() -> str:
+    """Write the table of the published data sets, from what they say of themselves."""
+    published = importlib.import_module('torchgeo_sits.datasets.published')
+    rows = [
+        '| name | data set | sensor | labels | size | dates | licence |',
+        '|---|---|---|---|---|---|---|',
+    ]
+    for name, kind in sorted(published.DATASETS.items()):
+        about = kind.about
+        title = f'[{about.title}]({about.paper})'
+        cells = (f'`{name}`', title, about.sensor, about.labels, about.size, about.dates)
+        rows.append(f'| {" | ".join((*cells, about.licence))} |')
+    return '\n'.join(rows)
 
 
 def reference_page(room: str, title: str) -> str:

@@ -19,7 +19,13 @@ assert processes.FORKSERVER
 SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
 
 #: Files that take longest, to begin with: the last file of a run keeps one process alone.
-LONGEST = ('test_long_runs.py', 'test_notebook.py', 'test_main.py', 'test_export.py')
+LONGEST = (
+    'test_every_dataset.py',
+    'test_long_runs.py',
+    'test_notebook.py',
+    'test_main.py',
+    'test_export.py',
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -325,6 +325,7 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
         labels: LabelOptions = LabelOptions(),
         label_unit: Literal['field', 'patch'] = 'field',
         crop: int | None = None,
+        instances: bool = False,
         batch_size: int = 4,
         num_workers: int = 0,
         seed: int = 0,
@@ -350,6 +351,8 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
             crop: Height and width in pixels of a square drawn from each patch of training, and
                 of the squares around parcels. None reads whole patches, as validation and
                 test of patches always do.
+            instances: Read the numbers of the parcels, too, as ``mask_instance``, for
+                :class:`~torchgeo_sits.tasks.SITSPanoptic`.
             batch_size: Number of samples in a batch.
             num_workers: Number of worker processes that read.
             seed: Seed of the choice of labels, of the order of samples and of the squares.
@@ -392,6 +395,7 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
             root=root,
             modality=modality,
             bands=bands,
+            annotations=['instance'] if instances else [],
             download=download,
             checksum=checksum,
         )

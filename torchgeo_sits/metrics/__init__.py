@@ -12,6 +12,7 @@ from .health import (
     normalized_std,
     signs_of_collapse,
 )
+from .panoptic import PanopticQuality
 from .pastis import overall_score
 from .region_loss import RegionLoss
 
@@ -20,6 +21,7 @@ __all__ = [
     'ChangeScores',
     'ClassScores',
     'Confusion',
+    'PanopticQuality',
     'RegionLoss',
     'SemanticChangeScores',
     'Sign',

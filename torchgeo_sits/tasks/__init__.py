@@ -13,6 +13,7 @@ from .labelled import SITSLabelled
 from .loading import load_task
 from .mae import SITSMAE
 from .multilabel import SITSMultilabel
+from .panoptic import SITSPanoptic
 from .pretraining import SITSPretraining, ViewLosses
 from .regression import SITSRegression
 from .segmentation import SITSSegmentation
@@ -36,6 +37,7 @@ __all__ = [
     'SITSEmbedding',
     'SITSLabelled',
     'SITSMultilabel',
+    'SITSPanoptic',
     'SITSPretraining',
     'SITSRegression',
     'SITSSegmentation',

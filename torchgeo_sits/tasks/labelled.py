@@ -163,6 +163,15 @@ class SITSLabelled(SITSTask):
     def loss_of(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss of ``(P, K)`` scores and ``(P,)`` labels; 0 where P is."""
 
+    def auxiliary_loss(self, batch: dict[str, Any], scores: Tensor) -> Tensor | None:
+        """Compute what training minimises beside :meth:`loss_of`; None where that is all.
+
+        Args:
+            batch: The batch.
+            scores: All its scores ``(B, K, ...)``.
+        """
+        return None
+
     def epoch_loss(self) -> Metric:
         """Make the metric of the loss of an epoch, whose value batches must not change."""
         return MeanMetric()
@@ -295,6 +304,8 @@ class SITSLabelled(SITSTask):
         """Compute the loss of a batch, and count it in the metrics."""
         all_scores, scores, labels = self.compare(batch)
         loss = self.loss_of(scores, labels)
+        if stage == 'train' and (further := self.auxiliary_loss(batch, all_scores)) is not None:
+            loss = loss + further
         self._count(stage, batch, all_scores, scores, labels)
         if stage == 'train':
             self.log('train_loss', loss, batch_size=len(batch[IMAGE]), prog_bar=True)

@@ -14,6 +14,7 @@ from .change_series import SITSChangeSeries
 from .classification import SITSClassification
 from .labelled import SITSLabelled
 from .multilabel import SITSMultilabel
+from .panoptic import SITSPanoptic
 from .regression import SITSRegression
 from .segmentation import SITSSegmentation
 
@@ -28,6 +29,7 @@ _TASKS: Final[dict[str, type[SITSLabelled]]] = {
         SITSChangeDate,
         SITSClassification,
         SITSMultilabel,
+        SITSPanoptic,
         SITSRegression,
     )
 }
