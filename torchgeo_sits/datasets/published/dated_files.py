@@ -4,10 +4,12 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio import Affine
+from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
@@ -17,7 +19,10 @@ from ...errors import SITSError
 from ..formats import open_raster, require_own_pixels
 from .base import PublishedTimeSeries, StoredSeries, Window
 
-__all__ = ['DatedFiles', 'Frame', 'raster_size', 'read_raster']
+__all__ = ['MOST_CLOUD', 'DatedFiles', 'Frame', 'raster_grid', 'raster_size', 'read_raster']
+
+#: Highest probability of cloud, in per cent, of a pixel that is clear, where authors set no limit.
+MOST_CLOUD: Final = 50
 
 
 class Frame(NamedTuple):
@@ -38,7 +43,7 @@ class DatedFiles(PublishedTimeSeries):
 
     A subclass lists the files of a place in :meth:`list_frames`, and says the rest as every
     :class:`~.base.PublishedTimeSeries`. Pixels that all bands of a file declare to be no data
-    are not clear.
+    are not clear, nor are those that :meth:`mark_clear` leaves out.
     """
 
     @abstractmethod
@@ -62,28 +67,57 @@ class DatedFiles(PublishedTimeSeries):
 
     def read_series(self, key: Any, window: Window) -> StoredSeries:
         """Read a window of each file."""
-        frames = self.list_frames(key)
-        values, seen = [], []
+        return self.read_frames(key, self.list_frames(key), window, self.band_names)
+
+    def read_frames(
+        self, key: Any, frames: Sequence[Frame], window: Window, bands: Sequence[str]
+    ) -> StoredSeries:
+        """Read a window of the files of some dates.
+
+        Args:
+            key: One of :attr:`samples`.
+            frames: The dates and files, one at least.
+            window: Rows and columns.
+            bands: Names of the bands, the first of those that the files have.
+
+        Raises:
+            SITSError: If a file is not as published.
+        """
+        values, clear = [], []
         for frame in frames:
             found = [read_raster(frame.paths[0], window)]
             shape = found[0][0].shape[-2:]
             whole = raster_size(frame.paths[0]) if len(frame.paths) > 1 else None
             found += [read_raster(path, window, shape, whole) for path in frame.paths[1:]]
             pixels = np.concatenate([array for array, _ in found])
-            if len(pixels) < len(self.band_names):
+            if len(pixels) < len(bands):
                 raise SITSError(
-                    f"'{frame.paths[0]}' has {len(pixels)} bands, expected "
-                    f'{len(self.band_names)}, {list(self.band_names)}: fetch it again'
+                    f"'{frame.paths[0]}' has {len(pixels)} bands, expected {len(bands)}, "
+                    f'{list(bands)}: fetch it again'
                 )
-            values.append(pixels[: len(self.band_names)])
-            seen.append(np.logical_and.reduce([mask for _, mask in found]))
+            values.append(pixels[: len(bands)])
+            seen = np.logical_and.reduce([mask for _, mask in found])
+            marked = self.mark_clear(frame, pixels, window)
+            clear.append(seen if marked is None else seen & marked)
         if len({array.shape for array in values}) > 1:
             raise SITSError(
                 f'{self.about.title}, sample {key!r}: rasters of its dates differ in size, '
                 f'{sorted({array.shape[1:] for array in values})}: fetch them again'
             )
         times = np.array([frame.time for frame in frames], np.int64)
-        return StoredSeries(np.stack(values), times, np.stack(seen))
+        return StoredSeries(np.stack(values), times, np.stack(clear))
+
+    def mark_clear(
+        self, frame: Frame, pixels: NDArray[Any], window: Window
+    ) -> NDArray[np.bool_] | None:
+        """Tell which pixels of a date are free of clouds; None where nothing is marked.
+
+        Args:
+            frame: The date and its files.
+            pixels: ``(C, H, W)``, all bands of the files, those behind ``band_names`` too.
+            window: Rows and columns.
+        """
+        return None
 
 
 def raster_size(path: Path) -> tuple[int, int]:
@@ -97,6 +131,19 @@ def raster_size(path: Path) -> tuple[int, int]:
     """
     with _opened(path) as source:
         return source.height, source.width
+
+
+def raster_grid(path: Path) -> tuple[CRS | None, Affine]:
+    """Reference system of a raster, None where it has none, and the transform of its pixels.
+
+    Args:
+        path: The file.
+
+    Raises:
+        SITSError: If it cannot be read.
+    """
+    with _opened(path) as source:
+        return source.crs, source.transform
 
 
 def read_raster(
