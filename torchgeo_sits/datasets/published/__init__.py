@@ -21,6 +21,8 @@ from .flairhub import FLAIRHUB
 from .hierarchical import open_hdf5
 from .pastis_hd import PASTISHD
 from .registry import DATASETS, find_dataset
+from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
+from .sitsscd_muds import SitsSCDMUDS
 from .stacked import read_stack
 from .tables import Rows, TableSeries
 
@@ -42,6 +44,8 @@ __all__ = [
     'PublishedDataNotFoundError',
     'PublishedTimeSeries',
     'Rows',
+    'SitsSCDDynamicEarthNet',
+    'SitsSCDMUDS',
     'StoredSeries',
     'TableSeries',
     'find_dataset',

@@ -10,6 +10,8 @@ from .breizhcrops import BreizhCrops
 from .dynamicearthnet import DynamicEarthNet
 from .flairhub import FLAIRHUB
 from .pastis_hd import PASTISHD
+from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
+from .sitsscd_muds import SitsSCDMUDS
 
 __all__ = ['DATASETS', 'find_dataset']
 
@@ -20,6 +22,8 @@ DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'dynamicearthnet': DynamicEarthNet,
     'flairhub': FLAIRHUB,
     'pastis_hd': PASTISHD,
+    'sitsscd_dynamicearthnet': SitsSCDDynamicEarthNet,
+    'sitsscd_muds': SitsSCDMUDS,
 }
 
 
