@@ -15,7 +15,7 @@ from .base import (
 )
 from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
-from .dated_files import DatedFiles, Frame, raster_size, read_raster
+from .dated_files import DatedFiles, Frame, raster_grid, raster_size, read_raster
 from .dynamicearthnet import DynamicEarthNet
 from .flairhub import FLAIRHUB
 from .hierarchical import open_hdf5
@@ -23,6 +23,7 @@ from .pastis_hd import PASTISHD
 from .registry import DATASETS, find_dataset
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
+from .spacenet7 import SpaceNet7
 from .stacked import read_stack
 from .tables import Rows, TableSeries
 
@@ -46,12 +47,14 @@ __all__ = [
     'Rows',
     'SitsSCDDynamicEarthNet',
     'SitsSCDMUDS',
+    'SpaceNet7',
     'StoredSeries',
     'TableSeries',
     'find_dataset',
     'join_series',
     'load_array',
     'open_hdf5',
+    'raster_grid',
     'raster_size',
     'read_raster',
     'read_stack',

@@ -12,6 +12,7 @@ from .flairhub import FLAIRHUB
 from .pastis_hd import PASTISHD
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
+from .spacenet7 import SpaceNet7
 
 __all__ = ['DATASETS', 'find_dataset']
 
@@ -24,6 +25,7 @@ DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'pastis_hd': PASTISHD,
     'sitsscd_dynamicearthnet': SitsSCDDynamicEarthNet,
     'sitsscd_muds': SitsSCDMUDS,
+    'spacenet7': SpaceNet7,
 }
 
 
