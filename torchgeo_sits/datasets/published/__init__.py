@@ -19,6 +19,7 @@ from .dated_files import DatedFiles, Frame, raster_grid, raster_size, read_raste
 from .dynamicearthnet import DynamicEarthNet
 from .flairhub import FLAIRHUB
 from .hierarchical import open_hdf5
+from .mtlcc import MTLCC
 from .pastis_hd import PASTISHD
 from .registry import DATASETS, find_dataset
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
@@ -30,6 +31,7 @@ from .tables import Rows, TableSeries
 __all__ = [
     'DATASETS',
     'FLAIRHUB',
+    'MTLCC',
     'PARTS',
     'PASTISHD',
     'About',

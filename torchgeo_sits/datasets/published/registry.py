@@ -9,6 +9,7 @@ from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
 from .dynamicearthnet import DynamicEarthNet
 from .flairhub import FLAIRHUB
+from .mtlcc import MTLCC
 from .pastis_hd import PASTISHD
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
@@ -23,6 +24,7 @@ DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'dynamicearthnet': DynamicEarthNet,
     'flairhub': FLAIRHUB,
     'pastis_hd': PASTISHD,
+    'mtlcc': MTLCC,
     'sitsscd_dynamicearthnet': SitsSCDDynamicEarthNet,
     'sitsscd_muds': SitsSCDMUDS,
     'spacenet7': SpaceNet7,
