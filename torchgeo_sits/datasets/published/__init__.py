@@ -15,6 +15,7 @@ from .base import (
 )
 from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
+from .dafals import DAFALS
 from .dated_files import DatedFiles, Frame, raster_grid, raster_size, read_raster
 from .dynamicearthnet import DynamicEarthNet
 from .flairhub import FLAIRHUB
@@ -29,6 +30,7 @@ from .stacked import read_stack
 from .tables import Rows, TableSeries
 
 __all__ = [
+    'DAFALS',
     'DATASETS',
     'FLAIRHUB',
     'MTLCC',

@@ -7,6 +7,7 @@ from ...errors import SITSError
 from .base import PublishedTimeSeries
 from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
+from .dafals import DAFALS
 from .dynamicearthnet import DynamicEarthNet
 from .flairhub import FLAIRHUB
 from .mtlcc import MTLCC
@@ -21,6 +22,7 @@ __all__ = ['DATASETS', 'find_dataset']
 DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'bradd': BraDDS1TS,
     'breizhcrops': BreizhCrops,
+    'dafals': DAFALS,
     'dynamicearthnet': DynamicEarthNet,
     'flairhub': FLAIRHUB,
     'pastis_hd': PASTISHD,
