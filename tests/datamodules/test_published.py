@@ -93,6 +93,8 @@ def test_what_does_not_fit_is_refused_by_name(months, parcels):
         setup('breizhcrops', parcels, dataset_kwargs={'colour': 1})
     with pytest.raises(SITSError, match=r'labels.target=field.*segmentation'):
         setup('dynamicearthnet', months, labels=LabelOptions(target='field'))
+    with pytest.raises(SITSError, match=r'labels.kind=value.*segmentation'):
+        setup('dynamicearthnet', months, labels=LabelOptions(kind='value'))
     with pytest.raises(SITSError, match='fraction'):
         setup('dynamicearthnet', months, labels=LabelOptions(fields_per_class=2))
     with pytest.raises(SITSError, match='leave one of them out'):

@@ -230,7 +230,7 @@ class PublishedDataModule(Sentinel1DataModule, NonGeoDataModule):
         self.source = find_dataset(dataset)
         about = self.source.about
         labels.take_only(
-            {'supervised', 'target', 'fields_per_class', 'fraction'},
+            {'supervised', 'target', 'fields_per_class', 'fraction', 'kind'},
             f'{about.title} brings labels of its own',
         )
         self._options = dataset_kwargs or {}
@@ -428,7 +428,12 @@ class PublishedDataModule(Sentinel1DataModule, NonGeoDataModule):
         return bool(len(train)) and train.size(train.samples[0]) == (1, 1)
 
     def _check_target(self) -> None:
-        """Refuse a target that the labels do not have."""
+        """Refuse a target or a kind that the labels do not have."""
+        if self.labels.kind == 'value' and self.label_kind not in ('value', 'pixel_value'):
+            raise SITSError(
+                f'labels.kind=value, but labels of {self.source.about.title} are classes: use '
+                f'conf/{self.source.about.config}.yaml'
+            )
         if self.labels.target == 'field' and self.target != 'field':
             raise SITSError(
                 f'labels.target=field, but labels of {self.source.about.title} are of pixels: use '
