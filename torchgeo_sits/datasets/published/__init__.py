@@ -21,6 +21,7 @@ from .dynamicearthnet import DynamicEarthNet
 from .flairhub import FLAIRHUB
 from .hierarchical import open_hdf5
 from .mtlcc import MTLCC
+from .multisenge import MultiSenGE
 from .pastis_hd import PASTISHD
 from .registry import DATASETS, find_dataset
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
@@ -45,6 +46,7 @@ __all__ = [
     'DynamicEarthNet',
     'Frame',
     'LabelKind',
+    'MultiSenGE',
     'Part',
     'PublishedDataNotFoundError',
     'PublishedTimeSeries',

@@ -11,6 +11,7 @@ from .dafals import DAFALS
 from .dynamicearthnet import DynamicEarthNet
 from .flairhub import FLAIRHUB
 from .mtlcc import MTLCC
+from .multisenge import MultiSenGE
 from .pastis_hd import PASTISHD
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
@@ -27,6 +28,7 @@ DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'flairhub': FLAIRHUB,
     'pastis_hd': PASTISHD,
     'mtlcc': MTLCC,
+    'multisenge': MultiSenGE,
     'sitsscd_dynamicearthnet': SitsSCDDynamicEarthNet,
     'sitsscd_muds': SitsSCDMUDS,
     'spacenet7': SpaceNet7,
