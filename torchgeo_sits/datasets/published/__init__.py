@@ -13,6 +13,7 @@ from .base import (
     join_series,
     seconds_of,
 )
+from .biomassters import BioMassters
 from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
 from .dafals import DAFALS
@@ -39,6 +40,7 @@ __all__ = [
     'PASTISHD',
     'About',
     'ArraySeries',
+    'BioMassters',
     'BraDDS1TS',
     'BreizhCrops',
     'DatedFiles',

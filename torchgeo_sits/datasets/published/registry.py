@@ -5,6 +5,7 @@ from typing import Final
 
 from ...errors import SITSError
 from .base import PublishedTimeSeries
+from .biomassters import BioMassters
 from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
 from .dafals import DAFALS
@@ -22,6 +23,7 @@ __all__ = ['DATASETS', 'find_dataset']
 #: The data sets by the names that ``data.dataset`` and ``torchgeo-sits data`` take.
 DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'bradd': BraDDS1TS,
+    'biomassters': BioMassters,
     'breizhcrops': BreizhCrops,
     'dafals': DAFALS,
     'dynamicearthnet': DynamicEarthNet,
