@@ -25,6 +25,7 @@ from .mtlcc import MTLCC
 from .multisenge import MultiSenGE
 from .pastis_hd import PASTISHD
 from .registry import DATASETS, find_dataset
+from .sickle import Sickle
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
 from .spacenet7 import SpaceNet7
@@ -53,6 +54,7 @@ __all__ = [
     'PublishedDataNotFoundError',
     'PublishedTimeSeries',
     'Rows',
+    'Sickle',
     'SitsSCDDynamicEarthNet',
     'SitsSCDMUDS',
     'SpaceNet7',

@@ -14,6 +14,7 @@ from .flairhub import FLAIRHUB
 from .mtlcc import MTLCC
 from .multisenge import MultiSenGE
 from .pastis_hd import PASTISHD
+from .sickle import Sickle
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
 from .spacenet7 import SpaceNet7
@@ -31,6 +32,7 @@ DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'pastis_hd': PASTISHD,
     'mtlcc': MTLCC,
     'multisenge': MultiSenGE,
+    'sickle': Sickle,
     'sitsscd_dynamicearthnet': SitsSCDDynamicEarthNet,
     'sitsscd_muds': SitsSCDMUDS,
     'spacenet7': SpaceNet7,
