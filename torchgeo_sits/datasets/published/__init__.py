@@ -18,7 +18,9 @@ from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
 from .dafals import DAFALS
 from .dated_files import DatedFiles, Frame, raster_grid, raster_size, read_raster
+from .denethor import Denethor
 from .dynamicearthnet import DynamicEarthNet
+from .fields import FieldSquares
 from .flairhub import FLAIRHUB
 from .hierarchical import open_hdf5
 from .mtlcc import MTLCC
@@ -45,8 +47,10 @@ __all__ = [
     'BraDDS1TS',
     'BreizhCrops',
     'DatedFiles',
+    'Denethor',
     'Download',
     'DynamicEarthNet',
+    'FieldSquares',
     'Frame',
     'LabelKind',
     'MultiSenGE',

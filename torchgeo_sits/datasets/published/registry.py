@@ -9,6 +9,7 @@ from .biomassters import BioMassters
 from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
 from .dafals import DAFALS
+from .denethor import Denethor
 from .dynamicearthnet import DynamicEarthNet
 from .flairhub import FLAIRHUB
 from .mtlcc import MTLCC
@@ -27,6 +28,7 @@ DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'biomassters': BioMassters,
     'breizhcrops': BreizhCrops,
     'dafals': DAFALS,
+    'denethor': Denethor,
     'dynamicearthnet': DynamicEarthNet,
     'flairhub': FLAIRHUB,
     'pastis_hd': PASTISHD,
