@@ -16,6 +16,7 @@ from .base import (
 from .biomassters import BioMassters
 from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
+from .cv4akenya import CV4AKenya
 from .dafals import DAFALS
 from .dated_files import DatedFiles, Frame, raster_grid, raster_size, read_raster
 from .denethor import Denethor
@@ -46,6 +47,7 @@ __all__ = [
     'BioMassters',
     'BraDDS1TS',
     'BreizhCrops',
+    'CV4AKenya',
     'DatedFiles',
     'Denethor',
     'Download',

@@ -8,6 +8,7 @@ from .base import PublishedTimeSeries
 from .biomassters import BioMassters
 from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
+from .cv4akenya import CV4AKenya
 from .dafals import DAFALS
 from .denethor import Denethor
 from .dynamicearthnet import DynamicEarthNet
@@ -27,6 +28,7 @@ DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'bradd': BraDDS1TS,
     'biomassters': BioMassters,
     'breizhcrops': BreizhCrops,
+    'cv4akenya': CV4AKenya,
     'dafals': DAFALS,
     'denethor': Denethor,
     'dynamicearthnet': DynamicEarthNet,
