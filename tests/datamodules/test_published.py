@@ -95,6 +95,8 @@ def test_what_does_not_fit_is_refused_by_name(months, parcels):
         setup('dynamicearthnet', months, labels=LabelOptions(target='field'))
     with pytest.raises(SITSError, match=r'labels.kind=value.*segmentation'):
         setup('dynamicearthnet', months, labels=LabelOptions(kind='value'))
+    with pytest.raises(SITSError, match=r'labels.per_frame=true.*segmentation'):
+        setup('dynamicearthnet', months, labels=LabelOptions(per_frame=True))
     with pytest.raises(SITSError, match='fraction'):
         setup('dynamicearthnet', months, labels=LabelOptions(fields_per_class=2))
     with pytest.raises(SITSError, match='leave one of them out'):

@@ -230,7 +230,7 @@ class PublishedDataModule(Sentinel1DataModule, NonGeoDataModule):
         self.source = find_dataset(dataset)
         about = self.source.about
         labels.take_only(
-            {'supervised', 'target', 'fields_per_class', 'fraction', 'kind'},
+            {'supervised', 'target', 'fields_per_class', 'fraction', 'kind', 'per_frame'},
             f'{about.title} brings labels of its own',
         )
         self._options = dataset_kwargs or {}
@@ -428,17 +428,18 @@ class PublishedDataModule(Sentinel1DataModule, NonGeoDataModule):
         return bool(len(train)) and train.size(train.samples[0]) == (1, 1)
 
     def _check_target(self) -> None:
-        """Refuse a target or a kind that the labels do not have."""
-        if self.labels.kind == 'value' and self.label_kind not in ('value', 'pixel_value'):
-            raise SITSError(
-                f'labels.kind=value, but labels of {self.source.about.title} are classes: use '
-                f'conf/{self.source.about.config}.yaml'
-            )
-        if self.labels.target == 'field' and self.target != 'field':
-            raise SITSError(
-                f'labels.target=field, but labels of {self.source.about.title} are of pixels: use '
-                f'conf/{self.source.about.config}.yaml'
-            )
+        """Refuse labels of another kind than those of the data set."""
+        for name, given, kinds in (
+            ('kind=value', self.labels.kind == 'value', ('value', 'pixel_value')),
+            ('per_frame=true', self.labels.per_frame, ('frame',)),
+            ('target=field', self.labels.target == 'field', _WHOLE),
+        ):
+            if given and self.label_kind not in kinds:
+                about = self.source.about
+                raise SITSError(
+                    f'labels.{name} does not go with {about.title}, whose labels are of the kind '
+                    f'{self.label_kind!r}: use conf/{about.config}.yaml'
+                )
 
     @cached_property
     def _labelled(self) -> NDArray[np.int64]:
