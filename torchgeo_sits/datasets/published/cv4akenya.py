@@ -16,6 +16,7 @@ from .fields import FieldSquares
 
 __all__ = ['CV4AKenya']
 
+_DATE = re.compile(r'20\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])')
 _TURNS: dict[Part, tuple[int, ...]] = {'train': (0, 1, 2), 'val': (3,), 'test': (4,)}
 
 
@@ -104,7 +105,7 @@ class CV4AKenya(FieldSquares):
         """Dates of each tile, with a file for each band and for the cloud."""
         found: dict[str, list[Frame]] = {}
         for folder in sorted((self.folder / 'data').glob('*/*')):
-            if folder.is_dir() and re.fullmatch(r'20\d{6}', folder.name):
+            if folder.is_dir() and _DATE.fullmatch(folder.name):
                 tile = folder.parent.name
                 bands = (*self.band_names, 'CLD')
                 paths = tuple(folder / f'{tile}_{band}_{folder.name}.tif' for band in bands)

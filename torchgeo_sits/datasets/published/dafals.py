@@ -15,7 +15,7 @@ from .side_files import read_json
 
 __all__ = ['DAFALS']
 
-_MONTH = re.compile(r'(20\d{2})_(\d{2})')
+_MONTH = re.compile(r'(20\d{2})_(0[1-9]|1[0-2])')
 
 
 class DAFALS(DatedFiles):

@@ -25,7 +25,7 @@ __all__ = ['Denethor']
 
 _LABELS = '*-crop-labels-{}.geojson'
 _TILE = re.compile(r'\d+E-\d+N')
-_DATE = re.compile(r'(20\d{2})-(\d{2})-(\d{2})')
+_DATE = re.compile(r'(20\d{2})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])')
 
 
 class _Parcel(NamedTuple):

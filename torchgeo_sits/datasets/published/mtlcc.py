@@ -15,7 +15,7 @@ from .side_files import read_lines
 
 __all__ = ['MTLCC']
 
-_DATE = re.compile(r'(20\d{6})_10m')
+_DATE = re.compile(r'(20\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))_10m')
 #: Numbers and names of the crops; 0 is unknown.
 _CROPS: Final[dict[int, str]] = {
     1: 'sugar beet',

@@ -18,7 +18,7 @@ __all__ = ['MultiSenGE']
 
 #: Tile of Sentinel-2, column and row of a patch.
 _PATCH = re.compile(r'(\w+?)_(\d+)_(\d+)')
-_IMAGE = re.compile(r'\w+_(\d{8})_S[12]_\d+_\d+\.tif')
+_IMAGE = re.compile(r'\w+_(20\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))_S[12]_\d+_\d+\.tif')
 
 
 class MultiSenGE(DatedFiles):

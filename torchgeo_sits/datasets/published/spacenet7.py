@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from .polygons import read_polygons
 
 __all__ = ['SpaceNet7']
 
-_MONTH = re.compile(r'global_monthly_(\d{4})_(\d{2})_mosaic_')
+_MONTH = re.compile(r'global_monthly_(\d{4})_(0[1-9]|1[0-2])_mosaic_')
 #: Folders of the labelled and of the public test places.
 _FOLDERS = {'labelled': 'train', 'unlabelled': 'test_public'}
 
@@ -130,7 +131,7 @@ class SpaceNet7(DatedFiles):
         for frame in self.list_frames(key):
             pixels, seen = read_raster(frame.paths[0], window)
             clear = self.mark_clear(frame, pixels, window)
-            found.append(np.where(seen & clear, _burn(frame.paths[0], window), -1))
+            found.append(np.where(seen & clear, _burn(frame.paths[0])[window].astype(np.int64), -1))
         return np.stack(found)
 
 
@@ -139,11 +140,12 @@ def _buildings(image: Path) -> Path:
     return image.parents[1] / 'labels' / f'{image.stem}_Buildings.geojson'
 
 
-def _burn(image: Path, window: Window) -> NDArray[np.int64]:
-    """Pixels ``(H, W)`` whose centres lie in a building: 1."""
+@lru_cache(maxsize=64)  # squares of a place follow each other in validation
+def _burn(image: Path) -> NDArray[np.uint8]:
+    """Pixels ``(H, W)`` of a whole image whose centres lie in a building: 1."""
     size, (crs, grid) = raster_size(image), raster_grid(image)
     shapes = [shape for _, shape in read_polygons(_buildings(image), crs)]
     if not shapes:
-        return np.zeros(size, np.int64)[window]
+        return np.zeros(size, np.uint8)
     burnt: NDArray[np.uint8] = rasterize(shapes, size, transform=grid, dtype='uint8')
-    return burnt[window].astype(np.int64)
+    return burnt
