@@ -25,17 +25,17 @@ __all__ = ['DATASETS', 'find_dataset']
 
 #: The data sets by the names that ``data.dataset`` and ``torchgeo-sits data`` take.
 DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
-    'bradd': BraDDS1TS,
     'biomassters': BioMassters,
+    'bradd': BraDDS1TS,
     'breizhcrops': BreizhCrops,
     'cv4akenya': CV4AKenya,
     'dafals': DAFALS,
     'denethor': Denethor,
     'dynamicearthnet': DynamicEarthNet,
     'flairhub': FLAIRHUB,
-    'pastis_hd': PASTISHD,
     'mtlcc': MTLCC,
     'multisenge': MultiSenGE,
+    'pastis_hd': PASTISHD,
     'sickle': Sickle,
     'sitsscd_dynamicearthnet': SitsSCDDynamicEarthNet,
     'sitsscd_muds': SitsSCDMUDS,
