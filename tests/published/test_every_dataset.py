@@ -37,7 +37,8 @@ def releases(tmp_path_factory):
 
 
 @pytest.fixture(params=sorted(DATASETS))
-def name(request):
+def name(request, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCHGEO_SITS_CACHE', str(tmp_path / 'cache'))
     return request.param
 
 

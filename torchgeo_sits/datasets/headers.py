@@ -16,7 +16,6 @@ from typing import Any
 import geopandas
 import numpy as np
 import pandas as pd
-import platformdirs
 import shapely
 from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
@@ -33,6 +32,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import SITSError
 from ..whole_files import whole_file
+from .cache_folder import cache_folder
 from .file_stamps import Stamp, stamps
 from .formats import open_raster, require_own_pixels
 
@@ -311,14 +311,12 @@ def _absolute(path: str) -> str:
 
 def _cache_path(paths: Sequence[str]) -> Path:
     """Name the file that keeps the headers of the files below one folder."""
-    chosen = os.environ.get('TORCHGEO_SITS_CACHE')
-    folder = Path(chosen) if chosen else platformdirs.user_cache_path('torchgeo_sits', False)
     try:
         root = os.path.commonpath(paths)
     except ValueError:  # on a disk and on a server: those have nothing in common
         root = ''
     digest = hashlib.sha256(root.encode(errors='surrogateescape')).hexdigest()[:20]
-    return folder / f'headers-v{_VERSION}-{digest}.parquet'
+    return cache_folder() / f'headers-v{_VERSION}-{digest}.parquet'
 
 
 def _stays(path: str, dropped: set[str]) -> bool:

@@ -34,6 +34,7 @@ from .sitsscd_muds import SitsSCDMUDS
 from .spacenet7 import SpaceNet7
 from .stacked import read_stack
 from .tables import Rows, TableSeries
+from .timesen2crop import TimeSen2Crop
 
 __all__ = [
     'DAFALS',
@@ -66,6 +67,7 @@ __all__ = [
     'SpaceNet7',
     'StoredSeries',
     'TableSeries',
+    'TimeSen2Crop',
     'find_dataset',
     'join_series',
     'load_array',

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ...errors import SITSError
 from .base import About, Part, Window
 from .hierarchical import open_hdf5
-from .tables import Rows, TableSeries
+from .tables import Rows, TableSeries, read_csv
 
 __all__ = ['BreizhCrops']
 
@@ -91,14 +90,14 @@ class BreizhCrops(TableSeries):
     @cached_property
     def _class_of_code(self) -> dict[str, int]:
         """Class of each code of the French register."""
-        table = _read_csv(self.folder / 'classmapping.csv', ('id', 'code'))
+        table = read_csv(self.folder / 'classmapping.csv', ('id', 'code'))
         return dict(zip(table['code'].astype(str), table['id'].astype(int), strict=True))
 
     def list_samples(self, part: Part) -> Sequence[tuple[str, str, int]]:
         """Region, key in its file and class of each parcel whose crop is one of the nine."""
         found: list[tuple[str, str, int]] = []
         for region in _REGIONS[part]:
-            index = _read_csv(self._find(f'{region}.csv'), ('CODE_CULTU', 'path'))
+            index = read_csv(self._find(f'{region}.csv'), ('CODE_CULTU', 'path'))
             labels = index['CODE_CULTU'].astype(str).map(self._class_of_code)
             known = labels.notna()
             paths = index['path'].astype(str)
@@ -142,18 +141,3 @@ class BreizhCrops(TableSeries):
             return expected
         deeper = self.folder.glob(f'{self.year}/**/{self.level}/**/{name}')
         return min(deeper, default=expected)
-
-
-def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a table, which must have some columns."""
-    try:
-        table = pd.read_csv(path, dtype=str)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise SITSError(
-            f"'{path}' is no table that can be read ({error}): fetch it again"
-        ) from error
-    if missing := [name for name in columns if name not in table]:
-        raise SITSError(
-            f"'{path}' lacks the columns {missing}, it has {list(table.columns)}: fetch it again"
-        )
-    return table

@@ -20,6 +20,7 @@ from .sickle import Sickle
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
 from .spacenet7 import SpaceNet7
+from .timesen2crop import TimeSen2Crop
 
 __all__ = ['DATASETS', 'find_dataset']
 
@@ -40,6 +41,7 @@ DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'sitsscd_dynamicearthnet': SitsSCDDynamicEarthNet,
     'sitsscd_muds': SitsSCDMUDS,
     'spacenet7': SpaceNet7,
+    'timesen2crop': TimeSen2Crop,
 }
 
 

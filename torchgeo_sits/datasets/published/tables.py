@@ -1,17 +1,21 @@
 """Family of the tables: series of single places, dates by bands, without neighbours."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torchgeo.datasets.utils import Sample
 
+from ...errors import SITSError
 from ..plotting import plot_pixel
 from .base import PublishedTimeSeries, StoredSeries, Window
 
-__all__ = ['Rows', 'TableSeries']
+__all__ = ['Rows', 'TableSeries', 'read_csv']
 
 
 class Rows(NamedTuple):
@@ -72,3 +76,37 @@ class TableSeries(PublishedTimeSeries):
         if suptitle is not None:
             figure.suptitle(suptitle)
         return figure
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    r"""Read a table, which must have some columns, as text.
+
+    Args:
+        path: The file.
+        columns: Names of columns that it must have.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        SITSError: If it is no table, or lacks a column.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from torchgeo_sits.datasets.published.tables import read_csv
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / 'dates.csv'
+        ...     _ = path.write_text('date\\n20180401\\n')
+        ...     read_csv(path, ['date'])['date'].tolist()
+        ['20180401']
+    """
+    try:
+        table = pd.read_csv(path, dtype=str)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise SITSError(
+            f"'{path}' is no table that can be read ({error}): fetch it again"
+        ) from error
+    if missing := [name for name in columns if name not in table]:
+        raise SITSError(
+            f"'{path}' lacks the columns {missing}, it has {list(table.columns)}: fetch it again"
+        )
+    return table
