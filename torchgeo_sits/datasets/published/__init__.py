@@ -35,6 +35,7 @@ from .spacenet7 import SpaceNet7
 from .stacked import read_stack
 from .tables import Rows, TableSeries
 from .timesen2crop import TimeSen2Crop
+from .treesataits import TreeSatAITS
 
 __all__ = [
     'DAFALS',
@@ -68,6 +69,7 @@ __all__ = [
     'StoredSeries',
     'TableSeries',
     'TimeSen2Crop',
+    'TreeSatAITS',
     'find_dataset',
     'join_series',
     'load_array',

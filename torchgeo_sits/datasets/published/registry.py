@@ -21,6 +21,7 @@ from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
 from .spacenet7 import SpaceNet7
 from .timesen2crop import TimeSen2Crop
+from .treesataits import TreeSatAITS
 
 __all__ = ['DATASETS', 'find_dataset']
 
@@ -42,6 +43,7 @@ DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'sitsscd_muds': SitsSCDMUDS,
     'spacenet7': SpaceNet7,
     'timesen2crop': TimeSen2Crop,
+    'treesataits': TreeSatAITS,
 }
 
 
