@@ -28,7 +28,8 @@ def releases(tmp_path_factory):
 
     def folder_of(name):
         if name not in written:
-            folder = tmp_path_factory.mktemp(name)
+            folder = tmp_path_factory.mktemp(name) / 'release'  # beside it lies nothing else
+            folder.mkdir()
             import_module(f'.releases.{name}', __package__).write_release(folder)
             written[name] = folder
         return written[name]
@@ -125,7 +126,7 @@ def test_is_looked_for_where_it_was_said_to_be(releases, name, tmp_path):
     if not kind.about.downloads:
         with pytest.raises(SITSError, match='by hand'):
             kind(tmp_path, download=True)
-    assert len(kind(releases(name).parent, 'train')) or len(list(releases(name).parent.iterdir()))
+    assert len(kind(releases(name).parent, 'train'))
 
 
 def test_few_labels_leave_few_samples(releases, name):
@@ -180,6 +181,8 @@ def test_check_tells_a_damaged_copy_from_a_whole_one(releases, name, tmp_path, m
     data = kind(copy, 'train')
     damaged = data.files(data.samples[-1])[-1]
     damaged.unlink()
+    if kind.find_in(copy) is not None and len(kind(copy, 'train')) < len(data):
+        damaged.touch()  # samples are those whose files are there
     with pytest.raises(SystemExit, match='1'):
         main.main(['data', 'check', name, str(copy)])
     told = capsys.readouterr().err

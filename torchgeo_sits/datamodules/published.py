@@ -281,7 +281,7 @@ class PublishedDataModule(Sentinel1DataModule, NonGeoDataModule):
     @property
     def class_names(self) -> list[str] | None:
         """Names of the classes, from 0; None without classes."""
-        return list(self.source.classes) or None
+        return list((self._any if self._options else self.source).classes) or None
 
     @property
     def training_data(self) -> dict[str, Any]:

@@ -16,11 +16,13 @@ from .base import (
 from .biomassters import BioMassters
 from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
+from .cropharvest import CropHarvest
 from .cv4akenya import CV4AKenya
 from .dafals import DAFALS
 from .dated_files import DatedFiles, Frame, raster_grid, raster_size, read_raster
 from .denethor import Denethor
 from .dynamicearthnet import DynamicEarthNet
+from .eurocropsml import EuroCropsML
 from .fields import FieldSquares
 from .flairhub import FLAIRHUB
 from .hierarchical import open_hdf5
@@ -35,7 +37,9 @@ from .spacenet7 import SpaceNet7
 from .stacked import read_stack
 from .tables import Rows, TableSeries
 from .timesen2crop import TimeSen2Crop
+from .tiselac import TiSeLaC
 from .treesataits import TreeSatAITS
+from .zuericrop import ZueriCrop
 
 __all__ = [
     'DAFALS',
@@ -50,10 +54,12 @@ __all__ = [
     'BraDDS1TS',
     'BreizhCrops',
     'CV4AKenya',
+    'CropHarvest',
     'DatedFiles',
     'Denethor',
     'Download',
     'DynamicEarthNet',
+    'EuroCropsML',
     'FieldSquares',
     'Frame',
     'LabelKind',
@@ -68,8 +74,10 @@ __all__ = [
     'SpaceNet7',
     'StoredSeries',
     'TableSeries',
+    'TiSeLaC',
     'TimeSen2Crop',
     'TreeSatAITS',
+    'ZueriCrop',
     'find_dataset',
     'join_series',
     'load_array',

@@ -53,12 +53,12 @@ class Download:
     Attributes:
         url: Where it is.
         md5: Its MD5, in hexadecimal digits; None where none is published.
-        size: Its size in bytes, as published.
+        size: Its size in bytes, as published; None where none is.
     """
 
     url: str
     md5: str | None
-    size: int
+    size: int | None
 
 
 @dataclass(frozen=True)
@@ -476,7 +476,8 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
         about = self.about
         if download and about.downloads:
             for file in about.downloads:
-                print(f'{about.title}: fetching {file.url} ({file.size / 1e9:.2f} GB)')
+                size = '' if file.size is None else f' ({file.size / 1e9:.2f} GB)'
+                print(f'{about.title}: fetching {file.url}{size}')
                 download_url(file.url, self.root, md5=file.md5 if checksum else None)
                 name = self.root / file.url.rpartition('/')[2].partition('?')[0]
                 if name.suffix in ('.zip', '.tar', '.gz', '.tgz'):

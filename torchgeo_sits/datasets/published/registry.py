@@ -8,10 +8,12 @@ from .base import PublishedTimeSeries
 from .biomassters import BioMassters
 from .bradd import BraDDS1TS
 from .breizhcrops import BreizhCrops
+from .cropharvest import CropHarvest
 from .cv4akenya import CV4AKenya
 from .dafals import DAFALS
 from .denethor import Denethor
 from .dynamicearthnet import DynamicEarthNet
+from .eurocropsml import EuroCropsML
 from .flairhub import FLAIRHUB
 from .mtlcc import MTLCC
 from .multisenge import MultiSenGE
@@ -21,7 +23,9 @@ from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
 from .spacenet7 import SpaceNet7
 from .timesen2crop import TimeSen2Crop
+from .tiselac import TiSeLaC
 from .treesataits import TreeSatAITS
+from .zuericrop import ZueriCrop
 
 __all__ = ['DATASETS', 'find_dataset']
 
@@ -30,10 +34,12 @@ DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'biomassters': BioMassters,
     'bradd': BraDDS1TS,
     'breizhcrops': BreizhCrops,
+    'cropharvest': CropHarvest,
     'cv4akenya': CV4AKenya,
     'dafals': DAFALS,
     'denethor': Denethor,
     'dynamicearthnet': DynamicEarthNet,
+    'eurocropsml': EuroCropsML,
     'flairhub': FLAIRHUB,
     'mtlcc': MTLCC,
     'multisenge': MultiSenGE,
@@ -43,7 +49,9 @@ DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'sitsscd_muds': SitsSCDMUDS,
     'spacenet7': SpaceNet7,
     'timesen2crop': TimeSen2Crop,
+    'tiselac': TiSeLaC,
     'treesataits': TreeSatAITS,
+    'zuericrop': ZueriCrop,
 }
 
 
