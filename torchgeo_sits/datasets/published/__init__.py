@@ -30,10 +30,12 @@ from .mtlcc import MTLCC
 from .multisenge import MultiSenGE
 from .pastis_hd import PASTISHD
 from .registry import DATASETS, find_dataset
+from .sen4agrinet import Sen4AgriNet
 from .sickle import Sickle
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
 from .spacenet7 import SpaceNet7
+from .ssl4eos12 import SSL4EOS12
 from .stacked import read_stack
 from .tables import Rows, TableSeries
 from .timesen2crop import TimeSen2Crop
@@ -48,6 +50,7 @@ __all__ = [
     'MTLCC',
     'PARTS',
     'PASTISHD',
+    'SSL4EOS12',
     'About',
     'ArraySeries',
     'BioMassters',
@@ -68,6 +71,7 @@ __all__ = [
     'PublishedDataNotFoundError',
     'PublishedTimeSeries',
     'Rows',
+    'Sen4AgriNet',
     'Sickle',
     'SitsSCDDynamicEarthNet',
     'SitsSCDMUDS',

@@ -18,10 +18,12 @@ from .flairhub import FLAIRHUB
 from .mtlcc import MTLCC
 from .multisenge import MultiSenGE
 from .pastis_hd import PASTISHD
+from .sen4agrinet import Sen4AgriNet
 from .sickle import Sickle
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
 from .spacenet7 import SpaceNet7
+from .ssl4eos12 import SSL4EOS12
 from .timesen2crop import TimeSen2Crop
 from .tiselac import TiSeLaC
 from .treesataits import TreeSatAITS
@@ -44,10 +46,12 @@ DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'mtlcc': MTLCC,
     'multisenge': MultiSenGE,
     'pastis_hd': PASTISHD,
+    'sen4agrinet': Sen4AgriNet,
     'sickle': Sickle,
     'sitsscd_dynamicearthnet': SitsSCDDynamicEarthNet,
     'sitsscd_muds': SitsSCDMUDS,
     'spacenet7': SpaceNet7,
+    'ssl4eos12': SSL4EOS12,
     'timesen2crop': TimeSen2Crop,
     'tiselac': TiSeLaC,
     'treesataits': TreeSatAITS,

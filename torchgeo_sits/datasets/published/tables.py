@@ -95,7 +95,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         >>> from torchgeo_sits.datasets.published.tables import read_csv
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / 'dates.csv'
-        ...     _ = path.write_text('date\\n20180401\\n')
+        ...     _ = path.write_text('date\n20180401\n')
         ...     read_csv(path, ['date'])['date'].tolist()
         ['20180401']
     """
