@@ -31,6 +31,7 @@ from .multisenge import MultiSenGE
 from .pastis_hd import PASTISHD
 from .registry import DATASETS, find_dataset
 from .sen4agrinet import Sen4AgriNet
+from .sen4map import Sen4Map
 from .sickle import Sickle
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
@@ -72,6 +73,7 @@ __all__ = [
     'PublishedTimeSeries',
     'Rows',
     'Sen4AgriNet',
+    'Sen4Map',
     'Sickle',
     'SitsSCDDynamicEarthNet',
     'SitsSCDMUDS',

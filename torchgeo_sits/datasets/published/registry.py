@@ -19,6 +19,7 @@ from .mtlcc import MTLCC
 from .multisenge import MultiSenGE
 from .pastis_hd import PASTISHD
 from .sen4agrinet import Sen4AgriNet
+from .sen4map import Sen4Map
 from .sickle import Sickle
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
@@ -47,6 +48,7 @@ DATASETS: Final[dict[str, type[PublishedTimeSeries]]] = {
     'multisenge': MultiSenGE,
     'pastis_hd': PASTISHD,
     'sen4agrinet': Sen4AgriNet,
+    'sen4map': Sen4Map,
     'sickle': Sickle,
     'sitsscd_dynamicearthnet': SitsSCDDynamicEarthNet,
     'sitsscd_muds': SitsSCDMUDS,
