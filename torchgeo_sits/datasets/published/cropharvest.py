@@ -68,7 +68,7 @@ class CropHarvest(TableSeries):
     )  # fmt: skip
     classes: tuple[str, ...] = ('non-crop', 'crop')
     label_kind = 'series'
-    marker = 'labels.geojson'
+    marker = 'features/arrays'
 
     def __init__(
         self, *args: Any, labels: Literal['crop', 'group'] = 'crop', **kwargs: Any
@@ -95,8 +95,6 @@ class CropHarvest(TableSeries):
     def _points(self) -> dict[str, dict[str, Any]]:
         """What is said of each point that has an array, by the name of its file."""
         path, arrays = self.folder / 'labels.geojson', self.folder / 'features' / 'arrays'
-        if not arrays.is_dir():
-            raise SITSError(f"'{arrays}' does not exist: unpack features.tar.gz beside '{path}'")
         there = {found.name for found in arrays.glob('*.h5')}
         try:
             every = [feature['properties'] for feature in json.loads(path.read_text())['features']]
@@ -104,6 +102,8 @@ class CropHarvest(TableSeries):
             for one in named.values():
                 one['is_crop'], one['is_test'] = int(one['is_crop']), int(one['is_test'])
                 one['end'] = seconds_of(str(one['export_end_date'])[:10], '%Y-%m-%d')
+        except FileNotFoundError as error:
+            raise SITSError(f"'{path}' does not exist: fetch it, too") from error
         except (KeyError, TypeError, ValueError) as error:
             raise SITSError(
                 f"'{path}' is no table of points as published ({error}): fetch it again"
