@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
+from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -77,6 +78,8 @@ def plot_pixel(sample: Sample, bands: Sequence[str]) -> Figure:
     times = sample[ACQUISITION_TIMES][clear].numpy().astype('datetime64[s]')
     for band, values in zip(bands, sample[IMAGE][clear, :, 0, 0].T, strict=True):
         axes.plot(times, values.numpy(), marker='.', label=band)
+    # Whole dates run into each other where few weeks are shown.
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
     axes.legend(fontsize='small', ncols=2)
     return figure
 
