@@ -478,8 +478,15 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
             for file in about.downloads:
                 size = '' if file.size is None else f' ({file.size / 1e9:.2f} GB)'
                 print(f'{about.title}: fetching {file.url}{size}')
-                download_url(file.url, self.root, md5=file.md5 if checksum else None)
                 name = self.root / file.url.rpartition('/')[2].partition('?')[0]
+                md5 = file.md5 if checksum else None
+                try:
+                    download_url(file.url, self.root, name.name, md5=md5)
+                except RuntimeError as error:
+                    raise SITSError(
+                        f"'{name}' has another MD5 than {md5}, the published one: fetch it again, "
+                        'or give checksum=False'
+                    ) from error
                 if name.suffix in ('.zip', '.tar', '.gz', '.tgz'):
                     extract_archive(name, self.root)
             if (found := self.find_in(self.root)) is not None:
