@@ -1,5 +1,6 @@
 """TreeSatAI-Time-Series, value by value."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -54,6 +55,16 @@ def test_other_files_are_refused_by_name(tmp_path):
     path.write_bytes(b'no HDF5')
     with pytest.raises(SITSError, match=path.name):
         TreeSatAITS(tmp_path, 'val')[0]
+    path = tmp_path / f'sentinel-ts/{PLOTS["test"][0]}_2018.h5'
+    with h5py.File(path, 'r+') as file:
+        for key in ('sen-1-des-data', 'sen-2-masks'):
+            short = file[key][1:]
+            del file[key]
+            file[key] = short
+    with pytest.raises(SITSError, match=rf'{path.name}.*masks'):
+        TreeSatAITS(tmp_path, 'test')[0]
+    with pytest.raises(SITSError, match=rf'{path.name}.*\(des\) for 3 products'):
+        TreeSatAITS(tmp_path, 'test').read_series_s1(PLOTS['test'][0], (slice(6), slice(6)))
     labels = tmp_path / 'labels/TreeSatBA_v9_60m_multi_labels.json'
     text = labels.read_text()
     labels.write_text(text.replace('Quercus"', 'Sequoia"'))

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SITSError
-from .base import About, Part, PublishedTimeSeries, StoredSeries, Window, seconds_of
+from .base import (
+    About,
+    Part,
+    PublishedTimeSeries,
+    StoredSeries,
+    Window,
+    join_series,
+    seconds_of,
+)
 from .hierarchical import open_hdf5
 
 __all__ = ['TreeSatAITS']
@@ -124,17 +132,18 @@ class TreeSatAITS(PublishedTimeSeries):
 
     def read_series_s1(self, key: str, window: Window) -> StoredSeries | None:
         """Read Sentinel-1, both orbits."""
-        values, times = [], []
+        parts = []
         with open_hdf5(self.files(key)[1]) as file:
             for orbit in ('asc', 'des'):
-                values.append(file[f'sen-1-{orbit}-data'][(..., *window)])
-                times.append(_times(file, f'sen-1-{orbit}-products', 4))
-        if [len(array) for array in values] != [len(array) for array in times]:
-            raise SITSError(
-                f"'{self.files(key)[1]}' has other numbers of images of Sentinel-1 than of "
-                'products: fetch it again'
-            )
-        return StoredSeries(np.concatenate(values), np.concatenate(times))
+                values = file[f'sen-1-{orbit}-data'][(..., *window)]
+                times = _times(file, f'sen-1-{orbit}-products', 4)
+                if len(values) != len(times):
+                    raise SITSError(
+                        f"'{file.filename}' has {len(values)} images of Sentinel-1 ({orbit}) for "
+                        f'{len(times)} products: fetch it again'
+                    )
+                parts.append(StoredSeries(values, times))
+        return join_series(parts)
 
     def read_label(self, key: str, window: Window) -> NDArray[np.int64]:
         """1 for each genus that the plot has."""
