@@ -151,12 +151,15 @@ def test_one_epoch_of_pretraining_and_of_its_task(releases, name, tmp_path, monk
         data += ['--data.crop', '6']
     own = 'points' if alone else 'vicreg'
     main.main(['fit', '--config', f'conf/{own}.yaml', *data, *QUICK, *TINY])
-    pretrained = set(tmp_path.rglob('*-epoch=00.ckpt'))
-    assert pretrained
+    (pretrained,) = tmp_path.rglob('*-epoch=00.ckpt')
+    # What is to be typed next.
+    next_line = f'--model.weights {pretrained.relative_to(tmp_path)} '
+    next_line += '--data.paths' if kind.label_kind == 'none' else f'--config conf/data/{name}.yaml'
+    assert next_line in capsys.readouterr().out
     if kind.label_kind != 'none':
         task = kind.about.config
         main.main(['fit', '--config', f'conf/{task}.yaml', *data, *QUICK, *TINY])
-        found = sorted(set(tmp_path.rglob('*-epoch=00.ckpt')) - pretrained)
+        found = sorted(set(tmp_path.rglob('*-epoch=00.ckpt')) - {pretrained})
         assert len(found) == 1
         main.main(['test', '--ckpt_path', str(found[0]), '--trainer.limit_test_batches', '2'])
         scores = capsys.readouterr().out

@@ -19,7 +19,7 @@ _PACKAGE = tuple(folder / 'conf' for folder in Path(__file__).resolve().parents[
 
 
 #: Data modules whose data does not lie in folders that ``--data.paths`` could name.
-_WITHOUT_FOLDERS = ('SyntheticSITSDataModule', 'PASTISDataModule')
+_WITHOUT_FOLDERS = ('SyntheticSITSDataModule', 'PASTISDataModule', 'PublishedDataModule')
 
 
 def command_line(args: Sequence[str]) -> CommandLine:
@@ -43,6 +43,8 @@ def command_line(args: Sequence[str]) -> CommandLine:
         section = config.get('data')
         if set(config) == {'data'} and Path(place).is_file():
             configs.append(_short(place))
+            if isinstance(section, dict) and section.get('class_path') != data.get('data'):
+                data.clear()  # of another class, which a task's configuration named
         elif isinstance(section, dict):
             for name, value in flat({'data': section}):
                 # What the package sets for a task is not for the next one.

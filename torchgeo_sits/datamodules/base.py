@@ -36,6 +36,8 @@ class SeriesDataModule(BaseDataModule):
     Attributes:
         target: Whether samples have labels of pixels (``mask``) or of one field (``label``).
         unlabelled: Value in the ``mask`` of a batch that is no label.
+        task_config: Name of the configuration of the task that fits the labels, of published data,
+            which is scored by its test and has no maps; None for data of one's own.
 
     Examples:
         >>> from torchgeo_sits.datamodules import PASTISDataModule, SeriesDataModule
@@ -46,6 +48,7 @@ class SeriesDataModule(BaseDataModule):
 
     target: Literal['pixel', 'field'] = 'pixel'
     unlabelled: int = 0
+    task_config: str | None = None
 
     #: What a subclass sets, or TorchGeo's other base does.
     train_sampler: Any

@@ -312,6 +312,7 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
     """
 
     unlabelled = PASTIS.void
+    task_config = 'segmentation'
     class_names = list(PASTIS.classes)
 
     @take_old_names(PASTIS_OPTIONS, labels=LabelOptions)

@@ -250,6 +250,7 @@ class PublishedDataModule(Sentinel1DataModule, NonGeoDataModule):
         self.num_dates = num_dates
         self.seed = seed
         self.collate_fn = pad_time
+        self.task_config = None if self.source.label_kind == 'none' else about.config
         self._bands = bands
         self._parts: dict[Part, PublishedTimeSeries] = {}
         self._given = None if mean is None or std is None else (mean, std)

@@ -451,6 +451,11 @@ class SITSLabelled(SITSTask):
     def next_steps(self, path: str) -> str:
         """Say what a checkpoint of this task is good for, at the end of a run."""
         line = self.command_line
+        score = shlex.join(['--ckpt_path', path])
+        # No trainer where the task is asked by hand.
+        trainer: Any = self._trainer
+        if getattr(getattr(trainer, 'datamodule', None), 'task_config', None) is not None:
+            return f'Score it on the test:\n  torchgeo-sits test {score}'
         shown = {
             name: value
             for name, value in line.data.items()
@@ -462,5 +467,5 @@ class SITSLabelled(SITSTask):
             'Map the data, or that in another folder:\n'
             f'  {line.follow("predict", "--ckpt_path", path, data=shown)}\n'
             'Score it again:\n'
-            f'  torchgeo-sits validate {shlex.join(["--ckpt_path", path])}'
+            f'  torchgeo-sits validate {score}'
         )

@@ -27,6 +27,7 @@ from torch.optim import AdamW, Optimizer
 
 from ..callbacks import (
     CheckpointReport,
+    CommandLine,
     EmbeddingHealth,
     KNNProbe,
     LearnedPicture,
@@ -523,8 +524,13 @@ class SITSPretraining(SITSTask):
         """Say what a checkpoint of this task is good for, at the end of a run."""
         line, labelled = self.command_line, dict(self.command_line.data)
         advice = 'Fine-tune it with labels:'
-        config = 'conf/segmentation.yaml'
-        if line.kind == 'PointDataModule':
+        trainer: Any = self._trainer
+        datamodule = getattr(trainer, 'datamodule', None)
+        config = f'conf/{getattr(datamodule, "task_config", None) or "segmentation"}.yaml'
+        if getattr(datamodule, 'label_kind', None) == 'none':
+            line, labelled = CommandLine(), {'data.paths': 'DIR', 'data.labels.paths': 'FIELDS'}
+            advice = 'Fine-tune it on data of your own, with labels:'
+        elif line.kind == 'PointDataModule':
             config = 'conf/classification.yaml'
             if 'data.labels.column' not in labelled:
                 labelled['data.labels.column'] = 'COLUMN'
@@ -540,9 +546,11 @@ class SITSPretraining(SITSTask):
                 labelled['data.labels.supervised'] = 'true'
         fine_tune = line.follow('fit', '--config', config, '--model.weights', path, data=labelled)
         more = [self._embed_command(path)]
-        if line.typed:
+        if self.command_line.typed:
             epochs = str(2 * (self.trainer.max_epochs or 1))
-            again = line.again('fit', **{'ckpt_path': path, 'trainer.max_epochs': epochs})
+            again = self.command_line.again(
+                'fit', **{'ckpt_path': path, 'trainer.max_epochs': epochs}
+            )
             more.append(f'Train on from here, to twice the epochs:\n  {again}')
         return '\n'.join(
             [
