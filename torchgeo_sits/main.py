@@ -59,10 +59,12 @@ first steps:
   torchgeo-sits fit --config conf/vicreg.yaml --data.paths DIR
       the same on your own folder of dated rasters
   torchgeo-sits fit --config conf/segmentation.yaml --model.weights X.ckpt
-      fine-tune a pretrained encoder; also conf/change.yaml, conf/classification.yaml,
-      conf/regression.yaml
+      fine-tune a pretrained encoder; also conf/change.yaml, conf/change-series.yaml,
+      conf/classification.yaml, conf/multilabel.yaml, conf/panoptic.yaml, conf/regression.yaml
   torchgeo-sits fit --config conf/points.yaml --data.paths points.csv
       pretrain on a table of pixel series; conf/data/points.yaml classifies and regresses them
+  torchgeo-sits fit --config conf/dino.yaml --config conf/data/NAME.yaml --data.root DIR
+      on a published data set (data list)
   torchgeo-sits fit --config conf/dino.yaml --trainer.default_root_dir DIR
       logs and checkpoints in DIR/dino/version_0, not in logs/dino/version_0
   torchgeo-sits fit --config conf/dino.yaml --print_config
