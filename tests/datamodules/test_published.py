@@ -7,7 +7,7 @@ import torch
 from torchgeo_sits.datamodules import LabelOptions, PublishedDataModule
 from torchgeo_sits.errors import SITSError
 
-from ..published.releases import breizhcrops, dynamicearthnet
+from ..published.releases import breizhcrops, cv4akenya, dynamicearthnet
 
 
 @pytest.fixture(scope='module')
@@ -109,3 +109,17 @@ def test_what_does_not_fit_is_refused_by_name(months, parcels):
         setup('breizhcrops', parcels, crop=0)
     with pytest.raises(SITSError, match='measured values'):
         _ = PublishedDataModule('breizhcrops', parcels).target_statistics
+
+
+def test_what_is_published_without_labels_trains_too(tmp_path):
+    root = str(cv4akenya.write_release(tmp_path))
+    plain = PublishedDataModule('cv4akenya', root, batch_size=2)
+    data = PublishedDataModule('cv4akenya', root, batch_size=2, with_unlabelled=True)
+    for module in (plain, data):
+        module.setup('fit')
+    added = len(data.part('unlabelled'))
+    assert added > 0
+    assert len(data.train_dataset) == len(plain.train_dataset) + added
+    for index in range(len(data.train_dataset)):
+        assert not {'label', 'mask'} & set(data.train_dataset[index])
+    assert 'label' in plain.train_dataset[0]
