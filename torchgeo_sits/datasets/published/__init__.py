@@ -1,6 +1,6 @@
 """Published data sets of image time series, by families of their layouts."""
 
-from .arrays import ArraySeries, load_array
+from .arrays import ArraySeries
 from .base import (
     PARTS,
     About,
@@ -86,7 +86,6 @@ __all__ = [
     'ZueriCrop',
     'find_dataset',
     'join_series',
-    'load_array',
     'open_hdf5',
     'raster_grid',
     'raster_size',

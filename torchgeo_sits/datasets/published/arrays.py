@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ...errors import SITSError
 from .base import PublishedTimeSeries, StoredSeries, Window
+from .side_files import read_npy
 
-__all__ = ['ArraySeries', 'load_array']
+__all__ = ['ArraySeries', 'read_array_series']
 
 
 class ArraySeries(PublishedTimeSeries):
@@ -39,7 +40,7 @@ class ArraySeries(PublishedTimeSeries):
 
     def size(self, key: Any) -> tuple[int, int]:
         """Height and width of the array."""
-        height, width = load_array(self.array_file(key)).shape[-2:]
+        height, width = read_npy(self.array_file(key)).shape[-2:]
         return int(height), int(width)
 
     def read_series(self, key: Any, window: Window) -> StoredSeries:
@@ -61,27 +62,10 @@ def read_array_series(
     Raises:
         SITSError: If the array has other dates or bands.
     """
-    array = load_array(path)
+    array = read_npy(path)
     if array.ndim != 4 or array.shape[:2] != (len(times), len(bands)):
         raise SITSError(
             f"'{path}' has the shape {array.shape}, expected ({len(times)}, {len(bands)}, H, W): "
             f'{len(times)} dates, and the bands {list(bands)}. Fetch it again'
         )
     return StoredSeries(np.array(array[:, :, window[0], window[1]]), times)
-
-
-def load_array(path: Path) -> NDArray[Any]:
-    """Map an array of NumPy into memory.
-
-    Args:
-        path: The file.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        SITSError: If it cannot be read, or would run code.
-    """
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode='r', allow_pickle=False)
-    except (EOFError, ValueError) as error:
-        raise SITSError(f"'{path}' cannot be read ({error}): fetch it again") from error
-    return array

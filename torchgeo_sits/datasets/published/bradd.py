@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from ...errors import SITSError
 from .base import About, Part, PublishedTimeSeries, StoredSeries, Window, seconds_of
+from .tables import read_csv
 
 __all__ = ['BraDDS1TS']
 
@@ -74,12 +74,7 @@ class BraDDS1TS(PublishedTimeSeries):
     def list_samples(self, part: Part) -> Sequence[str]:
         """Names of the files of a part, by the column ``close_set``."""
         path = self.folder / 'meta.csv'
-        try:
-            table = pd.read_csv(path, dtype=str)
-        except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise SITSError(f"'{path}' cannot be read ({error}): fetch it again") from error
-        if missing := [name for name in ('file', 'close_set') if name not in table]:
-            raise SITSError(f"'{path}' lacks the columns {missing}: fetch it again")
+        table = read_csv(path, ('file', 'close_set'))
         found = table['close_set'].map(_PARTS) == part
         # Some give the folder, some do not.
         return sorted(Path(name).name for name in table['file'][found])

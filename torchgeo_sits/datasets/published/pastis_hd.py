@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ...errors import SITSError
 from ..pastis import PASTIS, published_dates, published_statistics, read_patches
-from .arrays import ArraySeries, load_array, read_array_series
+from .arrays import ArraySeries, read_array_series
 from .base import About, Part, StoredSeries, Window, join_series
+from .side_files import read_npy
 
 __all__ = ['PASTISHD']
 
@@ -143,7 +144,7 @@ class PASTISHD(ArraySeries):
 
     def read_label(self, key: int, window: Window) -> NDArray[np.int64]:
         """Classes of the pixels; void parcels have none."""
-        target = load_array(self._target(key))
+        target = read_npy(self._target(key))
         # The authors' loader takes the first layer of three.
         labels = (target[0] if target.ndim == 3 else target)[window].astype(np.int64)
         return np.where(labels == PASTIS.void, -1, labels)
