@@ -342,3 +342,30 @@ def test_many_reads_leave_nothing_behind(series: RasterTimeSeries, tmp_path: Pat
         cube[window]
     assert state()[0] == handles
     assert state()[1] < memory + 2**24
+
+
+def test_a_cube_that_no_disk_has_room_for_is_refused_before_it_is_begun(tmp_path, monkeypatch):
+    """Files may declare any size: a sparse raster of 300,000 x 300,000 pixels has 40 MB."""
+    profile = {
+        'driver': 'GTiff',
+        'height': 300_000,
+        'width': 300_000,
+        'count': 10,
+        'dtype': 'uint16',
+        'crs': 'EPSG:32631',
+        'transform': from_origin(0, 6_000_000, 10, 10),
+        'tiled': True,
+        'blockxsize': 4096,
+        'blockysize': 4096,
+        'SPARSE_OK': True,
+        'BIGTIFF': 'YES',
+    }
+    (tmp_path / 'images').mkdir()
+    with rasterio.open(tmp_path / 'images/x_20200101.tif', 'w', **profile):
+        pass
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage._replace(free=100 * 10**9))
+    series = RasterTimeSeries(tmp_path / 'images')
+    with pytest.raises(OSError, match=r'1,890 GB of pixels.*100 GB are free'):
+        write_cube(series, tmp_path / 'cube.zarr')
+    assert not (tmp_path / 'cube.zarr/zarr.json').exists()

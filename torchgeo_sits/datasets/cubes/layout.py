@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -222,15 +222,21 @@ class CubeLayout:
             (parts * chunk_times, bands, side, side),
         )
 
-    def batches(self, block: tuple[int, int], itemsize: int) -> list[list[Shard]]:
+    @property
+    def number_of_shards(self) -> int:
+        """Number of shards of an array."""
+        side, (height, width) = self.shard[2], self.shape[2:]
+        return -(-height // side) * -(-width // side)
+
+    def batches(self, block: tuple[int, int], itemsize: int) -> Iterator[list[Shard]]:
         """Shards that are best read together, so that blocks of the source are decoded once.
 
         Args:
             block: Rows and columns of a block of the source, in pixels of the cube.
             itemsize: Bytes of a pixel.
 
-        Returns:
-            Rows and columns of each shard, of each batch: as many shards as a block has, or as
+        Yields:
+            Rows and columns of each shard of a batch: as many shards as a block has, or as
             fit in memory. They are the same each time.
         """
         side, (height, width) = self.shard[2], self.shape[2:]
@@ -246,11 +252,9 @@ class CubeLayout:
                 for x in range(left, right, side)
             ]
 
-        return [
-            shards(top, left)
-            for top in range(0, height, down * side)
-            for left in range(0, width, across * side)
-        ]
+        for top in range(0, height, down * side):
+            for left in range(0, width, across * side):
+                yield shards(top, left)
 
     def create(self, group: zarr.Group, name: str, dtype: DTypeLike, attributes: Any) -> None:
         """Create the array of the pixels, or that of a mask, without any shard.

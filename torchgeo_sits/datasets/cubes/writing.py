@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -179,8 +180,8 @@ class CubeSource:
             f'{record["command"]}'
         )
 
-    def batches(self) -> list[list[Shard]]:
-        """List all shards, in batches that are best read together; each time the same."""
+    def batches(self) -> Iterator[list[Shard]]:
+        """Give all shards, in batches that are best read together; each time the same."""
         block = self.series.block_grid
         size = (1, 1) if block is None else (block.height, block.width)
         return self.layout.batches(size, self.dtype.itemsize)
@@ -320,6 +321,7 @@ def write_cube(
         if known is not None:
             source.require_same(path, known)
         if known is None:
+            _check_room(path, source)
             attributes = group_attributes(source.grid, source.crs) | {ATTRIBUTE: record}
             root = zarr.create_group(path, attributes=attributes, overwrite=False)
         else:
@@ -328,10 +330,9 @@ def write_cube(
         if not complete:
             _create(root, source)
         arrays = _open(path, _names(source))
-        batches = source.batches()
-        total, done, written = sum(map(len, batches)), 0, 0
+        total, done, written = source.layout.number_of_shards, 0, 0
         begun = known is not None and not complete
-        for batch in batches:
+        for batch in source.batches():
             missing = [s for s in batch if not _is_done(path, arrays, s, read=begun)]
             done += len(batch) - len(missing)
             if progress is not None:
@@ -358,6 +359,25 @@ def write_cube(
                 root = zarr.consolidate_metadata(root.store)
             root.attrs.update({ATTRIBUTE: record | {'complete': True}})
     return written
+
+
+#: How much smaller than its pixels a cube may be expected to be at best.
+_COMPRESSION = 10
+
+
+def _check_room(path: str, source: CubeSource) -> None:
+    """Raise OSError where a cube will not fit on its disk, however well it is compressed."""
+    masks = len(_names(source)) - 1
+    frames, bands, height, width = source.layout.shape
+    size = frames * height * width * (bands * source.dtype.itemsize + masks)
+    folder = next(one for one in Path(path).absolute().parents if one.exists())
+    free = shutil.disk_usage(folder).free
+    if size > _COMPRESSION * free:
+        raise OSError(
+            f'the cube holds {size / 1e9:,.0f} GB of pixels ({frames} frames of {height} x {width} '
+            f'pixels, {bands} bands), {free / 1e9:,.0f} GB are free in {folder}: choose another '
+            'disk, fewer bands, or a coarser `res`'
+        )
 
 
 def _begun(path: str) -> dict[str, Any] | None:
@@ -511,9 +531,8 @@ def verify_cube(
     # Pixels are compared, so that it does not matter where the files lie by now.
     source.require_same(path, record, but=('files', 'files_sha256', 'dataset'))
     channels, frames = range(len(store.bands)), np.arange(len(store.times))
-    batches = source.batches()
-    total, first, differing = sum(map(len, batches)), '', 0
-    read = chain.from_iterable(map(source.read, batches))
+    total, first, differing = source.layout.number_of_shards, '', 0
+    read = chain.from_iterable(map(source.read, source.batches()))
     for done, ((rows, columns), wanted) in enumerate(read, start=1):
         size = rows.stop - rows.start, columns.stop - columns.start
         ours = store.read(frames, channels, rows.start, columns.start, *size, observed=True)
