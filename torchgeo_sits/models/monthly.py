@@ -16,7 +16,15 @@ from .encoder import Depth, SITSEncoder
 from .masked import chunk_length, list_where, map_chunks, unlist_where
 from .quantities import OPTICAL, find_quantities
 
-__all__ = ['STATISTICS', 'MonthlyTransformer', 'mean_where', 'monthly_means', 'plain_values']
+__all__ = [
+    'STATISTICS',
+    'MonthlyTransformer',
+    'mean_where',
+    'month_span',
+    'month_table',
+    'monthly_means',
+    'plain_values',
+]
 
 
 def monthly_means(
@@ -53,6 +61,38 @@ def monthly_means(
         total = torch.einsum('btm,btchw->bmchw', share, values)
         count = torch.einsum('btm,bthw->bmhw', share, clear.to(values.dtype))
     return total / count.clamp(min=1)[:, :, None], count > 0
+
+
+def month_span(both: Sequence[Series], most: int, model: str) -> tuple[Tensor, int]:
+    """Find the calendar months that series span.
+
+    Args:
+        both: The series of each sensor, B each.
+        most: Months that a model takes.
+        model: Its name, for messages.
+
+    Returns:
+        The first month ``(B,)`` of each series, since 1970, and the most that one spans; *most*
+        in an exported graph.
+
+    Raises:
+        SITSError: If a series spans more than *most* months.
+    """
+    far = 10**6
+    month = torch.cat([calendar_month(each.acquisition_times) for each in both], 1)
+    valid = torch.cat([each.valid for each in both], 1)
+    first = torch.where(valid, month, far).amin(1)
+    last = torch.where(valid, month, -far).amax(1)
+    first = torch.where(valid.any(1), first, 0)
+    if torch.compiler.is_exporting():
+        return first, most
+    length = int(torch.where(valid.any(1), last - first + 1, 1).max())
+    if length > most:
+        raise SITSError(
+            f'a series spans {length} calendar months, {model} takes {most} at most: choose a '
+            'shorter time by start and end of the images, or train with temporal patches'
+        )
+    return first, length
 
 
 class _Source(NamedTuple):
@@ -194,7 +234,7 @@ class MonthlyTransformer(SITSEncoder):
         for name in self.groups.keys() - self._places.keys():
             self.projections[name].requires_grad_(False)
             self.group_embedding[name].requires_grad_(False)
-        tables = self.slot_table(max_months, of_slot), _month_table(of_month)
+        tables = self.slot_table(max_months, of_slot), month_table(of_month)
         for name, table in zip(('slot_embedding', 'month_embedding'), tables, strict=True):
             self.register_buffer(name, table, persistent=False)
 
@@ -349,7 +389,7 @@ class MonthlyTransformer(SITSEncoder):
         """
         h, w = series.image.shape[-2:]
         both = [series] if series.s1 is None else [series, series.s1]
-        first, length = self._span(both)
+        first, length = month_span(both, self.max_months, type(self).__name__)
         found = []
         slots = calendar_month(series.acquisition_times) - first[:, None]
         for i, each in enumerate(both):
@@ -386,25 +426,6 @@ class MonthlyTransformer(SITSEncoder):
         chunk = max(1, chunk_length(series.image, self.chunk_size) // tokens)
         out = map_chunks(run, *entries, dim=0, chunk=chunk)
         return unlist_where(out, where), slots
-
-    def _span(self, both: Sequence[Series]) -> tuple[Tensor, int]:
-        """The first month ``(B,)`` of each series, since 1970, and the most that one spans."""
-        far = 10**6
-        month = torch.cat([calendar_month(each.acquisition_times) for each in both], 1)
-        valid = torch.cat([each.valid for each in both], 1)
-        first = torch.where(valid, month, far).amin(1)
-        last = torch.where(valid, month, -far).amax(1)
-        first = torch.where(valid.any(1), first, 0)
-        if torch.compiler.is_exporting():
-            return first, self.max_months
-        length = int(torch.where(valid.any(1), last - first + 1, 1).max())
-        if length > self.max_months:
-            raise SITSError(
-                f'a series spans {length} calendar months, {type(self).__name__} takes '
-                f'{self.max_months} at most: choose a shorter time by start and end of the images, '
-                'or train with temporal patches'
-            )
-        return first, length
 
     # -- tokens ----------------------------------------------------------------------------
 
@@ -524,7 +545,7 @@ def plain_values(arguments: dict[str, Any]) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, list | tuple) else v for k, v in arguments.items()}
 
 
-def _month_table(width: int) -> Tensor:
+def month_table(width: int) -> Tensor:
     """Encode the months of the year ``(12, width)``: the same sine, then the same cosine.
 
     Presto, https://arxiv.org/abs/2304.14065, section 3.1, and after it Galileo.

@@ -18,7 +18,7 @@ from .encoder import SITSEncoder
 from .galileo import Galileo, galileo_state
 from .hub import fetch_file
 from .presto import Presto, presto_state
-from .quantities import OPTICAL, quantity
+from .quantities import LIGHTS, quantity
 from .tensor_files import read_tensors
 from .tessera import Tessera, tessera_state
 
@@ -164,7 +164,7 @@ def statistics_in_units(
     """
     kinds = [quantity(name) for name in bands]
     radar = [value for kind, value in zip(kinds, found, strict=True) if kind in ('VV', 'VH')]
-    light = [abs(value) for kind, value in zip(kinds, found, strict=True) if kind in OPTICAL]
+    light = [abs(value) for kind, value in zip(kinds, found, strict=True) if kind in LIGHTS]
     if radar and max(radar) > 0:
         raise SITSError(
             f'the backscatter of the data is {radar} in the mean, expected decibels, which are '
@@ -173,7 +173,7 @@ def statistics_in_units(
     factors: dict[str, float] = {}
     told: list[str] = []
     if light and max(light) < 2:
-        factors |= dict.fromkeys(OPTICAL, 1e-4)
+        factors |= dict.fromkeys(LIGHTS, 1e-4)
         told.append('reflectance from 0 to 1')
     if radar and min(radar) < -100:
         factors |= dict.fromkeys(('VV', 'VH'), 100.0)

@@ -7,7 +7,7 @@ from typing import Final
 from ..bands import find_band
 from ..errors import SITSError
 
-__all__ = ['OPTICAL', 'find_quantities', 'quantity']
+__all__ = ['LIGHTS', 'OPTICAL', 'find_quantities', 'quantity']
 
 #: Lights that published models know, in the order of Sentinel-2's bands.
 OPTICAL: Final = (
@@ -22,6 +22,9 @@ OPTICAL: Final = (
     'swir16',
     'swir22',
 )
+
+#: The same and the two of 60 m that products of surface reflectance have, in the same order.
+LIGHTS: Final = ('coastal', *OPTICAL[:8], 'nir09', *OPTICAL[8:])
 
 #: Names of what is no light, in small letters and without separators, by what they mean.
 _NO_LIGHT: Final = {
