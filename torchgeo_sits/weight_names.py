@@ -10,7 +10,14 @@ from .errors import SITSError
 __all__ = ['PUBLISHED_NAMES', 'HubAddress', 'find_on_hub', 'find_published']
 
 #: Names of published weights; :data:`torchgeo_sits.models.PUBLISHED` says what they are.
-PUBLISHED_NAMES: Final = ('presto', 'galileo_nano', 'tessera')
+PUBLISHED_NAMES: Final = (
+    'presto',
+    'galileo_nano',
+    'tessera',
+    'olmoearth_v1_nano',
+    'olmoearth_v1_tiny',
+    'olmoearth_v1_base',
+)
 
 
 def find_published(weights: str | Path | None) -> tuple[str, str | None] | None:

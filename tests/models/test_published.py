@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 import torch
 from safetensors.torch import save_file
-from torchgeo.models import Presto_Weights, Tessera_Weights, presto
+from torchgeo.models import OlmoEarthV1_Weights, Presto_Weights, Tessera_Weights, presto
 
 from torchgeo_sits.errors import SITSError
 from torchgeo_sits.models import PUBLISHED, load_bare_encoder
@@ -74,6 +74,9 @@ def test_names_are_those_of_the_table_and_files_are_torchgeos():
     assert PUBLISHED['presto'].address == Presto_Weights.PRESTO.url
     tessera = Tessera_Weights.TESSERA_SENTINEL2_ENCODER
     assert PUBLISHED['tessera'].address == tessera.url
+    for size in ('nano', 'tiny', 'base'):
+        found = PUBLISHED[f'olmoearth_v1_{size}']
+        assert found.address == OlmoEarthV1_Weights[size.upper()].url
 
 
 def test_file_is_fetched_once_and_again_when_it_was_cut(served, tmp_path):

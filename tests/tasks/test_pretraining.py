@@ -68,6 +68,10 @@ SMALL_ENCODERS = {
     'factorised_small': {'dim': 8, 'patch_size': 1, 'num_heads': 2},
     'presto': {'dim': 8, 'depth': 1, 'num_heads': 2},
     'galileo_nano': {'dim': 16, 'depth': 1, 'num_heads': 2},
+    **{
+        f'olmoearth_v1_{size}': {'dim': 16, 'depth': 1, 'num_heads': 2, 'patch_size': 1}
+        for size in ('nano', 'tiny', 'base')
+    },
     'tessera': {'latent_dim': 4, 'depth': 1, 'num_heads': 2, 'hidden_dim': 8},
 }
 

@@ -8,6 +8,8 @@ from .builders import (
     build_encoder,
     factorised_small,
     factorised_tiny,
+    olmoearth_v1_base,
+    olmoearth_v1_tiny,
     planar_vit_base,
     planar_vit_small,
     planar_vit_tiny,
@@ -33,6 +35,7 @@ from .galileo import Galileo, galileo_state
 from .heads import DateDecoder, DenseHead, PairHead
 from .hub import CARD_FILE, WEIGHTS_FILE, hub_host
 from .ltae import LTAE
+from .olmoearth import OlmoEarth, olmoearth_state
 from .planar_vit import PlanarViT
 from .presto import Presto, presto_state
 from .promises import check_encoder
@@ -67,6 +70,7 @@ __all__ = [
     'EncoderCard',
     'FactorisedEncoder',
     'Galileo',
+    'OlmoEarth',
     'PairHead',
     'PlanarViT',
     'PlaneFeatures',
@@ -93,6 +97,9 @@ __all__ = [
     'load_encoder',
     'load_published',
     'load_weights',
+    'olmoearth_state',
+    'olmoearth_v1_base',
+    'olmoearth_v1_tiny',
     'planar_vit_base',
     'planar_vit_small',
     'planar_vit_tiny',

@@ -12,6 +12,7 @@ from .encoder import SITSEncoder
 from .factorised import FactorisedEncoder
 from .galileo import Galileo
 from .ltae import LTAE
+from .olmoearth import OlmoEarth
 from .planar_vit import PlanarViT
 from .presto import Presto
 from .tempcnn import TempCNN
@@ -25,6 +26,8 @@ __all__ = [
     'build_encoder',
     'factorised_small',
     'factorised_tiny',
+    'olmoearth_v1_base',
+    'olmoearth_v1_tiny',
     'planar_vit_base',
     'planar_vit_small',
     'planar_vit_tiny',
@@ -105,6 +108,34 @@ def factorised_small(in_channels: int = 10, **kwargs: Any) -> FactorisedEncoder:
     return FactorisedEncoder(in_channels, **(size | kwargs))
 
 
+def olmoearth_v1_tiny(in_channels: int = 10, **kwargs: Any) -> OlmoEarth:
+    """OlmoEarth v1 with D = 192 and 12 blocks.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`OlmoEarth` that replace those of this size.
+
+    Examples:
+        >>> olmoearth_v1_tiny().embed_dim
+        192
+    """
+    return OlmoEarth(in_channels, **({'dim': 192, 'depth': 12, 'num_heads': 3} | kwargs))
+
+
+def olmoearth_v1_base(in_channels: int = 10, **kwargs: Any) -> OlmoEarth:
+    """OlmoEarth v1 with D = 768 and 12 blocks.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`OlmoEarth` that replace those of this size.
+
+    Examples:
+        >>> olmoearth_v1_base(depth=1).embed_dim
+        768
+    """
+    return OlmoEarth(in_channels, **({'dim': 768, 'depth': 12, 'num_heads': 12} | kwargs))
+
+
 #: Builders of encoders by name; each takes ``in_channels`` first. Add others by
 #: :func:`~.api.register_encoder`.
 ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
@@ -123,6 +154,9 @@ ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'presto': Presto,
     'galileo_nano': Galileo,
     'tessera': Tessera,
+    'olmoearth_v1_nano': OlmoEarth,
+    'olmoearth_v1_tiny': olmoearth_v1_tiny,
+    'olmoearth_v1_base': olmoearth_v1_base,
 }
 
 

@@ -17,6 +17,7 @@ from .builders import build_encoder
 from .encoder import SITSEncoder
 from .galileo import Galileo, galileo_state
 from .hub import fetch_file
+from .olmoearth import OlmoEarth, olmoearth_state
 from .presto import Presto, presto_state
 from .quantities import LIGHTS, quantity
 from .tensor_files import read_tensors
@@ -58,6 +59,20 @@ class PublishedModel:
     source: str
 
 
+def _olmoearth_v1(size: str, revision: str, sha256: str) -> PublishedModel:
+    """OlmoEarth v1 of a size, at the address of torchgeo.models.OlmoEarthV1_Weights."""
+    return PublishedModel(
+        encoder=f'olmoearth_v1_{size}',
+        statistics=OlmoEarth.statistics,
+        address=f'https://huggingface.co/allenai/OlmoEarth-v1-{size.capitalize()}/resolve/'
+        f'{revision}/weights-{sha256}.pth',
+        sha256=sha256,
+        state=olmoearth_state,
+        licence='OlmoEarth Artifact License',
+        source='https://github.com/allenai/olmoearth_pretrain, https://arxiv.org/abs/2511.13655',
+    )
+
+
 #: Published weights by their names, :data:`torchgeo_sits.weight_names.PUBLISHED_NAMES`.
 PUBLISHED: Final[dict[str, PublishedModel]] = {
     'presto': PublishedModel(
@@ -91,6 +106,21 @@ PUBLISHED: Final[dict[str, PublishedModel]] = {
         state=tessera_state,
         licence='CC0-1.0',
         source='https://github.com/ucam-eo/tessera, https://arxiv.org/abs/2506.20380',
+    ),
+    'olmoearth_v1_nano': _olmoearth_v1(
+        'nano',
+        '529248a4dc3c54014c56b7504641cec98de31d1c',
+        '795c68419a658fd22ccf8f2e020607675f963e9ef3b93d8e368bb17646765347',
+    ),
+    'olmoearth_v1_tiny': _olmoearth_v1(
+        'tiny',
+        '885784437d4e2d632b7bf51b4233426c6f4479dc',
+        '66b9827af383bc444d7909a406a5b62c072bb08d6804ff47a247c2dce8fad9a4',
+    ),
+    'olmoearth_v1_base': _olmoearth_v1(
+        'base',
+        '4bd1392a4539404d2c74276c39f3cb4cfff466cc',
+        '551c1cc53337c6faaddead88071d7ebd2bd53ec271600fa6f0ee0a518c8b6e11',
     ),
 }
 
