@@ -119,8 +119,9 @@ SIZES = {
     'presto': {'bands': ['B04', 'B08'], 'dim': 16, 'depth': 1, 'num_heads': 2},
     'galileo_nano': {'bands': ['B04', 'B08']},
     **{
-        f'olmoearth_v1_{size}': {'bands': ['B04', 'B08'], 'depth': 1}
-        for size in ('nano', 'tiny', 'base')
+        name: {'bands': ['B04', 'B08'], 'depth': 1}
+        for name in ENCODERS
+        if name.startswith('olmoearth')
     },
     'tessera': {'latent_dim': 4, 'depth': 1, 'num_heads': 2, 'hidden_dim': 8},
 }

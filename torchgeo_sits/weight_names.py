@@ -17,6 +17,10 @@ PUBLISHED_NAMES: Final = (
     'olmoearth_v1_nano',
     'olmoearth_v1_tiny',
     'olmoearth_v1_base',
+    'olmoearth_v1_2_nano',
+    'olmoearth_v1_2_tiny',
+    'olmoearth_v1_2_small',
+    'olmoearth_v1_2_base',
 )
 
 

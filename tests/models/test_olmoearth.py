@@ -8,16 +8,24 @@ from safetensors.torch import save_file
 
 from torchgeo_sits.models import (
     OlmoEarth,
+    OlmoEarthEncoder,
+    OlmoEarthV12,
     Series,
     check_encoder,
     load_bare_encoder,
     olmoearth_state,
+    olmoearth_v1_2_state,
 )
 
 THEIRS = ['B02', 'B03', 'B04', 'B08', 'B05', 'B06', 'B07', 'B8A', 'B11', 'B12', 'B01', 'B09']
 TEN = ['B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B11', 'B12']
 SMALL = {'dim': 16, 'depth': 1, 'num_heads': 2}
-#: Shapes of the weights of the small model of v1, as its authors name and order them.
+VERSIONS = {
+    'v1': (OlmoEarth, olmoearth_state),
+    'v1.2': (OlmoEarthV12, olmoearth_v1_2_state),
+}
+both = pytest.mark.parametrize('kind', [OlmoEarth, OlmoEarthV12])
+#: Shapes of the weights of a block of the small model, as its authors name them.
 SHAPES = {
     'norm1.weight': (16,),
     'norm1.bias': (16,),
@@ -41,11 +49,12 @@ def series_of(image: torch.Tensor, *months: int, **more: object) -> Series:
     return Series(image, times, torch.ones(image.shape[:2], dtype=torch.bool), **more)
 
 
-def lively(encoder: OlmoEarth) -> OlmoEarth:
+def lively[E: OlmoEarthEncoder](encoder: E) -> E:
     """Zeros and ones among the weights would hide faults."""
     torch.manual_seed(0)
-    for parameter in encoder.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
+    for name, parameter in encoder.named_parameters():
+        if not name.endswith('.frequencies'):
+            torch.nn.init.normal_(parameter, std=0.2)
     return encoder.eval()
 
 
@@ -55,32 +64,42 @@ def wave(shape: tuple[int, ...], start: float) -> torch.Tensor:
     return (steps * 0.7 + start).sin().view(shape).float()
 
 
-def small_weights() -> dict[str, torch.Tensor]:
-    """Weights of a small model of v1, by the names of its authors."""
+def small_weights(version: str) -> dict[str, torch.Tensor]:
+    """Weights of a small model, by the names of its authors."""
     shapes = {f'blocks.0.{name}': shape for name, shape in SHAPES.items()}
     shapes |= {'norm.weight': (16,), 'norm.bias': (16,)}
-    for sensor, sizes in (('sentinel2_l2a', (4, 6, 2)), ('sentinel1', (2,))):
+    of_version = {'v1': (4, 6, 2), 'v1.2': (12,)}
+    if version == 'v1.2':
+        shapes['blocks.0.attn.rope_mixed_freqs'] = (3, 2, 4)
+    for sensor, sizes in (('sentinel2_l2a', of_version[version]), ('sentinel1', (2,))):
         prefix = 'composite_encodings.per_modality_channel_embeddings'
         shapes[f'{prefix}.{sensor}'] = (len(sizes), 4)
         for i, bands in enumerate(sizes):
-            prefix = f'patch_embeddings.per_modality_embeddings.{sensor}.{sensor}__{i}.proj'
-            shapes |= {f'{prefix}.weight': (16, bands, 8, 8), f'{prefix}.bias': (16,)}
+            prefix = f'patch_embeddings.per_modality_embeddings.{sensor}.{sensor}__{i}'
+            shapes[f'{prefix}.proj.bias'] = (16,)
+            if version == 'v1':
+                shapes[f'{prefix}.proj.weight'] = (16, bands, 8, 8)
+            else:
+                shapes[f'{prefix}.pixel_proj.0.weight'] = (12, bands)
+                shapes[f'{prefix}.pixel_proj.0.bias'] = (12,)
+                shapes[f'{prefix}.proj.weight'] = (16, 64 * 12)
     return {
         f'encoder.{name}': 0.3 * wave(shape, float(i))
         for i, (name, shape) in enumerate(shapes.items())
     }
 
 
-@pytest.mark.parametrize('beside', [True, False])
-def test_keeps_its_promises(beside):
-    more = {'s1_channels': 2} if beside else {'in_channels': 6}
-    names = ['B02', 'B04', 'B08', 'B01', *([] if beside else ['VH', 'VV'])]
+@pytest.mark.parametrize(('kind', 'beside'), [(OlmoEarth, True), (OlmoEarthV12, False)])
+def test_keeps_its_promises(kind, beside):
+    names = ['B02', 'B08', 'B01', *([] if beside else ['VH', 'VV'])]
     options = SMALL | {'patch_size': 2, 'tile_size': 2, 'max_months': 24}
-    check_encoder(lively(OlmoEarth(**({'in_channels': 4, 'bands': names} | options | more))))
+    more = {'s1_channels': 2} if beside else {}
+    check_encoder(lively(kind(len(names), bands=names, **options, **more)))
 
 
-@pytest.mark.parametrize('patch_size', [1, 3, 4, 8])
-def test_gives_what_torchgeos_gives(patch_size):
+@pytest.mark.parametrize('version', VERSIONS)
+@pytest.mark.parametrize('patch_size', [1, 3, 8])
+def test_gives_what_torchgeos_and_its_authors_give(version, patch_size):
     package = pytest.importorskip('olmoearth_pretrain_minimal')
     from olmoearth_pretrain_minimal.olmoearth_pretrain_v1.nn.flexi_vit import PoolingType
     from olmoearth_pretrain_minimal.olmoearth_pretrain_v1.utils.constants import Modality
@@ -90,17 +109,24 @@ def test_gives_what_torchgeos_gives(patch_size):
     from torchgeo.models import olmoearth_v1
 
     torch.manual_seed(0)
-    theirs = olmoearth_v1().eval()
-    for parameter in theirs.parameters():
-        if parameter.requires_grad:
+    if version == 'v1':
+        theirs = olmoearth_v1().eval()
+    else:
+        theirs = package.OlmoEarthPretrain_v1(model_size='nano', model_version=version).eval()
+    for name, parameter in theirs.named_parameters():
+        if parameter.requires_grad and not name.endswith('freqs'):
             torch.nn.init.normal_(parameter, std=0.1)
-    ours = OlmoEarth(12, bands=THEIRS, s1_channels=2, patch_size=patch_size).eval()
-    ours.load_state_dict(olmoearth_state(theirs.state_dict()))
+    kind, rename = VERSIONS[version]
+    # The one that is not there is filled as the authors do.
+    there = [name for name in THEIRS if name != 'B8A']
+    ours = kind(11, bands=there, s1_channels=2, patch_size=patch_size).eval()
+    ours.load_state_dict(rename(theirs.state_dict()))
 
     side = 3 * patch_size
     optical, radar = 3000 * torch.rand(2, 5, 12, side, side), -25 * torch.rand(2, 5, 2, side, side)
     values, images = {}, []
-    normalise = package.NormalizerV1().normalize
+    normalise = package.Normalizer(model_type=version).normalize
+    optical[:, :, THEIRS.index('B8A')] = float('nan')
     for sensor, raw, names in (
         (Modality.SENTINEL2_L2A, optical, THEIRS),
         (Modality.SENTINEL1, radar, ['VV', 'VH']),
@@ -109,12 +135,14 @@ def test_gives_what_torchgeos_gives(patch_size):
         values[sensor.name] = torch.as_tensor(normalise(sensor, given), dtype=torch.float32)
         mean, std = (torch.tensor(x)[:, None, None] for x in ours.statistics(names))
         images.append((raw - mean) / std)
+    images[0] = images[0][:, :, [THEIRS.index(name) for name in there]]
+    sets = ours.groups.keys() - {'S1'}
     # A month without optical images: in the third place of theirs, and left out of ours.
     months, kept = [3, 4, 5, 6, 7], [0, 1, 3, 4]
-    masks = {'sentinel2_l2a_mask': torch.zeros(2, side, side, 5, 3)}
+    masks = {'sentinel2_l2a_mask': torch.zeros(2, side, side, 5, len(sets))}
     masks['sentinel2_l2a_mask'][:, :, :, 2] = 3
     masks['sentinel1_mask'] = torch.zeros(2, side, side, 5, 1)
-    stamps = torch.tensor([[15, m - 1, 2021] for m in months]).expand(2, -1, -1)
+    stamps = torch.tensor([[1, m - 1, 2021] for m in months]).expand(2, -1, -1)
     sample = MaskedOlmoEarthSample(timestamps=stamps, **values, **masks)
     series = series_of(
         images[0][:, kept], *(months[i] for i in kept), s1=series_of(images[1], *months)
@@ -129,7 +157,7 @@ def test_gives_what_torchgeos_gives(patch_size):
         torch.testing.assert_close(frames, (optical + radar[..., kept, :]) / 2, atol=1e-5, rtol=0)
 
         # Without gaps: what their own pooling gives.
-        whole = sample._replace(sentinel2_l2a_mask=torch.zeros(2, side, side, 5, 3))
+        whole = sample._replace(sentinel2_l2a_mask=torch.zeros(2, side, side, 5, len(sets)))
         tokens = theirs.encoder(whole, patch_size=patch_size)['tokens_and_masks']
         expected = tokens.pool_spatially(PoolingType.MEAN)
         series = series_of(images[0], *months, s1=series_of(images[1], *months))
@@ -137,21 +165,34 @@ def test_gives_what_torchgeos_gives(patch_size):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_gives_what_its_authors_code_gave():
+#: The means that the authors' encoders of this size (olmoearth-pretrain-minimal 0.1.5) gave.
+GIVEN = {
+    'v1': (
+        *(-0.317408, -0.204204, 0.026295, 0.188454, 0.249413, 0.288613, 0.420792, 0.415717),
+        *(-0.124105, -0.234524, -0.068447, 0.024244, 0.122761, 0.244055, 0.324399, 0.370464),
+    ),
+    'v1.2': (
+        *(-0.323076, -0.185467, 0.221578, 0.175718, 0.261520, 0.290396, 0.538784, 0.575070),
+        *(-0.073169, -0.155378, -0.004252, 0.189861, 0.003677, 0.242469, 0.436109, 0.453224),
+    ),
+}
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_gives_what_its_authors_code_gave(version):
     """Of weights and images that are written down, where their package is not at hand."""
-    ours = OlmoEarth(12, bands=THEIRS, s1_channels=2, patch_size=4, **SMALL).eval()
-    ours.load_state_dict(olmoearth_state(small_weights()))
+    kind, rename = VERSIONS[version]
+    ours = kind(12, bands=THEIRS, s1_channels=2, patch_size=4, **SMALL).eval()
+    ours.load_state_dict(rename(small_weights(version)))
     image, radar = wave((1, 3, 12, 8, 8), 0.5), wave((1, 3, 2, 8, 8), 0.25)
     with torch.no_grad():
         found = ours(series_of(image, 10, 11, 12, s1=series_of(radar, 10, 11, 12)))
-    # The mean that their encoder of this size (olmoearth-pretrain-minimal 0.1.5) gave.
-    expected = [-0.316151, -0.209329, 0.021299, 0.203630, 0.249666, 0.295270, 0.435676, 0.404635]
-    expected += [-0.119816, -0.239428, -0.074036, 0.040907, 0.125413, 0.244243, 0.323815, 0.370777]
-    torch.testing.assert_close(found[0], torch.tensor(expected), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[0], torch.tensor(GIVEN[version]), atol=1e-5, rtol=0)
 
 
-def test_a_tile_does_not_see_the_next_one():
-    encoder = lively(OlmoEarth(10, patch_size=2, tile_size=3, **SMALL))
+@both
+def test_a_tile_does_not_see_the_next_one(kind):
+    encoder = lively(kind(10, patch_size=2, tile_size=3, **SMALL))
     image = torch.randn(1, 3, 10, 6, 10)
     with torch.no_grad():
         found = encoder.features(series_of(image, 1, 2, 3))
@@ -160,8 +201,9 @@ def test_a_tile_does_not_see_the_next_one():
             torch.testing.assert_close(found[..., left // 2 : right // 2], alone)
 
 
-def test_gaps_of_a_patch_are_filled_with_its_mean():
-    encoder = lively(OlmoEarth(10, patch_size=4, **SMALL))
+@both
+def test_gaps_of_a_patch_are_filled_with_its_mean(kind):
+    encoder = lively(kind(10, patch_size=4, **SMALL))
     image = torch.randn(1, 2, 10, 1, 1).expand(-1, -1, -1, 8, 8)
     series = series_of(image, 1, 2)
     clear = torch.rand(1, 2, 8, 8) > 0.5
@@ -173,20 +215,35 @@ def test_gaps_of_a_patch_are_filled_with_its_mean():
         torch.testing.assert_close(found, encoder.features(series), atol=1e-5, rtol=0)
 
 
-def test_months_without_images_are_counted():
-    encoder = lively(OlmoEarth(10, **SMALL))
+@both
+def test_months_without_images_are_counted(kind):
+    encoder = lively(kind(10, **SMALL))
     image = torch.randn(1, 2, 10, 4, 4)
     with torch.no_grad():
         near, far = encoder(series_of(image, 1, 2)), encoder(series_of(image, 1, 4))
     assert not torch.allclose(near, far, atol=1e-3)
 
 
-def test_the_order_of_bands_does_not_matter():
-    one, other = (lively(OlmoEarth(10, bands=names, **SMALL)) for names in (TEN, TEN[::-1]))
+@both
+def test_the_order_of_bands_does_not_matter(kind):
+    one, other = (lively(kind(10, bands=names, **SMALL)) for names in (TEN, TEN[::-1]))
+    other.load_state_dict(one.state_dict())
     image = torch.randn(1, 3, 10, 4, 4)
     with torch.no_grad():
         found = other(series_of(image.flip(2), 1, 2, 3))
         torch.testing.assert_close(one(series_of(image, 1, 2, 3)), found)
+
+
+def test_a_missing_band_is_0_to_those_who_were_trained_so():
+    names = ['B02', 'B03', 'B04', 'B08']
+    whole = lively(OlmoEarthV12(4, bands=names, **SMALL))
+    part = lively(OlmoEarthV12(3, bands=['B02', 'B04', 'B08'], **SMALL))
+    part.load_state_dict(whole.state_dict())
+    image = torch.randn(1, 2, 4, 4, 4)
+    image[:, :, 1] = -2  # two standard deviations below the mean
+    with torch.no_grad():
+        expected = whole(series_of(image, 1, 2))
+        torch.testing.assert_close(part(series_of(image[:, :, [0, 2, 3]], 1, 2)), expected)
 
 
 def test_a_missing_band_is_that_of_the_next_wavelength():
@@ -235,63 +292,50 @@ def test_sizes_that_do_not_fit_are_named(options, expected):
         OlmoEarth(10, **(SMALL | options))
 
 
-def test_series_of_more_months_than_the_model_knows_are_refused():
-    encoder = OlmoEarth(10, **SMALL).eval()
+@both
+def test_series_of_more_months_than_the_model_knows_are_refused(kind):
+    encoder = kind(10, **SMALL).eval()
     first, last = (
         int(datetime(*day, tzinfo=UTC).timestamp()) for day in ((2015, 1, 1), (2019, 12, 31))
     )
     series = series_of(torch.randn(1, 2, 10, 4, 4), 1, 2)
     series = series._replace(acquisition_times=torch.tensor([[first, last]]))
-    with pytest.raises(ValueError, match='spans 60 calendar months, OlmoEarth takes 12'):
+    with pytest.raises(ValueError, match=r'spans 60 calendar months, OlmoEarth.* takes 12'):
         encoder(series)
 
 
-def test_places_are_refused():
+@both
+def test_places_are_refused(kind):
     series = series_of(torch.randn(1, 2, 10, 4, 4), 1, 2, location=torch.tensor([[51.0, 4.0]]))
-    with pytest.raises(ValueError, match='got location, but OlmoEarth takes none'):
-        OlmoEarth(10, **SMALL).eval()(series)
+    with pytest.raises(ValueError, match=r'got location, but OlmoEarth.* takes none'):
+        kind(10, **SMALL).eval()(series)
 
 
-def test_weights_of_another_model_are_refused(tmp_path):
-    for name, content in (
-        ('odd', {'encoder.x': torch.zeros(2)}),
-        ('of another size', {name: value.clone() for name, value in small_weights().items()}),
+@pytest.mark.parametrize(('version', 'other'), [('v1', 'v1.2'), ('v1.2', 'v1')])
+def test_weights_of_another_model_are_refused(tmp_path, version, other):
+    name = f'olmoearth_{version.replace(".", "_")}_nano'
+    for content in (
+        {'encoder.x': torch.zeros(2)},
+        small_weights(version),  # of another size
+        small_weights(other),
     ):
-        file = tmp_path / f'{name}.safetensors'
-        save_file(content, file)
-        said = 'the tensors are not those of olmoearth_v1_nano.*olmoearth_pretrain'
-        with pytest.raises(ValueError, match=said) as error:
-            load_bare_encoder(f'olmoearth_v1_nano:{file}', bands=TEN)
+        save_file(content, tmp_path / 'x.safetensors')
+        with pytest.raises(ValueError, match=f'tensors are not those of {name}') as error:
+            load_bare_encoder(f'{name}:{tmp_path}/x.safetensors', bands=TEN)
         assert '\n' not in str(error.value)
 
 
-def test_published_weights_come_with_a_card(tmp_path):
-    encoder = lively(OlmoEarth(10))
-    content = {}
-    for name, value in encoder.state_dict().items():
-        if '.attn.qkv.' in name:
-            parts = zip('qkv', value.chunk(3), strict=True)
-            content |= {f'encoder.{name.replace("qkv", p)}': x.clone() for p, x in parts}
-        elif name.startswith(('blocks.', 'norm.')):
-            content[f'encoder.{name}'] = value
-    rows = [encoder.group_embedding[group] for group in ('S2_10m', 'S2_20m', 'S2_60m')]
-    for sensor, parts in (
-        ('sentinel2_l2a', rows),
-        ('sentinel1', [encoder.group_embedding['S1']]),
-    ):
-        groups = ['S1'] if sensor == 'sentinel1' else ['S2_10m', 'S2_20m', 'S2_60m']
-        prefix = 'encoder.composite_encodings.per_modality_channel_embeddings'
-        content[f'{prefix}.{sensor}'] = torch.stack(list(parts)).detach()
-        for i, group in enumerate(groups):
-            prefix = f'encoder.patch_embeddings.per_modality_embeddings.{sensor}.{sensor}__{i}'
-            for kind in ('weight', 'bias'):
-                content[f'{prefix}.proj.{kind}'] = getattr(
-                    encoder.projections[group], kind
-                ).detach()
+@pytest.mark.parametrize('version', VERSIONS)
+def test_published_weights_come_with_a_card(tmp_path, version):
+    name = f'olmoearth_{version.replace(".", "_")}_nano'
+    content = small_weights(version) | {'decoder.x': torch.zeros(2)}
     torch.save(content, tmp_path / 'weights.pth')
-    again, card = load_bare_encoder(f'olmoearth_v1_nano:{tmp_path}/weights.pth', bands=TEN)
-    for name, value in encoder.state_dict().items():
-        assert torch.equal(again.state_dict()[name], value), name
+    weights = f'{name}:{tmp_path}/weights.pth'
+    encoder, card = load_bare_encoder(weights, bands=TEN, s1_channels=2, **SMALL)
+    kind, rename = VERSIONS[version]
+    assert type(encoder) is kind
+    for key, value in rename(content).items():
+        assert torch.equal(encoder.state_dict()[key], value)
     assert card['licence'] == 'OlmoEarth Artifact License'
     assert card['mean'][0] == pytest.approx(1188.9413)
-    assert 'bands_s1' not in card
+    assert card['std_s1'] == pytest.approx([10.8404, 10.2163])

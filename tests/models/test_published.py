@@ -79,6 +79,13 @@ def test_names_are_those_of_the_table_and_files_are_torchgeos():
         assert found.address == OlmoEarthV1_Weights[size.upper()].url
 
 
+def test_weights_without_a_known_address_are_to_be_given():
+    said = 'fetch that of .*OlmoEarth-v1_2-Nano.*and give it as olmoearth_v1_2_nano:FILE'
+    with pytest.raises(SITSError, match=said) as error:
+        load_bare_encoder('olmoearth_v1_2_nano', bands=BANDS)
+    assert '\n' not in str(error.value)
+
+
 def test_file_is_fetched_once_and_again_when_it_was_cut(served, tmp_path):
     first, card = load_bare_encoder('presto', bands=BANDS)
     assert card['licence'] == 'MIT'

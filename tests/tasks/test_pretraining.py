@@ -69,8 +69,9 @@ SMALL_ENCODERS = {
     'presto': {'dim': 8, 'depth': 1, 'num_heads': 2},
     'galileo_nano': {'dim': 16, 'depth': 1, 'num_heads': 2},
     **{
-        f'olmoearth_v1_{size}': {'dim': 16, 'depth': 1, 'num_heads': 2, 'patch_size': 1}
-        for size in ('nano', 'tiny', 'base')
+        name: {'dim': 16, 'depth': 1, 'num_heads': 2, 'patch_size': 1}
+        for name in ENCODERS
+        if name.startswith('olmoearth')
     },
     'tessera': {'latent_dim': 4, 'depth': 1, 'num_heads': 2, 'hidden_dim': 8},
 }

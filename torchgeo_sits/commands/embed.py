@@ -27,7 +27,7 @@ __all__ = ['cut_series', 'embed']
 _PAGE = PAGES['embed']
 _CHECKPOINT = (
     'checkpoint of any task, hf://ORG/REPO of the Hub, or published weights: presto, galileo_nano, '
-    'tessera, olmoearth_v1_nano (or tiny, base), NAME:FILE'
+    'tessera, olmoearth_v1_nano (or _tiny, _base), NAME:FILE'
 )
 
 

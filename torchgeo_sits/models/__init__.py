@@ -8,6 +8,9 @@ from .builders import (
     build_encoder,
     factorised_small,
     factorised_tiny,
+    olmoearth_v1_2_base,
+    olmoearth_v1_2_small,
+    olmoearth_v1_2_tiny,
     olmoearth_v1_base,
     olmoearth_v1_tiny,
     planar_vit_base,
@@ -35,7 +38,8 @@ from .galileo import Galileo, galileo_state
 from .heads import DateDecoder, DenseHead, PairHead
 from .hub import CARD_FILE, WEIGHTS_FILE, hub_host
 from .ltae import LTAE
-from .olmoearth import OlmoEarth, olmoearth_state
+from .olmoearth import OlmoEarth, OlmoEarthEncoder, olmoearth_state
+from .olmoearth_v1_2 import OlmoEarthV12, olmoearth_v1_2_state
 from .planar_vit import PlanarViT
 from .presto import Presto, presto_state
 from .promises import check_encoder
@@ -71,6 +75,8 @@ __all__ = [
     'FactorisedEncoder',
     'Galileo',
     'OlmoEarth',
+    'OlmoEarthEncoder',
+    'OlmoEarthV12',
     'PairHead',
     'PlanarViT',
     'PlaneFeatures',
@@ -98,6 +104,10 @@ __all__ = [
     'load_published',
     'load_weights',
     'olmoearth_state',
+    'olmoearth_v1_2_base',
+    'olmoearth_v1_2_small',
+    'olmoearth_v1_2_state',
+    'olmoearth_v1_2_tiny',
     'olmoearth_v1_base',
     'olmoearth_v1_tiny',
     'planar_vit_base',

@@ -13,6 +13,7 @@ from .factorised import FactorisedEncoder
 from .galileo import Galileo
 from .ltae import LTAE
 from .olmoearth import OlmoEarth
+from .olmoearth_v1_2 import OlmoEarthV12
 from .planar_vit import PlanarViT
 from .presto import Presto
 from .tempcnn import TempCNN
@@ -26,6 +27,9 @@ __all__ = [
     'build_encoder',
     'factorised_small',
     'factorised_tiny',
+    'olmoearth_v1_2_base',
+    'olmoearth_v1_2_small',
+    'olmoearth_v1_2_tiny',
     'olmoearth_v1_base',
     'olmoearth_v1_tiny',
     'planar_vit_base',
@@ -136,6 +140,51 @@ def olmoearth_v1_base(in_channels: int = 10, **kwargs: Any) -> OlmoEarth:
     return OlmoEarth(in_channels, **({'dim': 768, 'depth': 12, 'num_heads': 12} | kwargs))
 
 
+def olmoearth_v1_2_tiny(in_channels: int = 10, **kwargs: Any) -> OlmoEarthV12:
+    """OlmoEarth v1.2 with D = 192 and 12 blocks.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`OlmoEarthV12` that replace those of this size.
+
+    Examples:
+        >>> olmoearth_v1_2_tiny(depth=1).embed_dim
+        192
+    """
+    size = {'dim': 192, 'depth': 12, 'num_heads': 3, 'hidden_dim': 64}
+    return OlmoEarthV12(in_channels, **(size | kwargs))
+
+
+def olmoearth_v1_2_small(in_channels: int = 10, **kwargs: Any) -> OlmoEarthV12:
+    """OlmoEarth v1.2 with D = 384 and 12 blocks.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`OlmoEarthV12` that replace those of this size.
+
+    Examples:
+        >>> olmoearth_v1_2_small(depth=1).embed_dim
+        384
+    """
+    size = {'dim': 384, 'depth': 12, 'num_heads': 6, 'hidden_dim': 64}
+    return OlmoEarthV12(in_channels, **(size | kwargs))
+
+
+def olmoearth_v1_2_base(in_channels: int = 10, **kwargs: Any) -> OlmoEarthV12:
+    """OlmoEarth v1.2 with D = 768 and 12 blocks.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`OlmoEarthV12` that replace those of this size.
+
+    Examples:
+        >>> olmoearth_v1_2_base(depth=1).embed_dim
+        768
+    """
+    size = {'dim': 768, 'depth': 12, 'num_heads': 12, 'hidden_dim': 64}
+    return OlmoEarthV12(in_channels, **(size | kwargs))
+
+
 #: Builders of encoders by name; each takes ``in_channels`` first. Add others by
 #: :func:`~.api.register_encoder`.
 ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
@@ -157,6 +206,10 @@ ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'olmoearth_v1_nano': OlmoEarth,
     'olmoearth_v1_tiny': olmoearth_v1_tiny,
     'olmoearth_v1_base': olmoearth_v1_base,
+    'olmoearth_v1_2_nano': OlmoEarthV12,
+    'olmoearth_v1_2_tiny': olmoearth_v1_2_tiny,
+    'olmoearth_v1_2_small': olmoearth_v1_2_small,
+    'olmoearth_v1_2_base': olmoearth_v1_2_base,
 }
 
 

@@ -1,7 +1,8 @@
 """OlmoEarth: a transformer of patches, months and sensors, pretrained by its authors."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import torch
 from einops import rearrange, reduce, repeat
@@ -17,7 +18,7 @@ from .masked import chunk_length, list_where, map_chunks, unlist_where
 from .monthly import month_span, month_table, monthly_means, plain_values
 from .quantities import LIGHTS, OPTICAL, find_quantities
 
-__all__ = ['OlmoEarth', 'olmoearth_state']
+__all__ = ['BASE', 'RADAR', 'OlmoEarth', 'OlmoEarthEncoder', 'encoder_state', 'olmoearth_state']
 
 #: Mean and standard deviation of what the models were trained on, reflectance times 10,000 and
 #: decibels (https://github.com/allenai/olmoearth_pretrain, ``data/norm_configs/computed.json``),
@@ -39,10 +40,11 @@ _STATISTICS: Final[dict[str, tuple[float, float, float]]] = {
     'VH': (-17.7454, 10.2163, 0),
 }
 
-_RADAR: Final = ('VV', 'VH')
+#: Bands of Sentinel-1.
+RADAR: Final = ('VV', 'VH')
 
 #: Pixels along the side of the patches that the published projections are of.
-_BASE: Final = 8
+BASE: Final = 8
 
 
 class _Sensor(NamedTuple):
@@ -52,12 +54,11 @@ class _Sensor(NamedTuple):
     groups: tuple[str, ...]
 
 
-class OlmoEarth(SITSEncoder):
-    """OlmoEarth v1's encoder on Sentinel-2 and Sentinel-1.
+class OlmoEarthEncoder(SITSEncoder):
+    """What the versions of OlmoEarth have in common.
 
     Herzog et al. 2025, https://arxiv.org/abs/2511.13655: a token per patch, month and group of
-    bands, and full attention among them. On months without gaps the tokens are those of
-    :func:`torchgeo.models.olmoearth_v1`. Defaults are those of the nano model.
+    bands, and full attention among them.
 
     - Clear values of a calendar month are averaged (:func:`~.monthly.monthly_means`). A patch of
       which nothing was seen in a month is masked in the attention. Of a patch that was seen in
@@ -69,13 +70,11 @@ class OlmoEarth(SITSEncoder):
     - Attention is among the patches of a tile, *tile_size* of them along a side, for their number
       squared is the cost. The authors trained on 1 to 12; by default it is 8, of 32 pixels. Tiles
       do not see each other.
-    - Months are numbered from the first of a series; the authors trained on 12 of them.
     - Positions are those of pixels of 10 m.
 
     Bands are found by their names (:func:`~.quantities.quantity`), in the image or, those of
-    Sentinel-1, in a series beside it. A group of which no band is there is left out. Where some of
-    its bands are, the others are copied from the band of the next wavelength, as the authors do
-    for this version. Landsat, which the model knows, too, is not among the inputs.
+    Sentinel-1, in a series beside it. A group of which no band is there is left out. Landsat,
+    which the models know, too, is not among the inputs.
 
     Values are expected less the mean of each band, over its standard deviation, as
     :meth:`statistics` gives them. The encoder maps two standard deviations around the mean to 0
@@ -100,62 +99,70 @@ class OlmoEarth(SITSEncoder):
 
     Raises:
         SITSError: If bands are unknown or too few, or a size is out of its range.
-
-    Examples:
-        >>> import torch
-        >>> from torchgeo_sits.models import OlmoEarth, Series
-        >>> encoder = OlmoEarth(4, bands=['B02', 'B03', 'B04', 'B08']).eval()
-        >>> image, times = torch.rand(2, 5, 4, 8, 8), 2_600_000 * torch.arange(5).expand(2, 5)
-        >>> series = Series(image, times, valid=torch.ones(2, 5, dtype=torch.bool))
-        >>> encoder.features(series).shape
-        torch.Size([2, 128, 2, 2])
     """
 
     #: Bands of each group, in the order of the weights.
-    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        'S2_10m': ('blue', 'green', 'red', 'nir'),
-        'S2_20m': ('rededge1', 'rededge2', 'rededge3', 'nir08', 'swir16', 'swir22'),
-        'S2_60m': ('coastal', 'nir09'),
-        'S1': _RADAR,
-    }
-    #: Encoded numbers of the months of a series, and months of the year.
-    slot_embedding: Tensor
+    groups: ClassVar[Mapping[str, tuple[str, ...]]]
+    #: Encoded months of the year.
     month_embedding: Tensor
 
     def __init__(
         self,
-        in_channels: int = 10,
+        in_channels: int,
         *,
-        bands: Sequence[str] | None = None,
-        s1_channels: int = 0,
-        bands_s1: Sequence[str] | None = None,
-        patch_size: int = 4,
-        tile_size: int = 8,
-        dim: int = 128,
-        depth: int = 4,
-        num_heads: int = 8,
-        mlp_ratio: float = 4,
-        max_months: int = 12,
-        chunk_size: int = 2**16,
+        bands: Sequence[str] | None,
+        s1_channels: int,
+        bands_s1: Sequence[str] | None,
+        patch_size: int,
+        tile_size: int,
+        dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float,
+        max_months: int,
+        chunk_size: int,
+        hidden_dim: int = 0,
     ) -> None:
-        arguments = {k: v for k, v in locals().items() if k not in ('self', '__class__')}
-        for name in ('tile_size', 'depth', 'num_heads', 'max_months', 'chunk_size'):
-            if arguments[name] < 1:
-                raise SITSError(f'expected {name} of at least 1, got {arguments[name]}')
-        if not 1 <= patch_size <= _BASE:
-            raise SITSError(f'expected patch_size from 1 to {_BASE}, got {patch_size}')
+        """Initialise a new OlmoEarthEncoder instance.
+
+        Args:
+            in_channels: See the class.
+            bands: See the class.
+            s1_channels: See the class.
+            bands_s1: See the class.
+            patch_size: See the class.
+            tile_size: See the class.
+            dim: See the class.
+            depth: See the class.
+            num_heads: See the class.
+            mlp_ratio: See the class.
+            max_months: See the class.
+            chunk_size: See the class.
+            hidden_dim: Width of the layer that pixels go through before their patch, 0 for none.
+        """
+        sizes = {'tile_size': tile_size, 'depth': depth, 'num_heads': num_heads}
+        sizes |= {'max_months': max_months, 'chunk_size': chunk_size}
+        for name, value in sizes.items():
+            if value < 1:
+                raise SITSError(f'expected {name} of at least 1, got {value}')
+        if not 1 <= patch_size <= BASE:
+            raise SITSError(f'expected patch_size from 1 to {BASE}, got {patch_size}')
         if dim < 16 or dim % 16 or dim % num_heads:
             raise SITSError(
                 f'expected dim to be divisible by 16 and by num_heads={num_heads}, got {dim}'
             )
         super().__init__(in_channels=in_channels, embed_dim=dim, stride=patch_size)
-        self.config = plain_values(arguments)
         self.s1_channels = s1_channels
         self.patch_size, self.tile_size = patch_size, tile_size
         self.max_months, self.chunk_size = max_months, chunk_size
         self._channels: dict[str, list[int]] = {}
         self._sensors = self._find_sensors(bands, bands_s1)
-        self.projections = self.build_projections(dim)
+        self.projections = nn.ModuleDict(
+            {
+                group: self.build_projection(len(of), dim, hidden_dim)
+                for group, of in self.groups.items()
+            }
+        )
         self.group_embedding = nn.ParameterDict(
             {group: nn.Parameter(torch.zeros(dim // 4)) for group in self.groups}
         )
@@ -173,22 +180,19 @@ class OlmoEarth(SITSEncoder):
         for group in self.groups.keys() - used:
             self.projections[group].requires_grad_(False)
             self.group_embedding[group].requires_grad_(False)
-        slots = _sines(torch.arange(max_months), dim // 4)
-        self.register_buffer('slot_embedding', slots, persistent=False)
         self.register_buffer('month_embedding', month_table(dim // 4), persistent=False)
 
-    # -- what the version says -------------------------------------------------------------
+    # -- what a version says ---------------------------------------------------------------
 
-    def build_projections(self, dim: int) -> nn.ModuleDict:
-        """Build the projection of a patch of each group."""
-        return nn.ModuleDict(
-            {group: nn.Conv2d(len(of), dim, _BASE, _BASE) for group, of in self.groups.items()}
-        )
+    @abstractmethod
+    def build_projection(self, bands: int, dim: int, hidden_dim: int) -> nn.Module:
+        """Build the projection of patches of so many *bands*."""
 
+    @abstractmethod
     def build_block(self, dim: int, num_heads: int, mlp_ratio: float) -> nn.Module:
         """Build a block."""
-        return Block(dim, num_heads, mlp_ratio, qkv_bias=True, norm_layer=nn.LayerNorm)
 
+    @abstractmethod
     def project(self, group: str, values: Tensor) -> Tensor:
         """Project patches of the base size.
 
@@ -199,9 +203,9 @@ class OlmoEarth(SITSEncoder):
         Returns:
             ``(N, h, w, D)``.
         """
-        return rearrange(self.projections[group](values), 'n d h w -> n h w d')
 
     @staticmethod
+    @abstractmethod
     def fill_band(wanted: str, own: Sequence[str]) -> str | None:
         """Name the band that stands for one that is missing; None for 0 after normalisation.
 
@@ -209,11 +213,10 @@ class OlmoEarth(SITSEncoder):
             wanted: The missing band.
             own: Bands of Sentinel-2 that are there.
         """
-        length = {name: _STATISTICS[name][2] for name in (wanted, *own)}
-        return min(own, key=lambda name: (abs(length[name] - length[wanted]), length[name]))
 
+    @abstractmethod
     def describe(self, group: str, slots: Tensor, months: Tensor, place: Tensor) -> Tensor:
-        """Give what is added to the tokens of a group: a quarter of the channels for each part.
+        """Give what is added to the tokens of a group.
 
         Args:
             group: Name of the group.
@@ -224,20 +227,8 @@ class OlmoEarth(SITSEncoder):
         Returns:
             ``(B, M, P, D)``.
         """
-        b, m, p = *months.shape, len(place)
-        width = self.slot_embedding.shape[1]
-        # The authors put the columns first.
-        where = torch.cat([_sines(place[:, axis], width // 2) for axis in (1, 0)], 1)
-        return torch.cat(
-            [
-                repeat(self.group_embedding[group], 'd -> b m p d', b=b, m=m, p=p),
-                repeat(self.slot_embedding[slots], 'm d -> b m p d', b=b, p=p),
-                repeat(self.month_embedding[months], 'b m d -> b m p d', p=p),
-                repeat(where.to(self.slot_embedding.dtype), 'p d -> b m p d', b=b, m=m),
-            ],
-            -1,
-        )
 
+    @abstractmethod
     def attend(self, x: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         """Run the blocks.
 
@@ -249,9 +240,6 @@ class OlmoEarth(SITSEncoder):
         Returns:
             ``(B, N, D)``.
         """
-        for block in self.blocks:
-            x = block(x, attn_mask=mask[:, None, None])
-        return x
 
     # -- bands -----------------------------------------------------------------------------
 
@@ -285,7 +273,7 @@ class OlmoEarth(SITSEncoder):
                 )
             bands = known[self.in_channels]
         if bands_s1 is None:
-            bands_s1 = _RADAR if self.s1_channels else ()
+            bands_s1 = RADAR if self.s1_channels else ()
         given = {'bands': (bands, self.in_channels), 'bands_s1': (bands_s1, self.s1_channels)}
         for name, (names, channels) in given.items():
             if len(names) != channels:
@@ -293,7 +281,7 @@ class OlmoEarth(SITSEncoder):
                     f'{kind}: {name} has {len(names)} names, {list(names)}, for {channels} channels'
                 )
         here = find_quantities(kind, LIGHTS if bands_s1 else _STATISTICS, bands)
-        radar = find_quantities(kind, _RADAR, bands_s1, 'bands_s1') if bands_s1 else here
+        radar = find_quantities(kind, RADAR, bands_s1, 'bands_s1') if bands_s1 else here
         sensors = []
         if lights := [name for name in here if name in LIGHTS]:
             groups = tuple(
@@ -304,8 +292,8 @@ class OlmoEarth(SITSEncoder):
             for group in groups:
                 self._turn(group, here, lights)
             sensors.append(_Sensor(0, groups))
-        if found := [name for name in radar if name in _RADAR]:
-            if len(found) < len(_RADAR):
+        if found := [name for name in radar if name in RADAR]:
+            if len(found) < len(RADAR):
                 raise SITSError(f'{kind} takes VV and VH of Sentinel-1 or neither, got {found}')
             self._turn('S1', radar, found)
             sensors.append(_Sensor(1 if bands_s1 else 0, ('S1',)))
@@ -454,11 +442,102 @@ class OlmoEarth(SITSEncoder):
         line = getattr(self, f'_line_{group}')[..., None, None]
         own = values[:, :, self._channels[group]] * line[:, 0] + line[:, 1]
         x = rearrange(own, 'b m c h w -> (b m) c h w')
-        if self.patch_size != _BASE:
-            size = [_BASE * (side // self.patch_size) for side in x.shape[-2:]]
+        if self.patch_size != BASE:
+            size = [BASE * (side // self.patch_size) for side in x.shape[-2:]]
             # Of the tile, not of each patch, as the authors do.
             x = interpolate(x, size, mode='bicubic', antialias=True)
         return rearrange(self.project(group, x), '(b m) h w d -> b m (h w) d', b=len(values))
+
+
+class OlmoEarth(OlmoEarthEncoder):
+    """OlmoEarth v1's encoder on Sentinel-2 and Sentinel-1.
+
+    See :class:`OlmoEarthEncoder`, whose arguments it takes; defaults are those of the nano model.
+    On months without gaps the tokens are those of :func:`torchgeo.models.olmoearth_v1`. Where some
+    bands of a group are there, the others are copied from the band of the next wavelength, as the
+    authors do for this version. Months are numbered from the first of a series; the authors
+    trained on 12 of them.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.models import OlmoEarth, Series
+        >>> encoder = OlmoEarth(4, bands=['B02', 'B03', 'B04', 'B08']).eval()
+        >>> image, times = torch.rand(2, 5, 4, 8, 8), 2_600_000 * torch.arange(5).expand(2, 5)
+        >>> series = Series(image, times, valid=torch.ones(2, 5, dtype=torch.bool))
+        >>> encoder.features(series).shape
+        torch.Size([2, 128, 2, 2])
+    """
+
+    groups = {
+        'S2_10m': ('blue', 'green', 'red', 'nir'),
+        'S2_20m': ('rededge1', 'rededge2', 'rededge3', 'nir08', 'swir16', 'swir22'),
+        'S2_60m': ('coastal', 'nir09'),
+        'S1': RADAR,
+    }
+    #: Encoded numbers of the months of a series.
+    slot_embedding: Tensor
+
+    def __init__(
+        self,
+        in_channels: int = 10,
+        *,
+        bands: Sequence[str] | None = None,
+        s1_channels: int = 0,
+        bands_s1: Sequence[str] | None = None,
+        patch_size: int = 4,
+        tile_size: int = 8,
+        dim: int = 128,
+        depth: int = 4,
+        num_heads: int = 8,
+        mlp_ratio: float = 4,
+        max_months: int = 12,
+        chunk_size: int = 2**16,
+    ) -> None:
+        arguments = {k: v for k, v in locals().items() if k not in ('self', '__class__')}
+        super().__init__(**arguments)
+        self.config = plain_values(arguments)
+        slots = _sines(torch.arange(max_months), dim // 4)
+        self.register_buffer('slot_embedding', slots, persistent=False)
+
+    def build_projection(self, bands: int, dim: int, hidden_dim: int) -> nn.Module:
+        """A convolution."""
+        return nn.Conv2d(bands, dim, BASE, BASE)
+
+    def build_block(self, dim: int, num_heads: int, mlp_ratio: float) -> nn.Module:
+        """A block of timm."""
+        return Block(dim, num_heads, mlp_ratio, qkv_bias=True, norm_layer=nn.LayerNorm)
+
+    def project(self, group: str, values: Tensor) -> Tensor:
+        """The convolution."""
+        return rearrange(self.projections[group](values), 'n d h w -> n h w d')
+
+    @staticmethod
+    def fill_band(wanted: str, own: Sequence[str]) -> str | None:
+        """The band of the next wavelength, the shorter of two."""
+        length = {name: _STATISTICS[name][2] for name in (wanted, *own)}
+        return min(own, key=lambda name: (abs(length[name] - length[wanted]), length[name]))
+
+    def describe(self, group: str, slots: Tensor, months: Tensor, place: Tensor) -> Tensor:
+        """Group, number of the month, month of the year and place, side by side."""
+        b, m, p = *months.shape, len(place)
+        width = self.slot_embedding.shape[1]
+        # The authors put the columns first.
+        where = torch.cat([_sines(place[:, axis], width // 2) for axis in (1, 0)], 1)
+        return torch.cat(
+            [
+                repeat(self.group_embedding[group], 'd -> b m p d', b=b, m=m, p=p),
+                repeat(self.slot_embedding[slots], 'm d -> b m p d', b=b, p=p),
+                repeat(self.month_embedding[months], 'b m d -> b m p d', p=p),
+                repeat(where.to(self.slot_embedding.dtype), 'p d -> b m p d', b=b, m=m),
+            ],
+            -1,
+        )
+
+    def attend(self, x: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        """Positions are in the tokens already."""
+        for block in self.blocks:
+            x = block(x, attn_mask=mask[:, None, None])
+        return x
 
 
 def _fill_patches(values: Tensor, seen: Tensor, side: int) -> tuple[Tensor, Tensor]:
@@ -497,6 +576,44 @@ def _sines(positions: Tensor, width: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], 1).float()
 
 
+def encoder_state(
+    published: Mapping[str, Tensor], places: Mapping[str, tuple[str, int]]
+) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+    """Name the weights that all versions have as :class:`OlmoEarthEncoder` does.
+
+    Args:
+        published: Weights of the whole model, as their authors or TorchGeo name them.
+        places: Where those of each group are: the name of the sensor, the number of the group.
+
+    Returns:
+        The state dict but for the projections, and their tensors by group and name.
+
+    Raises:
+        KeyError: If one is missing.
+    """
+    own = {
+        name.removeprefix('model.').removeprefix('encoder.'): value
+        for name, value in published.items()
+        if name.removeprefix('model.').startswith('encoder.')
+    }
+    state = {name: own[name] for name in ('norm.weight', 'norm.bias')}
+    for name, value in own.items():
+        if name.startswith('blocks.') and '.attn.q.' in name:
+            three = [own[name.replace('.attn.q.', f'.attn.{part}.')] for part in 'qkv']
+            state[name.replace('.attn.q.', '.attn.qkv.')] = torch.cat(three)
+        elif name.startswith('blocks.') and '.attn.k.' not in name and '.attn.v.' not in name:
+            state[name] = value
+    projections = {}
+    for group, (sensor, row) in places.items():
+        embedding = own[f'composite_encodings.per_modality_channel_embeddings.{sensor}']
+        if len(embedding) != sum(name == sensor for name, _ in places.values()):
+            raise KeyError(f'{len(embedding)} groups of {sensor}')
+        state[f'group_embedding.{group}'] = embedding[row]
+        prefix = f'patch_embeddings.per_modality_embeddings.{sensor}.{sensor}__{row}.'
+        projections[group] = {n.removeprefix(prefix): own[n] for n in own if n.startswith(prefix)}
+    return state, projections
+
+
 #: Where the weights of each group are: the name of the sensor, and the number of the group.
 _PLACES: Final = {
     'S2_10m': ('sentinel2_l2a', 0),
@@ -519,24 +636,8 @@ def olmoearth_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         KeyError: If one is missing.
     """
-    own: dict[str, Any] = {
-        name.removeprefix('model.').removeprefix('encoder.'): value
-        for name, value in published.items()
-        if name.removeprefix('model.').startswith('encoder.')
-    }
-    state = {name: own[name] for name in ('norm.weight', 'norm.bias')}
-    for name, value in own.items():
-        if name.startswith('blocks.') and '.attn.q.' in name:
-            three = [own[name.replace('.attn.q.', f'.attn.{part}.')] for part in 'qkv']
-            state[name.replace('.attn.q.', '.attn.qkv.')] = torch.cat(three)
-        elif name.startswith('blocks.') and '.attn.k.' not in name and '.attn.v.' not in name:
-            state[name] = value
-    for group, (sensor, row) in _PLACES.items():
-        embedding = own[f'composite_encodings.per_modality_channel_embeddings.{sensor}']
-        if row >= len(embedding):
-            raise KeyError(f'row {row} of the channel embeddings of {sensor}')
-        state[f'group_embedding.{group}'] = embedding[row]
-        place = f'patch_embeddings.per_modality_embeddings.{sensor}.{sensor}__{row}.proj'
+    state, projections = encoder_state(published, _PLACES)
+    for group, found in projections.items():
         for kind in ('weight', 'bias'):
-            state[f'projections.{group}.{kind}'] = own[f'{place}.{kind}']
+            state[f'projections.{group}.{kind}'] = found[f'proj.{kind}']
     return state

@@ -18,6 +18,7 @@ from .encoder import SITSEncoder
 from .galileo import Galileo, galileo_state
 from .hub import fetch_file
 from .olmoearth import OlmoEarth, olmoearth_state
+from .olmoearth_v1_2 import OlmoEarthV12, olmoearth_v1_2_state
 from .presto import Presto, presto_state
 from .quantities import LIGHTS, quantity
 from .tensor_files import read_tensors
@@ -37,7 +38,8 @@ class PublishedModel:
 
     Attributes:
         encoder: Name of the encoder, see :data:`~.builders.ENCODERS`.
-        address: Where the file is, at a fixed revision.
+        address: Where the file is, at a fixed revision; None where none is known, and the file has
+            to be given.
         sha256: First digits of the file's SHA-256 in hexadecimal, as many as are known.
         statistics: Gives mean and standard deviation that bands of these names are normalised by.
         state: Turns the tensors of the file into the encoder's state dict.
@@ -51,7 +53,7 @@ class PublishedModel:
     """
 
     encoder: str
-    address: str
+    address: str | None
     sha256: str
     statistics: Callable[[Sequence[str]], tuple[list[float], list[float]]]
     state: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
@@ -70,6 +72,20 @@ def _olmoearth_v1(size: str, revision: str, sha256: str) -> PublishedModel:
         state=olmoearth_state,
         licence='OlmoEarth Artifact License',
         source='https://github.com/allenai/olmoearth_pretrain, https://arxiv.org/abs/2511.13655',
+    )
+
+
+def _olmoearth_v1_2(size: str) -> PublishedModel:
+    """OlmoEarth v1.2 of a size, of which no revision could be held against a SHA-256."""
+    return PublishedModel(
+        encoder=f'olmoearth_v1_2_{size}',
+        statistics=OlmoEarthV12.statistics,
+        address=None,
+        sha256='',
+        state=olmoearth_v1_2_state,
+        licence='OlmoEarth Artifact License',
+        source=f'https://huggingface.co/allenai/OlmoEarth-v1_2-{size.capitalize()}, '
+        'https://allenai.org/papers/olmoearth-v1-2',
     )
 
 
@@ -122,6 +138,10 @@ PUBLISHED: Final[dict[str, PublishedModel]] = {
         '4bd1392a4539404d2c74276c39f3cb4cfff466cc',
         '551c1cc53337c6faaddead88071d7ebd2bd53ec271600fa6f0ee0a518c8b6e11',
     ),
+    **{
+        f'olmoearth_v1_2_{size}': _olmoearth_v1_2(size)
+        for size in ('nano', 'tiny', 'small', 'base')
+    },
 }
 
 
@@ -145,8 +165,8 @@ def load_published(
     Raises:
         FileNotFoundError: If there is no such file.
         OSError: If the weights cannot be fetched.
-        SITSError: If the name is unknown, the model does not know a band, or the file holds
-            something else.
+        SITSError: If the name is unknown, its file has to be given, the model does not know a
+            band, or the file holds something else.
     """
     found = find_published(weights)
     if found is None:
@@ -231,6 +251,11 @@ def _at_hand(name: str, file: str) -> Path:
 
 def _fetch(name: str, model: PublishedModel) -> Path:
     """Fetch the file of published weights, unless it lies in torch's cache already."""
+    if model.address is None:
+        raise SITSError(
+            f'{name}: no file of it at a fixed revision is known: fetch that of {model.source}, '
+            f'and give it as {name}:FILE'
+        )
     address = urlsplit(model.address)
     path = Path(torch.hub.get_dir()) / 'checkpoints' / f'{name}-{model.sha256[:8]}.pth'
     if path.is_file() and _sha256(path).startswith(model.sha256):
