@@ -131,10 +131,13 @@ def test_damaged_adapters_are_refused(trained, tmp_path):
         load_bare_encoder(tmp_path / 'x.ckpt')
 
 
-@pytest.mark.parametrize('name', ['factorised_tiny', 'tsvit', 'presto', 'galileo_nano'])
+BY_NAME = ['presto', 'galileo_nano', 'olmoearth_v1_nano', 'olmoearth_v1_2_nano']
+
+
+@pytest.mark.parametrize('name', ['factorised_tiny', 'tsvit', *BY_NAME])
 def test_merged_weights_compute_what_adapters_do(name):
     """Each adapter gets a gradient, which it does not where a block goes past the layer."""
-    bands = {'bands': ['B04', 'B08']} if name in ('presto', 'galileo_nano') else {}
+    bands = {'bands': ['B04', 'B08']} if name in BY_NAME else {}
     torch.manual_seed(0)
     encoder, plain = (ENCODERS[name](in_channels=2, **bands).eval() for _ in range(2))
     layers = add_adapters(encoder, 2)
