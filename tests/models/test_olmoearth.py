@@ -300,7 +300,7 @@ def test_series_of_more_months_than_the_model_knows_are_refused(kind):
     )
     series = series_of(torch.randn(1, 2, 10, 4, 4), 1, 2)
     series = series._replace(acquisition_times=torch.tensor([[first, last]]))
-    with pytest.raises(ValueError, match=r'spans 60 calendar months, OlmoEarth.* takes 12'):
+    with pytest.raises(ValueError, match=r'spans 60 calendar months, OlmoEarth.* takes 24'):
         encoder(series)
 
 

@@ -90,7 +90,8 @@ def month_span(both: Sequence[Series], most: int, model: str) -> tuple[Tensor, i
     if length > most:
         raise SITSError(
             f'a series spans {length} calendar months, {model} takes {most} at most: choose a '
-            'shorter time by start and end of the images, or train with temporal patches'
+            'shorter time, or allow more by max_months (--model.model_kwargs.max_months), which it '
+            'was not trained on'
         )
     return first, length
 

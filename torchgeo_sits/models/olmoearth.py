@@ -94,7 +94,7 @@ class OlmoEarthEncoder(SITSEncoder):
         depth: Number of blocks.
         num_heads: Heads of the attention.
         mlp_ratio: Width of the hidden layer of a block over *dim*.
-        max_months: Months that a series may span.
+        max_months: Months that a series may span; the authors trained on 12 at most.
         chunk_size: Tokens held in memory at a time, but for those of one tile.
 
     Raises:
@@ -490,7 +490,7 @@ class OlmoEarth(OlmoEarthEncoder):
         depth: int = 4,
         num_heads: int = 8,
         mlp_ratio: float = 4,
-        max_months: int = 12,
+        max_months: int = 24,
         chunk_size: int = 2**16,
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in ('self', '__class__')}

@@ -77,7 +77,7 @@ class OlmoEarthV12(OlmoEarthEncoder):
         depth: int = 4,
         num_heads: int = 8,
         mlp_ratio: float = 4,
-        max_months: int = 12,
+        max_months: int = 24,
         chunk_size: int = 2**16,
         hidden_dim: int = 12,
     ) -> None:
