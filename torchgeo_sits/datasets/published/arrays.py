@@ -68,4 +68,4 @@ def read_array_series(
             f"'{path}' has the shape {array.shape}, expected ({len(times)}, {len(bands)}, H, W): "
             f'{len(times)} dates, and the bands {list(bands)}. Fetch it again'
         )
-    return StoredSeries(np.array(array[:, :, window[0], window[1]]), times)
+    return StoredSeries(array[:, :, window[0], window[1]], times)

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
@@ -124,6 +125,7 @@ def join_series(parts: Sequence[StoredSeries]) -> StoredSeries:
     return StoredSeries(values, np.concatenate([part.times for part in parts]))
 
 
+@lru_cache(maxsize=2**16)  # samples of a data set share their dates
 def seconds_of(date: str, pattern: str = '%Y%m%d') -> int:
     """Seconds since 1970-01-01 UTC of a date.
 
@@ -406,12 +408,26 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
                 f'{self.about.title}: {len(stored.times)} dates go with values of the shape '
                 f'{values.shape}: expected one frame (C, H, W) for each date, and one at least'
             )
+        if values.dtype.kind not in 'biuf':
+            raise SITSError(
+                f'{self.about.title}: values are of the type {values.dtype}, expected numbers: '
+                'fetch the files again'
+            )
         order = np.argsort(stored.times, kind='stable')
-        chosen = values[order][:, channels]
-        pixels = np.array(chosen, np.float32)
-        seen = within_range(pixels) & ~np.isin(chosen, np.array(self.nodata))
-        pixels[~seen] = 0
-        clear = seen.all(axis=1)
+        # Copies of a whole series take longer than reading it: none but those that are needed.
+        chosen = values if (np.diff(order) == 1).all() else values[order]
+        if list(channels) != list(range(values.shape[1])):
+            chosen = chosen[:, channels]
+        with np.errstate(over='ignore'):  # what is too large is not seen
+            pixels = np.array(chosen, np.float32)
+        marks = [chosen == value for value in self.nodata]
+        if chosen.dtype.kind == 'f':
+            marks.append(~within_range(pixels))
+        clear = np.ones((len(pixels), *pixels.shape[2:]), bool)
+        for missing in marks:
+            if missing.any():
+                pixels[missing] = 0
+                clear &= ~missing.any(axis=1)
         if stored.clear is not None:
             clear &= stored.clear[order]
         return {

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -100,20 +101,32 @@ class BraDDS1TS(PublishedTimeSeries):
         return np.where(before > 0, -1, after) if self.label == 'change' else after
 
     def _load(self, key: str) -> dict[str, Any]:
-        """Load a sample: tensors and dates, nothing that runs."""
+        """Load a sample, whose image and label are asked for one after the other."""
         (path,) = self.files(key)
-        try:
-            with torch.serialization.safe_globals([date]):
-                stored = torch.load(path, weights_only=True, map_location='cpu')
-            lacking = {'image', 'image_dates', 'label'} - set(stored)
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # whatever a file that is none raises
-            raise SITSError(
-                f"'{path}' cannot be read as tensors and dates ({str(error).splitlines()[0]}): "
-                'fetch it again'
-            ) from error
-        if lacking:
-            raise SITSError(f"'{path}' lacks {sorted(lacking)}: fetch it again")
-        found: dict[str, Any] = stored
-        return found
+        stamp = path.stat()
+        return _load(path, (stamp.st_mtime_ns, stamp.st_size))
+
+
+@lru_cache(maxsize=1)
+def _load(path: Path, stamp: tuple[int, int]) -> dict[str, Any]:
+    """Load a file: tensors and dates, nothing that runs.
+
+    Args:
+        path: The file.
+        stamp: What tells it from what was there before.
+    """
+    try:
+        with torch.serialization.safe_globals([date]):
+            stored = torch.load(path, weights_only=True, map_location='cpu')
+        lacking = {'image', 'image_dates', 'label'} - set(stored)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever a file that is none raises
+        raise SITSError(
+            f"'{path}' cannot be read as tensors and dates ({str(error).splitlines()[0]}): fetch "
+            'it again'
+        ) from error
+    if lacking:
+        raise SITSError(f"'{path}' lacks {sorted(lacking)}: fetch it again")
+    found: dict[str, Any] = stored
+    return found
