@@ -1,10 +1,12 @@
 """The command ``torchgeo-sits data``: published data sets listed, checked and shown."""
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -83,7 +85,13 @@ def data(args: Sequence[str]) -> None:
     if options.action == 'check':
         print(f'whole: all files are there, and {drawn} samples were read as published')
     config, alone = dataset.about.config, issubclass(dataset, TableSeries)
-    chosen = f'--config conf/data/{options.name}.yaml --data.root {options.folder}'
+    if options.name in DATASETS:
+        chosen = f'--config conf/data/{options.name}.yaml'
+    else:
+        chosen = f'--data PublishedDataModule --data.dataset {options.name}'
+    chosen += f' --data.root {quote(options.folder)}'
+    if options.dataset_kwargs:
+        chosen += f' --data.dataset_kwargs {quote(json.dumps(dict(options.dataset_kwargs)))}'
     print('pretrain, and train with its labels:')
     print(f'  torchgeo-sits fit --config conf/{"points" if alone else "vicreg"}.yaml {chosen}')
     if config != 'vicreg':
@@ -188,7 +196,7 @@ def _check(parts: dict[Part, PublishedTimeSeries], most: int) -> list[str]:
         if frames:
             first, last = (f'{datetime.fromtimestamp(f(days), UTC):%Y-%m-%d}' for f in (min, max))
             print(
-                f'{part:9}{len(frames)} samples read, of {min(frames)} to {max(frames)} dates, '
+                f'{part:12}{len(frames)} samples read, of {min(frames)} to {max(frames)} dates, '
                 f'{first} to {last}'
             )
     return list(dict.fromkeys(faults))

@@ -34,6 +34,8 @@ _MEASURED = 256
 _PROBED = {'table': 4096, 'image': 32}
 #: Kinds of labels with a class for a series, several, or a value.
 _WHOLE = ('series', 'multilabel', 'value')
+#: Kinds of labels that are classes.
+_CLASSES = ('pixel', 'frame', 'series', 'multilabel')
 
 
 class _Place(NamedTuple):
@@ -282,7 +284,11 @@ class PublishedDataModule(Sentinel1DataModule, NonGeoDataModule):
     @property
     def class_names(self) -> list[str] | None:
         """Names of the classes, from 0; None without classes."""
-        return list((self._any if self._options else self.source).classes) or None
+        known: type[PublishedTimeSeries] | PublishedTimeSeries = self.source
+        # Arguments of a data set may decide that, or its files alone.
+        if self._options or (not known.classes and self.label_kind in _CLASSES):
+            known = self._any
+        return list(known.classes) or None
 
     @property
     def training_data(self) -> dict[str, Any]:

@@ -374,9 +374,9 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
             sample = self._to_sample(stored, self._channels)
             order = np.argsort(stored.times, kind='stable')
             if self.band_names_s1:
-                sample |= self._beside(key, (rows, columns), sample)
+                sample |= self._read_beside(key, (rows, columns), sample)
             if self.part != 'unlabelled' and self.label_kind != 'none':
-                sample |= self._labels(key, (rows, columns), order, stored.values.shape[-2:])
+                sample |= self._read_labels(key, (rows, columns), order, stored.values.shape[-2:])
         except FileNotFoundError as error:
             raise SITSError(
                 f"'{error.filename or error}' is missing, a file of sample {key!r} of "
@@ -438,7 +438,7 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
             MASK_CLEAR: torch.from_numpy(clear),
         }
 
-    def _beside(self, key: Any, window: Window, sample: dict[str, Any]) -> dict[str, Any]:
+    def _read_beside(self, key: Any, window: Window, sample: dict[str, Any]) -> dict[str, Any]:
         """The frames of Sentinel-1; one that is not valid where there is none."""
         every = range(len(self.band_names_s1))
         if (stored := self.read_series_s1(key, window)) is not None and len(stored.times):
@@ -450,7 +450,7 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
             found[MASK_CLEAR] = torch.zeros_like(found[MASK_CLEAR])
         return {name: found[own] for own, name in S1_KEYS.items()}
 
-    def _labels(
+    def _read_labels(
         self, key: Any, window: Window, order: NDArray[np.intp], shape: tuple[int, ...]
     ) -> dict[str, Any]:
         """``mask`` or ``label`` of a sample."""
