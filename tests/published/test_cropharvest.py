@@ -54,7 +54,7 @@ def test_other_files_are_refused_by_name(tmp_path):
         CropHarvest(tmp_path, labels='group')[3]
     for wrong in (text[:-9], '[]', text.replace('2018-02', 'soon')):
         table.write_text(wrong)
-        with pytest.raises(SITSError, match=r'labels.geojson.*no table'):
+        with pytest.raises(SITSError, match=r'labels.geojson.*no (table|JSON)'):
             CropHarvest(tmp_path)
     table.unlink()
     with pytest.raises(SITSError, match=r'labels.geojson.*does not exist'):

@@ -78,5 +78,5 @@ def test_other_files_are_refused_by_name(tmp_path):
     table = tmp_path / 'coco_files/20210527_coco_test.json'
     for wrong in ('{', json.dumps({'images': [{}]})):
         table.write_text(wrong)
-        with pytest.raises(SITSError, match=r'coco_test.json.*no list'):
+        with pytest.raises(SITSError, match=r'coco_test.json.*no (list|JSON)'):
             Sen4AgriNet(tmp_path, 'test')

@@ -34,6 +34,8 @@ _MEASURED = 256
 _PROBED = {'table': 4096, 'image': 32}
 #: Kinds of labels with a class for a series, several, or a value.
 _WHOLE = ('series', 'multilabel', 'value')
+#: Arguments of every data set, which the data module gives.
+_OWN = {'root', 'part', 'bands', 'transforms', 'download', 'checksum'}
 #: Kinds of labels that are classes.
 _CLASSES = ('pixel', 'frame', 'series', 'multilabel')
 
@@ -236,6 +238,11 @@ class PublishedDataModule(Sentinel1DataModule, NonGeoDataModule):
             f'{about.title} brings labels of its own',
         )
         self._options = dataset_kwargs or {}
+        if odd := sorted(_OWN & set(self._options)):
+            raise SITSError(
+                f'dataset_kwargs has {odd}, which are no arguments of one data set: give root, '
+                'bands, download and checksum beside it, and leave out the others'
+            )
         super().__init__(
             self.source,
             batch_size,
@@ -376,6 +383,23 @@ class PublishedDataModule(Sentinel1DataModule, NonGeoDataModule):
         """
         assert isinstance(self.val_dataset, _Samples)
         return super().val_dataloader() if len(self.val_dataset) else []
+
+    def test_dataloader(self) -> Any:
+        """Samples for the test.
+
+        Returns:
+            The loader.
+
+        Raises:
+            SITSError: If the data set has none.
+        """
+        assert isinstance(self.test_dataset, _Samples)
+        if not len(self.test_dataset):
+            raise SITSError(
+                f"{self.source.about.title} has no part for the test in '{self.root}': see "
+                'torchgeo-sits data show for the parts that are there'
+            )
+        return super().test_dataloader()
 
     def probe_dataloaders(self) -> tuple[DataLoader[Any], DataLoader[Any]] | None:
         """Samples of training to look up and of validation to score, for a k-NN probe.

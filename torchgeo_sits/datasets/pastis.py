@@ -124,7 +124,7 @@ def published_statistics(
             f"'{path}' does not exist, which holds the mean and standard deviation of each fold: "
             'download it again, or give mean and std'
         ) from error
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, OSError, TypeError, ValueError) as error:
         raise SITSError(
             f"'{path}' does not hold mean and std of {max(channels) + 1} bands for each of the "
             f'folds {list(folds)} ({type(error).__name__}: {error}): download it again, or give '

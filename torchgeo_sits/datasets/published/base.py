@@ -20,6 +20,7 @@ from ...errors import SITSError, SITSIndexError
 from ...keys import ACQUISITION_TIMES, IMAGE, LABEL, LENGTH, MASK, MASK_CLEAR, S1_KEYS, VALID
 from ..frames import within_range
 from ..plotting import plot_series
+from .side_files import told
 
 __all__ = [
     'PARTS',
@@ -45,6 +46,11 @@ LabelKind = Literal['pixel', 'frame', 'series', 'multilabel', 'value', 'pixel_va
 
 #: Rows and columns of a sample.
 Window = tuple[slice, slice]
+
+#: What reading a file raises that holds something else than its reader takes for given.
+_UNEXPECTED = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
+#: Seconds of the years 1900 and 2200: what lies beyond is no date but another number.
+_DATES = (-2_208_988_800, 7_258_118_400)
 
 
 @dataclass(frozen=True)
@@ -229,13 +235,28 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
             raise SITSError(f'{self.about.title} has no bands {odd}: expected some of {every}')
         if bands is not None and not bands:
             raise SITSError(f'bands=[] leaves no band: expected some of {every}')
+        if bands is not None and (twice := {name for name in bands if bands.count(name) > 1}):
+            raise SITSError(f'bands={list(bands)} has {sorted(twice)} twice: name each once')
         self.root = Path(root)
         self.part: Part = part
         self.bands = tuple(every if bands is None else bands)
         self._channels = [every.index(name) for name in self.bands]
         self.transforms = transforms
         self.folder = self._find_folder(download, checksum)
-        self.samples = list(self.list_samples(part))
+        try:
+            self.samples = list(self.list_samples(part))
+        except FileNotFoundError as error:
+            raise SITSError(
+                f"'{error.filename or error}' is missing, which the part {part!r} of "
+                f'{self.about.title} is listed by: fetch it, or look at the arguments'
+            ) from error
+        except SITSError:
+            raise
+        except _UNEXPECTED as error:
+            raise SITSError(
+                f"what '{self.folder}' says of the part {part!r} is not as {self.about.title} is "
+                f'published ({type(error).__name__}: {told(error)}): fetch its lists again'
+            ) from error
 
     @classmethod
     def find_in(cls, root: PathLike) -> Path | None:
@@ -382,6 +403,14 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
                 f"'{error.filename or error}' is missing, a file of sample {key!r} of "
                 f'{self.about.title}: fetch it again'
             ) from error
+        except SITSError:
+            raise
+        except _UNEXPECTED as error:
+            raise SITSError(
+                f'sample {key!r} of {self.about.title} is not as published '
+                f'({type(error).__name__}: {told(error)}): fetch its files again'
+                f'{self._named_files(key)}'
+            ) from error
         return sample if self.transforms is None else self.transforms(sample)
 
     def plot(self, sample: Sample, show_titles: bool = True, suptitle: str | None = None) -> Figure:
@@ -400,6 +429,15 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
             figure.suptitle(suptitle)
         return figure
 
+    def _named_files(self, key: Any) -> str:
+        """The first files of a sample, for a message."""
+        try:
+            files = list(self.files(key))
+        except _UNEXPECTED:
+            return ''
+        more = f' and {len(files) - 3} more' if len(files) > 3 else ''
+        return ', ' + ', '.join(f"'{path}'" for path in files[:3]) + more
+
     def _to_sample(self, stored: StoredSeries, channels: Sequence[int]) -> dict[str, Any]:
         """Frames in chronological order, and what of them is clear."""
         values = np.asarray(stored.values)
@@ -412,6 +450,11 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
             raise SITSError(
                 f'{self.about.title}: values are of the type {values.dtype}, expected numbers: '
                 'fetch the files again'
+            )
+        if (odd := (stored.times < _DATES[0]) | (stored.times > _DATES[1])).any():
+            raise SITSError(
+                f'{self.about.title}: {int(odd.sum())} of {len(odd)} dates are none, such as '
+                f'{stored.times[odd][0]} seconds since 1970: fetch the files again'
             )
         order = np.argsort(stored.times, kind='stable')
         # Copies of a whole series take longer than reading it: none but those that are needed.
@@ -456,7 +499,14 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
         """``mask`` or ``label`` of a sample."""
         kind, label = self.label_kind, np.asarray(self.read_label(key, window))
         if kind in ('value', 'pixel_value', 'multilabel'):
-            found = torch.from_numpy(label.astype(np.float32))
+            with np.errstate(over='ignore'):  # what is too large is none
+                values = label.astype(np.float32)
+            found = torch.from_numpy(np.where(within_range(values), values, np.float32(np.nan)))
+            if kind == 'multilabel' and not ((found == 0) | (found == 1)).all():
+                raise SITSError(
+                    f'{self.about.title}, sample {key!r}: labels are {found.tolist()}, expected 0 '
+                    'or 1 for each class: fetch the files again'
+                )
         else:
             found = torch.from_numpy(np.where(label < 0, -1, label).astype(np.int64))
             if len(self.classes) <= (largest := int(found.max())):

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ...errors import SITSError
 from .base import About, Part, StoredSeries, Window, seconds_of
 from .dated_files import MOST_CLOUD, DatedFiles, Frame, read_raster
+from .tables import read_csv
 
 __all__ = ['BioMassters']
 
@@ -71,14 +71,14 @@ class BioMassters(DatedFiles):
     def _images(self) -> dict[tuple[str, str], dict[str, list[str]]]:
         """Names of the images of each chip and split, by satellite."""
         path = self.folder / _TABLE
-        try:
-            table = pd.read_csv(path, usecols=list(_COLUMNS), dtype=str)
-        except (ValueError, OSError) as error:
+        table = read_csv(path, _COLUMNS)[list(_COLUMNS)]
+        if (empty := table.isna().any(axis=1)).any():
             raise SITSError(
-                f"'{path}' is no table with the columns {list(_COLUMNS)} ({error}): fetch it again"
-            ) from error
+                f"'{path}' has {int(empty.sum())} rows without one of {list(_COLUMNS)}: fetch it "
+                'again'
+            )
         found: dict[tuple[str, str], dict[str, list[str]]] = {}
-        for name, chip, satellite, split in table[list(_COLUMNS)].itertuples(index=False):
+        for name, chip, satellite, split in table.itertuples(index=False):
             found.setdefault((chip, split), {}).setdefault(satellite, []).append(name)
         return found
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...errors import SITSError
 from .base import About, Part, PublishedTimeSeries, StoredSeries, Window, seconds_of
+from .side_files import told
 from .tables import read_csv
 
 __all__ = ['BraDDS1TS']
@@ -97,7 +98,13 @@ class BraDDS1TS(PublishedTimeSeries):
 
     def read_label(self, key: str, window: Window) -> NDArray[np.int64]:
         """What is deforested, ``(H, W)``."""
-        before, after = self._load(key)['label'].numpy()[:, window[0], window[1]].astype(np.int64)
+        maps = self._load(key)['label'].numpy().astype(np.int64)
+        if maps.shape[:1] != (2,) or not np.isin(maps, (0, 1)).all():
+            raise SITSError(
+                f"'{self.files(key)[0]}' has labels of the shape {maps.shape} with the values "
+                f'{np.unique(maps)[:5].tolist()}, expected two maps of 0 and 1: fetch it again'
+            )
+        before, after = maps[:, window[0], window[1]]
         return np.where(before > 0, -1, after) if self.label == 'change' else after
 
     def _load(self, key: str) -> dict[str, Any]:
@@ -123,8 +130,7 @@ def _load(path: Path, stamp: tuple[int, int]) -> dict[str, Any]:
         raise
     except Exception as error:  # whatever a file that is none raises
         raise SITSError(
-            f"'{path}' cannot be read as tensors and dates ({str(error).splitlines()[0]}): fetch "
-            'it again'
+            f"'{path}' cannot be read as tensors and dates ({told(error)}): fetch it again"
         ) from error
     if lacking:
         raise SITSError(f"'{path}' lacks {sorted(lacking)}: fetch it again")

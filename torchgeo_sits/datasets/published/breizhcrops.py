@@ -90,8 +90,14 @@ class BreizhCrops(TableSeries):
     @cached_property
     def _class_of_code(self) -> dict[str, int]:
         """Class of each code of the French register."""
-        table = read_csv(self.folder / 'classmapping.csv', ('id', 'code'))
-        return dict(zip(table['code'].astype(str), table['id'].astype(int), strict=True))
+        path = self.folder / 'classmapping.csv'
+        table = read_csv(path, ('id', 'code'))
+        try:
+            return dict(zip(table['code'].astype(str), table['id'].astype(int), strict=True))
+        except (OverflowError, ValueError) as error:
+            raise SITSError(
+                f"'{path}' does not give each code a number as id ({error}): fetch it again"
+            ) from error
 
     def list_samples(self, part: Part) -> Sequence[tuple[str, str, int]]:
         """Region, key in its file and class of each parcel whose crop is one of the nine."""
@@ -122,6 +128,10 @@ class BreizhCrops(TableSeries):
                 f'(dates, {len(columns)}): is it of level {self.level}?'
             )
         bands = [columns.index(name) for name in self.band_names]
+        if not np.isfinite(array[:, columns.index('doa')]).all():
+            raise SITSError(
+                f"'{self.files(key)[0]}': {key[1]} has rows without a date (doa): fetch it again"
+            )
         # Nanoseconds as float64 are off by some hundred, so that the day is rounded to.
         days = np.rint(array[:, columns.index('doa')] / 86_400e9).astype(np.int64)
         return Rows(array[:, bands], days * 86_400)

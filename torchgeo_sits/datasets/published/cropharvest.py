@@ -1,6 +1,5 @@
 """CropHarvest: points all over the world, a year of satellites and weather, crops."""
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from ...errors import SITSError
 from .base import About, Download, Part, Window, seconds_of
 from .hierarchical import open_hdf5
+from .side_files import read_json
 from .tables import Rows, TableSeries
 
 __all__ = ['CropHarvest']
@@ -97,13 +97,13 @@ class CropHarvest(TableSeries):
         path, arrays = self.folder / 'labels.geojson', self.folder / 'features' / 'arrays'
         there = {found.name for found in arrays.glob('*.h5')}
         try:
-            every = [feature['properties'] for feature in json.loads(path.read_text())['features']]
+            every = [feature['properties'] for feature in read_json(path)['features']]
             named = {f'{int(one["index"])}_{one["dataset"]}.h5': one for one in every}
             for one in named.values():
                 one['is_crop'], one['is_test'] = int(one['is_crop']), int(one['is_test'])
                 one['end'] = seconds_of(str(one['export_end_date'])[:10], '%Y-%m-%d')
-        except FileNotFoundError as error:
-            raise SITSError(f"'{path}' does not exist: fetch it, too") from error
+        except SITSError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise SITSError(
                 f"'{path}' is no table of points as published ({error}): fetch it again"

@@ -87,6 +87,11 @@ class CV4AKenya(FieldSquares):
                     f"the fields of '{self._path(tile, 'label')}' have the size {labels.shape}, "
                     f'expected {numbers.shape}: fetch it again'
                 )
+            if not np.isfinite([numbers, labels]).all():
+                raise SITSError(
+                    f"'{self._path(tile, 'field_id')}' or the labels beside it hold numbers that "
+                    'are not finite: fetch both again'
+                )
             rows, columns = np.nonzero(numbers > 0)
             fields, first, which = np.unique(
                 numbers[rows, columns], return_index=True, return_inverse=True

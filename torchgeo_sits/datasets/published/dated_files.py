@@ -18,6 +18,7 @@ from rasterio.windows import Window as RasterWindow
 from ...errors import SITSError
 from ..formats import open_raster, require_own_pixels
 from .base import PublishedTimeSeries, StoredSeries, Window
+from .side_files import told
 
 __all__ = ['MOST_CLOUD', 'DatedFiles', 'Frame', 'raster_grid', 'raster_size', 'read_raster']
 
@@ -84,11 +85,17 @@ class DatedFiles(PublishedTimeSeries):
             SITSError: If a file is not as published.
         """
         values, clear = [], []
+        whole: tuple[int, int] | None = None
         for frame in frames:
-            found = [read_raster(frame.paths[0], window)]
-            shape = found[0][0].shape[-2:]
-            whole = raster_size(frame.paths[0]) if len(frame.paths) > 1 else None
-            found += [read_raster(path, window, shape, whole) for path in frame.paths[1:]]
+            first, *others = frame.paths
+            pixels, seen, size = _read(first, window)
+            if size != (whole := whole or size):
+                raise SITSError(
+                    f"'{first}' has the size {size}, expected {whole} as '{frames[0].paths[0]}' "
+                    'has: fetch both again'
+                )
+            found = [(pixels, seen)]
+            found += [read_raster(path, window, pixels.shape[-2:], whole) for path in others]
             pixels = np.concatenate([array for array, _ in found])
             if len(pixels) < len(bands):
                 raise SITSError(
@@ -99,11 +106,6 @@ class DatedFiles(PublishedTimeSeries):
             seen = np.logical_and.reduce([mask for _, mask in found])
             marked = self.mark_clear(frame, pixels, window)
             clear.append(seen if marked is None else seen & marked)
-        if len({array.shape for array in values}) > 1:
-            raise SITSError(
-                f'{self.about.title}, sample {key!r}: rasters of its dates differ in size, '
-                f'{sorted({array.shape[1:] for array in values})}: fetch them again'
-            )
         times = np.array([frame.time for frame in frames], np.int64)
         return StoredSeries(np.stack(values), times, np.stack(clear))
 
@@ -170,8 +172,25 @@ def read_raster(
     Raises:
         SITSError: If the file cannot be read.
     """
+    pixels, seen, _ = _read(path, window, shape, whole, resampling)
+    return pixels, seen
+
+
+def _read(
+    path: Path,
+    window: Window,
+    shape: tuple[int, int] | None = None,
+    whole: tuple[int, int] | None = None,
+    resampling: Resampling = Resampling.nearest,
+) -> tuple[NDArray[Any], NDArray[np.bool_], tuple[int, int]]:
+    """Read a window of a raster as :func:`read_raster` does, and its height and width."""
     with _opened(path) as source:
         height, width = whole or (source.height, source.width)
+        if not _cover_alike((source.height, source.width), (height, width)):
+            raise SITSError(
+                f"'{path}' has the size {(source.height, source.width)}, which is that of no "
+                f'raster over the same ground as one of {(height, width)}: fetch it again'
+            )
         rows, columns = (
             range(size)[part] for size, part in zip((height, width), window, strict=True)
         )
@@ -185,11 +204,19 @@ def read_raster(
         try:
             pixels = source.read(**options)
         except RasterioError as error:
-            raise SITSError(f"'{path}' cannot be read ({error}): fetch it again") from error
+            raise SITSError(f"'{path}' cannot be read ({told(error)}): fetch it again") from error
         missing = np.ones(size, bool)
         for band, nodata in zip(pixels, source.nodatavals, strict=True):
             missing &= False if nodata is None else (band == nodata) | np.isnan(band + nodata)
-        return pixels, ~missing
+        return pixels, ~missing, (source.height, source.width)
+
+
+def _cover_alike(own: tuple[int, int], whole: tuple[int, int]) -> bool:
+    """Tell whether two rasters can cover one ground: pixels of one are whole ones of the other."""
+    small, large = sorted([own, whole])
+    times = round(large[0] / small[0])
+    spare = [abs(there - times * here) for here, there in zip(small, large, strict=True)]
+    return max(spare) < times if times > 1 else max(spare) == 0
 
 
 def _opened(path: Path) -> DatasetReader:
@@ -203,5 +230,5 @@ def _opened(path: Path) -> DatasetReader:
         if not path.exists():
             raise FileNotFoundError(2, 'No such file or directory', str(path)) from error
         raise SITSError(
-            f"'{path}' is no raster that can be read ({error}): fetch it again"
+            f"'{path}' is no raster that can be read ({told(error)}): fetch it again"
         ) from error

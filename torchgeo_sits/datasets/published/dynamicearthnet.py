@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...errors import SITSError
 from .base import About, LabelKind, Part, Window, seconds_of
 from .dated_files import DatedFiles, Frame, read_raster
+from .side_files import read_lines
 
 __all__ = ['DynamicEarthNet']
 
@@ -126,15 +127,13 @@ class DynamicEarthNet(DatedFiles):
         if part == 'unlabelled':
             return []
         path = self.folder / f'{part}.txt'
-        try:
-            lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
-        except FileNotFoundError as error:
+        if not path.exists():
             raise SITSError(
                 f"'{path}' does not exist, the list of the part {part!r}: put the lists of the "
                 "authors' code beside planet/ and labels/"
-            ) from error
+            )
         found = []
-        for line in lines:
+        for line in map(str.split, read_lines(path)):
             places = _PLACE.findall(line[0])
             if len(line) != 3 or not places or not re.fullmatch(r'\d{4}-\d{2}', line[2]):
                 raise SITSError(

@@ -1,6 +1,5 @@
 """EuroCropsML: parcels of Estonia, Latvia and Portugal, Sentinel-2 of 2021, 176 crops."""
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from ...errors import SITSError
 from .base import About, Part, Window
 from .hcat import HCAT
+from .side_files import read_json
 from .tables import Rows, TableSeries
 
 __all__ = ['EuroCropsML']
@@ -94,18 +94,18 @@ class EuroCropsML(TableSeries):
     def list_samples(self, part: Part) -> Sequence[str]:
         """File name of each parcel."""
         path = self.folder / self._list
-        try:
-            names = json.loads(path.read_text()).get(part, [])
-        except FileNotFoundError as error:
+        if not path.exists():
             there = sorted(str(p.relative_to(self.folder)) for p in self.folder.glob(self.marker))
             raise SITSError(
                 f"'{path}' does not exist: choose a scenario, a stage and shots of {there}"
-            ) from error
-        except (AttributeError, ValueError) as error:
+            )
+        lists = read_json(path)
+        try:
+            return [Path(name).name for name in lists.get(part, [])]
+        except (AttributeError, TypeError) as error:
             raise SITSError(
                 f"'{path}' is no list of parcels by part ({error}): fetch it again"
             ) from error
-        return [Path(name).name for name in names]
 
     def files(self, key: str) -> Sequence[Path]:
         """The file of a parcel."""

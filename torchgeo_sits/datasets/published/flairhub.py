@@ -16,6 +16,7 @@ from rasterio.enums import Resampling
 from ...errors import SITSError
 from .base import About, Part, PublishedTimeSeries, StoredSeries, Window, join_series, seconds_of
 from .dated_files import raster_size, read_raster
+from .side_files import told
 from .stacked import read_stack
 
 __all__ = ['FLAIRHUB']
@@ -140,8 +141,8 @@ class FLAIRHUB(PublishedTimeSeries):
                 }
             except (AttributeError, TypeError, ValueError) as error:
                 raise SITSError(
-                    f"'{path}' does not name a date (YYYYMMDD) for each frame ({error}): fetch it "
-                    'again'
+                    f"'{path}' does not name a date (YYYYMMDD) for each frame ({told(error)}): "
+                    'fetch it again'
                 ) from error
         return found
 
@@ -166,7 +167,7 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         table = gpd.read_file(path, ignore_geometry=True)
     except (DataSourceError, ValueError) as error:
-        raise SITSError(f"'{path}' cannot be read ({error}): fetch it again") from error
+        raise SITSError(f"'{path}' cannot be read ({told(error)}): fetch it again") from error
     if missing := [name for name in columns if name not in table]:
         raise SITSError(
             f"'{path}' has no column {missing}, but {list(table.columns)}: give one of these as "

@@ -1,6 +1,7 @@
 """The published data sets by name, and those of others by dotted path."""
 
 from importlib import import_module
+from inspect import isabstract
 from typing import Final
 
 from ...errors import SITSError
@@ -80,11 +81,14 @@ def find_dataset(name: str) -> type[PublishedTimeSeries]:
     module, _, attribute = name.rpartition('.')
     try:
         found = getattr(import_module(module), attribute) if module else None
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError) as error:  # the last where it is relative
         raise SITSError(f'the data set {name!r} cannot be imported: {error}') from error
     if not (isinstance(found, type) and issubclass(found, PublishedTimeSeries)):
         raise SITSError(
             f'there is no data set {name!r}: expected one of {", ".join(sorted(DATASETS))}, or the '
             'dotted path of a subclass of PublishedTimeSeries'
         )
+    if isabstract(found):
+        lacking = ', '.join(sorted(found.__abstractmethods__))
+        raise SITSError(f'{name!r} is no data set yet: it does not say {lacking}')
     return found

@@ -1,6 +1,5 @@
 """Sen4AgriNet: patches of Catalonia and France, Sentinel-2 in 2019 and 2020, eleven crops."""
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from ...errors import SITSError
 from .base import About, LabelKind, Part, PublishedTimeSeries, StoredSeries, Window
 from .hierarchical import cf_times, open_hdf5
+from .side_files import read_json
 
 __all__ = ['Sen4AgriNet']
 
@@ -95,8 +95,9 @@ class Sen4AgriNet(PublishedTimeSeries):
                 f"scenario={self.scenario!r} is in the path of {len(lists)} lists '*coco_{part}"
                 f".json' of '{folder}', expected one of {there}"
             )
+        listed = read_json(lists[0])
         try:
-            images = json.loads(lists[0].read_text())['images']
+            images = listed['images']
             return [Path(image['file_name']).name for image in images]
         except (KeyError, TypeError, ValueError) as error:
             raise SITSError(

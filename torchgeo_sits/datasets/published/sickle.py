@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...errors import SITSError
 from .base import About, Part, PublishedTimeSeries, StoredSeries, Window, seconds_of
 from .dated_files import read_raster
-from .side_files import read_npz
+from .side_files import read_npz, told
 
 __all__ = ['Sickle']
 
@@ -68,9 +68,10 @@ class Sickle(PublishedTimeSeries):
         try:
             table = pd.read_csv(path, usecols=list(_COLUMNS))
             numbers = table.astype({'UNIQUE_ID': int, 'PLOT_ID': int, 'YEAR': int})
-        except (ValueError, OSError) as error:
+        except (OSError, OverflowError, ValueError) as error:
             raise SITSError(
-                f"'{path}' is no table with the columns {list(_COLUMNS)} ({error}): fetch it again"
+                f"'{path}' is no table with the columns {list(_COLUMNS)} ({told(error)}): "
+                'fetch it again'
             ) from error
         return numbers
 

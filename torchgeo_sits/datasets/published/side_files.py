@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import SITSError
 
-__all__ = ['read_json', 'read_lines', 'read_npy', 'read_npz']
+__all__ = ['read_json', 'read_lines', 'read_npy', 'read_npz', 'told']
 
 
 def read_npy(path: Path) -> NDArray[Any]:
@@ -118,6 +118,20 @@ def read_lines(path: Path) -> list[str]:
         ['one', 'two']
     """
     return [line.strip() for line in _text(path).splitlines() if line.strip()]
+
+
+def told(error: Exception) -> str:
+    r"""What an error says, in one line: those of libraries have several.
+
+    Args:
+        error: The error.
+
+    Examples:
+        >>> from torchgeo_sits.datasets.published.side_files import told
+        >>> told(ValueError('row 3:\n  too long'))
+        'row 3: too long'
+    """
+    return ' '.join(str(error).split())[:200]
 
 
 def _text(path: Path) -> str:

@@ -14,6 +14,7 @@ from torchgeo.datasets.utils import Sample
 from ...errors import SITSError
 from ..plotting import plot_pixel
 from .base import PublishedTimeSeries, StoredSeries, Window
+from .side_files import told
 
 __all__ = ['Rows', 'TableSeries', 'read_csv']
 
@@ -101,9 +102,11 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """
     try:
         table = pd.read_csv(path, dtype=str)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # of pandas, too, where it is no table
         raise SITSError(
-            f"'{path}' is no table that can be read ({error}): fetch it again"
+            f"'{path}' is no table that can be read ({told(error)}): fetch it again"
         ) from error
     if missing := [name for name in columns if name not in table]:
         raise SITSError(

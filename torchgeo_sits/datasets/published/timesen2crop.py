@@ -18,6 +18,7 @@ from ...errors import SITSError
 from ...whole_files import whole_file
 from ..cache_folder import cache_folder
 from .base import About, Download, Part, Window, seconds_of
+from .side_files import told
 from .tables import Rows, TableSeries, read_csv
 
 __all__ = ['TimeSen2Crop']
@@ -266,7 +267,7 @@ def _read_files(folder: Path, listing: _Listing) -> NDArray[Any]:
         except (ValueError, pd.errors.ParserError) as error:
             raise SITSError(
                 f"a file in '{folder / str(label)}' is no table of {len(_COLUMNS)} numbers a row "
-                f'({error}): fetch it again'
+                f'({told(error)}): fetch it again'
             ) from error
     found = np.concatenate(arrays)
     whole = found.astype(np.uint16, casting='unsafe')

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import SITSError
 from .base import About, Part, Window
+from .side_files import told
 from .tables import Rows, TableSeries
 from .undated import frame_times
 
@@ -139,5 +140,7 @@ def _read_numbers(path: Path) -> NDArray[np.float32]:
     try:
         table = pd.read_csv(path, sep=separator, header=None, dtype=np.float32)
     except (UnicodeDecodeError, ValueError, pd.errors.ParserError) as error:
-        raise SITSError(f"'{path}' is no table of numbers ({error}): fetch it again") from error
+        raise SITSError(
+            f"'{path}' is no table of numbers ({told(error)}): fetch it again"
+        ) from error
     return table.to_numpy()

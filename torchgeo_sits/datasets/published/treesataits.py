@@ -1,6 +1,5 @@
 """TreeSatAI-Time-Series: forest plots of Lower Saxony, Sentinel-1 and 2 in a year, tree genera."""
 
-import json
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -22,6 +21,7 @@ from .base import (
     seconds_of,
 )
 from .hierarchical import open_hdf5
+from .side_files import read_json, read_lines
 
 __all__ = ['TreeSatAITS']
 
@@ -82,8 +82,8 @@ class TreeSatAITS(PublishedTimeSeries):
     @cached_property
     def _genera(self) -> dict[str, list[tuple[str, float]]]:
         """Genera and their shares by the plots' names."""
+        table = read_json(self._table)
         try:
-            table = json.loads(self._table.read_text())
             return {
                 _YEAR.sub('', Path(name).stem): [(str(genus), float(area)) for genus, area in rows]
                 for name, rows in table.items()
@@ -103,14 +103,12 @@ class TreeSatAITS(PublishedTimeSeries):
         if part == 'unlabelled':
             return []
         path = self.folder / f'{part}_filenames.lst'
-        try:
-            lines = path.read_text().split()
-        except FileNotFoundError as error:
+        if not path.exists():
             raise SITSError(
                 f"'{path}' does not exist, the list of the part {part!r}: unpack split.zip into "
                 f"'{self.folder}'"
-            ) from error
-        return [_YEAR.sub('', Path(line).stem) for line in lines]
+            )
+        return [_YEAR.sub('', Path(line).stem) for line in read_lines(path)]
 
     def files(self, key: str) -> Sequence[Path]:
         """The labels, and the file of the series."""
@@ -149,10 +147,16 @@ class TreeSatAITS(PublishedTimeSeries):
         """1 for each genus that the plot has."""
         if key not in self._genera:
             raise SITSError(f"'{self._table}' does not have the plot {key!r}: fetch it again")
-        found = {genus for genus, area in self._genera[key] if area >= _LEAST}
-        if odd := found - set(self.classes):
+        shares = self._genera[key]
+        if odd := [area for _, area in shares if not 0 <= area <= 1]:
             raise SITSError(
-                f"'{self._table}', plot {key!r}: {sorted(odd)} is none of {self.classes}"
+                f"'{self._table}', plot {key!r}: {odd} is no share of an area, from 0 to 1: fetch "
+                'it again'
+            )
+        found = {genus for genus, area in shares if area >= _LEAST}
+        if unknown := found - set(self.classes):
+            raise SITSError(
+                f"'{self._table}', plot {key!r}: {sorted(unknown)} is none of {self.classes}"
             )
         return np.array([genus in found for genus in self.classes], np.int64)
 
