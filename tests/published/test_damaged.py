@@ -1,6 +1,7 @@
 """What every published data set says of files that are damaged or hold something else."""
 
 import itertools
+import json
 import os
 import shutil
 from importlib import import_module
@@ -15,6 +16,7 @@ from torchgeo_sits.datamodules import PublishedDataModule
 from torchgeo_sits.datasets.published import (
     DATASETS,
     PARTS,
+    PASTISHD,
     BioMassters,
     BraDDS1TS,
     BreizhCrops,
@@ -193,3 +195,14 @@ def test_bands_are_named_once_and_lists_that_are_missing_by_name(tmp_path):
         BreizhCrops(tmp_path, bands=['B4', 'B8', 'B4'])
     with pytest.raises(SITSError, match=r'L2A/frh01.csv.* is missing'):
         BreizhCrops(tmp_path, level='L2A')
+
+
+def test_outlines_that_are_none_are_told(tmp_path):
+    folder = release_of('pastis_hd', tmp_path / 'a')
+    path = folder / 'metadata.geojson'
+    table = json.loads(path.read_text())
+    ring = [[0, 0], [1, 0], [1, 1], [0.5, 0.5]]  # not closed
+    table['features'][0]['geometry'] = {'type': 'Polygon', 'coordinates': [ring]}
+    path.write_text(json.dumps(table))
+    with pytest.raises(SITSError, match=r'metadata.geojson.*GeoJSON'):
+        PASTISHD(folder)

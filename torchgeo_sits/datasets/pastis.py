@@ -12,6 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pyogrio.errors import DataSourceError
+from shapely.errors import ShapelyError
 from torch import Tensor
 from torchgeo.datasets import PASTIS as TorchGeoPASTIS
 from torchgeo.datasets import DatasetNotFoundError
@@ -43,7 +44,7 @@ def read_patches(path: Path) -> gpd.GeoDataFrame:
     """
     try:
         patches = gpd.read_file(path)
-    except (DataSourceError, ValueError) as error:
+    except (DataSourceError, ShapelyError, ValueError) as error:
         raise SITSError(
             f"'{path}' cannot be read as GeoJSON ({error}): download it again"
         ) from error
