@@ -41,13 +41,13 @@ class MonsterTimeSen2Crop(p.TableSeries):
 
     @property
     def _labels(self):
-        return p.load_array(self.folder / 'TimeSen2Crop_y.npy')
+        return p.read_npy(self.folder / 'TimeSen2Crop_y.npy')
 
     def files(self, key):
         return [self.folder / f'TimeSen2Crop_{letter}.npy' for letter in 'Xy']
 
     def read_rows(self, key):
-        values = p.load_array(self.files(key)[0])[key].T  # bands by days in the file
+        values = p.read_npy(self.files(key)[0])[key].T  # bands by days in the file
         # A year from September 2017: the first day is not stated.
         return p.Rows(values, p.seconds_of('20170901') + 86_400 * np.arange(len(values)))
 

@@ -33,6 +33,7 @@ from .registry import DATASETS, find_dataset
 from .sen4agrinet import Sen4AgriNet
 from .sen4map import Sen4Map
 from .sickle import Sickle
+from .side_files import read_json, read_lines, read_npy
 from .sitsscd_dynamicearthnet import SitsSCDDynamicEarthNet
 from .sitsscd_muds import SitsSCDMUDS
 from .spacenet7 import SpaceNet7
@@ -89,6 +90,9 @@ __all__ = [
     'open_hdf5',
     'raster_grid',
     'raster_size',
+    'read_json',
+    'read_lines',
+    'read_npy',
     'read_raster',
     'read_stack',
     'seconds_of',
