@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...errors import SITSError
 from ..pastis import PASTIS, published_dates, published_statistics, read_patches
 from .arrays import ArraySeries, read_array_series
-from .base import About, Part, StoredSeries, Window, join_series
+from .base import About, Download, Part, StoredSeries, Window, join_series
 from .side_files import read_npy
 
 __all__ = ['PASTISHD']
@@ -53,6 +53,8 @@ class PASTISHD(ArraySeries):
         dates='day',
         metric=('AverageJaccardIndex', 'OverallAccuracy'),
         config='segmentation',
+        # PASTIS-R: what is read here of PASTIS-HD, in one file.
+        downloads=(Download(PASTIS.url, PASTIS.md5, 54_000_000_000),),
     )
     band_names = ('B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B11', 'B12')
     band_names_s1: tuple[str, ...] = ('VV', 'VH', 'VV/VH')
