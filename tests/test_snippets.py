@@ -15,6 +15,7 @@ from torchgeo_sits.datamodules import SITSDataModule
 from torchgeo_sits.models import encoder_card, planar_vit_tiny
 
 from .datamodules.one_band import write
+from .published.releases import breizhcrops
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Pages with Python, but for those that show whole files of the tests.
@@ -36,6 +37,7 @@ def there(series_folder, tmp_path, monkeypatch):
     for path in Path('images').iterdir():
         write(f'scl/scl_{path.stem[-8:]}.tif', np.full((32, 40), 4, 'uint8'))
     write('labels/labels.tif', np.ones((32, 40), 'uint8'))
+    breizhcrops.write_release(tmp_path / 'data/breizhcrops', level='L2A')
     gpd.GeoDataFrame(
         {'crop': ['rye', 'oat'] * 2},
         geometry=[box(600000 + x, 4999900, 600080 + x, 4999980) for x in (0, 100, 200, 300)],
