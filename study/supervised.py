@@ -106,8 +106,10 @@ def train(
         dates = torch.from_numpy(np.sort(rng.permutation(len(site.times))[:DATES]))
         image = torch.stack([site.image[:, :, r, c][dates] for r, c in squares])
         clear = torch.stack([site.clear[:, r, c][dates] for r, c in squares])
-        scores = model(image, site.times[dates].expand(BATCH, -1), clear)
         wanted = torch.stack([target[r, c] for r, c in squares])
+        if getattr(encoder, 'independent_pixels', False):
+            clear = clear & (wanted >= 0)[:, None]  # others cost as much, and teach nothing
+        scores = model(image, site.times[dates].expand(BATCH, -1), clear)
         loss = nn.functional.cross_entropy(scores, wanted, ignore_index=-1)
         optimiser.zero_grad()
         loss.backward()
