@@ -6,13 +6,17 @@ No figure stands in this module: tables are made from results/*.json and from wh
 ``python -m study --report`` wrote. Links and pictures are those of a page ``docs/benchmarks.md``.
 """
 
+import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from study.records import read
+
 from . import harness
 
 STUDY = harness.ROOT / 'study'
+RUNS = STUDY / 'results' / 'runs.jsonl.gz'
 #: Pictures of the page, by where it looks for them.
 IMAGES: dict[str, Path] = {
     f'img/{name}.png': STUDY / 'results' / f'{name}.png'
@@ -44,6 +48,7 @@ def benchmarks_page() -> str:
         _sentinel1(),
         _fuel_moisture(),
         _published(),
+        _finetuned(),
         _study(),
         _faults(),
         _journeys(),
@@ -621,6 +626,42 @@ Cost is that of dense features of {settings['side']} x {settings['side']} pixels
 {settings['dates']} dates of a year, a third of the values clouded, on one thread.
 
 {_table(head, rows)}"""
+
+
+def _finetuned() -> str:
+    results = harness.load('finetuned')
+    titles = {'presto': 'Presto', 'galileo_nano': 'Galileo nano'}
+    frozen = {
+        (record['contender'].split(',')[0], scores['site']): scores['f1']
+        for record in read(RUNS)
+        if record['contender'].endswith(', mean of tokens') and record['set'] == 'belgium'
+        for scores in record['scores']
+        if (scores['budget'], scores['probe']) == ('1', 'linear')
+    }
+    rows = []
+    for name, found in results['figures'].items():
+        model, site = name.split(', ')
+        before = statistics.mean(frozen[titles[model], site][: len(found['f1_runs'])]) / 10
+        rows.append(
+            (
+                titles[model],
+                site,
+                f'{before:.1f}',
+                f'{100 * found["f1_mean"]:.1f}',
+                f'{100 * min(found["f1_runs"]):.0f} to {100 * max(found["f1_runs"]):.0f}',
+                f'{found["training_cpu_s"]:.0f} s',
+            )
+        )
+    head = ('model', 'series', 'frozen, linear', 'fine-tuned', 'of the draws', 'CPU time of one')
+    return f"""## Published models, fine-tuned
+
+{_measured('finetuned', results)}
+
+Macro F1 in percent with one labelled field of each class, the mean of
+{results['settings']['draws']} draws of fields: a linear probe on the frozen features, as the study
+has it, and the model trained for {results['settings']['steps']} steps on the same fields.
+
+{_table(head, sorted(rows, reverse=True))}"""
 
 
 def _study() -> str:
