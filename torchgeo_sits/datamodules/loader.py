@@ -1,13 +1,68 @@
-"""Loaders of training: one that goes on in the middle of an epoch, and samples in a fixed order."""
+"""Loaders of training that go on in the middle of an epoch, and orders of samples."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader, Dataset
 
 from ..samplers import EpochSampler
+from ..samplers.epochs import epoch_generator
 
-__all__ = ['ListedSamples', 'ResumableLoader']
+__all__ = ['DrawnSample', 'ListedSamples', 'ResumableLoader', 'ShuffledSamples']
+
+
+class DrawnSample(NamedTuple):
+    """A sample of training.
+
+    Attributes:
+        number: Its position.
+        seed: Seed of what is drawn of it when it is read.
+    """
+
+    number: int
+    seed: int
+
+
+class ShuffledSamples(EpochSampler):
+    """Random order of samples, from the first again where an epoch has more, each with a seed.
+
+    Both follow from one seed and the number of the epoch, however many workers read.
+
+    Args:
+        count: Number of samples.
+        length: Number of samples of an epoch.
+        seed: Seed of the order and of the seeds.
+
+    Examples:
+        >>> from torchgeo_sits.datamodules.loader import ShuffledSamples
+        >>> sampler = ShuffledSamples(3, 6, seed=0)
+        >>> sorted(sample.number for sample in sampler)
+        [0, 0, 1, 1, 2, 2]
+    """
+
+    def __init__(self, count: int, length: int, *, seed: int) -> None:
+        self.count = count
+        self.length = length
+        self._seeds = [seed]
+
+    def epoch_length(self, number: int) -> int:
+        """Number of samples of an epoch, the same for all."""
+        return self.length
+
+    def iter_epoch(self, number: int) -> Iterator[Any]:
+        """Samples of an epoch.
+
+        Args:
+            number: Number of the epoch, from 0.
+
+        Yields:
+            Positions and seeds.
+        """
+        generator = epoch_generator(self._seeds[0], number, stream=0)
+        for _ in range(-(-self.length // self.count)):
+            order = generator.permutation(self.count)
+            seeds = generator.integers(2**31, size=self.count)
+            yield from map(DrawnSample, order.tolist(), seeds.tolist())
 
 
 class ListedSamples(Dataset[Any]):

@@ -1,6 +1,5 @@
 """Data module of PASTIS and PASTIS-R, with the folds and the normalisation of the authors."""
 
-from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,11 +15,11 @@ from ..datasets import PASTIS
 from ..errors import SITSError
 from ..keys import LABEL, MASK, MASK_CLEAR
 from ..renamed import PASTIS_OPTIONS, take_old_names
-from ..samplers import EpochSampler, ShardedSampler
-from ..samplers.epochs import epoch_generator
+from ..samplers import ShardedSampler
 from ..transforms import Normalize
 from .base import SeriesDataModule, choose, given_statistics
 from .fields import choose_fields
+from .loader import DrawnSample, ShuffledSamples
 from .options import LabelOptions
 
 __all__ = ['PASTISDataModule']
@@ -112,39 +111,7 @@ def _choose_parcels(
 
 
 #: Position of a sample, and for one that draws a seed to draw by.
-Item = int | tuple[int, int]
-
-
-class _ShuffledSamples(EpochSampler):
-    """Random order of samples, each with a seed for what is drawn when it is read.
-
-    Both follow from one seed and the number of the epoch, however many workers read.
-
-    Args:
-        count: Number of samples.
-        seed: Seed of the order and of the seeds.
-    """
-
-    def __init__(self, count: int, *, seed: int) -> None:
-        self.count = count
-        self._seeds = [seed]
-
-    def epoch_length(self, number: int) -> int:
-        """Number of samples of an epoch, the same for all."""
-        return self.count
-
-    def iter_epoch(self, number: int) -> Iterator[Any]:
-        """Samples of an epoch.
-
-        Args:
-            number: Number of the epoch, from 0.
-
-        Yields:
-            Position and seed.
-        """
-        generator = epoch_generator(self._seeds[0], number, stream=0)
-        order, seeds = generator.permutation(self.count), generator.integers(2**31, size=self.count)
-        yield from zip(order.tolist(), seeds.tolist(), strict=True)
+Item = int | DrawnSample
 
 
 class _PatchSamples(Dataset[Sample]):
@@ -512,7 +479,7 @@ class PASTISDataModule(SeriesDataModule, NonGeoDataModule):
         if stage == 'fit':
             self.train_dataset = train = self._train_samples()
             self.train_sampler = ShardedSampler(
-                _ShuffledSamples(len(train), seed=self.seed), drop_last=True
+                ShuffledSamples(len(train), len(train), seed=self.seed), drop_last=True
             )
         if stage in ('fit', 'validate'):
             self.val_dataset = self._scored_samples('val')

@@ -18,11 +18,11 @@ from ..datasets.plotting import plot_pixel
 from ..datasets.published import LabelKind, Part, PublishedTimeSeries, find_dataset
 from ..errors import SITSError
 from ..keys import FRAME_KEYS, LABEL, LENGTH, MASK, MASK_CLEAR
-from ..samplers import EpochSampler, ShardedSampler
-from ..samplers.epochs import epoch_generator
+from ..samplers import ShardedSampler
 from ..transforms import s1_of
 from .base import band_statistics, choose, given_statistics
 from .fields import choose_fields
+from .loader import DrawnSample, ShuffledSamples
 from .options import LabelOptions
 from .sentinel1 import Sentinel1DataModule
 
@@ -51,46 +51,6 @@ class _Place(NamedTuple):
     corner: tuple[int, int] | None = None
     #: Rows and columns of it, from the first, that another square of the sample scores.
     scored: tuple[int, int] = (0, 0)
-
-
-class _Drawn(NamedTuple):
-    """A sample of training, and the seed of what is drawn of it."""
-
-    number: int
-    seed: int
-
-
-class _Shuffled(EpochSampler):
-    """Random order of samples, each with a seed, from the first again where an epoch has more.
-
-    Args:
-        count: Number of samples.
-        length: Number of samples of an epoch.
-        seed: Seed of the order and of the seeds.
-    """
-
-    def __init__(self, count: int, length: int, *, seed: int) -> None:
-        self.count = count
-        self.length = length
-        self._seeds = [seed]
-
-    def epoch_length(self, number: int) -> int:
-        """Number of samples of an epoch, the same for all."""
-        return self.length
-
-    def iter_epoch(self, number: int) -> Iterator[Any]:
-        """Samples of an epoch.
-
-        Args:
-            number: Number of the epoch, from 0.
-
-        Yields:
-            Positions and seeds.
-        """
-        generator = epoch_generator(self._seeds[0], number, stream=0)
-        for _ in range(-(-self.length // self.count)):
-            for position in generator.permutation(self.count).tolist():
-                yield _Drawn(position, int(generator.integers(2**31)))
 
 
 class _Samples(Dataset[Sample]):
@@ -125,9 +85,9 @@ class _Samples(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, item: int | _Drawn) -> Sample:
+    def __getitem__(self, item: int | DrawnSample) -> Sample:
         """Read a sample; one that is drawn, by its seed."""
-        number, seed = item if isinstance(item, _Drawn) else (item, None)
+        number, seed = item if isinstance(item, DrawnSample) else (item, None)
         place = self.places[number]
         source = self.sources[place.source]
         generator = None if seed is None else np.random.default_rng(seed)
@@ -366,7 +326,7 @@ class PublishedDataModule(Sentinel1DataModule, NonGeoDataModule):
             self.train_dataset = train = self._train_samples()
             length = max(len(train), 10 * self.batch_size if self._are_tables else 0)
             self.train_sampler = ShardedSampler(
-                _Shuffled(len(train), length, seed=self.seed), drop_last=True
+                ShuffledSamples(len(train), length, seed=self.seed), drop_last=True
             )
         if stage in ('fit', 'validate'):
             self.val_dataset = self._scored_samples('val')

@@ -19,7 +19,7 @@ from torchgeo.datasets.utils import Sample, download_url, extract_archive
 from ...errors import SITSError, SITSIndexError
 from ...keys import ACQUISITION_TIMES, IMAGE, LABEL, LENGTH, MASK, MASK_CLEAR, S1_KEYS, VALID
 from ..frames import within_range
-from ..plotting import plot_series
+from ..plotting import plot_pixel, plot_series
 from .side_files import told
 
 __all__ = [
@@ -414,7 +414,7 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
         return sample if self.transforms is None else self.transforms(sample)
 
     def plot(self, sample: Sample, show_titles: bool = True, suptitle: str | None = None) -> Figure:
-        """Draw the frames of a sample with their dates.
+        """Draw the frames of a sample with their dates, or a single pixel over time.
 
         Args:
             sample: A sample.
@@ -424,7 +424,8 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
         Returns:
             The figure.
         """
-        figure = plot_series(sample, self.bands)
+        alone = sample[MASK_CLEAR].shape[-2:] == (1, 1)
+        figure = (plot_pixel if alone else plot_series)(sample, self.bands)
         if suptitle is not None:
             figure.suptitle(suptitle)
         return figure

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from ...errors import SITSError
 from .base import About, Part, Window
 from .hcat import HCAT
-from .side_files import read_json
+from .side_files import read_json, read_npz
 from .tables import Rows, TableSeries
 
 __all__ = ['EuroCropsML']
@@ -114,15 +113,12 @@ class EuroCropsML(TableSeries):
     def read_rows(self, key: str) -> Rows:
         """Read the array of a parcel: a row for each date."""
         path = self._parcels / key
+        values, dates = read_npz(path, ('data', 'dates'))
         try:
-            with np.load(path, allow_pickle=False) as file:
-                values, dates = file['data'], file['dates']
             times = dates.astype('datetime64[s]').astype(np.int64)
-        except FileNotFoundError:
-            raise
-        except (BadZipFile, EOFError, KeyError, OSError, TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise SITSError(
-                f"'{path}' cannot be read as published ({error}): fetch it again"
+                f"'{path}' holds dates that are none ({error}): fetch it again"
             ) from error
         if values.shape != (len(times), len(self.band_names)):
             raise SITSError(

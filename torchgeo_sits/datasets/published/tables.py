@@ -7,12 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torchgeo.datasets.utils import Sample
 
 from ...errors import SITSError
-from ..plotting import plot_pixel
 from .base import PublishedTimeSeries, StoredSeries, Window
 from .side_files import told
 
@@ -61,22 +58,6 @@ class TableSeries(PublishedTimeSeries):
     def size(self, key: Any) -> tuple[int, int]:
         """One pixel."""
         return 1, 1
-
-    def plot(self, sample: Sample, show_titles: bool = True, suptitle: str | None = None) -> Figure:
-        """Draw the values of a place over time.
-
-        Args:
-            sample: A sample.
-            show_titles: Not used: dates are always shown.
-            suptitle: Title of the figure.
-
-        Returns:
-            The figure.
-        """
-        figure = plot_pixel(sample, self.bands)
-        if suptitle is not None:
-            figure.suptitle(suptitle)
-        return figure
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from ...errors import SITSError
 from ...whole_files import whole_file
 from ..cache_folder import cache_folder
 from .base import About, Download, Part, Window, seconds_of
-from .side_files import told
+from .side_files import read_npy, told
 from .tables import Rows, TableSeries, read_csv
 
 __all__ = ['TimeSen2Crop']
@@ -235,8 +235,7 @@ def _array_of(folder: Path, listing: _Listing) -> NDArray[Any]:
 @lru_cache(maxsize=32)
 def _mapped(path: Path) -> NDArray[Any]:
     """An array on the disk, of which only what is asked for is read."""
-    array: NDArray[Any] = np.load(path, mmap_mode='r', allow_pickle=False)
-    return array
+    return read_npy(path)
 
 
 def _read_files(folder: Path, listing: _Listing) -> NDArray[Any]:
