@@ -76,14 +76,14 @@ def data(args: Sequence[str]) -> None:
         _tell_labels(parts, options.samples)
     faults = _check(parts, options.samples if options.action == 'check' else 0)
     output = Path(options.output or f'{options.name.rpartition(".")[2]}.png')
-    drawn = _draw(parts, output)
+    _draw(parts, output)
     if faults:
         for fault in faults[:_TOLD]:
             print(f'  {fault}', file=sys.stderr)
         more = f', of which {_TOLD} are told above' if len(faults) > _TOLD else ''
         raise SITSError(f'{dataset.about.title} is not whole: {len(faults)} faults{more}')
     if options.action == 'check':
-        print(f'whole: all files are there, and {drawn} samples were read as published')
+        print('whole: all files are there, and the samples that were read are as published')
     config, alone = dataset.about.config, issubclass(dataset, TableSeries)
     if options.name in DATASETS:
         chosen = f'--config conf/data/{options.name}.yaml'
@@ -222,8 +222,8 @@ def _some(samples: PublishedTimeSeries, most: int) -> list[int]:
     return np.unique(np.linspace(0, len(samples) - 1, number).round().astype(int)).tolist()
 
 
-def _draw(parts: dict[Part, PublishedTimeSeries], path: Path) -> int:
-    """Draw the clearest of some samples, and say which classes it has."""
+def _draw(parts: dict[Part, PublishedTimeSeries], path: Path) -> None:
+    """Draw the clearest of some samples."""
     samples = next((found for found in parts.values() if len(found)), None)
     if samples is None:
         raise SITSError('there is not one sample')
@@ -234,11 +234,10 @@ def _draw(parts: dict[Part, PublishedTimeSeries], path: Path) -> int:
         except (SITSError, OSError):
             continue
     if not read:
-        return 0
+        return
     clearest = max(read, key=lambda sample: float(sample[MASK_CLEAR].float().mean()))
     figure = samples.plot(clearest)
     with whole_file(path) as draft:
         figure.savefig(draft, dpi=100, format='png')
     plt.close(figure)
     print(f'drawn:   {path}')
-    return len(read)
