@@ -68,12 +68,12 @@ def test_scores_are_those_of_scikit_learn(tmp_path):
     truth = np.stack([sample['label'].numpy() for sample in data.samples[1:]])
     for name, average in (('Weighted', 'weighted'), ('Average', 'macro'), ('Overall', 'micro')):
         expected = f1_score(truth, found > 0.5, average=average, zero_division=0)
-        assert scores[f'test_{name}F1Score'] == pytest.approx(expected, abs=1e-6)
+        assert scores[f'test_{name}F1Score'] == pytest.approx(expected, abs=1e-9)
     assert scores['test_AveragePrecision'] == pytest.approx(
-        average_precision_score(truth, found, average='macro'), abs=1e-6
+        average_precision_score(truth, found, average='macro'), abs=1e-9
     )
     assert scores['test_ClasswiseF1Score_pine'] == pytest.approx(
-        f1_score(truth[:, 1], found[:, 1] > 0.5), abs=1e-6
+        f1_score(truth[:, 1], found[:, 1] > 0.5), abs=1e-9
     )
     bce = -(truth * np.log(found) + (1 - truth) * np.log(1 - found)).mean()
     assert scores['test_loss'] == pytest.approx(bce, rel=1e-4)

@@ -355,7 +355,7 @@ class SITSLabelled(SITSTask):
     def compute_scores(self, stage: str) -> dict[str, Tensor]:
         """Compute the metrics of a stage by name, NaN for what cannot be said."""
         values: dict[str, Tensor] = getattr(self, f'{stage}_metrics').compute()
-        return values
+        return {f'{stage}_{name}': value for name, value in values.items()}
 
     def reset_scores(self, stage: str) -> None:
         """Begin the metrics of a stage anew."""
@@ -399,7 +399,7 @@ class SITSLabelled(SITSTask):
         if labelled:
             self.log_dict(values_of_loss, prog_bar=True)
             # NaN is a score of something that did not occur.
-            self.log_dict({name: v.float() for name, v in values.items() if not v.isnan()})
+            self.log_dict({name: v for name, v in values.items() if not v.isnan()})
             if stage != 'train' and not self.trainer.sanity_checking:
                 self.warn_of_scores(stage)
         else:

@@ -5,18 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
-from torchmetrics.classification import (
-    MultilabelAveragePrecision,
-    MultilabelF1Score,
-    MultilabelPrecision,
-    MultilabelRecall,
-)
-from torchmetrics.wrappers import ClasswiseWrapper
 
 from ..errors import SITSError
 from ..keys import LABEL
 from ..mapping import MapOutput, Probabilities
+from ..metrics import MultilabelScores
 from ..models import SITSEncoder
 from .labelled import SITSLabelled
 from .pooling import series_features, series_head
@@ -120,27 +113,11 @@ class SITSMultilabel(SITSLabelled):
 
     def configure_metrics(self) -> None:
         """Initialize F1 by averages and classes, precision, recall, and average precision."""
-        if (number := self.num_outputs) is None:  # until the data is met
+        if self.num_outputs is None:  # until the data is met
             return
         super().configure_metrics()
-        metrics = MetricCollection(
-            {
-                **{
-                    f'{name}F1Score': MultilabelF1Score(number, average=average)
-                    for name, average in _AVERAGES.items()
-                },
-                'AveragePrecision': MultilabelAveragePrecision(number),
-                'OverallPrecision': MultilabelPrecision(number, average='micro'),
-                'OverallRecall': MultilabelRecall(number, average='micro'),
-                'F1Score': ClasswiseWrapper(
-                    MultilabelF1Score(number, average='none'),
-                    labels=self.hparams['labels'],
-                    prefix='ClasswiseF1Score_',
-                ),
-            }
-        )
         for stage in self.label_counts:
-            setattr(self, f'{stage}metrics', metrics.clone(prefix=stage))
+            setattr(self, f'{stage}metrics', MultilabelScores(self.hparams['labels']))
 
     # -- a step ----------------------------------------------------------------------------
 
@@ -232,7 +209,3 @@ class SITSMultilabel(SITSLabelled):
             'SITSMultilabel gives classes for a whole series, not for each pixel, so there is no '
             'map of it: use SITSSegmentation, whose encoder may start from the same weights'
         )
-
-
-#: Names of averages, as TorchGeo has them, and what torchmetrics calls them.
-_AVERAGES: dict[str, Any] = {'Weighted': 'weighted', 'Average': 'macro', 'Overall': 'micro'}

@@ -6,19 +6,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torchmetrics import (
-    MeanAbsoluteError,
-    MeanMetric,
-    MeanSquaredError,
-    Metric,
-    MetricCollection,
-    R2Score,
-)
+from torchmetrics import Metric
 
 from ..errors import SITSError
 from ..keys import IMAGE, LABEL, MASK
 from ..mapping import MapOutput, ValueMap
-from ..metrics import conformal_half_width
+from ..metrics import RegressionScores, conformal_half_width
 from ..models import DenseHead, SITSEncoder
 from .labelled import SITSLabelled
 from .pooling import series_features, series_head
@@ -69,7 +62,7 @@ class SITSRegression(SITSLabelled):
     #: Absolute errors of the places of validation.
     errors: '_Errors'
     #: Share of the labels of the test that lie in their intervals.
-    covered: MeanMetric
+    covered: '_Covered'
 
     _LOSSES: ClassVar[dict[str, type[nn.Module]]] = {
         'mse': nn.MSELoss,
@@ -170,12 +163,9 @@ class SITSRegression(SITSLabelled):
     def configure_metrics(self) -> None:
         """Initialize root mean squared and mean absolute error, and the coefficient R2."""
         super().configure_metrics()
-        metrics = MetricCollection(
-            {'RMSE': MeanSquaredError(squared=False), 'MAE': MeanAbsoluteError(), 'R2': _R2()}
-        )
         for stage in self.label_counts:
-            setattr(self, f'{stage}metrics', metrics.clone(prefix=stage))
-        self.errors, self.covered = _Errors(), MeanMetric()
+            setattr(self, f'{stage}metrics', RegressionScores())
+        self.errors, self.covered = _Errors(), _Covered()
 
     def on_fit_start(self) -> None:
         """Seed the run, and measure the labels of training unless they are known.
@@ -274,9 +264,8 @@ class SITSRegression(SITSLabelled):
 
     def update_scores(self, stage: str, scores: Tensor, labels: Tensor) -> None:
         """Count ``(P, 1)`` scores and ``(P,)`` labels in the metrics of a stage."""
-        # Less the mean, which changes no score: squares of large values would lose digits.
-        found = scores[:, 0].float() * self.target_std
-        getattr(self, f'{stage}_metrics').update(found, labels.float() - self.target_mean)
+        metric = getattr(self, f'{stage}_metrics')
+        metric.update(self.in_unit(scores[:, 0]), labels.float(), self.target_mean)
 
     # -- intervals -------------------------------------------------------------------------
 
@@ -293,11 +282,11 @@ class SITSRegression(SITSLabelled):
             self.errors.update(self._error(found, wanted.reshape(len(wanted), -1)))
         elif len(labels) and not self.half_width.isnan():
             error = self._error(scores[:, 0].detach(), labels)
-            self.covered.update((error <= self.half_width).float())
+            self.covered.update(error <= self.half_width)
 
     def _error(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Absolute errors in the unit of the labels, of any shape."""
-        # Less the mean, as in update_scores.
+        # Less the mean: values far from 0 would lose digits.
         return (scores.float() * self.target_std - (labels.float() - self.target_mean)).abs()
 
     def on_validation_epoch_end(self) -> None:
@@ -408,9 +397,22 @@ class _Errors(Metric):
         return torch.cat(self.values) if isinstance(self.values, list) else self.values
 
 
-class _R2(R2Score):
-    """Coefficient of determination, NaN where one value alone was seen."""
+class _Covered(Metric):
+    """Share of the labels that lie in their intervals, NaN where there is none."""
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state('counts', torch.zeros(2, dtype=torch.int64), dist_reduce_fx='sum')
+
+    def update(self, within: Tensor) -> None:
+        """Count labels ``(P,)`` bool."""
+        self.counts[0] += within.sum()
+        self.counts[1] += len(within)
 
     def compute(self) -> Tensor:
-        """Compute it."""
-        return self.sum_error.new_tensor(torch.nan) if self.total < 2 else super().compute()
+        """The share."""
+        within, every = self.counts.cpu().double()
+        return within / every

@@ -9,13 +9,13 @@ from lightning.pytorch.utilities import rank_zero_warn
 from segmentation_models_pytorch.losses import FocalLoss
 from torch import Tensor, nn
 from torchgeo.tasks.mixins import ClassificationMixin
-from torchmetrics import Metric
+from torchmetrics import ConfusionMatrix, Metric
 
 from ..callbacks import PredictionPicture
 from ..errors import SITSError
 from ..keys import LABEL, MASK
 from ..mapping import ClassMap, Probabilities
-from ..metrics import Confusion, RegionLoss
+from ..metrics import Confusion, RegionLoss, binary_scores, multiclass_scores
 from .base import class_names
 from .class_order import ClassOrder
 from .labelled import SITSLabelled
@@ -217,14 +217,14 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
             self.criterion = FocalLoss(mode=self.hparams['task'])
 
     def configure_metrics(self) -> None:
-        """Initialize TorchGeo's metrics, once the number of classes is known."""
+        """Initialize the counts of TorchGeo's metrics, once the number of classes is known."""
         if self.num_classes is None:
             return
-        # What TorchGeo's mix-in reads and no task here takes.
-        self.hparams['num_labels'] = None
-        ClassificationMixin.configure_metrics(self)
-        del self.hparams['num_labels']
-        super().configure_metrics()
+        # Named: the mix-in of TorchGeo has metrics of 32 bits.
+        SITSLabelled.configure_metrics(self)
+        for stage in self.label_counts:
+            counts = ConfusionMatrix(task=self.hparams['task'], num_classes=self.num_classes)
+            setattr(self, f'{stage}metrics', counts)
         self._confusion = {}
         # Patches of training differ each time: their maps are not worth the time.
         self.map_scores = nn.ModuleDict(
@@ -452,14 +452,16 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
 
     def compute_scores(self, stage: str) -> dict[str, Tensor]:
         """Compute the metrics of a stage by name, those of whole maps too."""
-        values = super().compute_scores(stage)
+        matrix = getattr(self, f'{stage}_metrics').compute().cpu()
+        self._confusion[stage] = matrix
+        if self.hparams['task'] == 'binary':
+            values = binary_scores(matrix)
+        else:
+            values = multiclass_scores(matrix, self.hparams['labels'])
         metrics: Any = self.map_scores[f'{stage}_']
         for metric in metrics:
-            values |= {f'{stage}_{name}': v for name, v in metric.compute().items()}
-        if self.hparams['task'] == 'multiclass':
-            averages = _macro_scores(self._confusion[stage])
-            values |= {f'{stage}_Average{name}': v for name, v in averages.items()}
-        return values
+            values |= metric.compute()
+        return {f'{stage}_{name}': value for name, value in values.items()}
 
     def confusion(self, stage: str) -> Confusion | None:
         """Give the confusion matrix of the last epoch of a stage, but for what is not labelled."""
@@ -478,13 +480,6 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
             self.label_unit,
             fields and [fields.get(i, 0) for i in kept],
         )
-
-    def _log_metrics(self, stage: str) -> None:
-        """Log the metrics of a stage, and keep its confusion matrix."""
-        metric: Any = getattr(self, f'{stage}_metrics')['AverageJaccardIndex']
-        gathered: Any = self.all_gather(metric.confmat)  # (K, K), or one of each process
-        self._confusion[stage] = gathered.view(-1, *metric.confmat.shape).sum(0).cpu()
-        super()._log_metrics(stage)
 
     def reset_scores(self, stage: str) -> None:
         """Begin the metrics of a stage anew."""
@@ -510,35 +505,8 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
 
     def _is_scored(self, stage: str, label: int) -> bool:
         """Say whether a class occurs among the labels of a stage."""
-        metric = getattr(self, f'{stage}_metrics')['AverageRecall']
-        found, missed = torch.atleast_1d(metric.tp), torch.atleast_1d(metric.fn)
-        return len(found) > label and bool(found[label] + missed[label] > 0)
+        return bool(self._confusion[stage][label].any())
 
     def own_callbacks(self) -> list[Callback]:
         """Pictures of predictions, and the report at the end."""
         return [PredictionPicture(), *super().own_callbacks()]
-
-
-def _macro_scores(matrix: Tensor) -> dict[str, Tensor]:
-    """Average scores over the classes that occur among the labels.
-
-    torchmetrics counts a class without labels as 0 as soon as one place is taken for it, and
-    leaves it out until then. What is taken for it costs the classes that are there as misses.
-
-    Args:
-        matrix: Confusion matrix ``(K, K)``, rows the truth.
-
-    Returns:
-        The scores by name, NaN where nothing is labelled.
-    """
-    hits, truth, found = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
-    there = truth > 0
-    hits, truth, found = (counts[there].float() for counts in (hits, truth, found))
-    scores = {
-        'Accuracy': hits / truth,
-        'Precision': hits / found.clamp(min=1),
-        'Recall': hits / truth,
-        'F1Score': 2 * hits / (truth + found),
-        'JaccardIndex': hits / (truth + found - hits),
-    }
-    return {name: values.mean() for name, values in scores.items()}
