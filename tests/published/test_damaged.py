@@ -4,11 +4,14 @@ import itertools
 import json
 import os
 import shutil
+import warnings
 from importlib import import_module
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
+import rasterio
 import torch
 
 from torchgeo_sits import main
@@ -206,3 +209,171 @@ def test_outlines_that_are_none_are_told(tmp_path):
     path.write_text(json.dumps(table))
     with pytest.raises(SITSError, match=r'metadata.geojson.*GeoJSON'):
         PASTISHD(folder)
+
+
+def first_of(name, folder, part='train'):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UserWarning)  # of data sets without dates
+        return DATASETS[name](folder, part)[0]
+
+
+@pytest.mark.parametrize('name', sorted(DATASETS))
+def test_files_that_systems_leave_are_none(name, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCHGEO_SITS_CACHE', str(tmp_path / 'cache'))
+    folder = release_of(name, tmp_path / 'a')
+    whole, keys = first_of(name, folder), DATASETS[name](folder).samples
+    for path in [path for path in folder.rglob('*') if path.is_file()]:
+        (path.parent / f'._{path.name}').write_bytes(b'\0\5\x16\7')
+        (path.parent / f'{path.name}.aux.xml').write_text('<PAMDataset/>')
+        for left in ('Thumbs.db', '.DS_Store'):
+            (path.parent / left).touch()
+        (path.parent / '.ipynb_checkpoints').mkdir(exist_ok=True)
+        shutil.copy(path, path.parent / '.ipynb_checkpoints')
+    again = first_of(name, folder)
+    assert DATASETS[name](folder).samples == keys
+    for key in ('image', 'mask', 'label', 'acquisition_times'):
+        if key in whole:
+            assert torch.equal(torch.nan_to_num(again[key]), torch.nan_to_num(whole[key])), key
+
+
+def change(path, function):
+    """Write a raster anew, of which a function makes other pixels."""
+    with rasterio.open(path) as file:
+        pixels = file.read()
+    write(path, function(pixels))
+
+
+def with_number(number):
+    def changed(pixels):
+        pixels = pixels.astype(np.float32)
+        pixels[:, : pixels.shape[1] // 2] = number
+        return pixels
+
+    return changed
+
+
+@pytest.mark.parametrize('number', [77, -3, 1.5, np.nan, np.inf])
+@pytest.mark.parametrize(
+    ('name', 'pattern'),
+    [('flairhub', 'D012*COSIA/*/*.tif'), ('multisenge', 'ground_reference/31TFN*.tif')],
+)
+def test_labels_that_are_not_published_are_refused(name, pattern, number, tmp_path):
+    folder = release_of(name, tmp_path / 'a')
+    for path in folder.glob(pattern):
+        change(path, with_number(number))
+    with pytest.raises(SITSError, match=rf'\.tif.*{number}.*not published'):
+        DATASETS[name](folder)[0]
+
+
+def test_labels_in_gaps_of_the_published_ones_are_told_once(tmp_path):
+    folder = release_of('mtlcc', tmp_path / 'a')
+    data = DATASETS['mtlcc'](folder)
+    with pytest.warns(UserWarning, match=r'y\.tif.*labels 4 \(\d+ times\), 27 \(\d+ times\)'):
+        assert data[0]['mask'].min() == -1
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        data[1]
+    folder = release_of('zuericrop', tmp_path / 'b')
+    data = DATASETS['zuericrop'](folder)
+    with pytest.warns(UserWarning, match=r'ZueriCrop.hdf5.*labels 8 \(\d+ times\)'):
+        data[0]
+
+
+def test_sites_without_a_folder_are_left_out_by_name(tmp_path):
+    folder = release_of('dafals', tmp_path / 'a')
+    every = DATASETS['dafals'](folder).samples
+    site, kind = every[0]
+    shutil.rmtree(next(folder.rglob(f'{kind}/{site}')))
+    with pytest.warns(UserWarning, match=rf'fold_dict.json.* 1 of {len(every)}.*{kind}/{site}'):
+        assert DATASETS['dafals'](folder).samples == every[1:]
+
+
+@pytest.mark.parametrize(
+    ('name', 'pattern', 'function', 'told'),
+    [
+        ('spacenet7', 'train/*/UDM_masks/*.tif', lambda p: p[:, :-1], r'_UDM.tif.*another size'),
+        ('flairhub', 'D*MSK-SC/*/*.tif', lambda p: p[:, :-1], r'MSK-SC.*same ground'),
+        ('flairhub', 'D*SENTINEL1-DESC_TS/*/*.tif', lambda p: p[:, :-1], r'DESC_TS.*same ground'),
+        ('multisenge', 's2/*.tif', lambda p: p.astype(np.complex64), r's2/.*tif.*complex64'),
+        ('multisenge', 'ground_reference/*', lambda p: p[:, 1:], r'\(15, 16\).*_GR_.*tif'),
+        ('dynamicearthnet', 'labels/**/*.tif', lambda p: p[:1], r'tif. has 1 layers'),
+    ],
+)
+def test_rasters_that_do_not_fit_are_named(name, pattern, function, told, tmp_path):
+    folder = release_of(name, tmp_path / 'a')
+    for path in folder.glob(pattern):
+        change(path, function)
+    with pytest.raises(SITSError, match=told):
+        DATASETS[name](folder)[0]
+
+
+@pytest.mark.parametrize(
+    ('name', 'values', 'told'),
+    [
+        ('B01/B01', lambda stored: stored[..., :-1], r'nc.: .*B01 has the size'),
+        ('labels/labels', lambda stored: stored[:0], r'shape \(0, 24\).*nc'),
+        ('labels/labels', lambda stored: stored.astype('S6'), r'nc.: labels are of the type'),
+        ('B03/time', lambda stored: stored.astype(complex), r'nc.*times of the type complex'),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(name, values, told, tmp_path):
+    folder = release_of('sen4agrinet', tmp_path / 'a')
+    for path in folder.rglob('*.nc'):
+        with h5py.File(path, 'r+') as file:
+            stored, attributes = file[name][()], dict(file[name].attrs)
+            del file[name]
+            file[name] = values(stored)
+            file[name].attrs.update(attributes)
+    with pytest.raises(SITSError, match=told):
+        DATASETS['sen4agrinet'](folder)[0]
+
+
+@pytest.mark.parametrize(
+    ('column', 'value'), [('YEAR', -4), ('YEAR', 2019.5), ('UNIQUE_ID', 1.5), ('SPLIT', 'tset')]
+)
+def test_rows_that_mean_nothing_are_refused(column, value, tmp_path):
+    path = release_of('sickle', tmp_path / 'a') / 'sickle_dataset_tabular.csv'
+    table = pd.read_csv(path).astype({column: object})
+    table.loc[1, column] = value
+    table.to_csv(path, index=False)
+    with pytest.raises(SITSError, match=rf'tabular.csv.*{value}'):
+        DATASETS['sickle'](path.parent)
+
+
+def test_arrays_without_rows_are_named(tmp_path):
+    folder = release_of('sickle', tmp_path / 'a')
+    path = min((folder / 'images/S2/npy/3').glob('*.npz'))
+    arrays = dict(np.load(path))
+    for odd in (arrays['B2'].ravel(), arrays['B2'].astype('U6')):
+        np.savez(path, **arrays | {'B2': odd})
+        with pytest.raises(SITSError, match=rf'{path.name}.*(\(1024,\)|U6)'):
+            DATASETS['sickle'](folder)[0]
+
+
+def test_shapes_that_lie_nowhere_are_refused(tmp_path):
+    folder = release_of('denethor', tmp_path / 'a')
+    path = next(folder.glob('*train-2018.geojson'))
+    table = json.loads(path.read_text())
+    del table['crs']  # metres are taken for degrees
+    path.write_text(json.dumps(table))
+    with pytest.raises(SITSError, match=r'train-2018.geojson.*no GeoJSON'):
+        DATASETS['denethor'](folder)[0]
+
+
+def test_copies_of_a_day_are_no_further_days(tmp_path):
+    folder = release_of('denethor', tmp_path / 'a')
+    whole = DATASETS['denethor'](folder)[0]
+    for path in list(folder.rglob('PF-SR/*.tif')):
+        shutil.copy(path, path.with_stem(f'{path.stem} (1)'))
+    assert DATASETS['denethor'](folder)[0]['length'] == whole['length']
+
+
+def test_dates_that_leave_a_frame_out_are_refused(tmp_path):
+    folder = release_of('flairhub', tmp_path / 'a')
+    gpd = pytest.importorskip('geopandas')
+    path = folder / 'GLOBAL_ALL_MTD/GLOBAL_SENTINEL2_MTD_DATES.gpkg'
+    table = gpd.read_file(path)
+    texts = table['acquisition_dates'].str.replace('"1":', '"99":')
+    table.assign(acquisition_dates=texts).to_file(path)
+    with pytest.raises(SITSError, match=r'SENTINEL2_MTD_DATES.gpkg.*leave some out'):
+        DATASETS['flairhub'](folder)[0]

@@ -44,6 +44,7 @@ class Patches(LightningDataModule):
 
 
 def run(tmp_path, epochs):
+    torch.manual_seed(1)
     trainer = Trainer(
         max_epochs=epochs,
         accelerator='cpu',

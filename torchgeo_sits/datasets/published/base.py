@@ -392,7 +392,7 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
         rows, columns = window or (slice(None), slice(None))
         try:
             stored = self.read_series(key, (rows, columns))
-            sample = self._to_sample(stored, self._channels)
+            sample = self._to_sample(key, stored, self._channels)
             order = np.argsort(stored.times, kind='stable')
             if self.band_names_s1:
                 sample |= self._read_beside(key, (rows, columns), sample)
@@ -431,31 +431,35 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
         return figure
 
     def _named_files(self, key: Any) -> str:
-        """The first files of a sample, for a message."""
+        """The first files of a sample and the last, of its labels, for a message."""
         try:
             files = list(self.files(key))
         except _UNEXPECTED:
             return ''
-        more = f' and {len(files) - 3} more' if len(files) > 3 else ''
-        return ', ' + ', '.join(f"'{path}'" for path in files[:3]) + more
+        named = [f"'{path}'" for path in files]
+        if len(named) > 3:
+            named[2:-1] = [f'{len(named) - 3} more']
+        return f', {", ".join(named)}' if named else ''
 
-    def _to_sample(self, stored: StoredSeries, channels: Sequence[int]) -> dict[str, Any]:
+    def _to_sample(self, key: Any, stored: StoredSeries, channels: Sequence[int]) -> dict[str, Any]:
         """Frames in chronological order, and what of them is clear."""
         values = np.asarray(stored.values)
         if values.ndim != 4 or len(values) != len(stored.times) or not len(values):
             raise SITSError(
                 f'{self.about.title}: {len(stored.times)} dates go with values of the shape '
                 f'{values.shape}: expected one frame (C, H, W) for each date, and one at least'
+                f'{self._named_files(key)}'
             )
         if values.dtype.kind not in 'biuf':
             raise SITSError(
                 f'{self.about.title}: values are of the type {values.dtype}, expected numbers: '
-                'fetch the files again'
+                f'fetch the files again{self._named_files(key)}'
             )
         if (odd := (stored.times < _DATES[0]) | (stored.times > _DATES[1])).any():
             raise SITSError(
                 f'{self.about.title}: {int(odd.sum())} of {len(odd)} dates are none, such as '
                 f'{stored.times[odd][0]} seconds since 1970: fetch the files again'
+                f'{self._named_files(key)}'
             )
         order = np.argsort(stored.times, kind='stable')
         # Copies of a whole series take longer than reading it: none but those that are needed.
@@ -486,10 +490,11 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
         """The frames of Sentinel-1; one that is not valid where there is none."""
         every = range(len(self.band_names_s1))
         if (stored := self.read_series_s1(key, window)) is not None and len(stored.times):
-            found = self._to_sample(stored, every)
+            found = self._to_sample(key, stored, every)
         else:
             shape = (1, len(every), *sample[IMAGE].shape[-2:])
-            found = self._to_sample(StoredSeries(np.zeros(shape), np.zeros(1, np.int64)), every)
+            empty = StoredSeries(np.zeros(shape), np.zeros(1, np.int64))
+            found = self._to_sample(key, empty, every)
             found[VALID] = torch.zeros(1, dtype=torch.bool)
             found[MASK_CLEAR] = torch.zeros_like(found[MASK_CLEAR])
         return {name: found[own] for own, name in S1_KEYS.items()}
@@ -506,14 +511,20 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
             if kind == 'multilabel' and not ((found == 0) | (found == 1)).all():
                 raise SITSError(
                     f'{self.about.title}, sample {key!r}: labels are {found.tolist()}, expected 0 '
-                    'or 1 for each class: fetch the files again'
+                    f'or 1 for each class: fetch the files again{self._named_files(key)}'
                 )
         else:
+            if label.dtype.kind not in 'biu':
+                raise SITSError(
+                    f'{self.about.title}, sample {key!r}: labels are of the type {label.dtype}, '
+                    f'expected whole numbers: fetch the files again{self._named_files(key)}'
+                )
             found = torch.from_numpy(np.where(label < 0, -1, label).astype(np.int64))
-            if len(self.classes) <= (largest := int(found.max())):
+            if len(self.classes) <= (largest := int(found.max()) if found.numel() else -1):
                 raise SITSError(
                     f'{self.about.title}, sample {key!r}: the label {largest} is none of the '
                     f'{len(self.classes)} classes: fetch the files again'
+                    f'{self._named_files(key)}'
                 )
         expected = {
             'pixel': shape,
@@ -525,6 +536,7 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
             raise SITSError(
                 f'{self.about.title}, sample {key!r}: labels have the shape '
                 f'{tuple(found.shape)}, expected {tuple(expected)}: fetch the files again'
+                f'{self._named_files(key)}'
             )
         if kind == 'frame':
             found = found[torch.from_numpy(order)]

@@ -13,6 +13,7 @@ from ...errors import SITSError
 from .base import About, Part, Window, seconds_of
 from .dated_files import MOST_CLOUD, Frame, read_raster
 from .fields import FieldSquares
+from .side_files import find_paths
 
 __all__ = ['CV4AKenya']
 
@@ -109,7 +110,7 @@ class CV4AKenya(FieldSquares):
     def _dates(self) -> Mapping[str, list[Frame]]:
         """Dates of each tile, with a file for each band and for the cloud."""
         found: dict[str, list[Frame]] = {}
-        for folder in sorted((self.folder / 'data').glob('*/*')):
+        for folder in find_paths(self.folder / 'data', '*/*'):
             if folder.is_dir() and _DATE.fullmatch(folder.name):
                 tile = folder.parent.name
                 bands = (*self.band_names, 'CLD')

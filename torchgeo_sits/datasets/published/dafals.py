@@ -1,6 +1,7 @@
 """DAFA-LS: archaeological sites of Afghanistan, looted or preserved, in monthly Planet images."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ...errors import SITSError
 from .base import About, LabelKind, Part, Window, seconds_of
 from .dated_files import DatedFiles, Frame, read_raster
-from .side_files import read_json
+from .side_files import find_paths, read_json
 
 __all__ = ['DAFALS']
 
@@ -23,7 +24,8 @@ class DAFALS(DatedFiles):
 
     Vincent et al., Detecting looted archaeological sites from satellite image time series,
     https://arxiv.org/abs/2409.09432. A site is one class; with ``target='pixel'`` its pixels
-    are, within the mask of the site. Months without an image are left out. Dates are known to the
+    are, within the mask of the site. Months without an image are left out, and with a warning
+    sites without a folder. Dates are known to the
     month: the first of it stands for it. The authors draw three dates of each year in training:
     ``data.num_dates=24`` draws as many.
 
@@ -95,14 +97,21 @@ class DAFALS(DatedFiles):
                     raise SITSError(
                         f"'{path}' has no list of the {kind} sites of {name!r}: fetch it again"
                     ) from error
-        return sorted(found)
+        if lost := [site for site in sorted(found) if not self._site(site).is_dir()]:
+            warnings.warn(
+                f"'{path}' lists {len(lost)} of {len(found)} sites of the part {part!r} that have "
+                f'no folder and are left out: {", ".join("/".join(site[::-1]) for site in lost)}',
+                UserWarning,
+                stacklevel=2,
+            )
+        return sorted(set(found) - set(lost))
 
     def list_frames(self, key: tuple[str, str]) -> Sequence[Frame]:
         """The image of each month that has one."""
         folder = self._site(key)
         frames = [
             Frame(seconds_of(f'{date[1]}{date[2]}', '%Y%m'), (path,))
-            for path in sorted(folder.glob('*.jpg'))
+            for path in find_paths(folder, '*.jpg')
             if (date := _MONTH.fullmatch(path.stem))
         ]
         if not frames:

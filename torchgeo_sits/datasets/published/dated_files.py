@@ -205,6 +205,10 @@ def _read(
             pixels = source.read(**options)
         except RasterioError as error:
             raise SITSError(f"'{path}' cannot be read ({told(error)}): fetch it again") from error
+        if pixels.dtype.kind not in 'biuf':
+            raise SITSError(
+                f"'{path}' holds pixels of the type {pixels.dtype}, expected numbers: fetch it again"
+            )
         missing = np.ones(size, bool)
         for band, nodata in zip(pixels, source.nodatavals, strict=True):
             missing &= False if nodata is None else (band == nodata) | np.isnan(band + nodata)

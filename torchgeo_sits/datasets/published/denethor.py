@@ -20,6 +20,7 @@ from .base import About, Part, Window, seconds_of
 from .dated_files import Frame, raster_grid, raster_size
 from .fields import FieldSquares
 from .polygons import read_polygons
+from .side_files import find_paths
 
 __all__ = ['Denethor']
 
@@ -173,18 +174,19 @@ class Denethor(FieldSquares):
     def _days(self) -> Mapping[tuple[str, int], list[Frame]]:
         """Days of each tile and year that have an image, or its quality, by which it is missed."""
         found: dict[tuple[str, int], list[Frame]] = {}
-        for folder in sorted(self.folder.rglob('PF-SR')):
-            quality = folder.parent / 'PF-QA'
-            names = {path.name for one in (folder, quality) for path in one.glob('*.tif')}
-            for name in sorted(names):
-                if date := _DATE.match(name):
-                    frame = Frame(seconds_of(''.join(date.groups())), (folder / f'{date[0]}.tif',))
-                    found.setdefault((folder.parent.name, int(date[1])), []).append(frame)
+        for folder in find_paths(self.folder, '**/PF-SR'):
+            beside = [
+                p for one in ('PF-SR', 'PF-QA') for p in find_paths(folder.parent / one, '*.tif')
+            ]
+            # Copies and files of quality, whose names say more, are of the same days.
+            for day in sorted({date[0] for path in beside if (date := _DATE.match(path.name))}):
+                frame = Frame(seconds_of(day, '%Y-%m-%d'), (folder / f'{day}.tif',))
+                found.setdefault((folder.parent.name, int(day[:4])), []).append(frame)
         return found
 
     def _source(self, part: Part) -> tuple[Path, str, int]:
         """File of the parcels of a part, its tile and year."""
         pattern = _LABELS.format(self._files[part])
-        path = min(self.folder.glob(pattern), default=self.folder / pattern)
+        path = min(find_paths(self.folder, pattern), default=self.folder / pattern)
         tile = _TILE.search(path.name)
         return path, tile[0] if tile else '', int(self._files[part][-4:])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...errors import SITSError
 from .base import About, LabelKind, Part, Window, seconds_of
 from .dated_files import DatedFiles, Frame, read_raster
-from .side_files import read_lines
+from .side_files import find_paths, read_lines
 
 __all__ = ['DynamicEarthNet']
 
@@ -103,9 +103,9 @@ class DynamicEarthNet(DatedFiles):
     def _images(self) -> dict[str, dict[str, list[Frame]]]:
         """Frames by place and month, ``YYYY-MM``."""
         found: dict[str, dict[str, list[Frame]]] = {}
-        for folder in sorted(self.folder.rglob('PF-SR')):
+        for folder in find_paths(self.folder, '**/PF-SR'):
             months = found.setdefault(folder.parent.name.replace('-', '_'), {})
-            for path in sorted(folder.glob('*.tif')):
+            for path in find_paths(folder, '*.tif'):
                 if (date := _DATE.search(path.stem)) and int(date[3]) in self.days:
                     frame = Frame(seconds_of(''.join(date.groups())), (path,))
                     months.setdefault(f'{date[1]}-{date[2]}', []).append(frame)
@@ -115,7 +115,7 @@ class DynamicEarthNet(DatedFiles):
     def _maps(self) -> dict[tuple[str, str], Path]:
         """Label rasters by place and month."""
         found = {}
-        for path in sorted((self.folder / 'labels').rglob('*.tif')):
+        for path in find_paths(self.folder / 'labels', '**/*.tif'):
             inner = path.relative_to(self.folder / 'labels')
             place, date = _PLACE.search(str(inner)), _DATE.search(path.stem)
             if place and date:
@@ -183,5 +183,10 @@ class DynamicEarthNet(DatedFiles):
     def _read_map(self, place: str, month: str, window: Window) -> NDArray[np.int64]:
         """Classes ``(H, W)`` from one layer for each; -1 for snow and ice, and for none."""
         layers, _ = read_raster(self._map(place, month), window)
+        if len(layers) < len(self.classes):
+            raise SITSError(
+                f"'{self._map(place, month)}' has {len(layers)} layers, expected one for each of "
+                f'{list(self.classes)}: fetch it again'
+            )
         shown = layers[: len(self.classes)] > 0
         return np.where(shown.any(axis=0), shown.argmax(axis=0), -1).astype(np.int64)

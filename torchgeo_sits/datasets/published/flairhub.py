@@ -15,16 +15,21 @@ from rasterio.enums import Resampling
 
 from ...errors import SITSError
 from .base import About, Part, PublishedTimeSeries, StoredSeries, Window, join_series, seconds_of
+from .codes import classes_of
 from .dated_files import raster_size, read_raster
-from .side_files import told
+from .side_files import find_paths, told
 from .stacked import read_stack
 
 __all__ = ['FLAIRHUB']
 
 _SPLITS: dict[Part, str] = {'train': 'train', 'val': 'valid', 'test': 'test', 'unlabelled': ''}
 _SPLIT_TABLE: Final = 'GLOBAL_ALL_MTD/GLOBAL_ALL_MTD_SPLIT.gpkg'
+_PATCH: Final = r'[^_]+_[^_]+_[^_]+'
 #: Sentinel-1, by orbit.
 _ORBITS = ('SENTINEL1-ASC', 'SENTINEL1-DESC')
+
+#: Classes of the 19 numbers of the land cover; the last four are not labelled.
+_CLASSES: Final = {number: number if number < 15 else -1 for number in range(19)}
 
 
 class FLAIRHUB(PublishedTimeSeries):
@@ -86,11 +91,16 @@ class FLAIRHUB(PublishedTimeSeries):
     def list_samples(self, part: Part) -> Sequence[str]:
         """Names of the patches of a part whose Sentinel-2 series is there."""
         table = _read_table(self.folder / _SPLIT_TABLE, ('patch_id', self.split))
+        if (odd := ~table['patch_id'].astype(str).str.fullmatch(_PATCH)).any():
+            raise SITSError(
+                f"'{self.folder / _SPLIT_TABLE}' has {table['patch_id'][odd].iloc[0]!r} for a "
+                'patch, expected DOMAIN_PLACE_NUMBER: fetch it again'
+            )
         chosen = table['patch_id'][table[self.split].astype(str) == _SPLITS[part]]
         # Domains are downloads of their own, of which few have all.
-        here = {path.name for path in self.folder.glob('D*_SENTINEL2_TS')}
+        here = {path.name for path in find_paths(self.folder, 'D*_SENTINEL2_TS')}
         return sorted(
-            name for name in chosen.astype(str) if f'{name.split("_")[0]}_SENTINEL2_TS' in here
+            name for name in set(chosen.astype(str)) if f'{name.split("_")[0]}_SENTINEL2_TS' in here
         )
 
     def files(self, key: str) -> Sequence[Path]:
@@ -106,13 +116,15 @@ class FLAIRHUB(PublishedTimeSeries):
         """Read Sentinel-2, and what of it is neither cloud nor snow."""
         times = self._times('SENTINEL2', key)
         image = read_stack(self._file(key, 'SENTINEL2_TS'), times, len(self.band_names), window)
-        masks = read_stack(self._file(key, 'SENTINEL2_MSK-SC'), times, 2, window)
+        path = self._file(key, 'SENTINEL2_MSK-SC')
+        masks = read_stack(path, times, 2, window, self.size(key))
         return image._replace(clear=(masks.values <= self.max_cloud).all(axis=1))
 
     def read_series_s1(self, key: str, window: Window) -> StoredSeries:
         """Read both orbits of Sentinel-1 as one series."""
+        size = self.size(key)
         found = [
-            read_stack(self._file(key, f'{name}_TS'), self._times(name, key), 2, window)
+            read_stack(self._file(key, f'{name}_TS'), self._times(name, key), 2, window, size)
             for name in _ORBITS
         ]
         return join_series(found)
@@ -122,8 +134,7 @@ class FLAIRHUB(PublishedTimeSeries):
         path, size = self._file(key, 'AERIAL_LABEL-COSIA'), self.size(key)
         whole = slice(None), slice(None)
         labels, _ = read_raster(path, whole, size, resampling=Resampling.mode)
-        found = labels[0][window].astype(np.int64)
-        return np.where(found < len(self.classes), found, -1)
+        return classes_of(labels[0][window], _CLASSES, path)
 
     @cached_property
     def _dates(self) -> dict[str, dict[str, NDArray[np.int64]]]:
@@ -157,7 +168,8 @@ class FLAIRHUB(PublishedTimeSeries):
 
     def _file(self, key: str, modality: str) -> Path:
         """The raster of a modality and a patch."""
-        domain, place, number = key.split('_')
+        domain, _, rest = key.partition('_')
+        place, _, number = rest.partition('_')
         name = f'{domain}_{modality}'
         return self.folder / name / place / f'{name}_{place}_{number}.tif'
 
@@ -180,4 +192,6 @@ def _parse_dates(value: Any) -> NDArray[np.int64]:
     """Times from a dictionary of index to YYYYMMDD, or from its JSON."""
     table = json.loads(value) if isinstance(value, str) else value
     numbered = sorted((int(index), str(day)) for index, day in table.items())
+    if [index for index, _ in numbered] != list(range(len(numbered))):
+        raise ValueError(f'the numbers {[index for index, _ in numbered]} leave some out')
     return np.array([seconds_of(day) for _, day in numbered], np.int64)

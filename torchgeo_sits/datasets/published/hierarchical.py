@@ -123,6 +123,8 @@ def cf_times(variable: Any) -> NDArray[np.int64]:
     stored = np.asarray(variable[()])
     if stored.dtype.kind == 'M':
         return stored.astype('datetime64[s]').astype(np.int64)
+    if stored.dtype.kind not in 'iuf':
+        raise KeyError(f'times of the type {stored.dtype}')
     attributes = {name: _text(variable.attrs[name]) for name in variable.attrs}
     calendar = attributes.get('calendar', 'standard')
     unit, _, start = attributes['units'].partition(' since ')
@@ -132,7 +134,7 @@ def cf_times(variable: Any) -> NDArray[np.int64]:
     try:
         dates = cftime.num2date(stored, f'{unit} since {start}', calendar)
         found: NDArray[Any] = np.asarray(cftime.date2num(dates, _EPOCH, calendar))
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise KeyError(f'times in the unit {attributes["units"]!r}: {error}') from error
     return np.rint(found).astype(np.int64)
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ...errors import SITSError
 from .base import About, Part, Window, seconds_of
+from .codes import GappedClasses
 from .dated_files import DatedFiles, Frame, read_raster
-from .side_files import read_lines
+from .side_files import find_paths, read_lines
 
 __all__ = ['MTLCC']
 
@@ -37,6 +38,8 @@ _CROPS: Final[dict[int, str]] = {
     26: 'maize',
 }
 
+_CLASSES: Final = {number: value for value, number in enumerate(_CROPS)}
+
 
 class MTLCC(DatedFiles):
     """MTLCC: 17 crops in tiles of 240 or 480 m around Munich, Sentinel-2 in its 13 bands.
@@ -49,8 +52,9 @@ class MTLCC(DatedFiles):
     numbers.
 
     A fold has lists of tiles for training and for validation (the authors' test of the fold); the
-    test is the list ``eval``. Labels of any other number than those of the crops are none, as 0
-    is. The authors draw 30 dates at random, of the test too: ``data.num_dates=30`` draws as many
+    test is the list ``eval``. The numbers of the crops have gaps, of which nothing is published:
+    labels of other numbers are none, as 0 is, and the first file with any is told by a warning.
+    The authors draw 30 dates at random, of the test too: ``data.num_dates=30`` draws as many
     in training.
 
     Examples:
@@ -98,6 +102,7 @@ class MTLCC(DatedFiles):
         if fold not in range(self.folds):
             raise SITSError(f'fold={fold!r}: expected a number from 0 to {self.folds - 1}')
         self.fold = fold
+        self._classes = GappedClasses({0: -1, **_CLASSES})
         super().__init__(*args, **kwargs)
 
     def list_samples(self, part: Part) -> Sequence[str]:
@@ -112,7 +117,7 @@ class MTLCC(DatedFiles):
         """The rasters of each date, of 10, 20 and 60 m."""
         folder = self._tile(key)
         frames = []
-        for path in sorted(folder.glob('*_10m.tif')):
+        for path in find_paths(folder, '*_10m.tif'):
             if date := _DATE.fullmatch(path.stem):
                 coarse = (folder / f'{date[1]}_{metres}m.tif' for metres in (20, 60))
                 frames.append(Frame(seconds_of(date[1]), (path, *coarse)))
@@ -126,15 +131,13 @@ class MTLCC(DatedFiles):
 
     def read_label(self, key: str, window: Window) -> NDArray[np.int64]:
         """Crops of the pixels."""
-        numbers = read_raster(self._tile(key) / 'y.tif', window)[0][0]
-        found = np.full(numbers.shape, -1, np.int64)
-        for value, number in enumerate(_CROPS):
-            found[numbers == number] = value
-        return found
+        path = self._tile(key) / 'y.tif'
+        numbers = read_raster(path, window)[0][0]
+        return self._classes.classes_of(numbers, path)
 
     def _tile(self, key: str) -> Path:
         """The folder of a tile, which lies in one of a year where the list does not say so."""
         expected = self.folder / 'data' / key
         if expected.is_dir():
             return expected
-        return min((self.folder / 'data').glob(f'*/{key}'), default=expected)
+        return min(find_paths(self.folder / 'data', f'*/{key}'), default=expected)

@@ -10,15 +10,19 @@ from numpy.typing import NDArray
 
 from ...errors import SITSError
 from .base import About, Part, StoredSeries, Window, seconds_of
+from .codes import classes_of
 from .dated_files import DatedFiles, Frame, read_raster
 from .held_out import HeldOut
-from .side_files import read_json
+from .side_files import find_paths, read_json
 
 __all__ = ['MultiSenGE']
 
 #: Tile of Sentinel-2, column and row of a patch.
 _PATCH = re.compile(r'(\w+?)_(\d+)_(\d+)')
 _IMAGE = re.compile(r'\w+_(20\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))_S[12]_\d+_\d+\.tif')
+
+#: Classes of the numbers of the labels, of which 0 is none.
+_CLASSES = {number: number - 1 for number in range(15)}
 
 
 class MultiSenGE(DatedFiles):
@@ -89,7 +93,7 @@ class MultiSenGE(DatedFiles):
         """Patches of the tiles of a part."""
         found = [
             (match[1], path.stem)
-            for path in sorted((self.folder / 'labels').glob('*.json'))
+            for path in find_paths(self.folder / 'labels', '*.json')
             if (match := _PATCH.fullmatch(path.stem))
         ]
         tiles = set(self.held_out.names_of(part, sorted({tile for tile, _ in found})))
@@ -117,7 +121,8 @@ class MultiSenGE(DatedFiles):
 
     def read_label(self, key: str, window: Window) -> NDArray[np.int64]:
         """Classes of the pixels."""
-        return read_raster(self._reference(key), window)[0][0].astype(np.int64) - 1
+        path = self._reference(key)
+        return classes_of(read_raster(path, window)[0][0], _CLASSES, path)
 
     def _images(self, key: str, sensor: str) -> list[Frame]:
         """Images of a sensor that the patch lists and that are there."""

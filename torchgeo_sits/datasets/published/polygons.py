@@ -6,15 +6,22 @@ from typing import Any
 
 import numpy as np
 import shapely
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform
 from shapely.geometry.base import BaseGeometry
 
 from ...errors import SITSError
-from .side_files import read_json
+from .side_files import read_json, told
 
 __all__ = ['read_polygons']
+
+#: What is raised by text of another form, and by coordinates that lie nowhere on Earth.
+_REFUSED = (
+    *(AttributeError, KeyError, TypeError, ValueError, CRSError, RasterioError, CPLE_BaseError),
+    shapely.errors.ShapelyError,
+)
 
 
 def read_polygons(path: Path, crs: CRS | None) -> list[tuple[dict[str, Any], BaseGeometry]]:
@@ -57,7 +64,10 @@ def read_polygons(path: Path, crs: CRS | None) -> list[tuple[dict[str, Any], Bas
             shapes = shapely.transform(
                 shapes, lambda xy: np.column_stack(transform(own, crs, xy[:, 0], xy[:, 1]))
             )
-    except (KeyError, TypeError, AttributeError, CRSError, shapely.errors.ShapelyError) as error:
-        raise SITSError(f"'{path}' is no GeoJSON of shapes ({error!r}): fetch it again") from error
+    except _REFUSED as error:
+        raise SITSError(
+            f"'{path}' is no GeoJSON of shapes ({type(error).__name__}: {told(error)}): fetch it "
+            'again'
+        ) from error
     pairs = zip(properties, shapes, strict=True)
     return [(values, shape) for values, shape in pairs if not shape.is_empty]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...errors import SITSError
 from .base import About, LabelKind, Part, PublishedTimeSeries, StoredSeries, Window
 from .hierarchical import cf_times, open_hdf5
-from .side_files import read_json
+from .side_files import find_paths, read_json
 
 __all__ = ['Sen4AgriNet']
 
@@ -80,14 +80,14 @@ class Sen4AgriNet(PublishedTimeSeries):
     @cached_property
     def _paths(self) -> dict[str, Path]:
         """Patches by the names of their files."""
-        return {path.name: path for path in self.folder.rglob('*.nc')}
+        return {path.name: path for path in find_paths(self.folder, '**/*.nc')}
 
     def list_samples(self, part: Part) -> Sequence[str]:
         """File name of each patch."""
         if part == 'unlabelled':
             return []
         folder = self.folder / 'coco_files'
-        found = sorted(folder.rglob(f'*coco_{part}.json'))
+        found = find_paths(folder, f'**/*coco_{part}.json')
         lists = [path for path in found if self.scenario in str(path.relative_to(folder))]
         if len(lists) != 1:
             there = [str(path.relative_to(folder)) for path in found]
@@ -124,6 +124,11 @@ class Sen4AgriNet(PublishedTimeSeries):
         """Classes of the pixels, -1 for those of no experiment."""
         with open_hdf5(self.files(key)[0]) as file:
             codes = file['labels']['labels'][window]
+        if codes.dtype.kind not in 'iuf':
+            raise SITSError(
+                f"'{self.files(key)[0]}': labels are of the type {codes.dtype}, expected numbers: "
+                'fetch it again'
+            )
         found = np.full(codes.shape, -1, np.int64)
         for place, code in enumerate(_CODES):
             found[codes == code] = place
@@ -151,6 +156,11 @@ def _stretched(band: Any, window: Window, whole: tuple[int, int], path: Path) ->
         parts.append((slice(first, last), factor))
         inner.append(slice(chosen.start - first * factor, chosen.stop - first * factor))
     (rows, tall), (columns, wide) = parts
+    if tall != wide:
+        raise SITSError(
+            f"'{path}': {band.name} has the size {tuple(band.shape[-2:])}, which is that of no "
+            f'coarser pixels of {whole}: fetch it again'
+        )
     values = band[:, rows, columns].repeat(tall, axis=1).repeat(wide, axis=2)
     found: NDArray[Any] = values[:, inner[0], inner[1]]
     return found

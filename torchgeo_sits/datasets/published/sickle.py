@@ -10,14 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ...errors import SITSError
-from .base import About, Part, PublishedTimeSeries, StoredSeries, Window, seconds_of
+from .base import PARTS, About, Part, PublishedTimeSeries, StoredSeries, Window, seconds_of
 from .dated_files import read_raster
-from .side_files import read_npz, told
+from .side_files import find_paths, read_npz, told
 
 __all__ = ['Sickle']
 
 _TABLE = 'sickle_dataset_tabular.csv'
 _COLUMNS = ('UNIQUE_ID', 'PLOT_ID', 'STANDARD_SEASON', 'YEAR', 'SPLIT')
+_NUMBERS = ('UNIQUE_ID', 'PLOT_ID', 'YEAR')
 _MONTHS = ('jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec')
 #: Days from the first of a season that its images are of.
 _SEASON = 183
@@ -67,12 +68,19 @@ class Sickle(PublishedTimeSeries):
         path = self.folder / _TABLE
         try:
             table = pd.read_csv(path, usecols=list(_COLUMNS))
-            numbers = table.astype({'UNIQUE_ID': int, 'PLOT_ID': int, 'YEAR': int})
+            numbers = table.astype(dict.fromkeys(_NUMBERS, int))
         except (OSError, OverflowError, ValueError) as error:
             raise SITSError(
                 f"'{path}' is no table with the columns {list(_COLUMNS)} ({told(error)}): "
                 'fetch it again'
             ) from error
+        odd = table[list(_NUMBERS)].ne(numbers[list(_NUMBERS)]).any(axis=1)
+        odd |= ~numbers['YEAR'].between(1900, 2200) | ~table['SPLIT'].isin(PARTS)
+        if odd.any():
+            raise SITSError(
+                f"'{path}' has the row {table[odd].iloc[0].to_dict()}: expected whole numbers, a "
+                f'year, and one of train, val and test: fetch it again'
+            )
         return numbers
 
     def list_samples(self, part: Part) -> Sequence[int]:
@@ -111,6 +119,10 @@ class Sickle(PublishedTimeSeries):
         """0 for paddy and 1 for other crops, of the plots of this part."""
         layers, _ = read_raster(self._mask(key), (slice(None), slice(None)))
         plots, crops = (np.nan_to_num(_nearest(layer))[window] for layer in layers[:2])
+        if np.any(crops % 1) or crops.min() < 0:
+            raise SITSError(
+                f"'{self._mask(key)}' has crops that are no numbers from 0: fetch it again"
+            )
         known = (crops >= 1) & np.isin(plots, self._plots)
         return np.where(known, np.minimum(crops - 1, 1), -1).astype(np.int64)
 
@@ -120,16 +132,21 @@ class Sickle(PublishedTimeSeries):
         """Read the arrays of a sensor; None where there are none."""
         if not (images := self._images(key, sensor)):
             return None
-        values = [
-            np.stack([_nearest(array)[window] for array in read_npz(path, bands)])
-            for path, _ in images
-        ]
+        values = []
+        for path, _ in images:
+            arrays = read_npz(path, bands)
+            if odd := {array.shape for array in arrays if array.ndim != 2 or not array.size}:
+                raise SITSError(
+                    f"'{path}' has arrays of the shapes {sorted(odd)}, expected (height, width): "
+                    'fetch it again'
+                )
+            values.append(np.stack([_nearest(array)[window] for array in arrays]))
         return StoredSeries(np.stack(values), np.array([time for _, time in images], np.int64))
 
     def _images(self, key: int, sensor: str) -> list[tuple[Path, int]]:
         """Files of a sensor within the season, and their dates."""
         start, found = self._start(key), []
-        for path in sorted((self.folder / 'images' / sensor / 'npy' / str(key)).glob('*.npz')):
+        for path in find_paths(self.folder / 'images' / sensor / 'npy' / str(key), '*.npz'):
             words = path.stem.split('_')
             place = 4 if sensor == 'S1' else int(path.name.startswith('T'))
             try:
@@ -157,7 +174,7 @@ class Sickle(PublishedTimeSeries):
     def _mask(self, key: int) -> Path:
         """The mask of a sample, which some copies have a folder deeper."""
         expected = self.folder / f'masks/10m/{key}.tif'
-        deeper = self.folder.glob(f'masks/*/10m/{key}.tif')
+        deeper = find_paths(self.folder, f'masks/*/10m/{key}.tif')
         return expected if expected.exists() else min(deeper, default=expected)
 
 

@@ -11,7 +11,36 @@ from numpy.typing import NDArray
 
 from ...errors import SITSError
 
-__all__ = ['read_json', 'read_lines', 'read_npy', 'read_npz', 'told']
+__all__ = ['find_paths', 'read_json', 'read_lines', 'read_npy', 'read_npz', 'told']
+
+
+def find_paths(folder: Path, pattern: str) -> list[Path]:
+    """Find the files and folders of a pattern, but those that systems and editors leave.
+
+    Names that begin with a dot, or below one that does, are none of a data set's: copies of
+    macOS (``._a.tif``), of editors and notebooks (``.ipynb_checkpoints``).
+
+    Args:
+        folder: Where to look.
+        pattern: As for :meth:`pathlib.Path.glob`.
+
+    Returns:
+        The paths, in their order.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from torchgeo_sits.datasets.published.side_files import find_paths
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ('b.tif', '._b.tif', 'a.tif'):
+        ...         (Path(folder) / name).touch()
+        ...     [path.name for path in find_paths(Path(folder), '*.tif')]
+        ['a.tif', 'b.tif']
+    """
+    found = folder.glob(pattern)
+    return sorted(
+        path for path in found if not any(n[0] == '.' for n in path.relative_to(folder).parts)
+    )
 
 
 def read_npy(path: Path) -> NDArray[Any]:
@@ -66,13 +95,18 @@ def read_npz(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            return [file[name] for name in names]
+            arrays = [file[name] for name in names]
     except FileNotFoundError:
         raise
     except (OSError, KeyError, TypeError, ValueError, EOFError, BadZipFile) as error:
         raise SITSError(
             f"'{path}' does not hold the arrays {list(names)} ({error}): fetch it again"
         ) from error
+    if odd := {str(array.dtype) for array in arrays if array.dtype.kind not in 'biufM'}:
+        raise SITSError(
+            f"'{path}' holds arrays of {sorted(odd)}, expected numbers or dates: fetch it again"
+        )
+    return arrays
 
 
 def read_json(path: Path) -> Any:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from .base import About, seconds_of
 from .dated_files import Frame
+from .side_files import find_paths
 from .sitsscd import MONTHS, SitsSCD
 
 __all__ = ['SitsSCDDynamicEarthNet']
@@ -58,12 +59,13 @@ class SitsSCDDynamicEarthNet(SitsSCD):
     def month_files(self, folder: Path, place: str) -> Mapping[int, Frame]:
         """The image nearest to the first of each month."""
         name = re.compile(rf'{re.escape(place)}_(\d+)_rgb')
-        days = sorted(int(m[1]) for p in folder.glob('*_rgb.jpeg') if (m := name.fullmatch(p.stem)))
+        paths = find_paths(folder, '*_rgb.jpeg')
+        days = sorted(int(m[1]) for path in paths if (m := name.fullmatch(path.stem)))
         found = {}
         for month, first in enumerate(_FIRSTS):
             near = [day for day in days if abs(day - first) <= _AROUND]
             if near:
                 day = min(near, key=lambda day: abs(day - first))
-                paths = tuple(folder / f'{place}_{day}_{kind}.jpeg' for kind in ('rgb', 'infra'))
-                found[month] = Frame(seconds_of('20180101') + 86_400 * day, paths)
+                both = tuple(folder / f'{place}_{day}_{kind}.jpeg' for kind in ('rgb', 'infra'))
+                found[month] = Frame(seconds_of('20180101') + 86_400 * day, both)
         return found

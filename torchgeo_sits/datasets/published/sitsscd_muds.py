@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from .base import About, seconds_of
 from .dated_files import Frame
+from .side_files import find_paths
 from .sitsscd import MONTHS, SitsSCD
 
 __all__ = ['SitsSCDMUDS']
@@ -49,7 +50,7 @@ class SitsSCDMUDS(SitsSCD):
     def month_files(self, folder: Path, place: str) -> Mapping[int, Frame]:
         """The image of each month that has one."""
         found = {}
-        for path in sorted(folder.glob('*.jpg')):
+        for path in find_paths(folder, '*.jpg'):
             if path.stem.startswith(place) and (date := _MONTH.search(path.stem)):
                 month = 12 * (int(date[1]) - 2018) + int(date[2]) - 1
                 if 0 <= month < MONTHS:

@@ -15,10 +15,11 @@ from .base import About, LabelKind, Part, Window, seconds_of
 from .dated_files import DatedFiles, Frame, raster_grid, raster_size, read_raster
 from .held_out import HeldOut
 from .polygons import read_polygons
+from .side_files import find_paths
 
 __all__ = ['SpaceNet7']
 
-_MONTH = re.compile(r'global_monthly_(\d{4})_(0[1-9]|1[0-2])_mosaic_')
+_MONTH = re.compile(r'global_monthly_(\d{4})_(0[1-9]|1[0-2])_mosaic_(.+)\.tif')
 #: Folders of the labelled and of the public test places.
 _FOLDERS = {'labelled': 'train', 'unlabelled': 'test_public'}
 
@@ -91,7 +92,8 @@ class SpaceNet7(DatedFiles):
     def list_samples(self, part: Part) -> Sequence[tuple[str, str]]:
         """Place and folder of each sample."""
         folder = _FOLDERS['unlabelled' if part == 'unlabelled' else 'labelled']
-        places = sorted(path.parent.name for path in self.folder.glob(f'{folder}/*/images_masked'))
+        found = find_paths(self.folder, f'{folder}/*/images_masked')
+        places = [path.parent.name for path in found]
         if part != 'unlabelled':
             places = self.held_out.names_of(part, places)
         return [(place, folder) for place in places]
@@ -101,8 +103,8 @@ class SpaceNet7(DatedFiles):
         folder = self.folder / key[1] / key[0] / 'images_masked'
         frames = [
             Frame(seconds_of(f'{date[1]}{date[2]}', '%Y%m'), (path,))
-            for path in sorted(folder.glob('*.tif'))
-            if (date := _MONTH.match(path.name))
+            for path in find_paths(folder, '*.tif')
+            if (date := _MONTH.fullmatch(path.name)) and date[3] == key[0]
         ]
         if not frames:
             raise SITSError(
@@ -122,7 +124,13 @@ class SpaceNet7(DatedFiles):
         seen: NDArray[np.bool_] = (pixels[3:] > 0).all(axis=0)
         unusable = path.parents[1] / 'UDM_masks' / f'{path.stem}_UDM.tif'
         if unusable.exists():
-            seen &= read_raster(unusable, window)[0][0] == 0
+            marked = read_raster(unusable, window)[0][0]
+            if marked.shape != seen.shape:
+                raise SITSError(
+                    f"'{unusable}' has another size than '{path}', which it belongs to: fetch both "
+                    'again'
+                )
+            seen &= marked == 0
         return seen
 
     def read_label(self, key: tuple[str, str], window: Window) -> NDArray[np.int64]:

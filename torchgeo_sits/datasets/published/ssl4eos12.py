@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...errors import SITSError
 from .base import About, LabelKind, Part, PublishedTimeSeries, StoredSeries, Window
 from .hierarchical import cf_times, open_zipped_zarr
+from .side_files import find_paths
 
 __all__ = ['SSL4EOS12']
 
@@ -111,7 +112,8 @@ class SSL4EOS12(PublishedTimeSeries):
         """File and place in it."""
         if part not in ('train', 'val'):
             return []
-        names = sorted(p.name for p in (self.folder / part / f'S2{self.level}').glob('*.zarr.zip'))
+        found = find_paths(self.folder / part / f'S2{self.level}', '*.zarr.zip')
+        names = [path.name for path in found]
         return [(name, place) for name in names for place in range(_PLACES)]
 
     def files(self, key: tuple[str, int]) -> Sequence[Path]:

@@ -21,7 +21,7 @@ from .base import (
     seconds_of,
 )
 from .hierarchical import open_hdf5
-from .side_files import read_json, read_lines
+from .side_files import find_paths, read_json, read_lines
 
 __all__ = ['TreeSatAITS']
 
@@ -75,7 +75,7 @@ class TreeSatAITS(PublishedTimeSeries):
         """Files of the series by the plots' names; some copies put the year behind these."""
         found = {}
         for name in ('sentinel', 'sentinel-ts'):
-            for path in (self.folder / name).glob('*.h5'):
+            for path in find_paths(self.folder / name, '*.h5'):
                 found[_YEAR.sub('', path.stem)] = path
         return found
 

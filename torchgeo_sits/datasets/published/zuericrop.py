@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import SITSError
 from .base import About, LabelKind, Part, PublishedTimeSeries, StoredSeries, Window
+from .codes import GappedClasses
 from .hierarchical import open_hdf5
 from .tables import read_csv
 from .undated import frame_times
@@ -25,9 +26,9 @@ class ZueriCrop(PublishedTimeSeries):
     Turkoglu, D'Aronco, Perich, Liebisch, Streit, Schindler and Wegner, Crop mapping from image
     time series: deep learning with multi-scale label hierarchies, Remote Sensing of Environment
     2021, https://arxiv.org/abs/2102.08820. Classes are those of the finest level of ``labels.csv``
-    that are vegetation; all else is not labelled. Five blocks of patches follow each other, one
-    of which is for the test and the rest for training, as the authors have it: none is for
-    validation. They read every other frame; here all are given.
+    that are vegetation; all else is not labelled, what the table lacks with a warning. Five blocks
+    of patches follow each other, one of which is for the test and the rest for training, as the
+    authors have it: none is for validation. They read every other frame; here all are given.
 
     No dates are published. The order of the bands is that of TorchGeo, who had it from an author.
 
@@ -92,7 +93,7 @@ class ZueriCrop(PublishedTimeSeries):
     def _shape(self) -> tuple[int, ...]:
         """Patches, frames, rows, columns and bands."""
         with open_hdf5(self._path) as file:
-            shape: tuple[int, ...] = file['data'].shape
+            shape: tuple[int, ...] = getattr(file['data'], 'shape', ())
         if len(shape) != 5 or shape[-1] != len(_BANDS):
             raise SITSError(
                 f"'{self._path}': data has the shape {shape}, expected (patches, frames, rows, "
@@ -106,17 +107,20 @@ class ZueriCrop(PublishedTimeSeries):
         return frame_times(self.about.title, self._shape[1], self.dates)
 
     @cached_property
-    def _class_of(self) -> NDArray[np.int64]:
+    def _classes(self) -> GappedClasses:
         """Class of each stored label, -1 for none."""
         path = self._table
         table = read_csv(path, ('GT', '1st_tier', '4th_tier_ENG'))
+        codes = table['GT'].dropna()
         table = table[(table['1st_tier'] == 'Vegetation') & table['4th_tier_ENG'].notna()]
         if odd := set(table['4th_tier_ENG']) - set(self.classes):
             raise SITSError(f"'{path}' has the classes {sorted(odd)}, which are not published")
-        found = np.full(int(table['GT'].astype(int).max()) + 1, -1, np.int64)
-        for code, name in zip(table['GT'].astype(int), table['4th_tier_ENG'], strict=True):
-            found[code] = self.classes.index(name)
-        return found
+        crops = {
+            int(code): self.classes.index(name)
+            for code, name in zip(table['GT'], table['4th_tier_ENG'], strict=True)
+        }
+        # Of what is no field the number is 0, which the table does not have.
+        return GappedClasses({0: -1} | {int(code): -1 for code in codes} | crops)
 
     @property
     def _path(self) -> Path:
@@ -148,8 +152,7 @@ class ZueriCrop(PublishedTimeSeries):
         """Classes of the pixels."""
         with open_hdf5(self._path) as file:
             stored = file['gt'][(key, *window, 0)]
-        known = (stored >= 0) & (stored < len(self._class_of))
-        return np.where(known, self._class_of[np.where(known, stored, 0)], -1)
+        return self._classes.classes_of(stored, self._path)
 
     def size(self, key: int) -> tuple[int, int]:
         """Height and width of the patches."""
