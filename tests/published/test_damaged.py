@@ -265,6 +265,15 @@ def test_labels_that_are_not_published_are_refused(name, pattern, number, tmp_pa
         DATASETS[name](folder)[0]
 
 
+@pytest.mark.parametrize('number', [np.nan, -3, 1.5])
+def test_labels_that_can_be_no_number_of_a_gap_are_refused(number, tmp_path):
+    folder = release_of('mtlcc', tmp_path / 'a')
+    for path in folder.rglob('y.tif'):
+        change(path, with_number(number))
+    with pytest.raises(SITSError, match=r'y\.tif.*no whole numbers'):
+        DATASETS['mtlcc'](folder)[0]
+
+
 def test_labels_in_gaps_of_the_published_ones_are_told_once(tmp_path):
     folder = release_of('mtlcc', tmp_path / 'a')
     data = DATASETS['mtlcc'](folder)

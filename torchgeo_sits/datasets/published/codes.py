@@ -71,7 +71,15 @@ class GappedClasses:
         Args:
             numbers: Stored numbers, of any type and shape.
             path: File that they are of, for the warning.
+
+        Raises:
+            SITSError: If they are no whole numbers from 0.
         """
+        if numbers.dtype.kind not in 'biuf' or not ((numbers >= 0) & (numbers % 1 == 0)).all():
+            raise SITSError(
+                f"'{path}' holds labels that are no whole numbers from 0 ({numbers.dtype}): fetch "
+                'it again'
+            )
         if not self._told and (odd := _unknown(numbers, self._classes)):
             self._told = True
             warnings.warn(

@@ -207,7 +207,8 @@ def _read(
             raise SITSError(f"'{path}' cannot be read ({told(error)}): fetch it again") from error
         if pixels.dtype.kind not in 'biuf':
             raise SITSError(
-                f"'{path}' holds pixels of the type {pixels.dtype}, expected numbers: fetch it again"
+                f"'{path}' holds pixels of the type {pixels.dtype}, expected numbers: fetch it "
+                'again'
             )
         missing = np.ones(size, bool)
         for band, nodata in zip(pixels, source.nodatavals, strict=True):

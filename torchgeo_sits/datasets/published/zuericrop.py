@@ -119,6 +119,8 @@ class ZueriCrop(PublishedTimeSeries):
             int(code): self.classes.index(name)
             for code, name in zip(table['GT'], table['4th_tier_ENG'], strict=True)
         }
+        if not crops:
+            raise SITSError(f"'{path}' has no crop: fetch it again")
         # Of what is no field the number is 0, which the table does not have.
         return GappedClasses({0: -1} | {int(code): -1 for code in codes} | crops)
 
