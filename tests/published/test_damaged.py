@@ -303,6 +303,7 @@ def test_sites_without_a_folder_are_left_out_by_name(tmp_path):
         ('spacenet7', 'train/*/UDM_masks/*.tif', lambda p: p[:, :-1], r'_UDM.tif.*another size'),
         ('flairhub', 'D*MSK-SC/*/*.tif', lambda p: p[:, :-1], r'MSK-SC.*same ground'),
         ('flairhub', 'D*SENTINEL1-DESC_TS/*/*.tif', lambda p: p[:, :-1], r'DESC_TS.*same ground'),
+        ('multisenge', 's1/*.tif', lambda p: p[:, :-1], r'Sentinel-1 has the size \(15, 16\).*tif'),
         ('multisenge', 's2/*.tif', lambda p: p.astype(np.complex64), r's2/.*tif.*complex64'),
         ('multisenge', 'ground_reference/*', lambda p: p[:, 1:], r'\(15, 16\).*_GR_.*tif'),
         ('dynamicearthnet', 'labels/**/*.tif', lambda p: p[:1], r'tif. has 1 layers'),
@@ -322,6 +323,7 @@ def test_rasters_that_do_not_fit_are_named(name, pattern, function, told, tmp_pa
         ('B01/B01', lambda stored: stored[..., :-1], r'nc.: .*B01 has the size'),
         ('labels/labels', lambda stored: stored[:0], r'shape \(0, 24\).*nc'),
         ('labels/labels', lambda stored: stored.astype('S6'), r'nc.: labels are of the type'),
+        ('B03/time', lambda stored: stored + np.nan, r'nc.*times that are none'),
         ('B03/time', lambda stored: stored.astype(complex), r'nc.*times of the type complex'),
     ],
 )

@@ -491,6 +491,12 @@ class PublishedTimeSeries(NonGeoDataset, ABC):
         every = range(len(self.band_names_s1))
         if (stored := self.read_series_s1(key, window)) is not None and len(stored.times):
             found = self._to_sample(key, stored, every)
+            if (own := found[IMAGE].shape[-2:]) != (size := sample[IMAGE].shape[-2:]):
+                raise SITSError(
+                    f'{self.about.title}, sample {key!r}: Sentinel-1 has the size {tuple(own)}, '
+                    f'expected {tuple(size)} as the images: fetch the files again'
+                    f'{self._named_files(key)}'
+                )
         else:
             shape = (1, len(every), *sample[IMAGE].shape[-2:])
             empty = StoredSeries(np.zeros(shape), np.zeros(1, np.int64))

@@ -107,7 +107,7 @@ def cf_times(variable: Any) -> NDArray[np.int64]:
         Seconds since 1970-01-01 UTC, of the same shape.
 
     Raises:
-        KeyError: If there are no units, or none of a time.
+        KeyError: If there are no units, or none of a time, or a time is no finite number.
 
     Examples:
         >>> import tempfile, h5py
@@ -125,6 +125,8 @@ def cf_times(variable: Any) -> NDArray[np.int64]:
         return stored.astype('datetime64[s]').astype(np.int64)
     if stored.dtype.kind not in 'iuf':
         raise KeyError(f'times of the type {stored.dtype}')
+    if not np.isfinite(stored).all():
+        raise KeyError('times that are none')
     attributes = {name: _text(variable.attrs[name]) for name in variable.attrs}
     calendar = attributes.get('calendar', 'standard')
     unit, _, start = attributes['units'].partition(' since ')
