@@ -23,6 +23,7 @@ from torchgeo_sits.models import (
     check_encoder,
     planar_vit_small,
     planar_vit_tiny,
+    planar_vit_v2_tiny,
 )
 from torchgeo_sits.models.encoder import image_as_planes
 
@@ -70,10 +71,21 @@ SMALL_MONTHLY = {
     'num_heads': 2,
 }
 
+
+def _moved(encoder: SITSEncoder) -> SITSEncoder:
+    """Move weights that begin at 0, as training does."""
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            weight += 0.05 * torch.randn_like(weight)
+    return encoder
+
+
 ENCODERS: dict[str, Callable[[], SITSEncoder]] = {
     'mean': MeanEncoder,
     'tiny': lambda: planar_vit_tiny(C),
     'small': lambda: planar_vit_small(C, depth=2),
+    'second version': lambda: planar_vit_v2_tiny(C),
+    'second version, neighbours': lambda: _moved(planar_vit_v2_tiny(C, reach=2)),
     'segments': lambda: planar_vit_tiny(C, segment=3),
     'time blocks': lambda: planar_vit_tiny(C, time_depth=1, segment=2),
     'small chunks': lambda: planar_vit_tiny(C, chunk_size=17),

@@ -6,6 +6,7 @@ from einops import rearrange
 
 from torchgeo_sits.keys import Series
 from torchgeo_sits.models import PlanarViT, planar_vit_base, planar_vit_small, planar_vit_tiny
+from torchgeo_sits.models.planar_vit import _both_sides
 
 
 def series(b=2, t=6, c=3, h=7, w=5):
@@ -244,3 +245,48 @@ def test_bad_batches_are_named():
             encoder(Series(*batch))
     with pytest.raises(ValueError, match='depth'):
         encoder.features(Series(image, times, valid, clear), depth='deep')
+
+
+@torch.no_grad()
+def test_what_lies_beside_a_pixel_is_the_mean_of_both_sides_where_clear():
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 1, 1, 1, 4)
+    clear = torch.tensor([True, False, True, True]).view(1, 1, 1, 4)
+    found, known = _both_sides(values, clear, 2)
+    assert found[1:].flatten(1).tolist() == [[0, 2, 4, 3], [3, 4, 1, 0]]
+    assert known[1:].flatten(1).tolist() == [[False, True, True, True], [True, True, True, False]]
+
+
+@torch.no_grad()
+def test_neighbours_count_only_once_they_are_learned_and_fill_no_gap():
+    image, times, valid, clear = series()
+    given = Series(image, times, valid, clear)
+    alone, encoder = model(), model(reach=1)
+    encoder.load_state_dict(
+        encoder.state_dict()
+        | {k: v for k, v in alone.state_dict().items() if not k.startswith('time_stage.embed')}
+    )
+    weight = encoder.time_stage.embed.weight
+    weight[:, :3] = alone.time_stage.embed.weight
+    encoder.time_stage.embed.bias.copy_(alone.time_stage.embed.bias)
+    weight[:, 6] = 0.0  # whether the pixel itself is clear, as it always is
+    for depth in ('early', 'late'):
+        torch.testing.assert_close(
+            encoder.features(given, depth=depth),
+            alone.features(given, depth=depth),
+            atol=1e-5,
+            rtol=0,
+        )
+    weight[:, 3:6] = torch.linspace(-1, 1, len(weight))[:, None]
+    moved = encoder.features(given, depth='early') - alone.features(given, depth='early')
+    assert (moved.abs().amax(1) > 1e-3)[clear.any(1)].float().mean() > 0.9
+    assert not moved[0, :, 2, 3].any()  # never clear: nothing is told of it by others
+
+
+def test_neighbours_need_tokens_of_one_pixel():
+    with pytest.raises(ValueError, match='segment of 1'):
+        model(reach=1, segment=2)
+
+
+def test_years_are_checked():
+    with pytest.raises(ValueError, match='expected years among'):
+        model(years=('middle',))

@@ -49,6 +49,7 @@ RUNS = {
 #: Small encoders of each kind.
 SMALL_ENCODERS = {
     'planar_vit_tiny': ENCODER,
+    'planar_vit_v2_tiny': ENCODER | {'reach': 1},
     'planar_vit_small': ENCODER,
     'planar_vit_base': ENCODER,
     'tsvit': {'patch_size': 1, 'num_tokens': 2, 'dim': 8, 'temporal_depth': 1, 'spatial_depth': 1},

@@ -16,6 +16,7 @@ from .builders import (
     planar_vit_base,
     planar_vit_small,
     planar_vit_tiny,
+    planar_vit_v2_tiny,
     takes_argument,
 )
 from .checkpoint import (
@@ -113,6 +114,7 @@ __all__ = [
     'planar_vit_base',
     'planar_vit_small',
     'planar_vit_tiny',
+    'planar_vit_v2_tiny',
     'presto_state',
     'register_encoder',
     'register_models',

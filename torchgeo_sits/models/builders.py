@@ -35,6 +35,7 @@ __all__ = [
     'planar_vit_base',
     'planar_vit_small',
     'planar_vit_tiny',
+    'planar_vit_v2_tiny',
     'takes_argument',
 ]
 
@@ -51,6 +52,30 @@ def planar_vit_tiny(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
         128
     """
     return PlanarViT(in_channels, **kwargs)
+
+
+def planar_vit_v2_tiny(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
+    """PlanarViT of the second version: it tells the first year of a series from the last.
+
+    Seasonal queries see half a month each, in place of a month, and there is one set of them for
+    each end of the series. What it gains and costs stands in ``study/FINDINGS.md``, with the
+    development data that the numbers were chosen on.
+
+    Args:
+        in_channels: Number of bands.
+        **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
+
+    Examples:
+        >>> planar_vit_v2_tiny(4).config['years']
+        ['first', 'last']
+    """
+    second: dict[str, Any] = {
+        'time_dim': 48,
+        'seasonal_queries': 16,
+        'concentration': 16.0,
+        'years': ('first', 'last'),
+    }
+    return PlanarViT(in_channels, **(second | kwargs))
 
 
 def planar_vit_small(in_channels: int = 10, **kwargs: Any) -> PlanarViT:
@@ -189,6 +214,7 @@ def olmoearth_v1_2_base(in_channels: int = 10, **kwargs: Any) -> OlmoEarthV12:
 #: :func:`~.api.register_encoder`.
 ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'planar_vit_tiny': planar_vit_tiny,
+    'planar_vit_v2_tiny': planar_vit_v2_tiny,
     'planar_vit_small': planar_vit_small,
     'planar_vit_base': planar_vit_base,
     'factorised_tiny': factorised_tiny,

@@ -1,7 +1,7 @@
 """PlanarViT: a transformer over planes of satellite image time series."""
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from einops import rearrange
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..errors import SITSError
 from ..keys import Series
-from .dates import TemporalEncoding, season_phase
+from .dates import TemporalEncoding, season_phase, years_elapsed
 from .encoder import (
     Depth,
     PlaneFeatures,
@@ -38,6 +38,10 @@ class _EncodedDates(NamedTuple):
     prior: Tensor
 
 
+#: Years of a series that a seasonal query prefers: none, the first or the last.
+type Years = Literal['all', 'first', 'last']
+
+
 class SeasonalPrior(nn.Module):
     r"""Scores of dates for queries that are spread over the year, and for free ones.
 
@@ -49,30 +53,69 @@ class SeasonalPrior(nn.Module):
     from reference times to observed ones is that of mTAN (Shukla & Marlin, ICLR 2021,
     https://arxiv.org/abs/2101.10318); places and widths are learned from there.
 
+    A window about a time of year sees that season of every year, and a series of sixteen months
+    has some seasons twice, with other crops. So there may be one set of seasonal queries for the
+    first year of a series and one for the last: to the score of t, in years, comes
+    :math:`-\lambda t` or :math:`+\lambda t`. It is linear, so that softmax needs no year to count
+    from, and where the year it prefers has no clear date the nearest other one is taken.
+
     Args:
-        seasonal: Number S of seasonal queries.
+        seasonal: Number S of seasonal queries of each set.
         free: Number of free queries.
         kappa: Concentration of the windows at the start; 4 is a standard deviation of a
-            month, about.
+            month, about, and 16 of half a month.
+        years: One set of seasonal queries for each entry.
+        rate: Preference :math:`\lambda` for the first or the last year at the start, per year.
+
+    Examples:
+        >>> import torch
+        >>> prior = SeasonalPrior(4, 0, kappa=16.0, years=('first', 'last'))
+        >>> year = 31_556_952
+        >>> times = year * torch.arange(3)[None] + year // 4  # the end of March, three times
+        >>> weights = prior(times, torch.ones(1, 3, dtype=torch.bool)).softmax(1)
+        >>> weights[0, :, 1].mul(100).round().tolist(), weights[0, :, 5].mul(100).round().tolist()
+        ([98.0, 2.0, 0.0], [0.0, 2.0, 98.0])
     """
 
-    def __init__(self, seasonal: int, free: int, *, kappa: float = 4.0) -> None:
+    def __init__(
+        self,
+        seasonal: int,
+        free: int,
+        *,
+        kappa: float = 4.0,
+        years: Sequence[Years] = ('all',),
+        rate: float = 4.0,
+    ) -> None:
         super().__init__()
         anchors = 2 * torch.pi * torch.arange(seasonal) / max(1, seasonal)
         weight = kappa * torch.stack([anchors.cos(), anchors.sin()], dim=1)
+        weight = weight.repeat(len(years), 1)
         self.weight = nn.Parameter(torch.cat([weight, torch.zeros(free, 2)]))
+        # Checkpoints of the first version know no years.
+        self.drift: nn.Parameter | None = None
+        if set(years) != {'all'}:
+            signs = torch.tensor([{'all': 0.0, 'first': -rate, 'last': rate}[y] for y in years])
+            self.drift = nn.Parameter(
+                torch.cat([signs.repeat_interleave(seasonal), torch.zeros(free)])
+            )
 
-    def forward(self, acquisition_times: Tensor) -> Tensor:
+    def forward(self, acquisition_times: Tensor, valid: Tensor) -> Tensor:
         """Score dates.
 
         Args:
             acquisition_times: ``(B, T)`` int64, seconds since 1970-01-01 UTC.
+            valid: ``(B, T)`` bool, False in padding frames, whose scores mean nothing.
 
         Returns:
-            ``(B, T, S + free)``.
+            ``(B, T, S * len(years) + free)``.
         """
-        angle = 2 * torch.pi * season_phase(acquisition_times)
-        return torch.stack([angle.cos(), angle.sin()], dim=-1) @ self.weight.T
+        angle = 2 * torch.pi * season_phase(acquisition_times)[..., None]
+        # Products of elements, which autocast leaves in float32: a matrix product in bfloat16
+        # would be wrong by a sixteenth.
+        scores = angle.cos() * self.weight[:, 0] + angle.sin() * self.weight[:, 1]
+        if self.drift is not None:
+            scores = scores + years_elapsed(acquisition_times, valid)[..., None] * self.drift
+        return scores
 
 
 class TimeStage(nn.Module):
@@ -88,8 +131,9 @@ class TimeStage(nn.Module):
     instead of one per date follow L-TAE (Garnot & Landrieu 2020, https://arxiv.org/abs/2007.00586).
 
     Args:
-        in_features: Values of a token at one date: p pixels of C bands.
+        in_channels: Bands C.
         segment: Pixels p of a token.
+        reach: Pixels on either side of its own along the path that a token of one pixel sees, too.
         dim: Width of the hidden vectors.
         out_dim: Width of the pooled token.
         num_queries: Number of learned queries K.
@@ -101,8 +145,9 @@ class TimeStage(nn.Module):
     def __init__(
         self,
         *,
-        in_features: int,
+        in_channels: int,
         segment: int,
+        reach: int,
         dim: int,
         out_dim: int,
         num_queries: int,
@@ -111,9 +156,16 @@ class TimeStage(nn.Module):
         mlp_ratio: float,
     ) -> None:
         super().__init__()
+        self.reach = reach
+        places = segment + reach
         # With one pixel a date is clear as a whole or left out: the mask would say nothing.
-        self.takes_mask = segment > 1
-        self.embed = nn.Linear(in_features + segment * self.takes_mask, dim)
+        self.takes_mask = places > 1
+        self.embed = nn.Linear(places * (in_channels + self.takes_mask), dim)
+        if reach:
+            # Begin with a pixel by itself; what lies beside it is learned to be of use or not.
+            with torch.no_grad():
+                self.embed.weight[:, in_channels : places * in_channels] = 0.0
+                self.embed.weight[:, places * in_channels :] = 0.0
         self.norm = nn.LayerNorm(dim)
         self.act = nn.GELU()
         self.blocks = nn.ModuleList(
@@ -129,6 +181,11 @@ class TimeStage(nn.Module):
         )
         self.nothing_seen = nn.Parameter(torch.zeros(out_dim))
         nn.init.trunc_normal_(self.nothing_seen, std=0.02)
+
+    def known(self, clear: Tensor) -> Tensor:
+        """Dates ``(..., T)`` that a token saw, of its clear mask ``(..., T, p)``."""
+        # What lies beside a pixel fills no gap of its own.
+        return clear[..., 0] if self.reach else clear.any(-1)
 
     def hidden(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
         """Hidden vectors of each token at each date.
@@ -147,7 +204,7 @@ class TimeStage(nn.Module):
             seen = torch.cat([seen, clear.to(seen.dtype)], -1)
         x = self.act(self.norm(self.embed(seen) + dates.code[:, None]))
         if len(self.blocks):
-            known = clear.any(-1).flatten(0, 1)
+            known = self.known(clear).flatten(0, 1)
             # A finite floor: a row of minus infinity would make softmax NaN.
             bias = torch.zeros_like(known, dtype=x.dtype)
             bias = bias.masked_fill(~known, torch.finfo(x.dtype).min)[:, None, None]
@@ -169,7 +226,7 @@ class TimeStage(nn.Module):
             ``(B, P, T, K)`` float32, sums to 1 over the dates with a clear pixel; all zeros
             where there is none.
         """
-        known = clear.any(-1, keepdim=True)
+        known = self.known(clear)[..., None]
         scores = self.queries(hidden).float() + dates.prior[:, None].float()
         scores = scores.masked_fill(~known, torch.finfo(scores.dtype).min)
         return scores.softmax(-2) * known
@@ -207,7 +264,8 @@ class TimeStage(nn.Module):
         """Tokens ``(B, P, out_dim)`` of means ``(B, P, K * dim)``."""
         x = self.proj(means)
         x = x + self.mlp(x)
-        return torch.where(clear.any((-2, -1))[..., None], x, self.nothing_seen.to(x.dtype))
+        seen = self.known(clear).any(-1, keepdim=True)
+        return torch.where(seen, x, self.nothing_seen.to(x.dtype))
 
     def deviations(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
         """Change of the pooled token by each date alone, before the output MLP.
@@ -227,7 +285,7 @@ class TimeStage(nn.Module):
         weight = self.proj.weight.unflatten(1, (-1, hidden.shape[-1])).sum(1)
         alone = nn.functional.linear(hidden, weight, self.proj.bias)
         moved = alone - self.proj(self.means(hidden, clear, dates))[:, :, None]
-        return moved * clear.any(-1, keepdim=True)
+        return moved * self.known(clear)[..., None]
 
     def weights(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
         """Weight of each date, the mean over the queries: ``(B, P, T)`` float32."""
@@ -298,9 +356,16 @@ class PlanarViT(SITSEncoder):
         mlp_ratio: Hidden width of the path blocks' MLP over *embed_dim*.
         segment: Pixels p of a token. Above 1 the cost falls by p, and paths are padded to a
             multiple of p with unseen pixels.
+        reach: Pixels on either side of its own along the path that a token sees at each date, so
+            that time and path mix before time is pooled. A map then pools time for rows and for
+            columns, at twice the cost. Needs a *segment* of 1.
         time_dim: Width of the hidden vectors of the time stage.
         seasonal_queries: Queries that pool time in windows spread over the year at first; 0 to
             have none. Without *harmonics* there are none.
+        concentration: Concentration of these windows at first; 4 is a standard deviation of a
+            month, about, and 16 of half a month.
+        years: A set of seasonal queries for each entry, which see that season of all years alike,
+            or prefer that of the first or of the last year of a series.
         num_queries: Queries that pool time without preference at first.
         time_depth: Self-attention blocks over the dates before pooling; their cost is
             quadratic in T.
@@ -314,7 +379,8 @@ class PlanarViT(SITSEncoder):
             Without gradients slices fit the processor's cache.
 
     Raises:
-        SITSError: If a size is below 1 or heads do not divide a width.
+        SITSError: If a size is below 1, heads do not divide a width, or *years* are others than
+            all, first and last.
 
     Examples:
         >>> import torch
@@ -334,8 +400,11 @@ class PlanarViT(SITSEncoder):
         num_heads: int = 4,
         mlp_ratio: float = 4.0,
         segment: int = 1,
+        reach: int = 0,
         time_dim: int = 64,
         seasonal_queries: int = 12,
+        concentration: float = 4.0,
+        years: Sequence[Years] = ('all',),
         num_queries: int = 4,
         time_depth: int = 0,
         time_heads: int = 4,
@@ -347,25 +416,33 @@ class PlanarViT(SITSEncoder):
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in ('self', '__class__')}
         above = 'segment', 'time_dim', 'num_queries', 'num_heads', 'time_heads', 'chunk_size'
-        for name, least in {**dict.fromkeys(above, 1), 'seasonal_queries': 0}.items():
+        for name, least in {**dict.fromkeys(above, 1), 'seasonal_queries': 0, 'reach': 0}.items():
             if arguments[name] < least:
                 raise SITSError(f'expected {name} of at least {least}, got {arguments[name]}')
+        if reach and segment > 1:
+            raise SITSError(f'expected a segment of 1 with reach={reach}, got {segment}')
+        known = get_args(Years.__value__)
+        if not years or set(years) - set(known):
+            raise SITSError(f'expected years among {known}, got {years!r}')
         seasonal = seasonal_queries if harmonics else 0  # where seasons are off, so are these
-        queries = seasonal + num_queries
+        queries = seasonal * len(years) + num_queries
         super().__init__(in_channels=in_channels, embed_dim=embed_dim, early_dim=queries * time_dim)
-        self.config = arguments
+        self.config = arguments | {'years': list(years)}
         if embed_dim % num_heads or time_dim % time_heads:
             raise SITSError(
                 'expected num_heads to divide embed_dim and time_heads to divide time_dim, got '
                 f'{num_heads} and {embed_dim}, {time_heads} and {time_dim}'
             )
         self.segment = segment
+        # A token that does not see its path is the same in the row and in the column of a pixel.
+        self._sees_path = segment > 1 or reach > 0
         self.chunk_size = chunk_size
         self.dates = TemporalEncoding(time_dim, harmonics=harmonics, octaves=octaves)
-        self.prior = SeasonalPrior(seasonal, num_queries)
+        self.prior = SeasonalPrior(seasonal, num_queries, kappa=concentration, years=years)
         self.time_stage = TimeStage(
-            in_features=segment * in_channels,
+            in_channels=in_channels,
             segment=segment,
+            reach=reach,
             dim=time_dim,
             out_dim=embed_dim,
             num_queries=queries,
@@ -431,11 +508,18 @@ class PlanarViT(SITSEncoder):
         """Features of the planes of a view, each path on its own.
 
         A learned mask token replaces what is hidden by *token_mask* ``(B, N, S)`` on its way
-        into the path blocks; early features are as they were. There are
+        into the path blocks; early features are as they were, unless tokens see beyond their
+        own pixel (*reach*), so that hidden ones count as unclear. There are
         ``S = ceil(L / segment)`` tokens per path; ``embed`` is the mean late feature of the
         tokens seen at any date.
         """
-        pooled, seen = self._time(self.time_stage.with_means, planes, self._encode_dates(planes))
+        shown = planes
+        if token_mask is not None and self.time_stage.reach:
+            # Or its neighbours would tell of what is hidden.
+            shown = planes._replace(mask_clear=planes.clear & ~token_mask[:, :, None])
+        pooled, seen = self._time(self.time_stage.with_means, shown, self._encode_dates(planes))
+        if shown is not planes:
+            seen = planes.clear.any(2)
         tokens, early = self._split(pooled)
         if token_mask is not None:
             tokens = torch.where(token_mask[..., None], self.mask_token.to(tokens.dtype), tokens)
@@ -447,8 +531,11 @@ class PlanarViT(SITSEncoder):
 
         As in :meth:`forward_planes`, the mask token replaces what is hidden on its way into the
         path blocks, here each segment of a row or column that holds a hidden pixel; early
-        features are as they were. There is one token per pixel.
+        features are as they were, but with *reach*. There is one token per pixel.
         """
+        seen = series.clear.any(1)
+        if token_mask is not None and self.time_stage.reach:
+            series = series._replace(mask_clear=series.clear & ~token_mask[:, None])
         pooled = self._both_ways(self.time_stage.with_means, series)
         tokens, early = self._split_both(pooled, series.image)
         if token_mask is not None:
@@ -458,7 +545,6 @@ class PlanarViT(SITSEncoder):
                 _hide_pixels(columns, token_mask.mT, self.mask_token, self.segment),
             )
         late = self._fold_paths(tokens, series.image)
-        seen = series.clear.any(1)
         return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
 
     @property
@@ -482,7 +568,7 @@ class PlanarViT(SITSEncoder):
     def _split_both(self, pooled: Any, image: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Tokens of rows and columns, and early features ``(B, H, W, D)``."""
         rows, means = self._split(pooled[0])
-        if self.segment == 1:  # The columns hold the same tokens.
+        if not self._sees_path:  # The columns hold the same tokens.
             return (rows, rows.transpose(1, 2)), means
         columns, others = self._split(pooled[1])
         return (rows, columns), _fold_back((means, others), image, self.segment)
@@ -490,7 +576,7 @@ class PlanarViT(SITSEncoder):
     def _encode_dates(self, series: Series) -> _EncodedDates:
         """Dates as the time stage takes them."""
         times = series.acquisition_times
-        return _EncodedDates(self.dates(times, series.valid), self.prior(times))
+        return _EncodedDates(self.dates(times, series.valid), self.prior(times, series.valid))
 
     def _time(self, function: Any, planes: Series, dates: _EncodedDates) -> Any:
         """Run *function* of the time stage on tokens cut from planes.
@@ -510,10 +596,15 @@ class PlanarViT(SITSEncoder):
             gap = 0, gap_to_cells(length, self.segment)
             values, known = F.pad(values, gap), F.pad(known, gap)
         chunk = max(1, chunk_length(values, self.chunk_size) // (b * t))
-        values = rearrange(values, 'b n c t (s p) -> b (n s) t p c', p=self.segment)
-        known = rearrange(known, 'b n t (s p) -> b (n s) t p', p=self.segment)
+        if self.time_stage.reach:
+            values, known = _both_sides(values, known, self.time_stage.reach)
+            values = rearrange(values, 'p b n c t s -> b (n s) t p c')
+            known = rearrange(known, 'p b n t s -> b (n s) t p')
+        else:
+            values = rearrange(values, 'b n c t (s p) -> b (n s) t p c', p=self.segment)
+            known = rearrange(known, 'b n t (s p) -> b (n s) t p', p=self.segment)
         out = map_chunks(lambda x, m: function(x, m, dates), values, known, dim=1, chunk=chunk)
-        seen = known.any((-2, -1))
+        seen = self.time_stage.known(known).any(-1)
         return out.unflatten(1, (n, -1)), seen.unflatten(1, (n, -1))
 
     def _both_ways(self, function: Any, series: Series) -> tuple[Tensor, Tensor]:
@@ -524,8 +615,8 @@ class PlanarViT(SITSEncoder):
         """
         dates = self._encode_dates(series)
         rows, _ = self._time(function, image_as_planes(series), dates)
-        if self.segment == 1:
-            # A token of one pixel does not know its path: time is pooled once for both.
+        if not self._sees_path:
+            # Time is pooled once for both.
             return rows, rows.transpose(1, 2)
         columns, _ = self._time(function, image_as_planes(transpose_image(series)), dates)
         return rows, columns
@@ -539,6 +630,35 @@ class PlanarViT(SITSEncoder):
         chunk = max(1, chunk_length(tokens, self.chunk_size) // tokens.shape[2])
         rows = map_chunks(self.path_stage, tokens.flatten(0, 1), dim=0, chunk=chunk)
         return rows.view_as(tokens)
+
+
+def _both_sides(values: Tensor, clear: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """Pixels of paths, and the means of what is clear at each distance on either side of them.
+
+    A mean of both sides, so that a path read backwards gives the same features.
+
+    Args:
+        values: ``(B, N, C, T, L)``, anything where not clear.
+        clear: ``(B, N, T, L)`` bool.
+        reach: Largest distance along the path.
+
+    Returns:
+        Values ``(1 + reach, B, N, C, T, L)``, and which of them are clear
+        ``(1 + reach, B, N, T, L)``.
+    """
+    means, known = [values], [clear]
+    inside = torch.where(clear[:, :, None], values, 0)
+    length = values.shape[-1]
+    for distance in range(1, reach + 1):
+        gap = min(distance, length)
+        shifts = (gap, 0), (0, gap)
+        sides = [F.pad(inside, shift) for shift in shifts]
+        seen = [F.pad(clear, shift) for shift in shifts]
+        total = sides[0][..., :length] + sides[1][..., gap:]
+        number = seen[0][..., :length].to(values.dtype) + seen[1][..., gap:]
+        means.append(total / number.clamp(min=1)[:, :, None])
+        known.append(number > 0)
+    return torch.stack(means), torch.stack(known)
 
 
 def _fold_back(tokens: Iterable[Tensor], image: Tensor, segment: int) -> Tensor:
