@@ -1,7 +1,7 @@
 """The protocol of every encoder of satellite image time series."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any, Literal, NamedTuple
 from warnings import warn
@@ -18,17 +18,22 @@ __all__ = [
     'Depth',
     'PlaneFeatures',
     'SITSEncoder',
+    'TimeSpan',
     'count_cells',
     'gap_to_cells',
     'image_as_planes',
     'mean_seen',
     'planes_as_image',
+    'series_within',
     'transpose_image',
 ]
 
 #: Where dense features are taken: before spatial context (*early*), after it (*late*), or
 #: both joined along the channels, early first (*joined*).
 type Depth = Literal['early', 'late', 'joined']
+
+#: Seconds since 1970-01-01 UTC: the first one, and the first one after the last.
+type TimeSpan = tuple[int, int]
 
 
 class PlaneFeatures(NamedTuple):
@@ -92,7 +97,8 @@ class SITSEncoder(nn.Module, ABC):
     An encoder of one's own derives from this class, implements :meth:`forward_features` and
     :meth:`forward_frames`, and lists what rebuilds it in :attr:`config`. Both are given series
     whose shapes were checked, and whose ``clear`` pixels are those of valid frames.
-    :meth:`forward_image`, :meth:`forward_planes` and :meth:`pool_cells` may be replaced too.
+    :meth:`forward_image`, :meth:`forward_planes`, :meth:`forward_rolling` and :meth:`pool_cells`
+    may be replaced too.
 
     Args:
         in_channels: Number of bands C.
@@ -197,6 +203,44 @@ class SITSEncoder(nn.Module, ABC):
         # where, not a product: what a subclass gives of a padding frame may be NaN.
         return torch.where(series.valid[:, :, None, None, None], frames, 0)
 
+    def rolling_features(
+        self, series: Series, spans: Sequence[TimeSpan], *, depth: Depth = 'late'
+    ) -> Iterator[Tensor]:
+        """Compute the dense features of the dates of each of several spans of time, alone.
+
+        What comes is what :meth:`features` gives of the series cut to the span. Series are
+        encoded as the features are taken: those of one span are in memory at a time.
+
+        Args:
+            series: B series.
+            spans: Spans of time, in any order; they may overlap. Of one without a date the
+                features are those of a series without a frame.
+            depth: See :data:`Depth`.
+
+        Yields:
+            ``(B, D', ceil(H / stride), ceil(W / stride))`` for each span.
+
+        Raises:
+            SITSError: If a tensor has another shape or dtype than expected, or a span ends before
+                it begins.
+
+        Examples:
+            >>> import torch
+            >>> from torchgeo_sits.models import Series, planar_vit_tiny
+            >>> image, times = torch.rand(1, 5, 4, 8, 8), 86_400 * torch.arange(5)[None]
+            >>> series = Series(image, times, valid=torch.ones(1, 5, dtype=torch.bool))
+            >>> spans = [(0, 2 * 86_400), (0, 5 * 86_400)]
+            >>> encoder = planar_vit_tiny(4).eval()
+            >>> with torch.no_grad():
+            ...     [found.shape for found in encoder.rolling_features(series, spans)]
+            [torch.Size([1, 128, 8, 8]), torch.Size([1, 128, 8, 8])]
+        """
+        self.feature_dim(depth)
+        for start, stop in spans:
+            if start >= stop:
+                raise SITSError(f'expected spans that end after they begin, got {(start, stop)}')
+        return self.forward_rolling(self.check_series(series), spans, depth)
+
     @_take_tensors
     def embed(self, series: Series) -> Tensor:
         """Compute one vector per series: its late features, pooled as :meth:`pool_cells` does.
@@ -283,6 +327,29 @@ class SITSEncoder(nn.Module, ABC):
         Returns:
             ``(B, T, D, ceil(H / stride), ceil(W / stride))``, anything in padding frames.
         """
+
+    def forward_rolling(
+        self, series: Series, spans: Sequence[TimeSpan], depth: Depth
+    ) -> Iterator[Tensor]:
+        """Compute what :meth:`rolling_features` gives.
+
+        By default each span is encoded on its own, at the cost of its dates; one with the frames
+        of the span before it is not encoded again.
+
+        Args:
+            series: Checked series, see :meth:`check_series`.
+            spans: Spans of time, in any order.
+            depth: One of early, late, joined.
+
+        Yields:
+            Features of each span.
+        """
+        frames, found = None, None
+        for span in spans:
+            frames_before, frames = frames, _frames_within(series, span)
+            if found is None or not _same_frames(frames_before, frames):
+                found = self.forward_features(series_within(series, span), depth)
+            yield found
 
     def forward_image(self, series: Series, token_mask: Tensor | None) -> PlaneFeatures:
         """Compute what :meth:`encode_image` returns.
@@ -496,6 +563,52 @@ def _hide(series: Series, hidden: Tensor) -> Series:
     return series._replace(
         mask_clear=series.clear & ~hidden[:, None],
         s1=None if series.s1 is None else _hide(series.s1, hidden),
+    )
+
+
+def _frames_within(series: Series, span: TimeSpan) -> list[Tensor]:
+    """Valid frames ``(B, T)`` of each sensor that are of a span of time."""
+    start, stop = span
+    times = series.acquisition_times
+    found = [series.valid & (times >= start) & (times < stop)]
+    return found if series.s1 is None else found + _frames_within(series.s1, span)
+
+
+def _same_frames(before: list[Tensor] | None, after: list[Tensor]) -> bool:
+    """Whether two spans hold the same frames of all series."""
+    return before is not None and all(map(torch.equal, before, after))
+
+
+def series_within(series: Series, span: TimeSpan) -> Series:
+    """Cut series to a span of time: frames of no series go, others are no longer valid.
+
+    Args:
+        series: B series.
+        span: The span; where no series has a frame in it, one is left that is not valid.
+
+    Returns:
+        The series of the same places with as many frames as any of them has in the span, and
+        those of Sentinel-1 likewise.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.models.encoder import series_within
+        >>> times = torch.tensor([[10, 20, 30], [20, 30, 40]])
+        >>> valid = torch.ones(2, 3, dtype=torch.bool)
+        >>> cut = series_within(Series(torch.zeros(2, 3, 1, 4, 4), times, valid), (10, 30))
+        >>> cut.acquisition_times.tolist(), cut.valid.tolist()
+        ([[10, 20], [20, 30]], [[True, True], [True, False]])
+    """
+    valid = _frames_within(series, span)[0]
+    kept = valid.any(0).nonzero()[:, 0]
+    kept = kept if len(kept) else kept.new_zeros(1)
+    clear, s1 = series.mask_clear, series.s1
+    return series._replace(
+        image=series.image[:, kept],
+        acquisition_times=series.acquisition_times[:, kept],
+        valid=valid[:, kept],
+        mask_clear=None if clear is None else clear[:, kept] & valid[:, kept, None, None],
+        s1=None if s1 is None else series_within(s1, span),
     )
 
 

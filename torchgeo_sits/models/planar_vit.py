@@ -1,6 +1,6 @@
 """PlanarViT: a transformer over planes of satellite image time series."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -16,6 +16,7 @@ from .encoder import (
     Depth,
     PlaneFeatures,
     SITSEncoder,
+    TimeSpan,
     gap_to_cells,
     image_as_planes,
     mean_seen,
@@ -247,7 +248,8 @@ class TimeStage(nn.Module):
         Returns:
             ``(B, P, out_dim)``; one learned token stands where no date was clear.
         """
-        return self._project(self.means(self.hidden(values, clear, dates), clear, dates), clear)
+        means = self.means(self.hidden(values, clear, dates), clear, dates)
+        return self.project(means, self.known(clear).any(-1))
 
     def with_means(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
         """Pool the dates of each token, and keep what the projection narrows.
@@ -258,14 +260,62 @@ class TimeStage(nn.Module):
             ``(B, P, out_dim + K * dim)``: the token, then the means under the queries.
         """
         means = self.means(self.hidden(values, clear, dates), clear, dates)
-        return torch.cat([self._project(means, clear), means], -1)
+        return torch.cat([self.project(means, self.known(clear).any(-1)), means], -1)
 
-    def _project(self, means: Tensor, clear: Tensor) -> Tensor:
-        """Tokens ``(B, P, out_dim)`` of means ``(B, P, K * dim)``."""
+    def sums(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
+        r"""Sums over the dates under each query, of which :meth:`means_of` makes their means.
+
+        With :math:`s_{kt}` the score of a date and :math:`m_k` the largest one over the dates
+        that are clear, they are :math:`m_k`, :math:`\sum_t e^{s_{kt} - m_k}` and
+        :math:`\sum_t e^{s_{kt} - m_k} h_t`: no exponent overflows, and those of other dates
+        can be added (:meth:`add_sums`). That holds as long as a hidden vector is one of its own
+        date, thus without self-attention over the dates (``depth=0``).
+
+        Args:
+            values: ``(B, P, T, p, C)``, anything where not clear.
+            clear: ``(B, P, T, p)`` bool.
+            dates: The dates of the series, encoded.
+
+        Returns:
+            ``(B, P, K, 2 + dim)`` float32; where no date was clear the sums are 0, and the score
+            is the lowest number there is.
+        """
+        hidden = self.hidden(values, clear, dates)
+        known = self.known(clear)[..., None]
+        scores = self.queries(hidden).float() + dates.prior[:, None].float()
+        scores = scores.masked_fill(~known, torch.finfo(scores.dtype).min)
+        largest = scores.amax(-2, keepdim=True)
+        weights = ((scores - largest).exp() * known).transpose(-2, -1)
+        parts = largest.transpose(-2, -1), weights.sum(-1, keepdim=True), weights @ hidden.float()
+        return torch.cat(parts, -1)
+
+    def add_sums(self, some: Tensor, others: Tensor) -> Tensor:
+        """Sums ``(B, P, K, 2 + dim)`` over the dates of both, of which none is one of both."""
+        largest = torch.maximum(some[..., :1], others[..., :1])
+        scaled = [(each[..., :1] - largest).exp() * each[..., 1:] for each in (some, others)]
+        return torch.cat([largest, scaled[0] + scaled[1]], -1)
+
+    def means_of(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """Means ``(B, P, K * dim)`` of sums, and where any date was clear, ``(B, P)`` bool."""
+        weight, hidden = sums[..., 1:2], sums[..., 2:]
+        seen = weight[..., 0, 0] > 0
+        # The largest score counts 1, so that a sum is at least that where there is one.
+        means = (hidden / weight.clamp(min=1)).flatten(-2).to(self.proj.weight.dtype)
+        return means, seen
+
+    def project(self, means: Tensor, seen: Tensor) -> Tensor:
+        """Tokens of the means under the queries.
+
+        Args:
+            means: ``(B, P, K * dim)``.
+            seen: ``(B, P)`` bool, False where no date was clear.
+
+        Returns:
+            ``(B, P, out_dim)``; one learned token stands where no date was clear.
+        """
         x = self.proj(means)
         x = x + self.mlp(x)
-        seen = self.known(clear).any(-1, keepdim=True)
-        return torch.where(seen, x, self.nothing_seen.to(x.dtype))
+        return torch.where(seen[..., None], x, self.nothing_seen.to(x.dtype))
 
     def deviations(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
         """Change of the pooled token by each date alone, before the output MLP.
@@ -472,14 +522,59 @@ class PlanarViT(SITSEncoder):
         *Early* stops after the time stage.
         """
         pool = self.time_stage if depth == 'late' else self.time_stage.with_means
-        tokens = self._both_ways(pool, series)
-        maps = []
-        if depth != 'late':
-            tokens, early = self._split_both(tokens, series.image)
-            maps.append(early)
-        if depth != 'early':
-            maps.append(self._fold_paths(tokens, series.image))
-        return rearrange(torch.cat(maps, -1), 'b h w d -> b d h w')
+        return self._draw_maps(self._both_ways(pool, series), series.image, depth)
+
+    def forward_rolling(
+        self, series: Series, spans: Sequence[TimeSpan], depth: Depth
+    ) -> Iterator[Tensor]:
+        """Features of each span of time, of which a growing one costs its new dates only.
+
+        The time stage weighs dates by a softmax, a ratio of sums over them. Where a span begins
+        with the same frame as the one before it and holds all of its frames, the sums of its new
+        frames are added to those; the path stage runs for each span. Nothing else is exact:
+        elapsed time counts from the first frame of a span, so that the hidden vectors of one that
+        begins later are others, and with *time_depth* dates attend to each other.
+        """
+        if len(self.time_stage.blocks):
+            yield from super().forward_rolling(series, spans, depth)
+            return
+        times, sums = series.acquisition_times, [torch.empty(0)]
+        frames = torch.zeros_like(series.valid)
+        found: Tensor | None = None
+        for start, stop in spans:
+            before, frames = frames, series.valid & (times >= start) & (times < stop)
+            grows = (
+                found is not None
+                and not (before & ~frames).any()
+                and _same_first(times, before, frames)
+            )
+            new = frames & ~before if grows else frames
+            if found is not None and grows and not series.clear[new].any():
+                yield found
+                continue
+            kept = new.any(0).nonzero()[:, 0]
+            kept = kept if len(kept) else kept.new_zeros(1)
+            part = series._replace(
+                image=series.image[:, kept],
+                acquisition_times=times[:, kept],
+                valid=new[:, kept],
+                mask_clear=series.clear[:, kept] & new[:, kept, None, None],
+            )
+            # Elapsed time counts from the first frame of the span, new or not.
+            code = self.dates(times, frames)[:, kept]
+            added = self._sum_dates(part, _EncodedDates(code, self.prior(part.acquisition_times)))
+            if grows:
+                added = [
+                    self._map_tokens(self.time_stage.add_sums, *both)
+                    for both in zip(sums, added, strict=True)
+                ]
+            sums = added
+            pooled = [self._map_tokens(lambda x: self._pool_sums(x, depth), x) for x in sums]
+            rows, columns = pooled[0], pooled[-1]
+            if not self._sees_path:
+                columns = rows.transpose(1, 2)
+            found = self._draw_maps((rows, columns), series.image, depth)
+            yield found
 
     def forward_frames(self, series: Series) -> Tensor:
         """Late features ``(B, T, D, H, W)``, moved by what each frame alone would change.
@@ -559,6 +654,41 @@ class PlanarViT(SITSEncoder):
             'blocks': r'^path_stage\.blocks\.(\d+)\.',
             'norm': r'^path_stage\.norm\.',
         }
+
+    def _draw_maps(self, pooled: tuple[Tensor, Tensor], image: Tensor, depth: Depth) -> Tensor:
+        """Features ``(B, D', H, W)`` of the pooled tokens of rows and columns.
+
+        Args:
+            pooled: What :meth:`TimeStage.forward` gives of both, or, unless *depth* is late,
+                :meth:`TimeStage.with_means`.
+            image: ``(..., H, W)``, of which the size is taken.
+            depth: One of early, late, joined.
+        """
+        tokens: Any = pooled
+        maps = []
+        if depth != 'late':
+            tokens, early = self._split_both(pooled, image)
+            maps.append(early)
+        if depth != 'early':
+            maps.append(self._fold_paths(tokens, image))
+        return rearrange(torch.cat(maps, -1), 'b h w d -> b d h w')
+
+    def _sum_dates(self, series: Series, dates: _EncodedDates) -> list[Tensor]:
+        """Sums of the time stage ``(B, N, S, K, 2 + dim)``, of columns too where they differ."""
+        ways = [series] if not self._sees_path else [series, transpose_image(series)]
+        return [self._time(self.time_stage.sums, image_as_planes(way), dates)[0] for way in ways]
+
+    def _pool_sums(self, sums: Tensor, depth: Depth) -> Tensor:
+        """Pooled tokens of sums, and unless *depth* is late the means that they are made of."""
+        means, seen = self.time_stage.means_of(sums)
+        tokens = self.time_stage.project(means, seen)
+        return tokens if depth == 'late' else torch.cat([tokens, means], -1)
+
+    def _map_tokens(self, function: Any, *sums: Tensor) -> Tensor:
+        """Apply *function* to slices of tokens of sums ``(B, N, S, K, 2 + dim)``."""
+        chunk = max(1, chunk_length(sums[0], self.chunk_size) // sums[0].shape[-2])
+        flat = [each.flatten(0, 2)[None] for each in sums]
+        return map_chunks(function, *flat, dim=1, chunk=chunk)[0].unflatten(0, sums[0].shape[:3])
 
     def _split(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens and early features of what :meth:`TimeStage.with_means` gives."""
@@ -659,6 +789,13 @@ def _both_sides(values: Tensor, clear: Tensor, reach: int) -> tuple[Tensor, Tens
         means.append(total / number.clamp(min=1)[:, :, None])
         known.append(number > 0)
     return torch.stack(means), torch.stack(known)
+
+
+def _same_first(times: Tensor, some: Tensor, others: Tensor) -> bool:
+    """Whether two choices ``(B, T)`` of frames begin with the same one in each series."""
+    latest = torch.iinfo(times.dtype).max
+    first = [times.masked_fill(~frames, latest).amin(1) for frames in (some, others)]
+    return torch.equal(*first)
 
 
 def _fold_back(tokens: Iterable[Tensor], image: Tensor, segment: int) -> Tensor:

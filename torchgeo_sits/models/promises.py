@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from ..errors import SITSError
 from ..keys import Series
-from .encoder import Depth, SITSEncoder, count_cells, image_as_planes
+from .encoder import Depth, SITSEncoder, count_cells, image_as_planes, series_within
 
 __all__ = ['check_encoder']
 
@@ -131,6 +131,12 @@ def _check_agreement(encoder: SITSEncoder, series: Series, tolerance: float) -> 
         for depth, each in zip(('early', 'late'), maps, strict=True):
             tokens = found[f'encode_image, {depth}'].movedim(-1, 1)
             _compare(f'encode_image and features, {depth}', tokens, each, tolerance)
+    with _promise(encoder, 'rolling_features gives what features gives of each span alone'):
+        middle, end = int(series.acquisition_times.median()), 2**40
+        spans = [(0, middle), (0, end), (middle, end)]
+        for span, rolled in zip(spans, encoder.rolling_features(series, spans), strict=True):
+            alone = encoder.features(series_within(series, span))
+            _compare(f'rolling_features of {span}', rolled, alone, tolerance)
     with _promise(encoder, 'seen tells the cells of which any pixel was clear'):
         clear = (series.clear & series.valid[:, :, None, None]).any(1)
         if series.s1 is not None:
