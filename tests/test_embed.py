@@ -1,18 +1,27 @@
 """Maps of embeddings for a region and a year, from the command line."""
 
+from datetime import date
+
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import torch
+import xarray as xr
 from lightning.pytorch import Trainer, seed_everything
+from rasterio.warp import transform
+from shapely.geometry import box
 
 from torchgeo_sits.commands.embed import cut_series
 from torchgeo_sits.datamodules import PatchOptions, SITSDataModule
 from torchgeo_sits.datasets import RasterTimeSeries
+from torchgeo_sits.errors import SITSError
 from torchgeo_sits.keys import Series
 from torchgeo_sits.main import main
 from torchgeo_sits.models import load_encoder
 from torchgeo_sits.tasks import SITSDINO
+from torchgeo_sits.time_steps import DaySpan
 
 
 @pytest.fixture(scope='module')
@@ -79,12 +88,127 @@ def test_checkpoint_of_other_bands_is_refused(
 
 def test_a_year_leaves_its_images(series_folder):
     series = RasterTimeSeries(series_folder)
-    cut_series(series, year=2021)
+    cut_series(series, days=DaySpan(date(2021, 1, 1), date(2021, 12, 31)))
     assert len(series.index) == 8
-    with pytest.raises(ValueError, match=r'no image of year=1999.*\[2021\]'):
-        cut_series(series, year=1999)
+    with pytest.raises(ValueError, match=r'no image from 1999-01-01 to 1999-12-31.*2021-'):
+        cut_series(series, days=DaySpan(date(1999, 1, 1), date(1999, 12, 31)))
 
 
 def test_a_region_elsewhere_is_refused(series_folder):
     with pytest.raises(ValueError, match='no image'):
         cut_series(RasterTimeSeries(series_folder), bounds=(0, 0, 10, 10))
+
+
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read(), file.tags()
+
+
+def features_of(checkpoint, folder, start, stop):
+    """Features ``(D, H, W)`` of the days from *start* to *stop*, without any command."""
+    encoder, _ = load_encoder(checkpoint)
+    series = RasterTimeSeries(folder)
+    x, y, _ = series.bounds
+    sample = series[x, y, pd.Timestamp(start) : pd.Timestamp(stop) + pd.Timedelta(days=1)]
+    keys = 'image', 'acquisition_times', 'valid', 'mask_clear'
+    with torch.no_grad():
+        found = encoder.features(Series(*(sample[key][None] for key in keys)))[0]
+    return found.numpy(), sample['mask_clear'].any(0).numpy()
+
+
+def test_steps_are_as_their_days_alone(series_folder, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # Two places of one name, one off the images, one without coordinates.
+    x, y = [600055, 600315, 700000], [4999945, 4999855, 4999855]
+    lon, lat = transform('EPSG:32631', 'EPSG:4326', x, y)
+    rows = [f'a,{lon[0]},{lat[0]}', f'a,{lon[1]},{lat[1]}', f'b,{lon[2]},{lat[2]}', 'c,,']
+    (tmp_path / 'points.csv').write_text('\n'.join(['id,lon,lat', *rows]))
+    given = ['embed', str(checkpoint), str(series_folder), '--stop', '2021-06-30', '--every', '2M']
+    with pytest.warns(UserWarning, match='2 of 4 polygons have no value'):
+        main([*given, '--map.stack', 'true', '--at', 'points.csv'])
+    days = ['2021-02-28', '2021-04-30', '2021-06-30']
+    maps = [read(tmp_path / f'maps/embedding_{day}.tif') for day in days]
+    for day, (found, tags) in zip(days, maps, strict=True):
+        alone, _ = features_of(checkpoint, series_folder, '2021-01-01', day)
+        np.testing.assert_allclose(found, alone, atol=1e-4)
+        assert (tags['LAST_DAY'], tags['DATES'][-10:]) == (day, f'{day[:7]}-15')
+    with xr.open_zarr('maps/embedding.zarr') as store:
+        assert store.time.dt.strftime('%Y-%m-%d').values.tolist() == days
+        np.testing.assert_array_equal(store.embedding[1], maps[1][0])
+        assert (float(store.x[0]), float(store.y[0])) == (600005, 4999995)
+    table = gpd.read_parquet('maps/points.parquet')
+    assert table['id'].tolist() == [*'aaaaaa', *'bbbccc']
+    assert table['time'].dt.strftime('%Y-%m-%d').tolist() == days * 4
+    assert table['pixels'].tolist() == [1] * 6 + [0] * 6
+    assert table['embedding_0'][6:].isna().all()
+    columns = [name for name in table if name.startswith('embedding_')]
+    for row in range(6):
+        r, c = [(5, 5), (14, 31)][row // 3]
+        pixel = maps[row % 3][0][:, r, c]
+        np.testing.assert_allclose(table.loc[row, columns].astype(float), pixel)
+
+
+def test_quantised_steps_have_scales_of_their_own(checkpoint, tmp_path, monkeypatch):
+    """One step is all clouds: it is empty, and stops no run."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    profile = {
+        'driver': 'GTiff', 'height': 16, 'width': 16, 'count': 3, 'dtype': 'uint16', 'nodata': 0,
+        'crs': 'EPSG:32631', 'transform': rasterio.Affine(10, 0, 600000, 0, -10, 5000000),
+    }  # fmt: skip
+    (tmp_path / 'images').mkdir()
+    for month in range(1, 7):
+        with rasterio.open(f'images/own_2021{month:02d}15.tif', 'w', **profile) as file:
+            seen = rng.integers(500, 3000, (3, 16, 16)) + 200 * month
+            file.write((0 * seen if month in (3, 4) else seen).astype(np.uint16))
+    given = ['embed', str(checkpoint), 'images', '--start', '2021-01-01', '--every', '2M']
+    given += ['--stop', '2021-06-30', '--over', '2M', '--map.quantise', 'true']
+    main([*given, '--map.stack', 'true'])
+    with xr.open_zarr('maps/embedding.zarr', mask_and_scale=False) as store:
+        assert store.embedding.dtype == np.uint8
+        values = (store.embedding * store.scale + store.offset).where(store.embedding > 0)
+        for i, months in enumerate((('01-01', '02-28'), ('03-01', '04-30'), ('05-01', '06-30'))):
+            exact, seen = features_of(checkpoint, 'images', *(f'2021-{day}' for day in months))
+            assert seen.all() == (i != 1)
+            found, half = values[i].to_numpy(), 0.5 * store.scale[i].to_numpy() + 1e-4
+            assert (np.isfinite(found) == seen).all()
+            assert i == 1 or (abs(found - exact) <= half[:, None, None]).all()
+
+
+def test_windows_without_a_field_are_not_computed(checkpoint, tmp_path, monkeypatch, series_folder):
+    monkeypatch.chdir(tmp_path)
+    field = gpd.GeoDataFrame(
+        {'crop': ['oat']}, geometry=[box(600000, 4999950, 600050, 5000000)], crs=32631
+    )
+    field.to_file('fields.gpkg')
+    given = ['embed', str(checkpoint), str(series_folder), '--map.window', '16']
+    given += ['--map.overlap', '4']
+    main([*given, '--polygons', 'fields.gpkg'])
+    found = read(tmp_path / 'maps/embedding.tif')[0]
+    assert 25 <= np.isfinite(found[0]).sum() < found[0].size / 3
+    table = gpd.read_parquet('maps/fields.parquet')
+    assert (table['crop'][0], table['pixels'][0]) == ('oat', 25)
+    np.testing.assert_allclose(table['embedding_0'], found[0, :5, :5].mean(), rtol=1e-5)
+    field.set_geometry([box(0, 0, 9, 9)]).set_crs(32631).to_file('far.gpkg')
+    monkeypatch.setenv('TORCHGEO_SITS_TRACEBACK', '1')
+    with pytest.raises(SITSError, match=r'nothing of far\.gpkg lies on the images.*EPSG:32631'):
+        main([*given, '--polygons', 'far.gpkg', '--map.folder', 'far'])
+
+
+@pytest.mark.parametrize(
+    ('options', 'text'),
+    [
+        (['--over', '90d'], 'over is for --every'),
+        (['--year', '2021', '--start', '2021-01-01'], 'both choose dates'),
+        (['--start', '2021-05-01', '--stop', '2021-04-01'], 'is after --stop'),
+        (['--start', '2030-01-01'], r'no image from 2030-01-01.*2021-01-15 to 2021-08-15'),
+        (['--every', '14d', '--over', '2y'], r"over='2y' is longer.*2021-01-15 to 2021-08-15"),
+        (['--at', 'a.csv', '--polygons', 'b.gpkg'], 'give one of them'),
+    ],
+)
+def test_dates_and_places_that_contradict_are_refused(
+    series_folder, checkpoint, monkeypatch, options, text
+):
+    monkeypatch.setenv('TORCHGEO_SITS_TRACEBACK', '1')
+    with pytest.raises(SITSError, match=text):
+        main(['embed', str(checkpoint), str(series_folder), *options])

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     'stopping': set(),
     'sidecars': {'whole_files'},
     'stacking': set(),
+    'time_steps': set(),
     'collate': {'keys'},
     # Data, views, models and scores know the ground floor, never each other.
     'datasets': {'keys', 'bands', 'grid', 'collate', 'footprints', 'whole_files'},
@@ -31,7 +32,7 @@ MAY_IMPORT = {
     'metrics': {'keys', 'collate'},
     # What joins them.
     'datamodules': {'renamed', 'keys', 'grid', 'collate', 'datasets', 'samplers', 'transforms'},
-    'mapping': {'grid', 'datasets', 'sidecars', 'whole_files'},
+    'mapping': {'grid', 'datasets', 'sidecars', 'time_steps', 'whole_files'},
     'explaining': {'keys', 'grid', 'datasets', 'sidecars'},
     'callbacks': {
         '__init__',
@@ -42,10 +43,20 @@ MAY_IMPORT = {
         'metrics',
         'samplers',
         'stopping',
+        'time_steps',
         'transforms',
         'whole_files',
     },
-    'tasks': {'keys', 'callbacks', 'mapping', 'metrics', 'models', 'transforms', 'weight_names'},
+    'tasks': {
+        'keys',
+        'callbacks',
+        'mapping',
+        'metrics',
+        'models',
+        'time_steps',
+        'transforms',
+        'weight_names',
+    },
     'exporting': {'keys', 'models', 'tasks', 'transforms', 'weight_names', 'whole_files'},
     # Entry points.
     '__init__': {'datamodules', 'tasks', 'models'},
@@ -61,6 +72,7 @@ MAY_IMPORT = {
         'samplers',
         'stopping',
         'tasks',
+        'time_steps',
         'transforms',
         'weight_names',
         'whole_files',

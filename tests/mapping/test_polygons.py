@@ -134,3 +134,30 @@ def test_files_that_are_no_polygons_are_refused(tmp_path):
     gpd.GeoDataFrame({'a': [1]}, geometry=[shapely.box(0, 0, 1, 1)]).to_file(tmp_path / 'no.gpkg')
     with pytest.raises(SITSError, match=r'no\.gpkg has no coordinate reference system'):
         read_polygons(tmp_path / 'no.gpkg')
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        ('', 'cannot be read as polygons or points'),
+        ('lon,lat\n', 'holds no polygon and no point'),
+        (
+            'east,north\n1,2\n',
+            r"needs columns lon and lat, in degrees, and has \['east', 'north'\]",
+        ),
+        ('lat,lon\n4.1,500000\n', 'which is no place in degrees'),
+    ],
+)
+def test_tables_that_are_no_points_are_refused(tmp_path, text, said):
+    (tmp_path / 'points.csv').write_text(text)
+    with pytest.raises(SITSError, match=said):
+        read_polygons(tmp_path / 'points.csv')
+
+
+def test_points_of_a_table_keep_its_columns(tmp_path):
+    (tmp_path / 'points.csv').write_text('id;Longitude;Latitude\n7;4,5;50,25\n7;;\n')
+    found = read_polygons(tmp_path / 'points.csv')
+    assert found['id'].tolist() == [7, 7]
+    assert found.geometry[0] == shapely.Point(4.5, 50.25)
+    assert found.geometry[1] is None
+    assert found.crs == 'EPSG:4326'

@@ -11,11 +11,12 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
+from geopandas import GeoDataFrame
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
-from shapely import STRtree, box
+from shapely import STRtree, box, buffer
 from torch import Tensor
 from torchgeo.datamodules import GeoDataModule
 from torchgeo.datasets import GeoDataset
@@ -34,6 +35,7 @@ from ..mapping import (
     QuantisedEmbedding,
     VectorFormat,
 )
+from ..mapping.polygons import read_polygons
 from ..samplers import ListedSampler
 from ..transforms import seen_pixels
 
@@ -79,7 +81,9 @@ class MapWriter(Callback):
         polygons: str | None = None,
         values: Literal['codes', 'classes'] = 'codes',
         min_area: float = 0.0,
+        within: bool = False,
         quantise: bool = False,
+        stack: bool = False,
         outputs: list[MapOutput] | MapOutput | None = None,
     ) -> None:
         """Initialize a new MapWriter instance.
@@ -100,18 +104,25 @@ class MapWriter(Callback):
             min_area: Square metres. Patches of one class that are smaller join their largest
                 neighbour, in maps of classes, their polygons, and shares of classes in the table;
                 probabilities and certainty stay. The whole map is in memory then.
+            within: Compute the windows that touch one of the *polygons* only; elsewhere the maps
+                have no data.
             quantise: Write embeddings in a byte each instead of four.
+            stack: Write embeddings of several steps in time as one Zarr store, too, with time as an
+                axis.
             outputs: Maps of your own beside those of the task, by dotted paths on the command
                 line.
 
         Raises:
-            SITSError: If windows overlap by more than half, or an option is out of its range.
+            SITSError: If windows overlap by more than half, an option is out of its range, or
+                *within* is without *polygons*.
         """
         OverlappingWindows(window, window, window, overlap)
         if values not in ('codes', 'classes'):
             raise SITSError(f"expected map.values 'codes' or 'classes', got {values!r}")
         if not 0 <= min_area < math.inf:
             raise SITSError(f'map.min_area must be at least 0 square metres, got {min_area}')
+        if within and polygons is None:
+            raise SITSError('map.within is for map.polygons: give a file of polygons or points')
         self.folder = Path(folder)
         self.window = window
         self.overlap = overlap
@@ -119,7 +130,9 @@ class MapWriter(Callback):
         self.polygons = None if polygons is None else Path(polygons)
         self.values = values
         self.min_area = min_area
+        self.within = within
         self.quantise = quantise
+        self.stack = stack
         self.outputs = [outputs] if isinstance(outputs, MapOutput) else list(outputs or [])
         self._run: MapRun | None = None
         self._numbers: Sequence[int] = []
@@ -197,13 +210,16 @@ class MapWriter(Callback):
         outputs = task.map_outputs()
         if self.quantise:
             outputs = [
-                QuantisedEmbedding(o.name, o.key) if isinstance(o, Embedding) else o
+                QuantisedEmbedding(o.name, o.key, span=o.span) if isinstance(o, Embedding) else o
                 for o in outputs
             ]
         if self.values == 'classes':
             outputs = [o.numbered() if isinstance(o, ClassMap) else o for o in outputs]
         # Files are stamped below, whatever folder the command is given in.
         options = {k: v for k, v in datamodule.kwargs.items() if k not in ('paths', 'cloud_paths')}
+        wanted = _touching(windows, grid, dataset)
+        if self.within and self.polygons is not None:
+            wanted = _near(wanted, windows, grid, read_polygons(self.polygons), self.polygons)
         manifest = {
             'checkpoint': weights,
             'version': __version__,
@@ -218,18 +234,21 @@ class MapWriter(Callback):
                 *(o.legend() for o in outputs if isinstance(o, ClassMap)),
             ],
             'set of outputs': [*(o.name for o in outputs), *map(_described, self.outputs)],
+            **({'days of steps': days} if (days := _days(outputs)) else {}),
+            **({'place of polygons or points': wanted} if self.within else {}),
         }
         return MapRun(
             folder=self.folder,
             grid=grid,
             windows=windows,
-            wanted=_touching(windows, grid, dataset),
+            wanted=wanted,
             outputs=[*outputs, *self.outputs],
             tags=tags,
             manifest=manifest,
             vectors=self.vectors,
             polygons=self.polygons,
             min_area=self.min_area,
+            stack=self.stack,
         )
 
     @staticmethod
@@ -363,6 +382,38 @@ def _touching(windows: OverlappingWindows, grid: Grid, dataset: GeoDataset) -> l
     footprints = dataset.index.geometry.drop_duplicates().to_numpy()
     found = STRtree(places).query(footprints, predicate='intersects')[1]
     return np.unique(found).tolist()
+
+
+def _near(
+    wanted: Sequence[int],
+    windows: OverlappingWindows,
+    grid: Grid,
+    polygons: GeoDataFrame,
+    path: Path,
+) -> list[int]:
+    """Those of the windows that touch a polygon or a point.
+
+    Raises:
+        SITSError: If none does.
+    """
+    places = [box(*_bounds(windows, grid, number)) for number in wanted]
+    shapes = polygons.geometry.to_crs(grid.crs.to_wkt()).to_numpy()
+    # A pixel around them: an edge of a polygon belongs to the pixel that it cuts.
+    found = STRtree(places).query(buffer(shapes, max(grid.xres, grid.yres)), 'intersects')[1]
+    if not len(found):
+        raise SITSError(
+            f'nothing of {path} lies on the images, which are between '
+            f'{grid.bounds[0]:.6g} and {grid.bounds[2]:.6g} from west to east and '
+            f'{grid.bounds[1]:.7g} and {grid.bounds[3]:.7g} from south to north in '
+            f'{grid.crs.to_string()}: check its coordinate reference system, or the folder'
+        )
+    return [wanted[i] for i in np.unique(found)]
+
+
+def _days(outputs: Sequence[MapOutput]) -> list[str]:
+    """First days of embeddings that are steps in time; their last ones are in the names."""
+    spans = [o.span for o in outputs if isinstance(o, Embedding)]
+    return [str(span.first) for span in spans if span is not None]
 
 
 def _digest(task: LightningModule, more: str) -> str:

@@ -2,7 +2,10 @@
 
 import os
 from collections.abc import Sequence
+from datetime import date
+from typing import Any
 
+import numpy as np
 from lightning.pytorch import Trainer
 from shapely import box
 
@@ -19,6 +22,7 @@ from ..datasets import TimeSeries
 from ..datasets.points.files import is_table
 from ..errors import SITSError
 from ..tasks import SITSEmbedding
+from ..time_steps import DaySpan, parse_day, rolling_spans
 from .pages import PAGES
 from .parser import CommandParser
 
@@ -29,6 +33,8 @@ _CHECKPOINT = (
     'checkpoint of any task, hf://ORG/REPO of the Hub, or published weights: presto, galileo_nano, '
     'tessera, olmoearth_v1_nano (or _tiny, _base), NAME:FILE'
 )
+#: Side of a window of several steps in pixels: the features of all are in memory at a time.
+_STEPS_WINDOW = 128
 
 
 def embed(args: Sequence[str]) -> None:
@@ -52,6 +58,8 @@ def embed(args: Sequence[str]) -> None:
     parser.add_argument('checkpoint', help=_CHECKPOINT)
     parser.add_argument('paths', nargs='+', help='folders of dated rasters, or files')
     parser.add_argument('--year', type=int, default=None, help=_PAGE.own['year'])
+    for name in ('start', 'stop', 'every', 'over', 'at', 'polygons'):
+        parser.add_argument(f'--{name}', type=str, default=None, help=_PAGE.own[name])
     parser.add_argument(
         '--bounds',
         type=tuple[float, float, float, float],
@@ -64,15 +72,68 @@ def embed(args: Sequence[str]) -> None:
     # The checkpoint says how to normalise.
     names = parser.add_class_arguments(ImageOptions, skip={'paths', 'mean', 'std'})
     options = parser.parse_args(list(args))
+    _place_options(options, typed={arg.partition('=')[0] for arg in args})
+    days = _days_of(options)
     images = ImageOptions(options.paths, **{name: getattr(options, name) for name in names})
     data = SITSDataModule(images=images, num_workers=options.num_workers)
     if options.s1 is not None:
         s1 = Sentinel1Options(options.s1)
         data = SITSFusionDataModule(images=images, s1=s1, num_workers=options.num_workers)
-    cut_series(data.splits.series, year=options.year, bounds=options.bounds)
+    series = data.splits.series
+    cut_series(series, days=days, bounds=options.bounds)
+    spans = _spans_of(series, options, days)
     writer = parser.instantiate_classes(options).map
     trainer = Trainer(logger=False, callbacks=[RunProgress(), writer])
-    trainer.predict(SITSEmbedding(options.checkpoint), datamodule=data)
+    trainer.predict(SITSEmbedding(options.checkpoint, spans=spans), datamodule=data)
+
+
+def _place_options(options: Any, typed: set[str]) -> None:
+    """Hand ``--at`` and ``--polygons`` on to the writer of maps, and choose windows for steps.
+
+    Raises:
+        SITSError: If places are named twice.
+    """
+    named = [options.at, options.polygons, options.map.polygons]
+    if sum(place is not None for place in named) > 1:
+        raise SITSError('--at, --polygons and --map.polygons name places: give one of them')
+    if (places := options.at or options.polygons) is not None:
+        options.map.polygons, options.map.within = places, True
+    if options.every is not None and '--map.window' not in typed:
+        options.map.window = _STEPS_WINDOW
+
+
+def _days_of(options: Any) -> DaySpan | None:
+    """Days that ``--year``, or ``--start`` and ``--stop``, ask for.
+
+    Raises:
+        SITSError: If they contradict each other, or ``--over`` is without ``--every``.
+    """
+    if options.over is not None and options.every is None:
+        raise SITSError('--over is for --every: add the length of a step, such as --every 14d')
+    if options.year is None and options.start is None and options.stop is None:
+        return None
+    if options.year is not None:
+        if options.start is not None or options.stop is not None:
+            raise SITSError('--year and --start or --stop both choose dates: give one of them')
+        return DaySpan(date(options.year, 1, 1), date(options.year, 12, 31))
+    first = date.min if options.start is None else parse_day(options.start)
+    last = date.max if options.stop is None else parse_day(options.stop)
+    if first > last:
+        raise SITSError(f'--start {first} is after --stop {last}: the stop is the last day')
+    return DaySpan(first, last)
+
+
+def _spans_of(series: TimeSeries, options: Any, days: DaySpan | None) -> list[DaySpan]:
+    """Steps of ``--every`` of which there is an image; none without it."""
+    if options.every is None:
+        return []
+    instants = series.instants(series.index)
+    whole = days or DaySpan(date.min, date.max)
+    first = max(whole.first, instants.min().date()) if options.start is None else whole.first
+    last = min(whole.last, instants.max().date()) if options.stop is None else whole.last
+    found = rolling_spans(DaySpan(first, last), options.every, options.over)
+    dates = np.unique(instants.date)
+    return [s for s in found if ((dates >= s.first) & (dates <= s.last)).any()]
 
 
 def _embed_points(args: Sequence[str]) -> None:
@@ -93,14 +154,14 @@ def _embed_points(args: Sequence[str]) -> None:
 def cut_series(
     series: TimeSeries,
     *,
-    year: int | None = None,
+    days: DaySpan | None = None,
     bounds: tuple[float, float, float, float] | None = None,
 ) -> None:
-    """Leave a series the images of a year and a region.
+    """Leave a series the images of some days and a region.
 
     Args:
         series: The series.
-        year: A year; None leaves all.
+        days: First and last day; None leaves all.
         bounds: West, south, east and north edge, in the CRS of the series; moved outwards to
             whole pixels. None leaves all.
 
@@ -109,9 +170,9 @@ def cut_series(
     """
     index = series.index
     west, south, east, north = (float(v) for v in index.total_bounds)
-    years = sorted(set(index.index.left.year))
-    if year is not None:
-        index = index[index.index.left.year == year]
+    instants = series.instants(index)
+    if days is not None:
+        index = index[(instants.date >= days.first) & (instants.date <= days.last)]
     if bounds is not None:
         xres, yres = series.res
         left, bottom, right, top = bounds
@@ -125,8 +186,16 @@ def cut_series(
         index = index[index.geometry.area > 0]
     if not len(index):
         raise SITSError(
-            f'no image of year={year} in bounds={bounds}: the data is of the years {years}, '
-            f'between {west} and {east} from west to east and {south} and {north} from south to '
-            'north'
+            f'no image {_said(days)} in bounds={bounds}: the data is from '
+            f'{instants.min().date()} to {instants.max().date()}, between {west} and {east} from '
+            f'west to east and {south} and {north} from south to north'
         )
     series.index = index
+
+
+def _said(days: DaySpan | None) -> str:
+    """Days as they are said."""
+    if days is None:
+        return 'of any day'
+    ends = ('from', days.first, date.min), ('to', days.last, date.max)
+    return ' '.join(f'{word} {day}' for word, day, none in ends if day != none)

@@ -270,16 +270,26 @@ PAGES = {
         'stopped goes on where it was when the same command is given again.',
         (
             'X.ckpt DIR --year 2021',
+            'X.ckpt DIR --start 2021-03-01 --stop 2021-06-30',
+            'X.ckpt DIR --year 2021 --every 14d --map.stack true',
+            'X.ckpt DIR --every 1M --over 3M --polygons fields.gpkg',
             'X.ckpt DIR --bands [B02,B03,B04,B08] --map.folder embeddings --map.quantise true',
             'X.ckpt points.csv --table.path embeddings.parquet',
         ),
         (
             ('', _IMAGES, 'bands cloud_paths clear_values quality dataset_class crs res nodata'),
-            ('map.', _MAPS, 'folder window overlap polygons quantise'),
+            ('map.', _MAPS, 'folder window overlap polygons quantise stack'),
             ('table.', _TABLES, 'path'),
         ),
         {
             'year': 'Images of this year only',
+            'start': 'First day of the images, as YYYY-MM-DD',
+            'stop': 'Last day of the images, as YYYY-MM-DD',
+            'every': 'Embed the days up to each step of this length: 14d, 2w, 1M, season or 1y',
+            'over': 'With every, embed the last days of each step alone: 90d, 3M, 1y',
+            'at': 'File of points: CSV with lon and lat, or vectors. A row for each in a table, of '
+            'the windows that they lie in only',
+            'polygons': 'File of polygons, such as fields: a row for each, likewise',
             'bounds': 'West, south, east and north edge of the region, in the CRS of the data',
             's1': 'Folder of Sentinel-1 images beside them, for a checkpoint that takes these',
             'num_workers': 'Number of processes that read',

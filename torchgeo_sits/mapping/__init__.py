@@ -12,8 +12,9 @@ from .outputs import (
     QuantisedEmbedding,
     ValueMap,
 )
-from .polygons import summarise_maps
+from .polygons import summarise_maps, summarise_steps
 from .run import MapRun, VectorFormat
+from .stack import write_stack
 from .windows import OverlappingWindows
 
 __all__ = [
@@ -31,4 +32,6 @@ __all__ = [
     'ValueMap',
     'VectorFormat',
     'summarise_maps',
+    'summarise_steps',
+    'write_stack',
 ]

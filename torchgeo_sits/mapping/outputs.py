@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import SITSError
 from ..sidecars import LegendEntry
+from ..time_steps import DaySpan
 
 __all__ = [
     'Certainty',
@@ -411,12 +412,17 @@ class Embedding(MapOutput):
     Args:
         name: Name of the raster, without the suffix of its file.
         key: Name of the values that are the embedding.
+        span: Days of which it is, where it is one of several steps in time.
 
     Examples:
         >>> from torchgeo_sits.mapping import Embedding
         >>> Embedding('embedding', 'embedding').bands(2)
         ['feature 0', 'feature 1']
     """
+
+    def __init__(self, name: str, key: str, *, span: DaySpan | None = None) -> None:
+        super().__init__(name, key)
+        self.span = span
 
     def bands(self, channels: int) -> list[str]:
         """Numbers of the features."""
@@ -425,6 +431,12 @@ class Embedding(MapOutput):
     def draw(self, values: Values) -> NDArray[Any]:
         """Draw the values ``(D, h, w)`` as they are."""
         return values
+
+    def tags(self) -> dict[str, str]:
+        """First and last day of a step in time."""
+        if self.span is None:
+            return {}
+        return {'FIRST_DAY': str(self.span.first), 'LAST_DAY': str(self.span.last)}
 
 
 class MeasuredOutput(MapOutput):
@@ -455,6 +467,8 @@ class QuantisedEmbedding(Embedding, MeasuredOutput):
     Args:
         name: Name of the raster, without the suffix of its file.
         key: Name of the values that are the embedding.
+        span: Days of which it is, where it is one of several steps in time. Of a step in which
+            nothing was observed no feature has a range, and the map is empty.
 
     Examples:
         >>> import numpy as np
@@ -468,17 +482,19 @@ class QuantisedEmbedding(Embedding, MeasuredOutput):
 
     dtype: str = 'uint8'
     nodata: float = 0
-    _span: tuple[Values, Values] | None = None
+    _features: int = 0
+    _range: tuple[Values, Values] | None = None
 
     def measure(self, values: Values) -> None:
         """Widen the range of each feature by a block ``(D, h, w)``."""
         seen = values[:, np.isfinite(values[0])]
+        self._features = len(values)
         if not seen.size:
             return
         low, high = seen.min(1), seen.max(1)
-        if self._span is not None:
-            low, high = np.minimum(self._span[0], low), np.maximum(self._span[1], high)
-        self._span = low, high
+        if self._range is not None:
+            low, high = np.minimum(self._range[0], low), np.maximum(self._range[1], high)
+        self._range = low, high
 
     def draw(self, values: Values) -> NDArray[Any]:
         """Draw bytes ``(D, h, w)``."""
@@ -493,10 +509,12 @@ class QuantisedEmbedding(Embedding, MeasuredOutput):
 
     def _levels(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lowest value and step of each feature ``(D,)``."""
-        if self._span is None:
+        if self._range is None and self.span is not None:
+            return np.zeros(self._features), np.ones(self._features)
+        if self._range is None:
             raise SITSError(
                 f'{self.name}: nothing was observed in the whole area, so that no feature has a '
                 'range: check the images and cloud masks'
             )
-        low, high = (side.astype(np.float64) for side in self._span)
+        low, high = (side.astype(np.float64) for side in self._range)
         return low, np.where(high > low, (high - low) / 254, 1.0)

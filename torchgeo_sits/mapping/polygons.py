@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import geopandas as gpd
@@ -17,17 +18,19 @@ from pandas import DataFrame
 from pyogrio.errors import DataSourceError
 from rasterio.crs import CRS
 
+from ..datasets.labels.features import read_point_table
 from ..errors import SITSError
-from .outputs import ClassMap, MapOutput, Probabilities
+from .outputs import ClassMap, Embedding, MapOutput, Probabilities
 
-__all__ = ['read_polygons', 'summarise_maps']
+__all__ = ['read_polygons', 'summarise_maps', 'summarise_steps']
 
 
 def read_polygons(path: Path) -> gpd.GeoDataFrame:
     """Read polygons or points to summarise maps in.
 
     Args:
-        path: GeoPackage, GeoJSON, Shapefile, or another file that GDAL reads, or GeoParquet.
+        path: GeoPackage, GeoJSON, Shapefile, or another file that GDAL reads, GeoParquet, or a CSV
+            file of points with columns of longitude and latitude.
 
     Returns:
         One row per feature, in the order of the file.
@@ -40,14 +43,19 @@ def read_polygons(path: Path) -> gpd.GeoDataFrame:
         raise FileNotFoundError(f'{path} does not exist: give a file of polygons')
     try:
         parquet = path.suffix.lower() in ('.parquet', '.geoparquet')
-        found = gpd.read_parquet(path) if parquet else gpd.read_file(path)
+        if path.suffix.lower() == '.csv':
+            found = read_point_table(path)
+        else:
+            found = gpd.read_parquet(path) if parquet else gpd.read_file(path)
+    except SITSError:
+        raise
     except (DataSourceError, ValueError) as error:
         raise SITSError(
-            f'{path} cannot be read as polygons ({error}): give a GeoPackage, GeoJSON, Shapefile '
-            'or GeoParquet file'
+            f'{path} cannot be read as polygons or points ({error}): give a GeoPackage, GeoJSON, '
+            'Shapefile or GeoParquet file, or a CSV file with columns lon and lat'
         ) from error
     if not isinstance(found, gpd.GeoDataFrame) or not len(found):
-        raise SITSError(f'{path} holds no polygon')
+        raise SITSError(f'{path} holds no polygon and no point')
     if found.crs is None:
         raise SITSError(
             f'{path} has no coordinate reference system: write it into the file, for instance with '
@@ -71,6 +79,7 @@ def summarise_maps(polygons: gpd.GeoDataFrame, maps: Mapping[MapOutput, Path]) -
         The rows of *polygons* with all their columns, and after these
 
         - ``observed``: share of the polygon where the map has data;
+        - ``pixels``: number of pixels with data, those on its edge by their share;
         - of a map of classes ``NAME`` and ``NAME_id``, the class with the largest share and
           the value of its pixels, and ``NAME_share_CLASS``, the share of each class;
         - of probabilities ``NAME_CLASS``, their means;
@@ -99,6 +108,54 @@ def summarise_maps(polygons: gpd.GeoDataFrame, maps: Mapping[MapOutput, Path]) -
         >>> table['crop'][0], float(table['crop_share_wheat'][0])
         ('wheat', 0.75)
     """
+    table = _summarise(polygons, maps)
+    _warn_of_unseen(table.iloc[:, len(polygons.columns)] == 0)
+    return table
+
+
+def summarise_steps(
+    polygons: gpd.GeoDataFrame,
+    steps: Mapping[Embedding, Path],
+    others: Mapping[MapOutput, Path] = MappingProxyType({}),
+) -> gpd.GeoDataFrame:
+    """Summarise embeddings of several steps in time within polygons.
+
+    Args:
+        polygons: Polygons or points, as of :func:`summarise_maps`.
+        steps: Embeddings with a span, and their rasters.
+        others: Maps that are no step in time, and their rasters.
+
+    Returns:
+        For each of the rows of *polygons* a row for each step, one below the other, with ``time``,
+        the last day of the step, and the columns of :func:`summarise_maps`.
+    """
+    tables = []
+    for step, path in steps.items():
+        assert step.span is not None  # asked of no others
+        found = _summarise(polygons, {Embedding('embedding', step.key): path, **others})
+        name = 'time_map' if 'time' in polygons.columns else 'time'
+        day = pd.Timestamp(step.span.last).as_unit('ms')
+        dated = polygons.assign(**{name: pd.Series(day, polygons.index)})
+        found = dated.join(found.iloc[:, len(polygons.columns) :])
+        tables.append(found.set_axis(range(len(found))))
+    observed = np.stack([table.iloc[:, len(polygons.columns) + 1] for table in tables])
+    _warn_of_unseen((observed == 0).all(0))
+    return pd.concat(tables).sort_index(kind='stable').reset_index(drop=True)
+
+
+def _warn_of_unseen(unseen: NDArray[np.bool_] | pd.Series) -> None:
+    """Say how many polygons have no value."""
+    if none := int(unseen.sum()):
+        warnings.warn(
+            f'{none} of {len(unseen)} polygons have no value: they are empty, lines, off the '
+            'map, or nothing was observed in them',
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _summarise(polygons: gpd.GeoDataFrame, maps: Mapping[MapOutput, Path]) -> gpd.GeoDataFrame:
+    """Summarise maps within polygons, as :func:`summarise_maps` does."""
     first = next(iter(maps.values()))
     with rasterio.open(first) as file:
         crs, transform, bounds = file.crs, file.transform, file.bounds
@@ -108,18 +165,14 @@ def summarise_maps(polygons: gpd.GeoDataFrame, maps: Mapping[MapOutput, Path]) -
     features = gpd.GeoDataFrame({_ROW: np.flatnonzero(here)}, geometry=shapes[here], crs=crs)
     count = _extract(first, features, ['count']).iloc[:, 0]
     count = count.reindex(range(len(polygons))).fillna(0).to_numpy(float)
-    found = [_summary(output, path, features) for output, path in maps.items()]
-    table = pd.concat(found, axis=1).reindex(range(len(polygons)))
-    table.insert(
-        0, 'observed', np.where(area > 0, count / np.where(area > 0, area, 1), 0).clip(0, 1)
+    covered = DataFrame(
+        {
+            'observed': np.where(area > 0, count / np.where(area > 0, area, 1), 0).clip(0, 1),
+            'pixels': count,
+        }
     )
-    if none := int((table['observed'] == 0).sum()):
-        warnings.warn(
-            f'{none} of {len(polygons)} polygons have no value: they are empty, lines, off the '
-            'map, or nothing was observed in them',
-            UserWarning,
-            stacklevel=2,
-        )
+    found = [_summary(output, path, features) for output, path in maps.items()]
+    table = pd.concat([covered, *found], axis=1).reindex(range(len(polygons)))
     taken = set(polygons.columns)
     table.columns = [f'{name}_map' if name in taken else name for name in table.columns]
     return polygons.join(table.set_axis(polygons.index))

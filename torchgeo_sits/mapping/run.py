@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -31,9 +31,17 @@ from ..datasets.headers import MAP_TAG
 from ..errors import SITSError
 from ..grid import Grid
 from ..sidecars import legend_files, write_legend
+from ..time_steps import DaySpan
 from ..whole_files import draft_file, is_alive, is_full_disk, remove_rests, whole_file
 from .outputs import ClassMap, Embedding, MapOutput, MeasuredOutput, Probabilities
-from .polygons import areas_of, means_of_classes, read_polygons, summarise_maps
+from .polygons import (
+    areas_of,
+    means_of_classes,
+    read_polygons,
+    summarise_maps,
+    summarise_steps,
+)
+from .stack import write_stack
 from .windows import ChannelLayout, OverlappingWindows, WindowBlender, raster_blocks
 
 __all__ = ['DrawProgress', 'MapRun', 'VectorFormat', 'WindowStore']
@@ -254,10 +262,13 @@ class MapRun:
         min_area: Patches of one class that are smaller, in square metres, join their largest
             neighbour in maps of classes, and so in what is made of these: their polygons and the
             shares in the table. The whole map is in memory then, 3 to 9 bytes per pixel.
+        stack: Write the embeddings as a Zarr store with an axis of time, too
+            (:func:`~.stack.write_stack`).
 
     Raises:
         SITSError: If two outputs have the same name, or the table would replace a map or the
-            polygons themselves, or there is no map of classes for *min_area*.
+            polygons themselves, there is no map of classes for *min_area*, or no embedding for
+            *stack*.
 
     Examples:
         >>> import numpy as np, tempfile
@@ -290,6 +301,7 @@ class MapRun:
     vectors: VectorFormat | None = None
     polygons: Path | None = None
     min_area: float = 0.0
+    stack: bool = False
 
     def __post_init__(self) -> None:
         """Check the names of the files.
@@ -307,6 +319,10 @@ class MapRun:
             raise SITSError(
                 f'min_area={self.min_area:g} is for maps of classes, and this run draws {names}: '
                 'leave it out'
+            )
+        if self.stack and not self._embeddings():
+            raise SITSError(
+                f'a Zarr store is for embeddings, and this run draws {names}: leave it out'
             )
         if self.polygons is not None:
             read_polygons(self.polygons)  # before anything is computed
@@ -326,6 +342,8 @@ class MapRun:
     def files(self) -> list[Path]:
         """Files that a finished run has written."""
         files = [self._raster_path(o) for o in self.outputs] + [p for _, p in self._outlines()]
+        if self.stack:
+            files.append(self._stack_path())
         return files if self.polygons is None else [*files, self._table()]
 
     def begin(self) -> list[int]:
@@ -388,6 +406,7 @@ class MapRun:
         """Tell whether all files of this run are there, and no windows any more."""
         beside = [*self._outlines(), *self._legends()]
         whole = all(path.exists() for _, path in beside) and self._has_table()
+        whole = whole and (not self.stack or self._stack_path().exists())
         return self._is_drawn() and whole and not self.store.folder.exists()
 
     def keep(self, number: int, values: Mapping[str, NDArray[np.float32]]) -> None:
@@ -432,9 +451,10 @@ class MapRun:
             for output, path in self._outlines():
                 if not path.exists():
                     self._write_outlines(output, path)
+            if self.stack and not self._stack_path().exists():
+                write_stack(self._embeddings(), self._stack_path())
             if self.polygons is not None and not self._has_table():
-                rasters = {output: self._raster_path(output) for output in self.outputs}
-                _write_table(summarise_maps(read_polygons(self.polygons), rasters), self._table())
+                _write_table(self._summarise(read_polygons(self.polygons)), self._table())
         except (OSError, RasterioError) as error:
             raise OSError(
                 f'the maps could not be drawn in {self.folder} ({error}). The windows are kept: '
@@ -454,32 +474,42 @@ class MapRun:
         )
         measured = [o for o in todo if isinstance(o, MeasuredOutput)]
         places = list(raster_blocks(self.grid.height, self.grid.width, _BLOCK))
-        total, done = len(places) * (1 + bool(measured)), 0
-        if measured:
-            for place in places:
-                values = blender.block(*place)
-                for found in measured:
-                    found.measure(values[found.key])
-                done += 1
-                progress(done, total)
-        tags = {**self.tags, MAP_TAG: self._fingerprint}
-        with ExitStack() as stack:
-            files = [
-                stack.enter_context(
-                    _draft_raster(self._draft_path(o), o, self.grid, layout.channels[o.key], tags)
-                )
-                for o in todo
-            ]
-            for place in places:
-                values = blender.block(*place)
-                for output, file in zip(todo, files, strict=True):
-                    file.write(output.draw(values[output.key]), window=Window.from_slices(*place))
-                done += 1
-                progress(done, total)
+        keys = list(dict.fromkeys(output.key for output in todo))
+        total = len(places) * (len(keys) + len({output.key for output in measured}))
+        done = 0
+        # One after the other: the values of all steps in time would fill the memory.
+        for key in keys:
+            if of_key := [output for output in measured if output.key == key]:
+                for place in places:
+                    values = blender.block(key, *place)
+                    for found in of_key:
+                        found.measure(values)
+                    done += 1
+                    progress(done, total)
+            with ExitStack() as stack:
+                files = [
+                    (o, stack.enter_context(self._draft_of(o, layout.channels[key])))
+                    for o in todo
+                    if o.key == key
+                ]
+                for place in places:
+                    values = blender.block(key, *place)
+                    for output, file in files:
+                        file.write(output.draw(values), window=Window.from_slices(*place))
+                    done += 1
+                    progress(done, total)
         for output in todo:
             if self.min_area and isinstance(output, ClassMap):
                 _sieve_raster(self._draft_path(output), self._fewest_pixels())
             _finish_raster(self._draft_path(output), self._raster_path(output), output)
+
+    def _draft_of(self, output: MapOutput, channels: int) -> AbstractContextManager[DatasetWriter]:
+        """Open the draft of a raster; a step in time has the dates of its own days."""
+        tags = {**self.tags, MAP_TAG: self._fingerprint}
+        if (span := _span_of(output)) is not None and 'DATES' in tags:
+            days = tags['DATES'].split(',')
+            tags['DATES'] = ','.join(d for d in days if str(span.first) <= d <= str(span.last))
+        return _draft_raster(self._draft_path(output), output, self.grid, channels, tags)
 
     def _write_outlines(self, output: ClassMap, path: Path) -> None:
         """Write the connected pixels of each class as polygons.
@@ -551,6 +581,24 @@ class MapRun:
         [area] = areas_of(gpd.GeoSeries([pixel], crs=self.grid.crs.to_wkt()))
         return math.ceil(self.min_area / area - 1e-6)
 
+    def _embeddings(self) -> dict[Embedding, Path]:
+        """Embeddings and their rasters, in the order of time where they are steps."""
+        return {o: self._raster_path(o) for o in self.outputs if isinstance(o, Embedding)}
+
+    def _stack_path(self) -> Path:
+        """Path of the store of embeddings."""
+        return self.folder / 'embedding.zarr'
+
+    def _summarise(self, polygons: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+        """Summarise the maps within polygons; of steps in time a row each."""
+        rasters = {output: self._raster_path(output) for output in self.outputs}
+        steps = {o: path for o, path in self._embeddings().items() if o.span is not None}
+        if not steps:
+            return summarise_maps(polygons, rasters)
+        return summarise_steps(
+            polygons, steps, {o: p for o, p in rasters.items() if o not in steps}
+        )
+
     def _table(self) -> Path:
         """Path of the table of polygons: GeoParquet where each has hundreds of features."""
         assert self.polygons is not None  # asked of no others
@@ -599,6 +647,11 @@ class MapRun:
                 f'{free / 1e9:.2f} GB are free: free some, choose another disk with '
                 '--map.folder, or fewer outputs'
             )
+
+
+def _span_of(output: MapOutput) -> DaySpan | None:
+    """Days of a map that is a step in time."""
+    return output.span if isinstance(output, Embedding) else None
 
 
 @contextmanager

@@ -177,24 +177,22 @@ class WindowBlender:
     layout: ChannelLayout
     read: Callable[[int], NDArray[np.float32] | None]
 
-    def block(self, rows: slice, columns: slice) -> dict[str, NDArray[np.float32]]:
+    def block(self, key: str, rows: slice, columns: slice) -> NDArray[np.float32]:
         """Join the values of a block.
 
         Args:
+            key: Name of the values.
             rows: Rows of the raster.
             columns: Columns of the raster.
 
         Returns:
-            For each of the values ``(C, h, w)`` float32, NaN where nothing was observed.
+            ``(C, h, w)`` float32, NaN where nothing was observed.
         """
-        slices = self.layout.slices()
-        picked = [
-            i for key in self.layout.picked for i in range(slices[key].start, slices[key].stop)
-        ]
+        channels = self.layout.slices()[key]
+        is_picked = key in self.layout.picked
         shape = rows.stop - rows.start, columns.stop - columns.start
-        total = np.zeros((sum(self.layout.channels.values()), *shape), np.float32)
+        total = np.zeros((self.layout.channels[key], *shape), np.float32)
         weight, most = np.zeros((2, *shape), np.float32)
-        best = np.zeros((len(picked), *shape), np.float32)
         height, width = self.windows.shape
         for number in self.windows.over(rows, columns):
             values = self.read(number)
@@ -209,16 +207,18 @@ class WindowBlender:
                 left - columns.start : right - columns.start,
             ]
             here = np.s_[..., top - row : bottom - row, left - column : right - column]
-            part = values[here]
+            part = values[channels][here]
             counts = self.windows.weights(number)[here] * np.isfinite(part[0])
             part = np.nan_to_num(part)
-            total[there] += counts * part
+            if is_picked:
+                total[there] = np.where(counts > most[there], part, total[there])
+                most[there] = np.maximum(counts, most[there])
+            else:
+                total[there] += counts * part
             weight[there] += counts
-            best[there] = np.where(counts > most[there], part[picked], best[there])
-            most[there] = np.maximum(counts, most[there])
-        joined = np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
-        joined[picked] = np.where(weight > 0, best, np.nan)
-        return {key: joined[part] for key, part in slices.items()}
+        if is_picked:
+            return np.where(weight > 0, total, np.nan)
+        return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
 
 
 def raster_blocks(height: int, width: int, size: int) -> Iterator[tuple[slice, slice]]:

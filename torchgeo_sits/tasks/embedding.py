@@ -1,15 +1,19 @@
 """Maps of the features of each pixel, from the encoder of a checkpoint."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..keys import IMAGE
+from ..keys import IMAGE, Series
 from ..mapping import Embedding, MapOutput
 from ..models import PUBLISHED, SITSEncoder, load_bare_encoder
+from ..models.encoder import series_within
+from ..time_steps import DaySpan
 from ..weight_names import find_published
 from .base import adopt_data
 from .sentinel1 import meet_s1, s1_arguments
@@ -17,27 +21,57 @@ from .sentinel1 import meet_s1, s1_arguments
 __all__ = ['SITSEmbedding', 'embedding_map', 'pixel_embeddings']
 
 
-def pixel_embeddings(encoder: SITSEncoder, batch: dict[str, Any]) -> dict[str, Tensor]:
+def pixel_embeddings(
+    encoder: SITSEncoder, batch: dict[str, Any], spans: Sequence[DaySpan] = ()
+) -> dict[str, Tensor]:
     """Embed each pixel of a batch.
 
     Args:
         encoder: The encoder.
         batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
+        spans: Days to embed, each alone (:meth:`~torchgeo_sits.models.SITSEncoder
+            .rolling_features`). All dates at once by default.
 
     Returns:
         ``embedding`` ``(B, D, H, W)``, the late features, bilinear between the cells of an
-        encoder with a stride.
+        encoder with a stride. Of *spans* ``embedding_DAY`` for each, by its last day; NaN where
+        nothing was observed on its days.
     """
-    features = encoder.features(encoder.series_of(batch))
     size = batch[IMAGE].shape[-2:]
-    if features.shape[-2:] != size:
-        features = interpolate(features, size, mode='bilinear')
-    return {'embedding': features}
+
+    def whole(features: Tensor) -> Tensor:
+        if features.shape[-2:] != size:
+            features = interpolate(features, size, mode='bilinear')
+        return features
+
+    series = encoder.series_of(batch)
+    if not spans:
+        return {'embedding': whole(encoder.features(series))}
+    found = {}
+    steps = [span.seconds for span in spans]
+    for span, features in zip(spans, encoder.rolling_features(series, steps), strict=True):
+        seen = _seen_within(encoder.check_series(series), span)
+        found[_name(span)] = whole(features).masked_fill(~seen[:, None], torch.nan)
+    return found
 
 
-def embedding_map() -> list[MapOutput]:
-    """List the map of :func:`pixel_embeddings`, a band for each feature."""
-    return [Embedding('embedding', 'embedding')]
+def _seen_within(series: Series, span: DaySpan) -> Tensor:
+    """Pixels ``(B, H, W)`` that any sensor saw on the days of a span."""
+    cut = series_within(series, span.seconds)
+    seen = cut.clear.any(1)
+    return seen if cut.s1 is None else seen | cut.s1.clear.any(1)
+
+
+def _name(span: DaySpan) -> str:
+    """Name of the values, and of the map, of a span."""
+    return f'embedding_{span.last}'
+
+
+def embedding_map(spans: Sequence[DaySpan] = ()) -> list[MapOutput]:
+    """List the maps of :func:`pixel_embeddings`, a band for each feature."""
+    if not spans:
+        return [Embedding('embedding', 'embedding')]
+    return [Embedding(_name(span), _name(span), span=span) for span in spans]
 
 
 class SITSEmbedding(LightningModule):
@@ -49,6 +83,7 @@ class SITSEmbedding(LightningModule):
         weights: Path of the checkpoint, ``hf://ORG/REPO`` of the Hub, or published weights
             (``NAME`` or ``NAME:FILE``, see :data:`torchgeo_sits.models.PUBLISHED`), which are built
             when the data is known.
+        spans: Days to embed, each alone; all dates at once by default.
 
     Attributes:
         checkpoint: What was given.
@@ -78,9 +113,10 @@ class SITSEmbedding(LightningModule):
         torch.Size([1, 4, 6, 6])
     """
 
-    def __init__(self, weights: str | Path) -> None:
+    def __init__(self, weights: str | Path, *, spans: Sequence[DaySpan] = ()) -> None:
         super().__init__()
         self.checkpoint = weights
+        self.spans = list(spans)
         if find_published(weights) is None:
             self.encoder, self._card = load_bare_encoder(weights)
 
@@ -104,8 +140,8 @@ class SITSEmbedding(LightningModule):
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
     ) -> dict[str, Tensor]:
         """Embed each pixel, see :func:`pixel_embeddings`."""
-        return pixel_embeddings(self.encoder, batch)
+        return pixel_embeddings(self.encoder, batch, self.spans)
 
     def map_outputs(self) -> list[MapOutput]:
-        """List the map of the features, a band for each."""
-        return embedding_map()
+        """List the map of the features, a band for each; of spans a map each."""
+        return embedding_map(self.spans)

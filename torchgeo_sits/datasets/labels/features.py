@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import geopandas as gpd
 import numpy as np
@@ -25,7 +25,7 @@ from ...grid import Grid, crs_name
 from ..files import RASTER_EXTENSIONS, files_in, list_examples
 from .values import list_some
 
-__all__ = ['Features', 'list_vectors', 'read_features']
+__all__ = ['Features', 'list_vectors', 'read_features', 'read_point_table']
 
 #: Endings of vector files, whatever their case.
 _VECTORS = ('.gpkg', '.geojson', '.shp', '.fgb', '.parquet', '.geoparquet')
@@ -210,14 +210,44 @@ def _read_csv(
 ) -> Features:
     """Read a table of points."""
     _refuse_layer(path, layer)
+    return _of_table(path, _read_text(path), column, crs, area)
+
+
+def read_point_table(path: str | os.PathLike[str]) -> gpd.GeoDataFrame:
+    """Read a table of points in degrees, with all of its columns.
+
+    Args:
+        path: CSV file with columns of longitude and latitude, separated by commas, semicolons,
+            tabs or bars.
+
+    Returns:
+        A row for each of the file; one without coordinates has no geometry.
+
+    Raises:
+        SITSError: If it has no such columns, or what they hold is no place in degrees.
+        ValueError: If the file cannot be read.
+    """
+    table = _read_text(path)
+    known = {str(name).strip().lower(): name for name in reversed(table.columns)}
+    lon, lat = (next((known[n] for n in names if n in known), None) for names in (_LON, _LAT))
+    if lon is None or lat is None:
+        raise SITSError(
+            f"the table '{path}' says no places: it needs columns lon and lat, in degrees, and has "
+            f'{list_some(list(table.columns))}. Write points in other coordinates as a GeoPackage'
+        )
+    shapes = _points(path, table, lon, lat, in_degrees=True)
+    return gpd.GeoDataFrame(table, geometry=shapes, crs='EPSG:4326')
+
+
+def _read_text(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a table of text, whose separator is found in its first line."""
     with open(path, encoding='utf-8-sig', newline='') as file:
         head = file.readline()
     try:
         delimiter = csv.Sniffer().sniff(head, delimiters=',;\t|').delimiter
     except csv.Error:  # of one column
         delimiter = ','
-    table = pd.read_csv(path, sep=delimiter, encoding='utf-8-sig', low_memory=False)
-    return _of_table(path, table, column, crs, area)
+    return pd.read_csv(path, sep=delimiter, encoding='utf-8-sig', low_memory=False)
 
 
 def _of_table(
@@ -245,19 +275,26 @@ def _of_table(
     if len(used) == 1:
         shapes = shapely.from_wkt(table[wkt].astype(object), on_invalid='ignore')
     else:
-        east, north = (_numbers(table[name]) for name in used)
-        if own.is_geographic and (odd := (abs(east) > 360) | (abs(north) > 90)).any():
-            row = int(odd.argmax())
-            raise SITSError(
-                f"the table '{path}' has {used[0]}={east[row]:g} and {used[1]}={north[row]:g} in "
-                f'row {row + 1}, which is no place in degrees: are the columns swapped? For other '
-                'coordinates name them x and y, and give their labels.crs'
-            )
-        lost = ~np.isfinite(east + north)
-        shapes = shapely.points(np.where(lost, 0.0, east), np.where(lost, 0.0, north))
-        shapes = np.where(lost, None, shapes)
+        shapes = _points(path, table, used[0], used[1], in_degrees=own.is_geographic)
     frame = gpd.GeoDataFrame({'value': table[column].array}, geometry=shapes, crs=own)
     return _near(frame, area)
+
+
+def _points(
+    path: str | os.PathLike[str], table: pd.DataFrame, x: Any, y: Any, *, in_degrees: bool
+) -> NDArray[np.object_]:
+    """Points of two columns of coordinates; None where one is missing."""
+    east, north = _numbers(table[x]), _numbers(table[y])
+    if in_degrees and (odd := (abs(east) > 360) | (abs(north) > 90)).any():
+        row = int(odd.argmax())
+        raise SITSError(
+            f"the table '{path}' has {x}={east[row]:g} and {y}={north[row]:g} in row {row + 1}, "
+            'which is no place in degrees: are the columns swapped? Labels in other coordinates '
+            'have columns x and y, and labels.crs'
+        )
+    lost = ~np.isfinite(east + north)
+    shapes = shapely.points(np.where(lost, 0.0, east), np.where(lost, 0.0, north))
+    return np.where(lost, None, shapes)
 
 
 def _numbers(values: pd.Series) -> NDArray[np.float64]:
