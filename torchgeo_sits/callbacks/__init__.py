@@ -8,6 +8,7 @@ from .checkpoints import (
     is_default_checkpoint,
     keep_whole_checkpoints,
 )
+from .early_season import EarlySeason
 from .health import CollapseError, EmbeddingHealth
 from .knn import KNNProbe
 from .map_writer import MapWriter
@@ -23,6 +24,7 @@ __all__ = [
     'CheckpointReport',
     'CollapseError',
     'CommandLine',
+    'EarlySeason',
     'EmbeddingHealth',
     'KNNProbe',
     'LearnedPicture',
