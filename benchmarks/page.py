@@ -44,6 +44,7 @@ def benchmarks_page() -> str:
         _collapse(),
         _explanations(),
         _maps(),
+        _rolling(),
         _change(),
         _sentinel1(),
         _fuel_moisture(),
@@ -508,6 +509,63 @@ one.
 {len(kills['kills'])} runs were killed at random moments and started again: {kills['same bytes']}
 end with the bytes of a run that was left alone. {len(kills['kills']) - len(waiting)} of them were
 through before the kill; the others had {min(waiting)} to {max(waiting)} windows by then."""
+
+
+def _rolling() -> str:
+    results = harness.load('rolling')
+    settings, figures = results['settings'], results['figures']
+    encoders = {name: found for name, found in figures.items() if ',' not in name}
+    rows = [
+        (
+            f'`{name}`',
+            title,
+            found[title]['steps'],
+            _spread(found['the year once'], 's', 2),
+            _spread(found[title], 's', 2),
+            _spread(found[f'{title}, one by one'], 's', 2),
+            f'{found[title]["largest_difference"]:.0e}',
+        )
+        for name, found in encoders.items()
+        for title in ('growing', 'sliding')
+    ]
+    head = (
+        'encoder',
+        'steps',
+        'number',
+        'the year once, s',
+        'all steps, s',
+        'one by one, s',
+        'differ',
+    )
+    whole = figures['command, planar_vit_tiny']
+    commands = [
+        (
+            title,
+            _spread(found, 's', 0),
+            _times(found['median_s'] / whole['the year once']['median_s']),
+        )
+        for title, found in whole.items()
+    ]
+    tiny = encoders['planar_vit_tiny']
+    ratio = tiny['growing']['median_s'] / tiny['the year once']['median_s']
+    gain = tiny['growing, one by one']['median_s'] / tiny['growing']['median_s']
+    return f"""## Embeddings step by step
+
+{_measured('rolling', results)}
+
+The Sentinel-2 images of wc_be_a of 2018, {' x '.join(map(str, settings['series'][1:]))}, embedded
+every {settings['every']}: the dates up to each step (*growing*), or those of the last
+{settings['over']} (*sliding*). Features of all pixels without gradients, by `rolling_features` and
+by one call for each step, in CPU seconds; *differ* is the largest difference between the two.
+
+{_table(head, rows)}
+
+Growing steps of `planar_vit_tiny` take {_times(gain)} less time than one by one, and
+{_times(ratio)} that of the year: dates are embedded once, but the layers along rows and columns run
+for each step. Sliding steps share nothing. The whole command, in CPU seconds of all its processes,
+with its start of some seconds, reading once, and writing bytes:
+
+{_table(('command', 'CPU seconds', 'against the year once'), commands)}"""
 
 
 def _change() -> str:
