@@ -4,11 +4,11 @@
 
 DATA holds the folder ``wc_be_a``: its Sentinel-2 images of 2018, embedded every 14 days. Weights
 are random: cost and equality do not hang on what was learned. *Features* is the time of the encoder
-alone, in CPU seconds of one thread, on all 64 x 64 pixels at once, with the steps up to each day (*growing*) or of the last 90
-days (*sliding*), by :meth:`rolling_features`, and by one call of :meth:`features` for each step
-(*one by one*), which is also what they are held against. *Command* is ``torchgeo-sits embed`` in a
-process of its own, CPU seconds of all its processes, from start to written maps, in bytes
-(``--map.quantise true``). Results go to results/rolling.json.
+alone, in CPU seconds of one thread, on all 64 x 64 pixels at once, with the steps up to each day
+(*growing*) or of the last 90 days (*sliding*), by :meth:`rolling_features`, and by one call of
+:meth:`features` for each step (*one by one*), which is also what they are held against. *Command*
+is ``torchgeo-sits embed`` in a process of its own, CPU seconds of all its processes, from start to
+written maps, in bytes (``--map.quantise true``). Results go to results/rolling.json.
 """
 
 import os

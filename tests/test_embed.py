@@ -212,3 +212,10 @@ def test_dates_and_places_that_contradict_are_refused(
     monkeypatch.setenv('TORCHGEO_SITS_TRACEBACK', '1')
     with pytest.raises(SITSError, match=text):
         main(['embed', str(checkpoint), str(series_folder), *options])
+
+
+def test_steps_of_a_table_of_points_are_refused(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCHGEO_SITS_TRACEBACK', '1')
+    (tmp_path / 'points.csv').write_text('id,date,B1\na,2021-01-01,1\n')
+    with pytest.raises(SITSError, match='--every is for folders of images'):
+        main(['embed', str(checkpoint), str(tmp_path / 'points.csv'), '--every', '14d'])

@@ -45,6 +45,8 @@ def spans():
     """Growing, sliding, empty, the same twice, and one that begins before the others."""
     days = [(0, 60), (0, 61), (0, 200), (0, 400), (90, 180), (120, 210), (120, 300), (120, 300)]
     days += [(500, 600), (500, 700), (0, 300), (-100, 400)]
+    # All dates of one span and earlier ones, too: time counts from another first date.
+    days += [(200, 300), (0, 400)]
     return [(START + DAY * a, START + DAY * b) for a, b in days]
 
 

@@ -33,6 +33,8 @@ _CHECKPOINT = (
     'checkpoint of any task, hf://ORG/REPO of the Hub, or published weights: presto, galileo_nano, '
     'tessera, olmoearth_v1_nano (or _tiny, _base), NAME:FILE'
 )
+#: Options of folders of images that tables of points do not have.
+_OF_IMAGES = ('start', 'stop', 'every', 'over', 'at', 'polygons')
 #: Side of a window of several steps in pixels: the features of all are in memory at a time.
 _STEPS_WINDOW = 128
 
@@ -58,7 +60,7 @@ def embed(args: Sequence[str]) -> None:
     parser.add_argument('checkpoint', help=_CHECKPOINT)
     parser.add_argument('paths', nargs='+', help='folders of dated rasters, or files')
     parser.add_argument('--year', type=int, default=None, help=_PAGE.own['year'])
-    for name in ('start', 'stop', 'every', 'over', 'at', 'polygons'):
+    for name in _OF_IMAGES:
         parser.add_argument(f'--{name}', type=str, default=None, help=_PAGE.own[name])
     parser.add_argument(
         '--bounds',
@@ -137,7 +139,17 @@ def _spans_of(series: TimeSeries, options: Any, days: DaySpan | None) -> list[Da
 
 
 def _embed_points(args: Sequence[str]) -> None:
-    """Write a table of embeddings of points."""
+    """Write a table of embeddings of points.
+
+    Raises:
+        SITSError: If steps or places are asked for.
+    """
+    typed = {arg.partition('=')[0] for arg in args}
+    if other := [f'--{name}' for name in _OF_IMAGES if f'--{name}' in typed]:
+        raise SITSError(
+            f'{other[0]} is for folders of images, and a table of points is given: leave it out, '
+            'and rows of other dates out of the table'
+        )
     parser = CommandParser(prog='torchgeo-sits embed', description=_PAGE.text)
     parser.add_argument('checkpoint', help=_CHECKPOINT)
     parser.add_argument('paths', nargs='+', help='tables of points')

@@ -287,9 +287,10 @@ PAGES = {
             'stop': 'Last day of the images, as YYYY-MM-DD',
             'every': 'Embed the days up to each step of this length: 14d, 2w, 1M, season or 1y',
             'over': 'With every, embed the last days of each step alone: 90d, 3M, 1y',
-            'at': 'File of points: CSV with lon and lat, or vectors. A row for each in a table, of '
-            'the windows that they lie in only',
-            'polygons': 'File of polygons, such as fields: a row for each, likewise',
+            'at': 'File of points, CSV with lon and lat or vectors, to write a table with a row '
+            'for each',
+            'polygons': 'File of polygons, such as fields, to write a table with a row for each; '
+            'as for points, only the windows that they touch are computed',
             'bounds': 'West, south, east and north edge of the region, in the CRS of the data',
             's1': 'Folder of Sentinel-1 images beside them, for a checkpoint that takes these',
             'num_workers': 'Number of processes that read',
