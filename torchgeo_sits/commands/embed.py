@@ -130,12 +130,18 @@ def _spans_of(series: TimeSeries, options: Any, days: DaySpan | None) -> list[Da
     if options.every is None:
         return []
     instants = series.instants(series.index)
-    whole = days or DaySpan(date.min, date.max)
-    first = max(whole.first, instants.min().date()) if options.start is None else whole.first
-    last = min(whole.last, instants.max().date()) if options.stop is None else whole.last
-    found = rolling_spans(DaySpan(first, last), options.every, options.over)
     dates = np.unique(instants.date)
-    return [s for s in found if ((dates >= s.first) & (dates <= s.last)).any()]
+    first, last = days or DaySpan(date.min, date.max)
+    first = dates[0] if first == date.min else first
+    whole = DaySpan(first, dates[-1] if last == date.max else last)
+    found = rolling_spans(whole, options.every, options.over)
+    # What ends after the last image but one step is the same again, or of fewer images.
+    known = [
+        s
+        for s, before in zip(found, [None, *found], strict=False)
+        if before is None or before.last < dates[-1]
+    ]
+    return [s for s in known if ((dates >= s.first) & (dates <= s.last)).any()]
 
 
 def _embed_points(args: Sequence[str]) -> None:
