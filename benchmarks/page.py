@@ -560,10 +560,11 @@ by one call for each step, in CPU seconds; *differ* is the largest difference be
 
 {_table(head, rows)}
 
-Growing steps of `planar_vit_tiny` are {_times(gain)} as fast as one by one, and take {_times(ratio)}
-the time of the year: dates are embedded once, but the layers along rows and columns run for each
-step. Sliding steps share nothing. The whole command (without steps after the last image), in CPU seconds of all its processes,
-with its start of some seconds, reading once, and writing bytes:
+Growing steps of `planar_vit_tiny` are {_times(gain)} as fast as one by one, and take
+{_times(ratio)} the time of the year: dates are embedded once, but the layers along rows and columns
+run for each step. Sliding steps share nothing. The whole command (without steps after the last
+image), in CPU seconds of all its processes, with its start of some seconds, reading once, and
+writing bytes:
 
 {_table(('command', 'CPU seconds', 'against the year once'), commands)}"""
 

@@ -12,9 +12,8 @@ from .outputs import (
     QuantisedEmbedding,
     ValueMap,
 )
-from .polygons import summarise_maps, summarise_steps
+from .polygons import summarise_maps
 from .run import MapRun, VectorFormat
-from .stack import write_stack
 from .windows import OverlappingWindows
 
 __all__ = [
@@ -32,6 +31,4 @@ __all__ = [
     'ValueMap',
     'VectorFormat',
     'summarise_maps',
-    'summarise_steps',
-    'write_stack',
 ]
