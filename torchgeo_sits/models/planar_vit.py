@@ -561,8 +561,8 @@ class PlanarViT(SITSEncoder):
                 mask_clear=series.clear[:, kept] & new[:, kept, None, None],
             )
             # Elapsed time counts from the first frame of the span, new or not.
-            code = self.dates(times, frames)[:, kept]
-            added = self._sum_dates(part, _EncodedDates(code, self.prior(part.acquisition_times)))
+            dates = self.dates(times, frames)[:, kept], self.prior(times, frames)[:, kept]
+            added = self._sum_dates(part, _EncodedDates(*dates))
             if grows:
                 added = [
                     self._map_tokens(self.time_stage.add_sums, *both)
