@@ -344,7 +344,8 @@ class SITSEncoder(nn.Module, ABC):
         Yields:
             Features of each span.
         """
-        frames, found = None, None
+        frames: Any = None
+        found: Tensor | None = None
         for span in spans:
             frames_before, frames = frames, _frames_within(series, span)
             if found is None or not _same_frames(frames_before, frames):
