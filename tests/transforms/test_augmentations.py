@@ -7,6 +7,7 @@ from torchgeo_sits.transforms import (
     RandomCloudGaps,
     RandomDateDrop,
     RandomDateJitter,
+    RandomFieldVariation,
     RandomGainOffset,
     SeriesGeometry,
     SeriesSequential,
@@ -48,6 +49,7 @@ AUGMENTATIONS = [
     lambda p: RandomDateDrop((0.2, 0.8), p=p),
     lambda p: RandomDateJitter(4, p=p),
     lambda p: RandomGainOffset(p=p),
+    lambda p: RandomFieldVariation(5.0, p=p),
     lambda p: RandomCloudGaps(0.5, p=p),
 ]
 
@@ -238,6 +240,8 @@ def test_normalise_keeps_its_statistics_and_checks_them():
         lambda: RandomDateDrop((0.5, 0.2)),
         lambda: RandomDateJitter(-1),
         lambda: RandomGainOffset(1.5),
+        lambda: RandomFieldVariation(-1.0),
+        lambda: RandomFieldVariation(vigour=1.0),
         lambda: RandomCloudGaps(cover=(0.0, 0.5)),
         lambda: RandomCloudGaps(p=2),
     ],
@@ -257,3 +261,22 @@ def test_statistics_follow_the_batch_to_its_device():
         'mask_clear': torch.ones(1, 3, 4, 4, dtype=torch.bool, device='meta'),
     }
     assert normalize(batch)['image'].device.type == 'meta'
+
+
+def test_field_variation_changes_all_dates_alike(batch):
+    # Against the formula written out for one pixel: clear values alone make the mean.
+    augment = RandomFieldVariation(days=12.0, vigour=0.4, soil=0.5)
+    found = augment(batch)
+    params = augment._params
+    clear = batch['mask_clear'][0, :, 3, 4]
+    before, after = (b['image'][0, :, :, 3, 4] for b in (batch, found))
+    mean = before[clear].mean(0)
+    expected = mean + params['vigour'][0] * (before - mean) + params['soil'][0]
+    torch.testing.assert_close(after[clear], expected[clear])
+    assert torch.equal(after[~clear], before[~clear])
+    shift = (found['acquisition_times'] - batch['acquisition_times'])[0]
+    assert shift.unique().numel() == 1
+    assert 0 < shift[0].abs() <= 12 * DAY
+    assert not found['acquisition_times'][~batch['valid']].any()
+    assert params['vigour'].std() > 0
+    assert params['soil'].std(1).min() > 0

@@ -44,6 +44,7 @@ from ..transforms import (
     PlanarMultiView,
     RandomCloudGaps,
     RandomDateJitter,
+    RandomFieldVariation,
     RandomGainOffset,
     ResamplingMultiView,
     SensorMultiView,
@@ -149,6 +150,9 @@ class SITSPretraining(SITSTask):
         gain: float = 0.1,
         offset: float = 0.1,
         cloud_rate: float = 0.1,
+        season_days: float = 0.0,
+        vigour: float = 0.0,
+        soil: float = 0.0,
         image_weight: float = 1.0,
         object_weight: float = 0.0,
         pixel_weight: float = 0.0,
@@ -187,6 +191,10 @@ class SITSPretraining(SITSTask):
             gain: Largest relative change of a band at a date in a view.
             offset: Largest shift of a band at a date in a view, in standard deviations.
             cloud_rate: Share of the dates that simulated clouds cover in part.
+            season_days: Largest shift of all dates of a view together, in days; with *vigour* and
+                *soil* what :class:`~torchgeo_sits.transforms.RandomFieldVariation` changes.
+            vigour: Largest relative change of what varies over time in a view.
+            soil: Largest constant added to a view, in standard deviations.
             image_weight: Weight of the comparison of whole views.
             object_weight: Weight of the comparison of objects, which are superpixels.
             pixel_weight: Weight of the comparison of pixels that both views see.
@@ -231,6 +239,9 @@ class SITSPretraining(SITSTask):
         # Clouds lie over the place, before its views are drawn; the rest differs per view.
         self.clouds = RandomCloudGaps(cloud_rate)
         augment = SeriesSequential(RandomDateJitter(jitter_days), RandomGainOffset(gain, offset))
+        variation = RandomFieldVariation(season_days, vigour, soil)
+        if season_days or vigour or soil:
+            augment = SeriesSequential(augment, variation)
         self.views = _build_views(views, augment, self.default_views, views_kwargs)
         self.check_views(self.views.global_views, self.views.local_views)
         self._check_sensors()

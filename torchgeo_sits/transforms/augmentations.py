@@ -33,6 +33,7 @@ __all__ = [
     'RandomCloudGaps',
     'RandomDateDrop',
     'RandomDateJitter',
+    'RandomFieldVariation',
     'RandomGainOffset',
     'SeriesAugmentation',
     'SeriesGeometry',
@@ -361,6 +362,88 @@ class RandomGainOffset(SeriesAugmentation):
         gain, offset = (params[key].to(image.dtype)[..., None, None] for key in ('gain', 'offset'))
         seen = (batch[MASK_CLEAR] & batch[VALID][..., None, None])[:, :, None]
         return {**batch, IMAGE: torch.where(seen, torch.addcmul(offset, image, gain), image)}
+
+
+class RandomFieldVariation(SeriesAugmentation):
+    """Change a series as another field of the same crop would differ: in calendar, vigour, soil.
+
+    Fields of one class are sown on other days, grow more or less, and lie on other ground; views
+    that differ so teach an encoder to look past it. The same change holds for all pixels and
+    dates of a sample:
+
+    - *days* shifts all dates by one number of days, so that the whole season is early or late;
+    - *vigour* stretches the values of each pixel about their mean over the clear dates;
+    - *soil* adds a constant, half of it the same in all bands, half of it of each band's own.
+
+    Padding and pixels that were not observed keep their value. Whether and how much it teaches
+    stands in ``study/FINDINGS.md``.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.transforms import RandomFieldVariation
+        >>> times = torch.arange(8).view(1, 8) * 864000  # every ten days
+        >>> batch = {'image': torch.rand(1, 8, 3, 16, 16), 'acquisition_times': times}
+        >>> varied = RandomFieldVariation(days=10, vigour=0.3, soil=0.0)(batch)
+        >>> (varied['acquisition_times'] - times).unique().numel()  # all dates alike
+        1
+        >>> ratio = varied['image'].std(1) / batch['image'].std(1)
+        >>> torch.allclose(ratio, ratio.mean(), atol=1e-3)
+        True
+    """
+
+    def __init__(
+        self, days: float = 0.0, vigour: float = 0.3, soil: float = 0.4, *, p: float = 1.0
+    ) -> None:
+        """Initialise a new RandomFieldVariation instance.
+
+        Args:
+            days: Largest shift of the season either way, in days.
+            vigour: Factors on what changes over time are uniform in ``[1 - vigour, 1 + vigour]``.
+            soil: Largest constant, in the unit of the image: standard deviations after
+                :class:`Normalize`, else reflectance.
+            p: Probability that a sample is augmented.
+
+        Raises:
+            SITSError: If a number is negative, *vigour* is 1 or more, or *p* is out of range.
+        """
+        super().__init__(p=p)
+        if days < 0 or not 0 <= vigour < 1 or soil < 0:
+            raise SITSError(
+                'expected days >= 0, 0 <= vigour < 1 and soil >= 0, got '
+                f'{days}, {vigour} and {soil}'
+            )
+        self.days = days
+        self.vigour = vigour
+        self.soil = soil
+
+    def generate_parameters(
+        self, batch: dict[str, Any], *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Draw ``shift`` ``(B,)`` int64 in seconds, ``vigour`` ``(B,)`` and ``soil`` ``(B, C)``."""
+        image = batch[IMAGE]
+        size = len(image), image.shape[2] + 3
+        u = 2 * uniform(size, generator=generator, device=image.device) - 1
+        return {
+            'shift': (u[:, 0] * self.days * 86400).long(),
+            'vigour': 1 + self.vigour * u[:, 1],
+            'soil': self.soil * (u[:, 2:3] + u[:, 3:]) / 2,
+        }
+
+    def apply_transform(self, batch: dict[str, Any], params: dict[str, Tensor]) -> dict[str, Any]:
+        """Shift all dates, stretch the values of each pixel over time, and add a constant."""
+        image, valid, times = batch[IMAGE], batch[VALID], batch[ACQUISITION_TIMES]
+        seen = (batch[MASK_CLEAR] & valid[..., None, None])[:, :, None]
+        total = torch.where(seen, image, 0).sum(1, keepdim=True)
+        mean = total / seen.sum(1, keepdim=True).clamp(min=1)
+        vigour = params['vigour'].to(image.dtype)[:, None, None, None, None]
+        soil = params['soil'].to(image.dtype)[:, None, :, None, None]
+        varied = mean + vigour * (image - mean) + soil
+        shifted = torch.where(valid, times + params['shift'][:, None], times)
+        return {
+            **batch,
+            IMAGE: torch.where(seen, varied, image),
+            ACQUISITION_TIMES: shifted,
+        }
 
 
 class RandomCloudGaps(SeriesAugmentation):
