@@ -7,6 +7,7 @@ Run from the root of the repository:
     uv run python -m study --longer        # some of them with more steps
     uv run python -m study --ablations     # planar views with one thing changed
     uv run python -m study --published     # Presto and Galileo nano, whose files lie in --weights
+    uv run python -m study --second        # the second round: families of encoders, 1.2 hours
     uv run python -m study --tune          # learning rates, on development data alone
     uv run python -m study --report        # tables and plots of what is there
 
@@ -30,6 +31,7 @@ from .contenders import (
     LONGER,
     PUBLISHED,
     PUBLISHED_SETS,
+    SECOND_ROUND,
     SEEDS,
     Contender,
     Job,
@@ -54,10 +56,15 @@ QUICK = (
 #: Names of those that each way of running this takes.
 MODES = {
     'quick': QUICK,
-    'full': [name for name, c in CONTENDERS.items() if c not in LONGER + ABLATIONS + PUBLISHED],
+    'full': [
+        name
+        for name, c in CONTENDERS.items()
+        if c not in LONGER + ABLATIONS + PUBLISHED + SECOND_ROUND
+    ],
     'longer': [c.name for c in LONGER],
     'ablations': [c.name for c in ABLATIONS],
     'published': [c.name for c in PUBLISHED],
+    'second': [c.name for c in SECOND_ROUND],
 }
 
 

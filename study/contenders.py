@@ -41,6 +41,39 @@ type Group = Literal[
 
 
 @dataclass(frozen=True)
+class Architecture:
+    """An encoder of this project.
+
+    Attributes:
+        model: Its name.
+        arguments: What is changed of it.
+    """
+
+    model: str
+    arguments: dict[str, Any] = field(default_factory=dict, hash=False)
+
+
+#: A smaller PlanarViT than by default, so that two cores train hundreds of them.
+FIRST = Architecture('planar_vit_tiny', {'embed_dim': 64, 'depth': 2, 'time_dim': 48})
+SECOND = Architecture('planar_vit_v2_tiny', {'embed_dim': 64, 'depth': 2})
+#: Encoders of about 0.65 million floating-point operations for a pixel of a view of 24 dates, as
+#: torch counts them: time alone 0.65, planes 0.68 (as an image 1.35), images 0.66 (as planes 0.61).
+FAMILIES = {
+    'pixels': Architecture(SECOND.model, {'embed_dim': 64, 'depth': 0, 'time_dim': 72}),
+    'planes': Architecture(SECOND.model, SECOND.arguments | {'reach': 1}),
+    'images': Architecture(
+        'utae',
+        {
+            'encoder_widths': (16, 16, 32),
+            'decoder_widths': (40, 16, 32),
+            'num_heads': 4,
+            'dim': 64,
+        },
+    ),
+}
+
+
+@dataclass(frozen=True)
 class Contender:
     """One line of the tables.
 
@@ -55,6 +88,7 @@ class Contender:
         longer: Factor on the optimiser steps.
         seeds: Number of initialisations.
         changes: Name of the contender in which this one changes one thing, or the steps.
+        encoder: The encoder, of this project's methods and of what is not trained at all.
     """
 
     name: str
@@ -66,6 +100,7 @@ class Contender:
     longer: int = 1
     seeds: int = SEEDS
     changes: str = ''
+    encoder: Architecture = FIRST
 
 
 def ours(method: str, views: str, kind: str = '') -> Contender:
@@ -172,6 +207,31 @@ LONGER = [
     *(lengthened(c, times) for times in (4, 16) for c in _STACKED),
     *(lengthened(c, 16) for c in (_WALKS, *_DINO)),
 ]
+# -- the second round, see docs/claims.md -----------------------------------------------------
+
+#: What views vary beside dates and bands; chosen on development data.
+VARIATION = {'vigour': 0.3, 'soil': 0.4}
+
+
+def _second(kind: str, name: str, encoder: Architecture) -> Contender:
+    """VICReg on planes, or on resampled dates of images, with another encoder and variation."""
+    plain = PLANAR if kind == 'planar' else RESAMPLING
+    options = plain.options | VARIATION
+    return replace(plain, name=f'{name}, {kind}', encoder=encoder, options=options, seeds=3)
+
+
+#: The second version of PlanarViT, untrained and trained, and each family of encoders on both
+#: kinds of view.
+VERSIONS = [
+    Contender('untrained PlanarViT, second version', 'untrained', 'PlanarViT', encoder=SECOND),
+    *(_second(kind, 'second version', SECOND) for kind in ('planar', 'resampling')),
+]
+BY_FAMILY = [
+    _second(kind, f'family of {name}', encoder)
+    for name, encoder in FAMILIES.items()
+    for kind in ('planar', 'resampling')
+]
+SECOND_ROUND = [*VERSIONS, *BY_FAMILY]
 #: What comes when all others are through.
 LAST = SUPERVISED[1:] + BY_KIND
 CONTENDERS = {
@@ -186,6 +246,7 @@ CONTENDERS = {
         *LONGER,
         *BY_KIND,
         *ABLATIONS,
+        *SECOND_ROUND,
     ]
 }
 

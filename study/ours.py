@@ -10,6 +10,7 @@ import torchgeo_sits.tasks
 from torchgeo_sits.models import Series, SITSEncoder, build_encoder
 from torchgeo_sits.tasks.pretraining import SITSPretraining
 
+from .contenders import FIRST, Architecture
 from .crops import SeriesCrops
 from .sites import Site
 
@@ -18,26 +19,28 @@ SIZE = 24
 #: Tile of which features are computed at once, in pixels.
 TILE = 64
 
-MODEL = 'planar_vit_tiny'
-#: A smaller PlanarViT than by default, so that two cores train hundreds of them.
-ENCODER = {'embed_dim': 64, 'depth': 2, 'time_dim': 48}
 
-
-def encoder(bands: int) -> SITSEncoder:
+def encoder(bands: int, architecture: Architecture = FIRST) -> SITSEncoder:
     """An encoder as it is before any training."""
-    return build_encoder(MODEL, bands, **ENCODER)
+    return build_encoder(architecture.model, bands, **architecture.arguments)
 
 
-def build(method: str, bands: int, options: dict[str, Any]) -> SITSPretraining:
+def build(
+    method: str, bands: int, options: dict[str, Any], architecture: Architecture = FIRST
+) -> SITSPretraining:
     """A task of this project.
 
     Args:
         method: Name of a task, without 'SITS'.
         bands: Number of bands.
         options: Its arguments.
+        architecture: The encoder that it trains.
     """
     task: SITSPretraining = getattr(torchgeo_sits.tasks, f'SITS{method}')(
-        model=MODEL, in_channels=bands, model_kwargs=ENCODER, **options
+        model=architecture.model,
+        in_channels=bands,
+        model_kwargs=dict(architecture.arguments),
+        **options,
     )
     return task
 
@@ -49,7 +52,10 @@ def samples(sites: list[Site], number: int, seed: int) -> Dataset[dict[str, Tens
 
 @torch.no_grad()
 def features(model: SITSEncoder, site: Site) -> dict[str, Tensor]:
-    """Features ``(D, H, W)`` before the path layers (early) and after them (late)."""
+    """Features ``(D, H, W)`` before spatial context (early) and after it (late).
+
+    A pixel has the features of the cell that it lies in.
+    """
     model.eval()
     high, wide = site.clear.shape[1:]
     early = model.feature_dim('early')
@@ -63,7 +69,9 @@ def features(model: SITSEncoder, site: Site) -> dict[str, Tensor]:
                 continue
             image, times = site.image[:, :, rows, columns][seen], site.times[seen]
             valid = torch.ones(1, len(times), dtype=torch.bool)
-            found[:, rows, columns] = model.features(
+            cells = model.features(
                 Series(image[None], times[None], valid, clear[seen][None]), depth='joined'
             )[0]
+            pixels = cells.repeat_interleave(model.stride, 1).repeat_interleave(model.stride, 2)
+            found[:, rows, columns] = pixels[:, : clear.shape[1], : clear.shape[2]]
     return {'early': found[:early], 'late': found[early:]}

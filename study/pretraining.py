@@ -104,7 +104,7 @@ def frozen(
     contender = job.contender
     steps = job.steps * contender.longer
     number = steps * BATCH
-    parameters = sum(p.numel() for p in ours.encoder(bands).parameters())
+    parameters = sum(p.numel() for p in ours.encoder(bands, contender.encoder).parameters())
     if contender.group == 'published':
         known = published.build(contender.method, contender.views, sites[0].bands, job.weights)
         features = published.Published(known)
@@ -113,11 +113,11 @@ def frozen(
         return lambda site: {'late': theirs.random_features(site, job.seed)}, {}, None
     seed_everything(job.seed, verbose=False)
     if contender.group == 'untrained':
-        encoder = ours.encoder(bands)
+        encoder = ours.encoder(bands, contender.encoder)
         return lambda site: ours.features(encoder, site), {'parameters': parameters}, None
     if contender.group == 'ours':
         options = contender.options | ({} if job.lr is None else {'lr': job.lr})
-        task = ours.build(contender.method, bands, options)
+        task = ours.build(contender.method, bands, options, contender.encoder)
         info = pretrain(task, ours.samples(sites, number, job.seed), steps, by_epoch=False)
         info['parameters'] = sum(p.numel() for p in task.encoder.parameters())
         return lambda site: ours.features(task.encoder, site), info, task.encoder

@@ -97,7 +97,7 @@ def run(job: Job) -> dict[str, Any]:
             state = encoder.state_dict()
 
             def copy() -> nn.Module:
-                fresh = ours.encoder(bands)
+                fresh = ours.encoder(bands, contender.encoder)
                 fresh.load_state_dict(state)
                 return fresh
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
-from .contenders import CONTENDERS, MAIN, Job
+from .contenders import BY_FAMILY, CONTENDERS, MAIN, SECOND_ROUND, Job
 from .records import RESULTS, read
 
 #: Records of the runs.
@@ -21,6 +21,8 @@ SETS = ('mato_grosso', 'synthetic')
 def candidates(name: str) -> tuple[float, ...]:
     """Learning rates that are tried for a contender, none where it takes that of another."""
     contender = CONTENDERS[name]
+    if contender in SECOND_ROUND:
+        return (max(OURS),) if contender in BY_FAMILY else ()
     if contender.longer > 1:
         return ()
     if contender in MAIN and contender.kind == 'mixed':
@@ -50,6 +52,21 @@ def _means() -> dict[tuple[str, float], dict[str, float]]:
     return {key: {k: mean(v) for k, v in found.items()} for key, found in values.items()}
 
 
+def depth(name: str) -> str:
+    """Features by which a contender of the second round is scored: joined ones, or late ones.
+
+    For a family of encoders it is what the linear probe prefers on development data, over both
+    kinds of view; all else keeps the joined ones of the first round.
+    """
+    contender = CONTENDERS[name]
+    means = _means()
+    family = [c.name for c in BY_FAMILY if c.encoder == contender.encoder]
+    found = [means[key] for key in means if key[0] in family]
+    if contender not in BY_FAMILY or not found:
+        return 'joined'
+    return max(('joined', 'late'), key=lambda d: mean(one[f'linear, {d}'] for one in found))
+
+
 def rates() -> dict[str, float]:
     """The best learning rate of each method of ours and of each contender of TorchGeo.
 
@@ -58,6 +75,8 @@ def rates() -> dict[str, float]:
     best: dict[str, tuple[float, float]] = {}
     for (name, lr), found in _means().items():
         contender = CONTENDERS[name]
+        if contender in SECOND_ROUND:  # they take the rate of their method
+            continue
         key = contender.method if contender.group == 'ours' else name
         best[key] = max(best.get(key, (0.0, 0.0)), (found['linear, joined'], lr))
     return {key: lr for key, (_, lr) in best.items()}
