@@ -222,8 +222,11 @@ def _second(kind: str, name: str, encoder: Architecture) -> Contender:
 
 #: The second version of PlanarViT, untrained and trained, and each family of encoders on both
 #: kinds of view.
+UNTRAINED_SECOND = Contender(
+    'untrained PlanarViT, second version', 'untrained', 'PlanarViT', encoder=SECOND
+)
 VERSIONS = [
-    Contender('untrained PlanarViT, second version', 'untrained', 'PlanarViT', encoder=SECOND),
+    UNTRAINED_SECOND,
     *(_second(kind, 'second version', SECOND) for kind in ('planar', 'resampling')),
 ]
 BY_FAMILY = [

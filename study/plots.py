@@ -8,7 +8,15 @@ matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
 from .claims import COLUMNS, PLANAR, RESAMPLING, UNTRAINED, scored_as
-from .contenders import ABLATIONS, BY_KIND, CONTENDERS, LENGTHS, LONGER, at_length
+from .contenders import (
+    ABLATIONS,
+    BY_KIND,
+    CONTENDERS,
+    LENGTHS,
+    LONGER,
+    SECOND_ROUND,
+    at_length,
+)
 from .records import Records, bootstrap
 
 COLOURS = {
@@ -24,7 +32,8 @@ COLOURS = {
 
 def plot_contenders(records: Records, path: Path) -> None:
     """A dot with its interval for each contender and place."""
-    names = [n for n in reversed(CONTENDERS) if CONTENDERS[n] not in BY_KIND + ABLATIONS + LONGER]
+    apart = BY_KIND + ABLATIONS + LONGER + SECOND_ROUND
+    names = [n for n in reversed(CONTENDERS) if CONTENDERS[n] not in apart]
     figure, axes = plt.subplots(
         1, len(COLUMNS), figsize=(3 * len(COLUMNS), 0.26 * len(names) + 1.2), sharey=True
     )

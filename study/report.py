@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import tuning
+from . import second_round, tuning
 from .claims import (
     COLUMNS,
     HEADLINE,
@@ -29,6 +29,7 @@ from .contenders import (
     LONGER,
     MAIN,
     PUBLISHED,
+    SECOND_ROUND,
     SUPERVISED,
     TORCHGEO,
     Contender,
@@ -114,6 +115,15 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
         fine_tuned(records),
         '## Published models',
         published(records),
+        '## The second round',
+        'Claims were written down before, in docs/claims.md. Families of encoders are scored by '
+        'the features that development data prefers.',
+        claim_table(second_round.findings(records)),
+        rows(second_round.carried_over(records), ('across', 'labels', 'asked for', 'found', 'met')),
+        rows(
+            second_round.scores(records),
+            ('contender', 'depth', *(f'{s}, {b}' for s, b in second_round.COLUMNS)),
+        ),
         '## Learning rates tried on development data',
         tuning.table(),
     ]
@@ -337,7 +347,7 @@ def means(records: Records) -> str:
     """Means alone, of all but kinds of path, ablations and longer runs."""
     lines = []
     for name in CONTENDERS:
-        if CONTENDERS[name] in BY_KIND + ABLATIONS + LONGER:
+        if CONTENDERS[name] in BY_KIND + ABLATIONS + LONGER + SECOND_ROUND:
             continue
         places = [scored_as(name, *column) for column in COLUMNS]
         cells = [

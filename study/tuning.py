@@ -1,6 +1,7 @@
 """Choices made on development data: another simulated series, and fields too small to be tested."""
 
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from statistics import mean
 
@@ -52,6 +53,7 @@ def _means() -> dict[tuple[str, float], dict[str, float]]:
     return {key: {k: mean(v) for k, v in found.items()} for key, found in values.items()}
 
 
+@cache
 def depth(name: str) -> str:
     """Features by which a contender of the second round is scored: joined ones, or late ones.
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import f1_score, jaccard_score
+from torch.utils.flop_counter import FlopCounterMode
 
 import study
-from study import ours, published, theirs
+from study import ours, published, theirs, tuning
 from study.__main__ import jobs
 from study.claims import compare, findings
-from study.contenders import CONTENDERS, Job, at_length
+from study.contenders import CONTENDERS, FAMILIES, Job, at_length
 from study.crops import DATES, FrameCrops, SeriesCrops, StackedCrops
 from study.pretraining import frozen, pretrain
 from study.probes import Pixels, draw_fields, labelled_pixels, linear, probe, scores
@@ -180,13 +181,15 @@ def test_all_initialisations_of_contenders_are_run_and_fewer_of_ablations(tmp_pa
         vars(arguments).update(scratch=tmp_path, weights=tmp_path)
         return Counter(j.contender.name for j in jobs(arguments, defaultdict(float)))
 
-    full, longer, ablations, others = map(todo, ('full', 'longer', 'ablations', 'published'))
+    modes = ('full', 'longer', 'ablations', 'published', 'second')
+    full, longer, ablations, others, second = map(todo, modes)
     assert full['VICReg, planar, rows'] == 5
     assert ablations['VICReg, planar, mixed, pixels'] == 3
     assert longer['VICReg, planar, mixed, four times the steps'] == 5
     assert longer['TorchGeo MoCo, stacked frames, four times the steps'] == 3
     # Each in one of them.
-    assert Counter([*full, *longer, *ablations, *others]) == Counter(list(CONTENDERS))
+    assert second['family of planes, planar'] == 3
+    assert Counter([*full, *longer, *ablations, *others, *second]) == Counter(list(CONTENDERS))
 
 
 def test_a_record_that_a_kill_cut_off_is_run_again(tmp_path):
@@ -353,3 +356,31 @@ def test_claims_hold_contenders_of_equal_steps_against_each_other():
             'over the untrained encoder': 0.2,
         }
     )
+
+
+def test_families_of_the_second_round_are_of_equal_cost():
+    # Or what is said of planes and images would be said of small and large encoders.
+    times = 1_500_000_000 + 1_500_000 * torch.arange(24)[None]
+    valid = torch.ones(1, 24, dtype=torch.bool)
+    cost = {}
+    for name, view in (('pixels', 'planes'), ('planes', 'planes'), ('images', 'image')):
+        encoder = ours.encoder(10, FAMILIES[name]).eval()
+        size = (1, 6, 10, 24, 16) if view == 'planes' else (1, 24, 10, 10, 10)
+        run = encoder.encode_planes if view == 'planes' else encoder.encode_image
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            run(Series(torch.randn(size), times, valid))
+        cost[name] = counter.get_total_flops() / (96 if view == 'planes' else 100)
+    assert max(cost.values()) < 1.1 * min(cost.values())
+
+
+def test_what_a_family_is_scored_by_is_chosen_on_development_data(tmp_path, monkeypatch):
+    lines = [('early', 900), ('late', 500), ('joined', 400)]
+    scores = [{'probe': 'linear', 'depth': d, 'f1': [f]} for d, f in lines]
+    run = {'contender': 'family of images, planar', 'set': 'synthetic', 'lr': 0.002}
+    path = tmp_path / 'tuning.jsonl.gz'
+    append(path, run | {'scores': scores})
+    monkeypatch.setattr(tuning, 'PATH', path)
+    tuning.depth.cache_clear()
+    assert tuning.depth('family of images, resampling') == 'late'
+    assert tuning.depth('family of planes, planar') == 'joined'  # not run
+    tuning.depth.cache_clear()
