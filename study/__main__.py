@@ -26,6 +26,7 @@ from typing import Any
 from . import report, tuning
 from .contenders import (
     ABLATIONS,
+    CLASSIC,
     CONTENDERS,
     LAST,
     LONGER,
@@ -39,7 +40,7 @@ from .contenders import (
 from .public import SETS
 from .public_run import run_public
 from .records import RESULTS, append, read
-from .run import BUDGETS, load, run
+from .run import BUDGETS, SIMULATED, load, run
 
 #: Of one thread each: two of two threads wait for each other more than they work.
 PROCESSES = 2
@@ -64,7 +65,7 @@ MODES = {
     'longer': [c.name for c in LONGER],
     'ablations': [c.name for c in ABLATIONS],
     'published': [c.name for c in PUBLISHED],
-    'second': [c.name for c in SECOND_ROUND],
+    'second': [c.name for c in SECOND_ROUND + CLASSIC],
 }
 
 
@@ -74,7 +75,7 @@ def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
     Kinds of path and the slow models that are trained with labels come last.
     """
     names = arguments.only or MODES[arguments.mode]
-    folders = {s: arguments.data for s in BUDGETS if s == 'synthetic' or arguments.data.is_dir()}
+    folders = {s: arguments.data for s in BUDGETS if s in SIMULATED or arguments.data.is_dir()}
     folders |= {s: folder for s in SETS if (folder := getattr(arguments, s))}
     quick = arguments.mode == 'quick'
     seeds = 1 if quick else SEEDS
@@ -95,6 +96,7 @@ def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
         for one, folder in folders.items()
         if one not in SETS or CONTENDERS[name].group != 'supervised'
         if one in PUBLISHED_SETS or CONTENDERS[name].group != 'published'
+        if one != 'realistic' or CONTENDERS[name] in SECOND_ROUND + CLASSIC
         if seed < CONTENDERS[name].seeds
     ]
     return sorted(todo, key=lambda job: job.contender in LAST)

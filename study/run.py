@@ -47,8 +47,11 @@ BUDGETS = {
     'belgium': ('1', '3', 'all'),
     'mato_grosso': ('1', '3', '5', 'all'),
     'synthetic': ('1', '1 %', '5 %'),
+    'realistic': ('1', '1 %', '5 %'),
 }
 SEEDED = {'development': 1, 'synthetic': 0}
+#: Sets that need no files.
+SIMULATED = ('synthetic', 'realistic')
 
 
 def load(job: Job) -> list[Site]:
@@ -57,7 +60,7 @@ def load(job: Job) -> list[Site]:
     size = 256 if job.development else 320
     # Another folder of data is another cache.
     folder = sha256(str(job.data.resolve()).encode()).hexdigest()[:8]
-    name = f'synthetic-{seed}-{size}' if job.set == 'synthetic' else f'{job.set}-{folder}'
+    name = f'{job.set}-{seed}-{size}' if job.set in SIMULATED else f'{job.set}-{folder}'
     # Named anew where sites hold more than before.
     kept = job.scratch / f'{name}-with-bands.pickle'
     if not kept.exists():
@@ -65,6 +68,7 @@ def load(job: Job) -> list[Site]:
             'belgium': lambda: belgium(job.data),
             'mato_grosso': lambda: mato_grosso(job.data),
             'synthetic': lambda: synthetic(job.scratch, seed=seed, size=size),
+            'realistic': lambda: synthetic(job.scratch, seed=seed, size=size, realistic=True),
         }[job.set]()
         draft = kept.with_suffix(f'.{job.seed}-{time.time_ns()}')
         draft.write_bytes(pickle.dumps(sites))
@@ -205,7 +209,7 @@ def _supervised(
 ) -> Iterator[dict[str, Any]]:
     """Scores of an encoder trained with labels, on a share of the draws for each seed."""
     draws = [(job.seed * SHARE + i) % DRAWS for i in range(SHARE)]
-    budgets = BUDGETS['synthetic'] if job.set == 'synthetic' else ('1',)
+    budgets = BUDGETS[job.set] if job.set in SIMULATED else ('1',)
     for site in sites:
         pixels = labelled_pixels(site)
         for budget in budgets:

@@ -119,16 +119,22 @@ def mato_grosso(data: Path) -> list[Site]:
     return normalised([Site('ieda_mt', *series, classes, fields, bands)])
 
 
-def synthetic(scratch: Path, *, seed: int, size: int) -> list[Site]:
-    """Simulated farmland of twelve classes."""
-    root = scratch / f'synthetic-{seed}-{size}'
+def synthetic(scratch: Path, *, seed: int, size: int, realistic: bool = False) -> list[Site]:
+    """Simulated farmland of twelve classes, seen well or as real land is."""
+    name = 'realistic' if realistic else 'synthetic'
     series = write_synthetic_series(
-        root, size=(size, size), num_dates=40, parcel_pixels=72, difficulty=1.0, seed=seed
+        scratch / f'{name}-{seed}-{size}',
+        size=(size, size),
+        num_dates=40,
+        parcel_pixels=72,
+        difficulty=1.0,
+        realistic=realistic,
+        seed=seed,
     )
     classes, fields = _band(series.classes), _band(series.parcels)
     found, bands = _read(series.images, series.clouds)
     fields[classes == 0] = 0
-    return normalised([Site('synthetic', *found, classes, fields, bands)])
+    return normalised([Site(name, *found, classes, fields, bands)])
 
 
 # -- composites: equally many layers for every site, medians of what was clear in bins ------

@@ -3,6 +3,17 @@
 from .events import EVENTS, Event
 from .phenology import BANDS, CLASSES
 from .scene import Scene, draw_scene
-from .weather import SCL
+from .weather import MEASURED, MILD, SCL, Conditions
 
-__all__ = ['BANDS', 'CLASSES', 'EVENTS', 'SCL', 'Event', 'Scene', 'draw_scene']
+__all__ = [
+    'BANDS',
+    'CLASSES',
+    'EVENTS',
+    'MEASURED',
+    'MILD',
+    'SCL',
+    'Conditions',
+    'Event',
+    'Scene',
+    'draw_scene',
+]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from .events import Event, apply_events, draw_events
 from .landscape import Landscape, draw_landscape, smooth_noise
 from .phenology import CLASSES, ENDMEMBERS, SURFACES, Growth, cover_fractions, draw_growth, mix
-from .weather import add_weather, observe
+from .weather import MILD, Conditions, add_weather, observe
 
 __all__ = ['Scene', 'draw_scene']
 
@@ -33,6 +33,7 @@ class Scene:
         events: The changes.
         days: Acquisition days since 1970-01-01, ascending, ``(T,)``.
         difficulty: Factor on the noise.
+        conditions: How well the land is seen.
     """
 
     landscape: Landscape
@@ -42,6 +43,7 @@ class Scene:
     events: tuple[Event, ...]
     days: NDArray[np.int64]
     difficulty: float
+    conditions: Conditions = MILD
 
     def class_map(self) -> NDArray[np.uint8]:
         """Labels ``(H, W)``: 0 on lines, then the index in :data:`CLASSES` plus 1."""
@@ -80,11 +82,12 @@ class Scene:
             image = np.moveaxis(spectra[index][self.unit], -1, 0)
             # Gaps in a closed canopy and weeds on bare soil change cover least; half-grown
             # fields are patchy.
-            patchy = 0.10 * self.difficulty * texture * (0.25 + 2.4 * cover * (1 - cover))
+            rough = self.conditions.texture
+            patchy = 0.10 * rough * self.difficulty * texture * (0.25 + 2.4 * cover * (1 - cover))
             image = image + _CONTRAST[:, None, None] * patchy * dry
-            image = image * (1 + 0.06 * soil_texture * (1 - cover) * dry)
-            image = observe(image, rng=rng, difficulty=self.difficulty)
-            yield add_weather(image, ~dry, rng=rng)
+            image = image * (1 + 0.06 * rough * soil_texture * (1 - cover) * dry)
+            image = observe(image, rng=rng, difficulty=self.difficulty, conditions=self.conditions)
+            yield add_weather(image, ~dry, rng=rng, conditions=self.conditions)
 
 
 def draw_scene(
@@ -95,6 +98,7 @@ def draw_scene(
     changed: float,
     difficulty: float,
     rng: np.random.Generator,
+    conditions: Conditions = MILD,
 ) -> Scene:
     """Draw the map, the classes, the growth and the events.
 
@@ -105,6 +109,7 @@ def draw_scene(
         changed: Share of the parcels in which an event happens.
         difficulty: Factor on the spread within classes and on the noise.
         rng: Source of randomness.
+        conditions: How well the land is seen.
 
     Returns:
         The scene.
@@ -148,7 +153,7 @@ def draw_scene(
     for event in events:
         origin[event.unit] = event.parcel + 1
     growth = growth.take(origin)
-    return Scene(land, unit, kind, growth, tuple(events), days, difficulty)
+    return Scene(land, unit, kind, growth, tuple(events), days, difficulty, conditions)
 
 
 def _draw_classes(

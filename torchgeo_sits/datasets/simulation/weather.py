@@ -1,5 +1,6 @@
 """Clouds, their shadows and the swath border of each date of the synthetic series."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -8,14 +9,56 @@ from numpy.typing import NDArray
 from .landscape import smooth_noise
 from .phenology import BANDS
 
-__all__ = ['SCL', 'add_weather', 'draw_clouds', 'draw_observed', 'observe']
+__all__ = [
+    'MEASURED',
+    'MILD',
+    'SCL',
+    'Conditions',
+    'add_weather',
+    'draw_clouds',
+    'draw_observed',
+    'observe',
+]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How well the land is seen: what comes between it and the pixels of a date.
+
+    Args:
+        haze: Mean of the haze of a date, as reflectance in the middle of the bands.
+        haze_shape: Shape of its gamma distribution: the lower, the more clear and hazy days differ.
+        gain: Standard deviation of the factor that all bands of a date share.
+        shift: Standard deviation, in pixels, by which a date is shifted along each axis.
+        missed: Greatest opacity of clouds and darkness of shadows that a date's mask may miss.
+        texture: Factor on how much pixels of one field differ.
+    """
+
+    haze: float
+    haze_shape: float
+    gain: float
+    shift: float
+    missed: float
+    texture: float
+
+
+#: Mild conditions: masks miss little but the thinnest haze, and dates lie upon each other.
+MILD: Final = Conditions(haze=0.006, haze_shape=1.5, gain=0.04, shift=0.0, missed=0.0, texture=1.0)
+#: Conditions as two Sentinel-2 stacks in Flanders have them, measured by ``study/realism.py``.
+MEASURED: Final = Conditions(
+    haze=0.018, haze_shape=0.8, gain=0.13, shift=0.4, missed=0.12, texture=5.0
+)
 
 # Bands that Sentinel-2 takes at 20 m instead of 10 m.
 _COARSE = [BANDS.index(band) for band in ('B05', 'B06', 'B07', 'B8A', 'B11', 'B12')]
 
 
 def observe(
-    image: NDArray[np.float64], *, rng: np.random.Generator, difficulty: float
+    image: NDArray[np.float64],
+    *,
+    rng: np.random.Generator,
+    difficulty: float,
+    conditions: Conditions = MILD,
 ) -> NDArray[np.float64]:
     """See the land through sensor and air: point spread, 20 m bands, gain, haze and noise.
 
@@ -23,10 +66,13 @@ def observe(
         image: Reflectance of the land at 10 m, ``(C, H, W)``.
         rng: Source of randomness.
         difficulty: Factor on the noise.
+        conditions: Haze, and how dates lie upon each other.
 
     Returns:
         Reflectance as seen, ``(C, H, W)``.
     """
+    if conditions.shift:
+        image = _moved(image, rng.normal(0, conditions.shift, 2))
     padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), mode='edge')
     rows = 0.15 * padded[:, :-2] + 0.7 * padded[:, 1:-1] + 0.15 * padded[:, 2:]
     image = 0.15 * rows[..., :-2] + 0.7 * rows[..., 1:-1] + 0.15 * rows[..., 2:]
@@ -35,10 +81,22 @@ def observe(
     half = half.reshape(len(_COARSE), (h + 1) // 2, 2, (w + 1) // 2, 2).mean((2, 4))
     image[_COARSE] = half.repeat(2, 1).repeat(2, 2)[:, :h, :w]
     channels = len(image)
-    gain = 1 + rng.normal(0, 0.04) + rng.normal(0, 0.012, channels)
-    haze = rng.gamma(1.5, 0.004) * np.linspace(1.4, 0.2, channels)
+    gain = 1 + rng.normal(0, conditions.gain) + rng.normal(0, 0.012, channels)
+    shape = conditions.haze_shape
+    haze = rng.gamma(shape, conditions.haze / shape) * np.linspace(1.4, 0.2, channels)
     noise = rng.standard_normal(image.shape) * (0.0025 + 0.012 * image) * difficulty
     return image * gain[:, None, None] + haze[:, None, None] + noise
+
+
+def _moved(image: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Move an image ``(C, H, W)`` by parts of a pixel, linearly; borders repeat."""
+    for axis, amount in zip((1, 2), shift, strict=True):
+        whole = int(np.floor(amount))
+        places = np.arange(image.shape[axis]) - whole
+        last = image.shape[axis] - 1
+        near, far = (image.take((places - d).clip(0, last), axis) for d in (0, 1))
+        image = near + (amount - whole) * (far - near)
+    return image
 
 
 #: Codes of the Sentinel-2 scene classification that the synthetic series uses.
@@ -112,7 +170,11 @@ def draw_observed(size: tuple[int, int], *, rng: np.random.Generator) -> NDArray
 
 
 def add_weather(
-    image: NDArray[np.float64], water: NDArray[np.bool_], *, rng: np.random.Generator
+    image: NDArray[np.float64],
+    water: NDArray[np.bool_],
+    *,
+    rng: np.random.Generator,
+    conditions: Conditions = MILD,
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     """Put clouds, shadows and the swath border over an image, and classify the scene.
 
@@ -120,6 +182,7 @@ def add_weather(
         image: Clear reflectance, ``(C, H, W)``.
         water: Where water lies, ``(H, W)``.
         rng: Source of randomness.
+        conditions: How much the classification misses.
 
     Returns:
         Reflectance x 10000 ``(C, H, W)``, 0 where nothing was observed, and the scene
@@ -132,10 +195,11 @@ def add_weather(
     ndvi = (nir - red) / np.maximum(nir + red, 1e-6)
     scl = np.where(ndvi > 0.45, SCL['vegetation'], SCL['bare'])
     scl[water & (ndvi < 0.1)] = SCL['water']
-    # The classifier misses the thinnest haze, as the real one does.
-    scl[shadow > 0.18] = SCL['shadow']
-    scl[opacity > 0.08] = SCL['cirrus']
-    scl[opacity > 0.3] = SCL['cloud_medium']
+    # The classifier misses the thinnest haze, as the real one does, and on some days more.
+    missed = rng.uniform(0, conditions.missed) if conditions.missed else 0.0
+    scl[shadow > max(0.18, missed)] = SCL['shadow']
+    scl[opacity > max(0.08, missed)] = SCL['cirrus']
+    scl[opacity > max(0.3, missed)] = SCL['cloud_medium']
     scl[opacity > 0.7] = SCL['cloud_high']
     cloud = np.array(_CLOUD)[:, None, None] * (1 + 0.15 * smooth_noise(size, 30, rng=rng))
     image = image * (1 - shadow) * (1 - opacity) + cloud * opacity
