@@ -6,10 +6,12 @@ import json
 import numpy as np
 import pytest
 import rasterio
+from scipy import ndimage
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import f1_score
 
 from torchgeo_sits.datasets import simulation, synthetic
+from torchgeo_sits.datasets.simulation import weather
 from torchgeo_sits.datasets.simulation.phenology import Growth, cover_fractions
 from torchgeo_sits.datasets.synthetic import write_synthetic_series
 
@@ -276,3 +278,42 @@ def test_meta_names_everything(default):
     assert [d.replace('-', '') for d in meta['dates']] == sorted(
         p.stem[-8:] for p in default.images.iterdir()
     )
+
+
+def test_images_move_as_scipy_moves_them():
+    image = np.random.default_rng(0).normal(size=(2, 9, 7))
+    for amount in ((0.3, -0.4), (1.6, -2.2), (0.0, 0.5)):
+        found = weather._moved(image, np.array(amount))
+        expected = ndimage.shift(image, (0, *amount), order=1, mode='nearest')
+        inside = (slice(None), slice(3, -3), slice(3, -3))
+        np.testing.assert_allclose(found[inside], expected[inside], atol=1e-12)
+        assert np.isfinite(found).all()
+
+
+def test_a_realistic_world_is_seen_worse_and_is_the_same_land(tmp_path):
+    arguments = {'size': (64, 64), 'num_dates': 24, 'seed': 3}
+    mild, hard = (
+        write_synthetic_series(tmp_path / name, realistic=name == 'hard', **arguments)
+        for name in ('mild', 'hard')
+    )
+    for kind in ('classes', 'parcels', 'change_date'):
+        assert np.array_equal(_read(getattr(mild, kind)), _read(getattr(hard, kind)))
+
+    def missed(series):
+        # Clear by the mask, and brighter in blue than the pixel usually is.
+        blue, clear = [], []
+        for path in sorted(series.images.glob('*.tif')):
+            scl = series.clouds / path.name.replace('_S2_', '_SCL_')
+            blue.append(_read(path)[0] / 10_000)
+            clear.append(np.isin(_read(scl)[0], (4, 5, 6)))
+        blue, clear = np.where(clear, blue, np.nan), np.array(clear)
+        return (blue - np.nanmedian(blue, 0) > 0.05).sum() / clear.sum()
+
+    assert missed(hard) > 0.03 > 0.01 > missed(mild)
+    with pytest.raises(FileExistsError, match='realistic=True, not None'):
+        write_synthetic_series(tmp_path / 'hard', **arguments)
+
+
+def _read(path):
+    with rasterio.open(path) as file:
+        return file.read()
