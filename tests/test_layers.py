@@ -62,6 +62,7 @@ MAY_IMPORT = {
     '__init__': {'datamodules', 'tasks', 'models'},
     'commands': {
         'keys',
+        'mapping',
         'grid',
         'callbacks',
         'datamodules',

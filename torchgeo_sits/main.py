@@ -123,6 +123,7 @@ COMMANDS = {
     'predict': 'predict',
     'explain': 'explain',
     'embed': 'embed',
+    'compare': 'compare',
     'views': 'views',
     'export': 'export',
     'push': 'push',

@@ -38,6 +38,7 @@ _CLASSES = {
     ),
     'export': (),
     'push': (),
+    'compare': (),
     'data': (),
     'cube': (
         ('', 'datasets.raster_series:RasterTimeSeries'),

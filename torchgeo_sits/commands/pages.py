@@ -316,6 +316,22 @@ PAGES = {
             '',
         ),
     ),
+    'compare': Page(
+        'Map what changed between two embeddings of one place, without labels: how far the '
+        'features of each pixel are apart, beside how far they are where nothing changed.',
+        (
+            '2019/embedding.tif 2021/embedding.tif --output change.tif',
+            '2019/embedding.tif 2021/embedding.tif --stable 2018/embedding.tif 2019/embedding.tif',
+        ),
+        (),
+        {
+            'stable': 'Two embeddings between which nothing changed; by default most pixels of the '
+            'pair itself are taken to be unchanged',
+            'output': 'Cloud-Optimised GeoTIFF to write (default: change.tif)',
+        },
+        words=('BEFORE.tif', 'AFTER.tif'),
+        more=('make the embeddings: torchgeo-sits embed X.ckpt DIR --year 2019 --map.folder 2019',),
+    ),
     'push': Page(
         'Put the encoder of a checkpoint on the Hub of Hugging Face, or into a folder: the weights '
         'as safetensors, the card as JSON, and a page of the model that says what the card does. '

@@ -1,5 +1,6 @@
 """Maps from the predictions for windows: GeoTIFFs, polygons, and runs that can be stopped."""
 
+from .comparison import StableChange, compare_embeddings, fit_stable_change
 from .outputs import (
     Certainty,
     ChangeDate,
@@ -28,7 +29,10 @@ __all__ = [
     'OverlappingWindows',
     'Probabilities',
     'QuantisedEmbedding',
+    'StableChange',
     'ValueMap',
     'VectorFormat',
+    'compare_embeddings',
+    'fit_stable_change',
     'summarise_maps',
 ]
