@@ -45,6 +45,7 @@ commands:
               (--ckpt_path X.ckpt)
   explain     show which dates and pixels a prediction rests on (--ckpt_path X.ckpt --at LON,LAT)
   embed       map the features of each pixel (X.ckpt DIR --year 2021), or of points (X.ckpt T.csv)
+  explore     look, click, label and map in the browser (DIR --weights X.ckpt)
   views       draw a sample and the views made of it to a PNG (--output views.png)
   export      write a checkpoint as ONNX or .pt2, to run without this package (X.ckpt MODEL.onnx)
   push        put the encoder of a checkpoint on the Hub of Hugging Face, or into a folder
@@ -124,6 +125,7 @@ COMMANDS = {
     'explain': 'explain',
     'embed': 'embed',
     'compare': 'compare',
+    'explore': 'explore',
     'views': 'views',
     'export': 'export',
     'push': 'push',

@@ -36,6 +36,7 @@ _CLASSES = {
         ('map.', 'callbacks.map_writer:MapWriter'),
         ('table.', 'callbacks.table_writer:TableWriter'),
     ),
+    'explore': (('', 'datamodules.options:ImageOptions'),),
     'export': (),
     'push': (),
     'compare': (),
@@ -155,7 +156,8 @@ def check_files(command: str, args: Sequence[str], configs: Collection[str]) -> 
         if is_path and not Path(value).is_file():
             near = did_you_mean(value, {*configs, *_beside(value, 'yaml')}, separator='/')
             raise FileNotFoundError(f"--config: there is no file '{value}'{near}")
-        if name in ('--ckpt_path', '--model.weights', '--model.init_args.weights'):
+        weights = ('--ckpt_path', '--model.weights', '--model.init_args.weights', '--weights')
+        if name in weights:
             _check_checkpoint(value, name)
     if command in ('embed', 'export', 'push') and (words := _words(command, args)):
         _check_checkpoint(words[0], command)

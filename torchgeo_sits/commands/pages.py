@@ -298,6 +298,31 @@ PAGES = {
         words=('X.ckpt', 'DIR'),
         more=('of points: torchgeo-sits embed X.ckpt points.csv --help all',),
     ),
+    'explore': Page(
+        'Open a page in the browser: look at the images of a series date by date and at its '
+        'embeddings, ask any pixel for its series and what is like it, label a few pixels or '
+        'polygons, and get a map at once. Labels are saved as they are made, in a folder that '
+        'opens again; nothing is reachable from other machines.',
+        (
+            'DIR --embeddings embeddings/embedding.tif --classes maize,wheat,grass',
+            'DIR --weights X.ckpt --cloud_paths SCL',
+            'DIR --session explored --html report.html',
+        ),
+        (('', _IMAGES, 'bands cloud_paths clear_values quality dataset_class crs res nodata'),),
+        {
+            'embeddings': 'Raster of embeddings of these images, as embed writes it; that of the '
+            'session by default',
+            'weights': 'Checkpoint to embed the images with first, into the folder of the session',
+            'classes': 'Names of classes to begin with, with commas between them',
+            'session': 'Folder of labels and maps; explored by default',
+            'maps': 'List of other maps to show, such as [maps/class.tif]',
+            'html': 'Write images, map and series of the labels as one file, and stop',
+            'port': 'Port of the server; any that is free by default',
+            'host': 'Address of the interface; that of this machine alone by default',
+        },
+        words=('DIR',),
+        more=('of a published model: --weights presto',),
+    ),
     'export': Page(
         "Write the model of a checkpoint as a graph that needs none of this package's code: ONNX, "
         'or the .pt2 of torch.export. It takes series of any number of dates and any size as they '

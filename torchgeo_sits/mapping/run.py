@@ -6,8 +6,8 @@ import math
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.features import shapes, sieve
 from rasterio.io import DatasetReader, DatasetWriter
-from rasterio.shutil import copy
 from rasterio.windows import Window
 from shapely.geometry import box, shape
 
@@ -41,6 +40,7 @@ from .polygons import (
     summarise_maps,
     summarise_steps,
 )
+from .rasters import BLOCK, draft_raster, finish_raster
 from .stack import write_stack
 from .windows import ChannelLayout, OverlappingWindows, WindowBlender, raster_blocks
 
@@ -50,10 +50,6 @@ type DrawProgress = Callable[[int, int], None]
 
 VectorFormat = Literal['gpkg', 'parquet']
 
-#: Side of a tile of the files in pixels.
-_BLOCK: Final = 512
-#: Megabytes of pixels that GDAL keeps: a twentieth of the memory of the machine otherwise.
-_CACHE: Final = 128
 #: Seconds in which workers of a process that was killed end: PyTorch lets them look every 5.
 _ORPHANS: Final = 15.0
 #: Bytes of the checksum of a window.
@@ -473,7 +469,7 @@ class MapRun:
             lambda number: self.store.read(number) if number in wanted else None,
         )
         measured = [o for o in todo if isinstance(o, MeasuredOutput)]
-        places = list(raster_blocks(self.grid.height, self.grid.width, _BLOCK))
+        places = list(raster_blocks(self.grid.height, self.grid.width, BLOCK))
         keys = list(dict.fromkeys(output.key for output in todo))
         total = len(places) * (len(keys) + len({output.key for output in measured}))
         done = 0
@@ -501,7 +497,7 @@ class MapRun:
         for output in todo:
             if self.min_area and isinstance(output, ClassMap):
                 _sieve_raster(self._draft_path(output), self._fewest_pixels())
-            _finish_raster(self._draft_path(output), self._raster_path(output), output)
+            finish_raster(self._draft_path(output), self._raster_path(output), output)
 
     def _draft_of(self, output: MapOutput, channels: int) -> AbstractContextManager[DatasetWriter]:
         """Open the draft of a raster; a step in time has the dates of its own days."""
@@ -509,7 +505,7 @@ class MapRun:
         if (span := _span_of(output)) is not None and 'DATES' in tags:
             days = tags['DATES'].split(',')
             tags['DATES'] = ','.join(d for d in days if str(span.first) <= d <= str(span.last))
-        return _draft_raster(self._draft_path(output), output, self.grid, channels, tags)
+        return draft_raster(self._draft_path(output), output, self.grid, channels, tags)
 
     def _write_outlines(self, output: ClassMap, path: Path) -> None:
         """Write the connected pixels of each class as polygons.
@@ -654,50 +650,6 @@ def _span_of(output: MapOutput) -> DaySpan | None:
     return output.span if isinstance(output, Embedding) else None
 
 
-@contextmanager
-def _draft_raster(
-    path: Path, output: MapOutput, grid: Grid, channels: int, tags: Mapping[str, str]
-) -> Iterator[DatasetWriter]:
-    """Open a raster to be written block by block, with all tags, names and colours.
-
-    Args:
-        path: Its path, which :func:`_finish_raster` takes.
-        output: Map to draw.
-        grid: Extent, pixels and coordinate reference system.
-        channels: Number of channels of the values that it is drawn from.
-        tags: Tags beside those of *output*.
-
-    Yields:
-        The open file.
-    """
-    bands = output.bands(channels)
-    profile: dict[str, Any] = {
-        'driver': 'GTiff',
-        'width': grid.width,
-        'height': grid.height,
-        'count': len(bands),
-        'dtype': output.dtype,
-        'nodata': output.nodata,
-        'crs': grid.crs,
-        'transform': grid.transform,
-        'tiled': True,
-        'blockxsize': _BLOCK,
-        'blockysize': _BLOCK,
-        'bigtiff': 'if_safer',
-        # Else a block of many bands is a tile of each, far apart in the file.
-        'interleave': 'pixel',
-    }
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE), rasterio.open(path, 'w', **profile) as file:
-        file.update_tags(**tags, **output.tags())
-        for i, name in enumerate(bands, 1):
-            file.set_band_description(i, name)
-        if (scales := output.scales()) is not None:
-            file.scales, file.offsets = scales
-        if (colours := output.colours()) is not None:
-            file.write_colormap(1, colours)
-        yield file
-
-
 def _reaches_its_end(file: DatasetReader) -> bool:
     """Tell whether all blocks of a GeoTIFF lie within the file."""
     size = os.stat(file.name).st_size
@@ -709,29 +661,6 @@ def _reaches_its_end(file: DatasetReader) -> bool:
         if start + length > size:
             return False
     return True
-
-
-def _finish_raster(path: Path, final: Path, output: MapOutput) -> None:
-    """Turn a draft into a Cloud-Optimised GeoTIFF, which gets its name when it is whole.
-
-    Args:
-        path: The draft, deleted at the end.
-        final: The file to write.
-        output: Map that it shows.
-    """
-    settings = rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_NUM_THREADS='ALL_CPUS')
-    with whole_file(final) as whole, settings:
-        copy(
-            path,
-            whole,
-            driver='COG',
-            COMPRESS='DEFLATE',
-            PREDICTOR='YES',
-            BLOCKSIZE=_BLOCK,
-            RESAMPLING=output.resampling.upper(),
-            BIGTIFF='IF_SAFER',
-        )
-    path.unlink()
 
 
 def _sieve_raster(path: Path, pixels: int) -> None:
