@@ -100,6 +100,7 @@ class Explorer:
         session.open_labels(images.grid)
         if area is not None:
             self._pixels = {one.number: label_pixels(one.shape, area) for one in session.labels}
+        self._next = 1 + max((one.number for one in session.labels), default=0)
         self._fit()
         if self._probe is not None and session.map_file.exists():
             self._map['state'] = 'old'
@@ -295,11 +296,18 @@ class Explorer:
         name = self.session.classes[number].name
         return {'times': times.tolist(), 'lost': _plain(lost), 'name': name}
 
-    def suggestion(self) -> dict[str, int]:
+    def suggestion(self, skipped: str = '') -> dict[str, int]:
         """Suggest where to label next: see :func:`next_place`.
 
+        Args:
+            skipped: Rows and columns of places that are not to be suggested again:
+                ``ROW,COLUMN;ROW,COLUMN``.
+
+        Returns:
+            Row and column.
+
         Raises:
-            SITSError: If there are no embeddings, or all is labelled.
+            SITSError: If there are no embeddings, or nothing is left to suggest.
         """
         if self.area is None:
             raise SITSError('a place to label is suggested with --embeddings or --weights')
@@ -309,9 +317,11 @@ class Explorer:
         taken = np.zeros((height, width), bool)
         with self._lock:
             probe = self._probe
-            for label in self.session.labels:
-                at = label.shape.representative_point()
-                row, column = int(at.y * height / grid.height), int(at.x * width / grid.width)
+            at = [label.shape.representative_point() for label in self.session.labels]
+            places = [(int(point.y), int(point.x)) for point in at]
+            places += [self._place(text) for text in skipped.split(';') if text]
+            for place in places:
+                row, column = place[0] * height // grid.height, place[1] * width // grid.width
                 taken[
                     max(row - _AROUND, 0) : row + _AROUND + 1,
                     max(column - _AROUND, 0) : column + _AROUND + 1,
@@ -356,8 +366,9 @@ class Explorer:
             if len(labels) >= _MOST_LABELS:
                 raise SITSError(f'there are {_MOST_LABELS} labels, which is the most')
             pixels = None if self.area is None else label_pixels(shape, self.area)
-            number = 1 + max((one.number for one in labels), default=0)
+            number = self._next
             self.session.keep_labels([*labels, Label(number, name, shape)])
+            self._next += 1
             if pixels is not None:
                 self._pixels[number] = pixels
             self._changed()

@@ -8,6 +8,7 @@ const TILE = 256, KEPT = 600, POLL = 1500;
 let state = { version: -1, classes: [], labels: [], has_map: false, held_out: {}, map: {} };
 let view = { x: about.width / 2, y: about.height / 2, k: 1 }; // pixel in the middle, screen pixels per pixel
 let tool = 'ask', chosen = null, place = null, rests = null, drawn = [], hint = null, split = 0.5;
+const skipped = []; // suggestions that were passed over
 
 // -- the server ---------------------------------------------------------------------------------
 
@@ -489,8 +490,10 @@ $('add').addEventListener('submit', async (event) => {
 $('undo').addEventListener('click', () => change('labels/' + Math.max(...state.labels.map((one) => one.number)) + '/remove', {}));
 $('draw').addEventListener('click', () => change('map', {}));
 $('suggest').addEventListener('click', async () => {
-  const answer = await told(() => ask('suggestion'));
+  if (hint) skipped.push(hint.row + ',' + hint.column);
+  const answer = await told(() => ask('suggestion?' + new URLSearchParams({ skipped: skipped.slice(-200).join(';') })));
   if (!answer) return;
+  say('');
   hint = await answer.json();
   view.x = hint.column + 0.5;
   view.y = hint.row + 0.5;

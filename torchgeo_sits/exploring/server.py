@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ['importance', row, column]:
                 self._send_json(explorer.importance(_whole(row), _whole(column)))
             case ['suggestion']:
-                self._send_json(explorer.suggestion())
+                self._send_json(explorer.suggestion(asked.get('skipped', '')))
             case ['files', name]:
                 self._send('application/octet-stream', explorer.file(name).read_bytes(), name)
             case _:
