@@ -82,9 +82,7 @@ class Tab:
     def settle(self) -> None:
         """Wait until all tiles are there and drawn."""
         self.page.evaluate('draw()')
-        self.until(
-            '!waiting && [...tiles.values()].every((one) => one.image) && state.version >= 0'
-        )
+        self.until('[...tiles.values()].every((one) => one.image) && state.version >= 0')
         self.page.evaluate('draw()')
 
     def click(self, column: float, row: float) -> None:

@@ -236,15 +236,27 @@ $('map').addEventListener('keydown', (event) => {
   else if (event.key === 'ArrowDown') view.y += step;
   else if (event.key === '+') zoom(1.5, w / 2, h / 2);
   else if (event.key === '-') zoom(1 / 1.5, w / 2, h / 2);
-  else if (event.key === 'Escape') drawn = [];
+  else if (event.key === 'Escape') { drawn = []; say(''); }
   else if (event.key === 'Enter' && drawn.length > 2) closePolygon();
   else return;
   event.preventDefault();
   redraw();
 });
-$('swipe').addEventListener('pointerdown', (event) => $('swipe').setPointerCapture(event.pointerId));
+let pull = null;
+$('swipe').addEventListener('pointerdown', (event) => {
+  pull = { x: event.clientX, moved: false };
+  $('swipe').setPointerCapture(event.pointerId);
+});
+$('swipe').addEventListener('pointerup', (event) => {
+  const box = $('map').getBoundingClientRect();
+  // What lies under the line can be clicked, too.
+  if (pull && !pull.moved) clicked(...toMap(event.clientX - box.left, event.clientY - box.top));
+  pull = null;
+});
 $('swipe').addEventListener('pointermove', (event) => {
-  if (!event.buttons) return;
+  if (!pull) return;
+  pull.moved ||= Math.abs(event.clientX - pull.x) > 4;
+  if (!pull.moved) return;
   const box = $('map').getBoundingClientRect();
   split = Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
   redraw();
@@ -450,7 +462,7 @@ function showClasses() {
 
 function refreshLegend() {
   const entries = [];
-  for (const layer of [$('below').value, $('above').value]) {
+  for (const layer of new Set([$('below').value, $('above').value])) {
     if (layer === 'map') entries.push(...state.classes.map((one) => [one.name, one.colour]));
     else if (layer === 'certainty') entries.push(['uncertain', '#00224e'], ['certain', '#fee838']);
     else if (layer === 'similarity') entries.push(['unlike', '#000004'], ['like the place', '#fcfdbf']);

@@ -95,7 +95,13 @@ class PageServer(ThreadingHTTPServer):
         self.hosts = {f'{name}:{self.server_port}'}
         if address.is_loopback:
             self.hosts.add(f'localhost:{self.server_port}')
+        self.is_closed = False
         self.url = f'http://{name}:{self.server_port}/?token={self.token}'
+
+    def server_close(self) -> None:
+        """Close the server, and answer nothing more on connections that are still open."""
+        self.is_closed = True
+        super().server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -120,6 +126,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, handle: Callable[[list[str], dict[str, str]], None]) -> None:
         """Refuse who may not ask, and turn refusals into answers."""
+        if self.server.is_closed:  # the session may be another server's by now
+            self.close_connection = True
+            return
         try:
             parts = urlsplit(self.path)
         except ValueError:
