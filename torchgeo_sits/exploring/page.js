@@ -284,7 +284,7 @@ function closePolygon() {
 async function label(geometry) {
   const before = state.has_map;
   hint = null;
-  if (await change('labels', { name: chosen, geometry }) && state.has_map && !before && !$('above').value) {
+  if (await change('labels', { name: chosen, geometry }) && state.has_map && !before && ['', 'embedding'].includes($('above').value)) {
     $('above').value = 'map';
     refreshLegend();
   }
@@ -309,7 +309,7 @@ function describe() {
   const lines = ['column ' + place.column + ', row ' + place.row + ' · ' + latitude.toFixed(5) + ', ' + longitude.toFixed(5)];
   const found = Object.entries(place.probabilities || {}).sort((a, b) => b[1] - a[1]).slice(0, 3);
   if (found.length) lines.push(found.map(([name, p]) => name + ' ' + Math.round(100 * p) + ' %').join(', '));
-  if (rests) lines.push('bars: what the evidence for ' + rests.name + ' loses without each date');
+  if (rests) lines.push('bars: without this date the evidence for ' + rests.name + ' is less (orange) or more (green)');
   $('place').textContent = lines.join(' — ');
   const bands = Object.keys(place.series), before = $('band').value;
   if ($('band').children.length !== bands.length) options('band', bands.map((name) => [name, name]));
@@ -507,8 +507,11 @@ $('suggest').addEventListener('click', async () => {
   if (!answer) return;
   say('');
   hint = await answer.json();
-  view.x = hint.column + 0.5;
-  view.y = hint.row + 0.5;
+  const [x, y] = toScreen(hint.column, hint.row), { clientWidth: w, clientHeight: h } = $('map');
+  if (x < 0 || y < 0 || x > w || y > h) {
+    view.x = hint.column + 0.5;
+    view.y = hint.row + 0.5;
+  }
   look(hint.row, hint.column);
 });
 $('explain').addEventListener('click', async () => {
