@@ -45,6 +45,7 @@ def benchmarks_page() -> str:
         _explanations(),
         _maps(),
         _rolling(),
+        _exploring(),
         _change(),
         _sentinel1(),
         _fuel_moisture(),
@@ -768,6 +769,40 @@ def _survived(found: dict[str, Any] | None) -> str:
         return ''
     said = 'a traceback' if found['traceback'] else 'one line'
     return f'{said}, status {found["status"]}' if found['status'] else 'written'
+
+
+def _exploring() -> str:
+    results = harness.load('exploring')
+    settings = results['settings']
+    rows = [
+        (
+            f'{int(size):,} x {int(size):,}',
+            f'{found["file_mib"]:,.0f} MiB',
+            _spread(found['label'], 's', 2),
+            _spread(found['view'], 's', 2),
+            _spread(found['click_to_map'], 's', 2),
+            f'{found["first_view_s"]:.2f}',
+            f'{found["whole_map_s"]:.1f}',
+            f'{found["peak_of_views_mib"] - found["imported_mib"]:,.0f}',
+            f'{found["peak_with_whole_map_mib"] - found["imported_mib"]:,.0f}',
+        )
+        for size, found in results['figures'].items()
+    ]
+    heads = (
+        'pixels', 'file', 'label (s)', 'view (s)', 'click to map (s)', 'first view (s)',
+        'whole map (s)', 'memory of views (MiB)', 'with the whole map (MiB)',
+    )  # fmt: skip
+    return f"""## From a click to a map
+
+{_measured('exploring', results)}
+
+The page of `explore` on embeddings of {settings['features']} features in a byte each, and the
+{settings['labels']}th label: *label* until it is on the disk and the probe is fitted and scored, *view* until all
+tiles of the whole area in {settings['screen']} x {settings['screen']} pixels of the screen are drawn, as PNG;
+median of {settings['rounds']} (quartiles). The *first view* reads the file. The *whole map* is that of all
+pixels, in the background. Memory is beside that of the packages which are imported.
+
+{_table(heads, rows)}"""
 
 
 def _journeys() -> str:

@@ -22,6 +22,7 @@ ROOMS = {
     'callbacks': 'Callbacks',
     'metrics': 'Metrics',
     'mapping': 'Maps',
+    'exploring': 'Explore',
     'explaining': 'Explanations',
     'exporting': 'Exports',
     'collate': 'Batches of unequal length',

@@ -4,12 +4,18 @@
 
 Run by hand after a change of what they show: the cube and the kinds of path (`paths.png`), a plane
 (`plane.png`), a batch (`batch.png`), the splits (`splits.png`), and what the commands make of it: a
-map of classes (`map.png`) and embeddings as colours (`embedding.png`). The pictures follow from the
-seeds below. The series is simulated in a temporary folder; all takes some five minutes.
+map of classes (`map.png`), embeddings as colours (`embedding.png`), and the page of `explore` before
+and after twelve clicks (`explore.png`, `explore-map.png`; by Playwright and Debian's chromium). The
+pictures follow from the seeds below. The series is simulated in a temporary folder; all takes some
+five minutes.
 """
 
+import io
 import sys
 import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +41,9 @@ from torchgeo_sits.datamodules import (
     SplitOptions,
     SyntheticSITSDataModule,
 )
+from torchgeo_sits.datasets import RasterTimeSeries
+from torchgeo_sits.datasets.simulation import CLASSES
+from torchgeo_sits.exploring import EmbeddedArea, Explorer, PageServer, SeriesImages, Session
 from torchgeo_sits.main import main as torchgeo_sits
 from torchgeo_sits.transforms import (
     column_snake,
@@ -456,17 +465,27 @@ def picture_of_splits(root: Path) -> Figure:
     return figure
 
 
+def common(root: Path) -> list[str]:
+    """Options that say where the data and the logs are."""
+    return ['--data.root', str(root / 'data'), '--trainer.default_root_dir', str(root / 'logs')]
+
+
 @lru_cache
-def trained(root: Path) -> tuple[Path, Path]:
-    """Pretrain by VICReg, and train a linear probe on ten labelled fields of each class."""
-    common = ['--data.root', str(root / 'data'), '--trainer.default_root_dir', str(root / 'logs')]
-    torchgeo_sits(['fit', '--config', 'conf/vicreg.yaml', *common])
-    [pretrained] = (root / 'logs/vicreg').rglob('*.ckpt')
+def pretrained(root: Path) -> Path:
+    """Pretrain by VICReg."""
+    torchgeo_sits(['fit', '--config', 'conf/vicreg.yaml', *common(root)])
+    [checkpoint] = (root / 'logs/vicreg').rglob('*.ckpt')
+    return checkpoint
+
+
+@lru_cache
+def probed(root: Path) -> Path:
+    """Train a linear probe on ten labelled fields of each class."""
     few = ['--data.labels.fields_per_class', '10', '--data.split.by', 'fields']
-    weights = ['--model.weights', str(pretrained), '--model.freeze_backbone', 'true']
-    torchgeo_sits(['fit', '--config', 'conf/segmentation.yaml', *common, *few, *weights])
+    weights = ['--model.weights', str(pretrained(root)), '--model.freeze_backbone', 'true']
+    torchgeo_sits(['fit', '--config', 'conf/segmentation.yaml', *common(root), *few, *weights])
     [probe] = (root / 'logs/segmentation').rglob('*.ckpt')
-    return pretrained, probe
+    return probe
 
 
 def series_of(root: Path, prefix: str) -> tuple[str, list[str]]:
@@ -478,7 +497,7 @@ def series_of(root: Path, prefix: str) -> tuple[str, list[str]]:
 
 def picture_of_a_map(root: Path) -> Figure:
     """Map the whole area, beside the truth in the same colours."""
-    _, checkpoint = trained(root)
+    checkpoint = probed(root)
     images, clouds = series_of(root, 'data.images.')
     args = ['--config', 'conf/segmentation.yaml', '--ckpt_path', str(checkpoint)]
     args += ['--data.paths', images, *clouds, '--map.folder', str(root / 'maps')]
@@ -501,13 +520,19 @@ def picture_of_a_map(root: Path) -> Figure:
     return figure
 
 
-def picture_of_embeddings(root: Path) -> Figure:
-    """Draw the embedding of each pixel: its three first principal components as colours."""
-    checkpoint, _ = trained(root)
+@lru_cache
+def embedded(root: Path) -> Path:
+    """Embed each pixel."""
+    checkpoint = pretrained(root)
     images, clouds = series_of(root, '')
     folder = root / 'embeddings'
     torchgeo_sits(['embed', str(checkpoint), images, *clouds, '--map.folder', str(folder)])
-    with rasterio.open(folder / 'embedding.tif') as file:
+    return folder / 'embedding.tif'
+
+
+def picture_of_embeddings(root: Path) -> Figure:
+    """Draw the embedding of each pixel: its three first principal components as colours."""
+    with rasterio.open(embedded(root)) as file:
         values = file.read()
     pixels = values.reshape(len(values), -1).T
     pixels = (pixels - pixels.mean(0)) / pixels.std(0).clip(1e-6)
@@ -522,19 +547,97 @@ def picture_of_embeddings(root: Path) -> Figure:
     return figure
 
 
+@contextmanager
+def page_of_explore(root: Path) -> Iterator[tuple[Any, Explorer]]:
+    """Open the page of `explore` in a browser."""
+    from playwright.sync_api import sync_playwright
+
+    area = EmbeddedArea(embedded(root))
+    folder, _ = series_of(root, '')
+    clouds = {'cloud_paths': str(Path(folder).parent / 'clouds'), 'clear_values': [4, 5, 6]}
+    images = SeriesImages(lambda bands: RasterTimeSeries(folder, bands=bands, **clouds), area.grid)
+    (root / 'page').mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root / 'page') as session:
+        explorer = Explorer(images, Session(session), area)
+        server = PageServer(explorer)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with sync_playwright() as tools:
+                browser = tools.chromium.launch(
+                    executable_path='/usr/bin/chromium', args=['--no-sandbox']
+                )
+                page = browser.new_page(viewport={'width': 1100, 'height': 720})
+                page.goto(server.url)
+                page.evaluate("about.folder = 'explored'")
+                page.wait_for_timeout(1000)
+                yield page, explorer
+                browser.close()
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+            explorer.close()
+
+
+def taken(page: Any) -> Image.Image:
+    """Take a picture of a page, when its tiles are there."""
+    page.wait_for_timeout(2500)
+    return Image.open(io.BytesIO(page.screenshot()))
+
+
+def picture_of_explore(root: Path) -> Image.Image:
+    """Ask a place for its series, and for what is like it."""
+    with page_of_explore(root) as (page, _):
+        x, y = page.evaluate('toScreen(92.5, 31.5)')
+        page.mouse.click(x, y)
+        page.select_option('#above', 'similarity')
+        return taken(page)
+
+
+def picture_of_clicks(root: Path) -> Image.Image:
+    """Label twelve places that the page suggests, and show the map."""
+    folder, _ = series_of(root, '')
+    [path] = Path(folder).parent.glob('labels/*_class.tif')
+    with rasterio.open(path) as file:
+        truth = file.read(1)
+    names = dict(enumerate(CLASSES, 1))
+    with page_of_explore(root) as (page, explorer):
+        while (number := len(explorer.session.labels)) < 12:
+            page.click('#suggest')
+            page.wait_for_timeout(400)
+            hint = page.evaluate('hint')
+            value = int(truth[hint['row'], hint['column']])
+            if value == 0:
+                continue
+            name = names[value]
+            if not page.locator(f'.class:text-is("{name}")').count():
+                page.fill('#name', name)
+                page.press('#name', 'Enter')
+                page.wait_for_selector(f'.class:text-is("{name}")')
+            page.click(f'.class:text-is("{name}")')
+            x, y = page.evaluate(f'toScreen({hint["column"] + 0.5}, {hint["row"] + 0.5})')
+            page.mouse.click(x, y)
+            while len(explorer.session.labels) == number:
+                page.wait_for_timeout(50)
+        return taken(page)
+
+
 def main() -> None:
     """Draw all pictures."""
     plt.rcParams.update(
         {'font.family': 'DejaVu Sans', 'axes.titlesize': 11, 'axes.titlecolor': INK}
     )
     FOLDER.mkdir(exist_ok=True)
-    pictures = {
+    pictures: dict[str, Callable[[Path], Figure | Image.Image]] = {
         'paths': picture_of_paths,
         'plane': picture_of_a_plane,
         'batch': picture_of_a_batch,
         'splits': picture_of_splits,
         'map': picture_of_a_map,
         'embedding': picture_of_embeddings,
+        'explore': picture_of_explore,
+        'explore-map': picture_of_clicks,
     }
     with tempfile.TemporaryDirectory() as folder:
         for name, draw in pictures.items():
@@ -542,13 +645,15 @@ def main() -> None:
                 continue
             figure = draw(Path(folder))
             path = FOLDER / f'{name}.png'
+            if isinstance(figure, Figure):
+                figure.savefig(path, dpi=110)
+                plt.close(figure)
+                figure = Image.open(path)
             # Once more, so that the file is small and names no version.
-            figure.savefig(path, dpi=110)
-            small = Image.open(path).convert('RGB')
-            if name in ('batch', 'map'):  # the largest, and one of few colours
+            small = figure.convert('RGB')
+            if name in ('batch', 'map', 'explore', 'explore-map'):  # large, or of few colours
                 small = small.quantize(256, dither=Image.Dither.NONE)
             small.save(path, optimize=True)
-            plt.close(figure)
             print(f'{path}: {path.stat().st_size / 1000:.0f} kB')
 
 

@@ -103,6 +103,7 @@ assert 'torch' not in sys.modules, 'torch was loaded'
         ('views', ['--output', '--sample', '--data.paths']),
         ('explain', ['--at', '--output', '--ckpt_path']),
         ('embed', ['--year', '--bounds', '--bands', '--map.folder', '--table.path']),
+        ('explore', ['--weights', '--embeddings', '--session', '--bands', '--html', '--port']),
         ('export', ['--licence']),
         ('cube', ['--verify', '--cloud_paths', '--dataset_class']),
     ],
