@@ -786,7 +786,7 @@ def _exploring() -> str:
             f'{found["peak_of_views_mib"] - found["imported_mib"]:,.0f}',
             f'{found["peak_with_whole_map_mib"] - found["imported_mib"]:,.0f}',
         )
-        for size, found in results['figures'].items()
+        for size, found in sorted(results['figures'].items(), key=lambda item: int(item[0]))
     ]
     heads = (
         'pixels', 'file', 'label (s)', 'view (s)', 'click to map (s)', 'first view (s)',
@@ -796,11 +796,12 @@ def _exploring() -> str:
 
 {_measured('exploring', results)}
 
-The page of `explore` on embeddings of {settings['features']} features in a byte each, and the
-{settings['labels']}th label: *label* until it is on the disk and the probe is fitted and scored, *view* until all
-tiles of the whole area in {settings['screen']} x {settings['screen']} pixels of the screen are drawn, as PNG;
-median of {settings['rounds']} (quartiles). The *first view* reads the file. The *whole map* is that of all
-pixels, in the background. Memory is beside that of the packages which are imported.
+The page of `explore` on embeddings of {settings['features']} features in a byte each, with up to
+{settings['labels']} labels: *label* until the last is on the disk and the probe is fitted and
+scored, *view* until the map of the whole area is drawn as tiles for a screen of
+{settings['screen']} x {settings['screen']} pixels, as PNG; median of {settings['rounds']}
+(quartiles). The *first view* reads the file. The *whole map* is that of all pixels, in the
+background. Memory is beside that of the packages which are imported.
 
 {_table(heads, rows)}"""
 

@@ -4,10 +4,10 @@
 
 Run by hand after a change of what they show: the cube and the kinds of path (`paths.png`), a plane
 (`plane.png`), a batch (`batch.png`), the splits (`splits.png`), and what the commands make of it: a
-map of classes (`map.png`), embeddings as colours (`embedding.png`), and the page of `explore` before
-and after twelve clicks (`explore.png`, `explore-map.png`; by Playwright and Debian's chromium). The
-pictures follow from the seeds below. The series is simulated in a temporary folder; all takes some
-five minutes.
+map of classes (`map.png`), embeddings as colours (`embedding.png`), and the page of `explore`
+before and after twelve clicks (`explore.png`, `explore-map.png`; by Playwright and Debian's
+chromium). All follow from the seeds below. The series is simulated in a temporary folder; it takes
+some five minutes.
 """
 
 import io
@@ -603,10 +603,12 @@ def picture_of_clicks(root: Path) -> Image.Image:
         truth = file.read(1)
     names = dict(enumerate(CLASSES, 1))
     with page_of_explore(root) as (page, explorer):
+        hint = None
         while (number := len(explorer.session.labels)) < 12:
+            before = hint
             page.click('#suggest')
-            page.wait_for_timeout(400)
-            hint = page.evaluate('hint')
+            while (hint := page.evaluate('hint')) in (None, before):
+                page.wait_for_timeout(50)
             value = int(truth[hint['row'], hint['column']])
             if value == 0:
                 continue
