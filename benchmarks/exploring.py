@@ -2,8 +2,8 @@
 
     python -m benchmarks.exploring [--sizes 256 2000 10000] [--rounds 7]
 
-Embeddings of 64 features in a byte each, a Cloud-Optimised layout of 512 x 512 blocks with
-overviews, are made of noise around ten classes: values do not change the time, sizes do. Each size
+Embeddings of 64 features in a byte each, in blocks of 512 x 512 with overviews and not compressed,
+are made of noise around ten classes: values do not change the time, sizes do. Each size
 runs in a process of its own, with the threads that it takes. Measured are
 
 - ``label``: a click at a place that was not read before, until the label is on the disk, the probe
@@ -51,7 +51,7 @@ def write_embeddings(path: Path, size: int) -> None:
     profile: dict[str, Any] = {
         'driver': 'GTiff', 'count': FEATURES, 'dtype': 'uint8', 'width': size, 'height': size,
         'nodata': 0, 'tiled': True, 'blockxsize': BLOCK, 'blockysize': BLOCK,
-        'interleave': 'pixel', 'compress': 'deflate', 'zlevel': 1, 'bigtiff': 'yes', **PLACE,
+        'interleave': 'pixel', 'bigtiff': 'yes', **PLACE,
     }  # fmt: skip
     with rasterio.open(path, 'w', num_threads='all_cpus', **profile) as file:
         for i, row in enumerate(range(0, size, BLOCK)):
