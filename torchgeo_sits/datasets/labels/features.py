@@ -293,8 +293,9 @@ def _points(
             'have columns x and y, and labels.crs'
         )
     lost = ~np.isfinite(east + north)
-    shapes = shapely.points(np.where(lost, 0.0, east), np.where(lost, 0.0, north))
-    return np.where(lost, None, shapes)
+    found: NDArray[np.object_] = np.full(len(east), None, dtype=object)
+    found[~lost] = shapely.points(east[~lost], north[~lost])
+    return found
 
 
 def _numbers(values: pd.Series) -> NDArray[np.float64]:
