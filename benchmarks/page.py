@@ -796,9 +796,9 @@ def _exploring() -> str:
 
 {_measured('exploring', results)}
 
-The page of `explore` on embeddings of {settings['features']} features in a byte each, not compressed,
-with up to {settings['labels']} labels: *label* until the last is on the disk and the probe is fitted and
-scored, *view* until the map of the whole area is drawn as tiles for a screen of
+The page of `explore` on embeddings of {settings['features']} features in a byte each, not
+compressed, with up to {settings['labels']} labels: *label* until the last is on the disk and the
+probe is fitted and scored, *view* until the map of the whole area is drawn as tiles for a screen of
 {settings['screen']} x {settings['screen']} pixels, as PNG; median of {settings['rounds']}
 (quartiles). The *first view* reads the file. The *whole map* is that of all pixels, in the
 background. Memory is beside that of the packages which are imported.

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
@@ -88,6 +89,23 @@ def test_session_opens_again_with_all_that_was_done(made, tmp_path):
     again.close()
 
 
+def test_labels_that_other_embeddings_do_not_reach_stay(made, tmp_path):
+    first = made.explorer(tmp_path / 's')
+    label_stripes(first)
+    first.close()
+    with rasterio.open(made.embeddings) as file:
+        values, profile = file.read(), file.profile
+    values[:, :30] = np.nan
+    other = replace(made, embeddings=tmp_path / 'other.tif')
+    with rasterio.open(other.embeddings, 'w', **profile) as file:
+        file.write(values)
+    again = other.explorer(tmp_path / 's')
+    state = again.state()
+    assert (len(state['labels']), state['has_map']) == (6, True)
+    assert state['held_out']['asked'] == 0  # of the three that are left none has a second
+    again.close()
+
+
 def test_a_label_that_cannot_be_written_is_not_shown(explorer, monkeypatch):
     label_stripes(explorer)
     before = explorer.state()
@@ -103,23 +121,24 @@ def test_a_label_that_cannot_be_written_is_not_shown(explorer, monkeypatch):
     assert explorer.state()['labels'] == before['labels']
 
 
-def test_a_map_in_the_making_ends_when_labels_change(explorer, monkeypatch):
+@pytest.mark.parametrize('is_label', [True, False])
+def test_a_map_in_the_making_ends_when_labels_change(explorer, monkeypatch, is_label):
     label_stripes(explorer)
-    drawn = []
 
     def slow_blocks(self):
         for part in original(self):
-            drawn.append(part)
-            explorer.add_label('west', {'type': 'Point', 'coordinates': [8, 50]})
+            if is_label:
+                explorer.add_label('west', {'type': 'Point', 'coordinates': [8, 50]})
+            else:  # the map has nothing of it
+                explorer.add_classes(['another'])
             yield part
 
     original = type(explorer.area).blocks
     monkeypatch.setattr(type(explorer.area), 'blocks', slow_blocks)
     explorer.draw_map()
     explorer._mapper.join(timeout=60)
-    assert explorer.state()['map']['state'] == 'old'
-    assert len(drawn) == 1
-    assert not explorer.session.map_file.exists()
+    assert explorer.state()['map']['state'] == ('old' if is_label else 'done')
+    assert explorer.session.map_file.exists() != is_label
 
 
 def test_two_servers_do_not_share_a_session(explorer):

@@ -3,6 +3,7 @@
 import io
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -89,7 +90,8 @@ class Explorer:
         self.overlays = list(overlays)
         self.encoder = encoder
         self._lock = threading.RLock()
-        self._version = 0
+        self._version = 0  # of all that pages show
+        self._fits = 0
         self._probe: LinearProbe | None = None
         self._held_out = HeldOut(0, 0)
         self._pixels: dict[int, NDArray[np.float16]] = {}
@@ -98,8 +100,10 @@ class Explorer:
         self._mapper: threading.Thread | None = None
         self._degrees = Transformer.from_crs(images.grid.crs.to_wkt(), 'EPSG:4326', always_xy=True)
         session.open_labels(images.grid)
-        if area is not None:
-            self._pixels = {one.number: label_pixels(one.shape, area) for one in session.labels}
+        for label in session.labels if area is not None else ():
+            # Other embeddings may have holes where those of before had none.
+            with suppress(SITSError):
+                self._pixels[label.number] = label_pixels(label.shape, area)
         self._next = 1 + max((one.number for one in session.labels), default=0)
         self._fit()
         if self._probe is not None and session.map_file.exists():
@@ -425,7 +429,8 @@ class Explorer:
     def close(self) -> None:
         """Stop what goes on in the background, and leave the folder to others."""
         with self._lock:
-            self._version += 1  # what a map that is being drawn was asked for has changed
+            self._fits += 1  # a map that is being drawn is no longer wanted
+            self._probe = None
             if self._timer is not None:
                 self._timer.cancel()
         if self._mapper is not None:
@@ -437,6 +442,7 @@ class Explorer:
     def _changed(self) -> None:
         """Fit again, and draw the map when no other label comes."""
         self._fit()
+        self._fits += 1
         self._version += 1
         if self._timer is not None:
             self._timer.cancel()
@@ -488,7 +494,7 @@ class Explorer:
     def _draw(self) -> None:
         """Draw the map of the whole area; what came of it is told by :meth:`state`."""
         with self._lock:
-            version, probe, classes = self._version, self._probe, self.session.classes
+            fits, probe, classes = self._fits, self._probe, self.session.classes
             score, labels = self._held_out, len(self.session.labels)
         if probe is None or self.area is None:
             self._map |= {'state': 'none'}
@@ -503,7 +509,7 @@ class Explorer:
             self._map |= {'done': done, 'total': total}
 
         def is_stale() -> bool:
-            return self._version != version
+            return self._fits != fits
 
         try:
             pixels = draw_map(
