@@ -782,15 +782,14 @@ def _exploring() -> str:
             _spread(found['view'], 's', 2),
             _spread(found['click_to_map'], 's', 2),
             f'{found["first_view_s"]:.2f}',
-            f'{found["whole_map_s"]:.1f}',
+            _or_blank(found, 'whole_map_s', '.1f'),
             f'{found["peak_of_views_mib"] - found["imported_mib"]:,.0f}',
-            f'{found["peak_with_whole_map_mib"] - found["imported_mib"]:,.0f}',
         )
         for size, found in sorted(results['figures'].items(), key=lambda item: int(item[0]))
     ]
     heads = (
         'pixels', 'file', 'label (s)', 'view (s)', 'click to map (s)', 'first view (s)',
-        'whole map (s)', 'memory of views (MiB)', 'with the whole map (MiB)',
+        'whole map (s)', 'memory of views (MiB)',
     )  # fmt: skip
     return f"""## From a click to a map
 
@@ -801,7 +800,7 @@ compressed, with up to {settings['labels']} labels: *label* until the last is on
 probe is fitted and scored, *view* until the map of the whole area is drawn as tiles for a screen of
 {settings['screen']} x {settings['screen']} pixels, as PNG; median of {settings['rounds']}
 (quartiles). The *first view* reads the file. The *whole map* is that of all pixels, in the
-background. Memory is beside that of the packages which are imported.
+background, of sizes of which it is drawn unasked. Memory is beside that of the packages which are imported.
 
 {_table(heads, rows)}"""
 
