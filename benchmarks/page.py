@@ -800,7 +800,8 @@ compressed, with up to {settings['labels']} labels: *label* until the last is on
 probe is fitted and scored, *view* until the map of the whole area is drawn as tiles for a screen of
 {settings['screen']} x {settings['screen']} pixels, as PNG; median of {settings['rounds']}
 (quartiles). The *first view* reads the file. The *whole map* is that of all pixels, in the
-background, of sizes of which it is drawn unasked. Memory is beside that of the packages which are imported.
+background, of sizes of which it is drawn unasked. Memory is beside that of the packages which
+are imported.
 
 {_table(heads, rows)}"""
 
