@@ -14,7 +14,14 @@ from typing import Final
 
 from .errors import SITSError
 
-__all__ = ['draft_file', 'is_alive', 'is_full_disk', 'remove_rests', 'whole_file']
+__all__ = [
+    'draft_file',
+    'is_alive',
+    'is_full_disk',
+    'remove_at_once',
+    'remove_rests',
+    'whole_file',
+]
 
 #: Folders in which drafts lie are hidden, and say whose they are: host, process, and any letters.
 _PREFIX: Final = '.torchgeo-sits-part.'
@@ -140,6 +147,32 @@ def remove_rests(folder: Path) -> None:
                 is_left = time.time() - entry.stat().st_mtime > _OLD
             if is_left:
                 shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def remove_at_once(folder: Path) -> None:
+    """Delete a folder, which loses its name first: nobody sees a half of it.
+
+    Args:
+        folder: The folder; one that is not there is no error.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from torchgeo_sits.whole_files import remove_at_once
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     folder = Path(parent) / 'a'
+        ...     folder.mkdir()
+        ...     remove_at_once(folder)
+        ...     len(list(Path(parent).iterdir()))
+        0
+    """
+    owner = f'{_PREFIX}{socket.gethostname()}.{os.getpid()}.'
+    with suppress(FileNotFoundError):
+        gone = Path(mkdtemp(prefix=owner, dir=folder.parent))
+        try:
+            folder.replace(gone / folder.name)
+        finally:
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 def is_full_disk(error: BaseException) -> bool:

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -17,7 +16,6 @@ import rasterio
 from rasterio.crs import CRS
 
 from torchgeo_sits.datasets import RasterTimeSeries
-from torchgeo_sits.errors import SITSError
 from torchgeo_sits.grid import Grid
 from torchgeo_sits.mapping import (
     ChangeDate,
@@ -28,7 +26,7 @@ from torchgeo_sits.mapping import (
     Probabilities,
     QuantisedEmbedding,
 )
-from torchgeo_sits.mapping.run import WindowStore
+from torchgeo_sits.mapping.window_store import WindowStore
 
 GRID = Grid(600_000.0, 5_000_000.0, 10.0, 10.0, 50, 40, CRS.from_epsg(32631))
 
@@ -230,7 +228,7 @@ DAMAGES = {
     'window of another number': lambda f: shutil.copy(f / '00000000.npy', f / '00000002.npy'),
     'window of a pickle': lambda f: np.save(f / '00000001.npy', np.array([{}], object)),
     'files of others': lambda f: [(f / n).touch() for n in ('._00000001.npy', 'note.npy')],
-    'all emptied': lambda f: [p.write_bytes(b'') for p in f.iterdir()],
+    'all emptied': lambda f: [p.write_bytes(b'') for p in f.iterdir() if p.is_file()],
 }
 
 
@@ -270,27 +268,27 @@ def test_a_map_that_is_cut_short_is_no_finished_one(tmp_path, whole, length):
         make_run(tmp_path, run.outputs).begin()
 
 
-def test_two_processes_do_not_map_into_one_folder(tmp_path):
-    """Nor is a folder closed for ever whose process was killed."""
+def test_processes_share_windows_and_take_over_those_of_one_that_is_killed(tmp_path):
     run = make_run(tmp_path, [Embedding('embedding', 'p')])
     fork = multiprocessing.get_context('fork')
-    begun = fork.Event()
+    claimed = fork.Event()
 
-    def begin_and_wait():
-        run.begin()
-        begun.set()
+    def claim_two_and_wait():
+        free = run.work.free('window', run.begin(), run.is_kept)
+        next(free), next(free)
+        claimed.set()
         time.sleep(60)
 
-    other = fork.Process(target=begin_and_wait)
+    other = fork.Process(target=claim_two_and_wait)
     other.start()
-    assert begun.wait(30)
+    assert claimed.wait(30)
     mine = make_run(tmp_path, run.outputs)
-    owner = rf'mapped by process {other.pid} on {re.escape(socket.gethostname())} since 20'
-    with pytest.raises(SITSError, match=owner):
-        mine.begin()
+    assert mine.begin() == mine.wanted
+    free = list(mine.work.free('window', mine.wanted, mine.is_kept))
+    assert free == mine.wanted[2:]
     other.kill()
     other.join()
-    assert mine.begin() == mine.wanted
+    assert list(mine.work.free('window', mine.wanted[:2], mine.is_kept)) == mine.wanted[:2]
     mine.close()
 
 

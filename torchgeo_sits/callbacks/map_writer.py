@@ -3,8 +3,9 @@
 import ctypes
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from shapely import STRtree, box, buffer
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torchgeo.datamodules import GeoDataModule
 from torchgeo.datasets import GeoDataset
 
@@ -35,6 +37,7 @@ from ..mapping import (
     QuantisedEmbedding,
     VectorFormat,
 )
+from ..mapping.paths import PathEncoder, PathMap, path_encoder, path_windows
 from ..mapping.polygons import read_polygons
 from ..samplers import ListedSampler
 from ..transforms import seen_pixels
@@ -44,6 +47,10 @@ __all__ = ['MapWriter']
 #: ``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD`` of glibc's malloc.h.
 _THRESHOLDS: Final = (-1, -3)
 _BYTES: Final = 1 << 20
+#: Pixels up to which paths are seen whole; their cost grows as the square.
+_WHOLE: Final = 512
+#: Tokens on either side that are seen of longer ones: they cost what windows of 256 pixels do.
+_HORIZON: Final = 128
 
 
 class MapWriter(Callback):
@@ -53,8 +60,14 @@ class MapWriter(Callback):
     the same time, and joined without a seam
     (:class:`~torchgeo_sits.mapping.OverlappingWindows`). Memory is that of a window, whatever the
     size of the map. A run that was stopped goes on where it was when the same command is given
-    again, and gives the same bytes; so do several processes (``trainer.strategy=ddp``), which
-    share the windows and the folder.
+    again, and gives the same bytes. Several processes that are given the same folder share the
+    windows, whether they know of each other (``trainer.strategy=ddp``) or not; those of one that
+    is killed are done by the others.
+
+    Rows and columns of planar encoders go on beyond a window. Their tokens are kept on disk, and
+    the rows and columns of the whole map are run then
+    (:class:`~torchgeo_sits.mapping.paths.PathMap`), so that the map is that of one pass, whatever
+    the windows.
 
     Each task gives its own maps: classes and their probabilities, change and its date,
     embeddings. They are Cloud-Optimised GeoTIFFs on the pixels of the data, no data where nothing
@@ -77,6 +90,8 @@ class MapWriter(Callback):
         *,
         window: int = 256,
         overlap: int = 32,
+        exact: bool = True,
+        horizon: int | None = None,
         vectors: VectorFormat | None = None,
         polygons: str | None = None,
         values: Literal['codes', 'classes'] = 'codes',
@@ -91,7 +106,13 @@ class MapWriter(Callback):
         Args:
             folder: Folder of the maps.
             window: Side of a window in pixels: larger ones are faster, and take more memory.
-            overlap: Pixels that neighbouring windows share; half a window at most.
+            overlap: Pixels that neighbouring windows share; half a window at most. Planar encoders
+                need none, unless *exact* is False.
+            exact: Run the rows and columns of planar encoders over the whole map, so that the size
+                of windows changes no value. Not done with *within*.
+            horizon: Tokens of a row or column on either side of its own that a planar encoder sees
+                in an exact map. None is what it sees by itself; one that sees whole paths sees 128
+                in maps above 512 pixels, where its cost would grow as the square.
             vectors: Write classes as polygons, too: a GeoPackage ('gpkg') or a GeoParquet file
                 ('parquet').
             polygons: File of polygons or points, such as fields. What the maps hold in each of
@@ -121,11 +142,15 @@ class MapWriter(Callback):
             raise SITSError(f"expected map.values 'codes' or 'classes', got {values!r}")
         if not 0 <= min_area < math.inf:
             raise SITSError(f'map.min_area must be at least 0 square metres, got {min_area}')
+        if horizon is not None and horizon < 1:
+            raise SITSError(f'map.horizon must be at least 1 token, got {horizon}')
         if within and polygons is None:
             raise SITSError('map.within is for map.polygons: give a file of polygons or points')
         self.folder = Path(folder)
         self.window = window
         self.overlap = overlap
+        self.exact = exact
+        self.horizon = horizon
         self.vectors = vectors
         self.polygons = None if polygons is None else Path(polygons)
         self.values = values
@@ -135,7 +160,11 @@ class MapWriter(Callback):
         self.stack = stack
         self.outputs = [outputs] if isinstance(outputs, MapOutput) else list(outputs or [])
         self._run: MapRun | None = None
-        self._numbers: Sequence[int] = []
+        self._paths: PathMap | None = None
+        self._numbers: list[int] = []
+        self._left = 0
+        self._inside = ExitStack()
+        self._restore = ExitStack()
         self._writer: ThreadPoolExecutor | None = None
         self._written: list[Future[None]] = []
 
@@ -171,26 +200,34 @@ class MapWriter(Callback):
 
     def _begin(
         self, trainer: Trainer, task: LightningModule, dataset: GeoDataset
-    ) -> list[tuple[slice, slice]]:
-        """Begin the run, or go on with it: the windows that are left to this process."""
+    ) -> Collection[tuple[slice, slice]]:
+        """Begin the run, or go on with it: the windows that are left, each claimed in its turn."""
         run = self._run = self._plan(trainer, task, dataset)
-        left = run.begin() if trainer.is_global_zero else []
-        left = trainer.strategy.broadcast(left)
+        left = run.begin()
         if not left:
             self._draw(trainer)
             return []
+        if self._paths is not None:
+            self._paths.begin()
         if trainer.is_global_zero and len(left) < len(run.wanted):
             print(f'{len(run.wanted) - len(left)} of {len(run.wanted)} windows are there already')
-        ranks = trainer.world_size
-        share = left[trainer.global_rank :: ranks]
-        # Processes with a window less do one that another does, too: none waits for the others.
-        self._numbers = share if len(share) == -(-len(left) // ranks) else [*share, left[0]]
-        return [self._place(run, number) for number in self._numbers]
+        self._numbers, self._left = [], len(left)
+
+        def claim() -> Iterator[tuple[slice, slice]]:
+            for number in run.work.free('window', left, run.is_kept):
+                self._numbers.append(number)
+                yield self._place(run, number)
+
+        return _Claimed(claim, len(left))
 
     def _plan(self, trainer: Trainer, task: Any, dataset: GeoDataset) -> MapRun:
         """Plan the run: its windows, its maps, and everything that they depend on."""
         grid = grid_of(dataset)
+        encoder = path_encoder(task) if self.exact and not self.within else None
         windows = OverlappingWindows(grid.height, grid.width, self.window, self.overlap)
+        if encoder is not None:
+            windows = path_windows(encoder, grid.height, grid.width, self.window)
+            self._limit_paths(encoder, windows)
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         names = ('statistics', 'statistics_s1') if _takes_s1(task) else ('statistics',)
         normalised = [v.tolist() for name in names for v in getattr(datamodule, name, ())]
@@ -228,7 +265,12 @@ class MapWriter(Callback):
             **({'set of Sentinel-1 images': _stamps(beside)} if beside is not None else {}),
             'options of the data': {key: str(value) for key, value in options.items()},
             'extent': [*grid.bounds, grid.width, grid.height, grid.crs.to_string()],
-            'window, overlap or quantise': [self.window, self.overlap, self.quantise],
+            'window, overlap, exact, horizon or quantise': [
+                self.window,
+                windows.overlap,
+                None if encoder is None else [encoder.path_stage.horizon],
+                self.quantise,
+            ],
             'values, min_area, or names, codes or colours of classes': [
                 self.min_area,
                 *(o.legend() for o in outputs if isinstance(o, ClassMap)),
@@ -237,7 +279,7 @@ class MapWriter(Callback):
             **({'days of steps': days} if (days := _days(outputs)) else {}),
             **({'place of polygons or points': wanted} if self.within else {}),
         }
-        return MapRun(
+        run = MapRun(
             folder=self.folder,
             grid=grid,
             windows=windows,
@@ -250,6 +292,28 @@ class MapWriter(Callback):
             min_area=self.min_area,
             stack=self.stack,
         )
+        self._paths = None
+        if encoder is not None:
+            joining = getattr(task, 'joining_layer', None)
+            self._paths = PathMap(
+                run.store.folder, run.fingerprint, windows, wanted, encoder, joining
+            )
+        return run
+
+    def _limit_paths(self, encoder: PathEncoder, windows: OverlappingWindows) -> None:
+        """Limit what tokens see of their paths, until the end of the run."""
+        stage = encoder.path_stage
+        own = stage.horizon
+        longest = max(windows.height, windows.width)
+        self._restore.callback(setattr, stage, 'horizon', own)
+        if self.horizon is not None:
+            stage.horizon = self.horizon
+        elif own is None and longest > _WHOLE:
+            stage.horizon = _HORIZON
+            print(
+                f'Rows and columns of up to {longest} pixels are seen to {_HORIZON} tokens on '
+                f'either side: --map.horizon {longest} sees all, and takes longer'
+            )
 
     @staticmethod
     def _place(run: MapRun, number: int) -> tuple[slice, slice]:
@@ -262,6 +326,103 @@ class MapWriter(Callback):
 
     # -- during -----------------------------------------------------------------------------
 
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Run the rows and columns of the whole map, where the encoder sees them."""
+        run, paths = self._run, self._paths
+        if run is None or paths is None or not self._left or self._is_limited(trainer):
+            return
+        try:
+            self._run_paths(trainer, pl_module, run, paths)
+        except OSError:
+            # Others, who did not wait for this process, may have drawn the maps meanwhile.
+            if not run.is_finished():
+                raise
+
+    def _run_paths(self, trainer: Trainer, task: Any, run: MapRun, paths: PathMap) -> None:
+        """Collect the tokens of all windows, then run the path stage strip by strip."""
+        numbers = [number for number in run.wanted if not paths.has_tokens(number)]
+        with _bar('tokens of windows', len(numbers)) as advance:
+
+            def record(number: int, batch: Any) -> None:
+                if paths.layers == 0:
+                    return  # the task asks for no paths
+                with paths.recording() as recorder:
+                    task.predict_step(batch, 0)
+                paths.keep(number, recorder)
+                advance()
+
+            self._each(trainer, record, run.work.free('tokens', numbers, paths.has_tokens))
+            self._each(
+                trainer, record, run.work.rest('tokens', numbers, paths.has_tokens), workers=0
+            )
+        strips = range(len(paths.strips))
+        with _bar('rows and columns', len(strips)) as advance:
+            for claim in (run.work.free, run.work.rest):
+                for number in claim('strip', strips, paths.late.has):
+                    with trainer.precision_plugin.predict_step_context():
+                        paths.run_strip(number, task.device)
+                    advance()
+
+    def _each(
+        self,
+        trainer: Trainer,
+        do: Callable[[int, Any], None],
+        numbers: Iterator[int],
+        *,
+        workers: int | None = None,
+    ) -> None:
+        """Read windows and do something with each, as the loop of the trainer does.
+
+        Args:
+            trainer: The trainer.
+            do: Called with the number of a window and its batch.
+            numbers: Numbers of the windows; asked for ahead, unless *workers* is 0.
+            workers: Processes that read, those of the data module by default.
+        """
+        run, datamodule = self._run, trainer.datamodule  # type: ignore[attr-defined]
+        assert run is not None
+        claimed: list[int] = []
+
+        def places() -> Iterator[tuple[slice, slice]]:
+            for number in numbers:
+                claimed.append(number)
+                yield self._place(run, number)
+
+        loader: DataLoader[Any] = DataLoader(
+            datamodule.predict_dataset,
+            sampler=places(),
+            num_workers=datamodule.num_workers if workers is None else workers,
+            collate_fn=datamodule.collate_fn,
+        )
+        module = trainer.lightning_module
+        for position, batch in enumerate(loader):
+            batch = trainer.precision_plugin.convert_input(batch)
+            batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
+            batch = trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+            with trainer.precision_plugin.predict_step_context():
+                do(claimed[position], batch)
+
+    def on_predict_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Give the encoder the rows and columns of a window."""
+        if self._run is not None and self._has_paths():
+            self._inside.enter_context(self._paths_of(self._numbers[batch_idx]))
+
+    def _has_paths(self) -> bool:
+        """Whether late features of windows are on disk."""
+        return self._paths is not None and bool(self._paths.layers)
+
+    def _paths_of(self, number: int) -> AbstractContextManager[None]:
+        """Let predictions be of a window of the map."""
+        assert self._paths is not None
+        return self._paths.replaying(number)
+
     def on_predict_batch_end(
         self,
         trainer: Trainer,
@@ -272,31 +433,52 @@ class MapWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Hand the values of a window to the thread that writes."""
-        if self._run is None:
-            return
+        self._inside.close()
+        if self._run is not None:
+            self._keep(self._run, self._numbers[batch_idx], pl_module, batch, outputs)
+
+    def _keep(self, run: MapRun, number: int, task: Any, batch: Any, outputs: Any) -> None:
+        """Hand the values of a window to the thread that writes."""
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1)
         named = outputs if isinstance(outputs, dict) else {'probabilities': outputs}
-        seen = seen_pixels(batch, s1=_takes_s1(pl_module))[0]
+        seen = seen_pixels(batch, s1=_takes_s1(task))[0]
         values = {key: _channels(value, seen) for key, value in named.items()}
         # Two windows wait at most: memory does not grow where the disk is slow.
         while len(self._written) > 1:
             self._written.pop(0).result()
-        number = self._numbers[batch_idx]
-        self._written.append(self._writer.submit(self._run.keep, number, values))
+        self._written.append(self._writer.submit(run.keep, number, values))
+
+    def _flush(self) -> None:
+        """Wait until all is written."""
+        while self._written:
+            self._written.pop(0).result()
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the maps when all processes are through."""
-        if self._run is None:
+        """Do what processes left that are gone, and draw the maps."""
+        run = self._run
+        if run is None:
             return
-        for written in self._written:
-            written.result()
-        trainer.strategy.barrier('windows')
-        if left := len(self._run.left()):  # Of trainer.limit_predict_batches.
+        self._flush()
+        if self._is_limited(trainer):
             if trainer.is_global_zero:
+                left = len(run.left())
                 print(f'{left} windows are left: the same command goes on with them')
             return
+
+        def predict(number: int, batch: Any) -> None:
+            with self._paths_of(number) if self._has_paths() else nullcontext():
+                outputs = pl_module.predict_step(batch, 0)
+            self._keep(run, number, pl_module, batch, outputs)
+            self._flush()
+
+        rest = run.work.rest('window', run.wanted, run.is_kept)
+        self._each(trainer, predict, rest, workers=0)
         self._draw(trainer)
+
+    def _is_limited(self, trainer: Trainer) -> bool:
+        """Whether the trainer is to stop before all windows are done."""
+        return sum(trainer.num_predict_batches) < self._left
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -322,18 +504,44 @@ class MapWriter(Callback):
             self._writer.shutdown()
         if self._run is not None:
             self._run.close()
-        self._writer, self._run, self._written = None, None, []
+        self._inside.close()
+        self._restore.close()
+        self._writer, self._run, self._written, self._paths = None, None, [], None
 
     def _draw(self, trainer: Trainer) -> None:
-        """Draw the maps in the first process."""
+        """Draw the maps, or wait until another process has."""
         run = self._run
         assert run is not None
-        if trainer.is_global_zero and not run.is_finished():
+        if not run.is_finished():
             console = Console(stderr=True)
             with Progress(console=console, disable=not console.is_terminal) as bar:
                 task = bar.add_task('drawing the maps', total=None)
-                run.draw(lambda done, total: bar.update(task, completed=done, total=total))
-        trainer.strategy.barrier('maps')
+                run.draw_or_wait(lambda done, total: bar.update(task, completed=done, total=total))
+
+
+class _Claimed:
+    """Windows that are claimed one by one; how many there may be is known."""
+
+    def __init__(self, claim: Callable[[], Iterator[tuple[slice, slice]]], most: int) -> None:
+        self._claim, self._most = claim, most
+
+    def __len__(self) -> int:
+        return self._most
+
+    def __iter__(self) -> Iterator[tuple[slice, slice]]:
+        return self._claim()
+
+    def __contains__(self, place: object) -> bool:
+        return False
+
+
+@contextmanager
+def _bar(name: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show how far a part of the run is; yields what tells of one step more."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=total)
+        yield lambda: bar.advance(task)
 
 
 def _release_freed_arrays() -> None:

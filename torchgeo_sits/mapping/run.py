@@ -1,24 +1,20 @@
 """Map runs: from the values of windows, kept on disk, to GeoTIFFs and polygons."""
 
-import io
 import json
 import math
 import os
 import shutil
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import geopandas as gpd
 import numpy as np
 import rasterio
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.features import shapes, sieve
@@ -31,7 +27,8 @@ from ..errors import SITSError
 from ..grid import Grid
 from ..sidecars import legend_files, write_legend
 from ..time_steps import DaySpan
-from ..whole_files import draft_file, is_alive, is_full_disk, remove_rests, whole_file
+from ..whole_files import remove_rests, whole_file
+from .claims import SharedWork
 from .outputs import ClassMap, Embedding, MapOutput, MeasuredOutput, Probabilities
 from .polygons import (
     areas_of,
@@ -42,199 +39,17 @@ from .polygons import (
 )
 from .rasters import BLOCK, draft_raster, finish_raster
 from .stack import write_stack
+from .window_store import WindowStore
 from .windows import ChannelLayout, OverlappingWindows, WindowBlender, raster_blocks
 
-__all__ = ['DrawProgress', 'MapRun', 'VectorFormat', 'WindowStore']
+__all__ = ['DrawProgress', 'MapRun', 'VectorFormat']
 
 type DrawProgress = Callable[[int, int], None]
 
 VectorFormat = Literal['gpkg', 'parquet']
 
-#: Seconds in which workers of a process that was killed end: PyTorch lets them look every 5.
-_ORPHANS: Final = 15.0
-#: Bytes of the checksum of a window.
-_CHECKSUM: Final = 16
 #: Most passes of the sieve, each over all pixels; two or three are enough as a rule.
 _MOST_SIEVES: Final = 10
-
-
-class WindowStore:
-    """Folder with a file for each finished window of a run.
-
-    A file gets its name when it is whole, so that a run that is stopped at any moment leaves
-    finished windows and nothing that looks like one. Each ends with a checksum over the run, its
-    number and its values: what a power cut emptied, or a disk spoilt, counts as not there, and
-    windows are known for those of the run without any other file.
-
-    Args:
-        folder: The folder; made by :meth:`begin`.
-        run: What tells this run from others, 64 bytes at most.
-    """
-
-    def __init__(self, folder: Path, run: str = '') -> None:
-        self.folder = folder
-        self._run = run.encode()
-        # One for a process, which may begin again what it was interrupted in.
-        self._lock = FileLock(folder / '.lock', timeout=0, thread_local=False, is_singleton=True)
-
-    def begin(self, manifest: dict[str, Any]) -> None:
-        """Begin a run, or go on with the one that was begun in this folder, alone.
-
-        Args:
-            manifest: Everything that the values depend on, in plain values.
-
-        Raises:
-            SITSError: If the folder holds windows of another run, or another process is at work
-                in it.
-            OSError: If the folder cannot be written to.
-        """
-        manifest = json.loads(json.dumps(manifest))
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                self._lock.acquire()
-            except Timeout:
-                # Workers of an owner that was killed hold the lock until they see that it is gone.
-                self._lock.acquire(timeout=_ORPHANS if self._is_orphaned() else 0)
-        except Timeout as error:
-            raise SITSError(
-                f'{self.folder.parent} is being mapped by {self._owner()}: wait for it to end, or '
-                'choose another folder with --map.folder'
-            ) from error
-        except OSError as error:
-            raise self._refused(error) from error
-        try:
-            self._take(manifest)
-        except BaseException:
-            self.close()
-            raise
-
-    def _take(self, manifest: dict[str, Any]) -> None:
-        """Say whose the folder is, and look at what is there."""
-        remove_rests(self.folder)
-        begun = self.read_note('manifest')
-        if begun is not None and begun != manifest:
-            other = sorted(k for k in {*begun, *manifest} if begun.get(k) != manifest.get(k))
-            raise SITSError(
-                f'{self.folder} holds windows of a map that was begun with another '
-                f'{", another ".join(other)}: give the options of that run to finish it, '
-                'choose another folder, or delete this one'
-            )
-        since = datetime.now().astimezone().isoformat(' ', 'seconds')
-        owner = {'host': socket.gethostname(), 'process': os.getpid(), 'since': since}
-        self.note('owner', owner)
-        if begun is None:
-            self.note('manifest', manifest)
-        for number in self._numbers():
-            if not self._is_whole(number):
-                self._path(number).unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Leave the folder to others; what is in it stays."""
-        self._lock.release(force=True)
-
-    def note(self, name: str, content: dict[str, Any]) -> None:
-        """Keep plain values beside the windows."""
-        try:
-            with draft_file(self.folder / f'{name}.json') as draft:
-                draft.write_text(json.dumps(content))
-        except OSError as error:
-            raise self._refused(error) from error
-
-    def read_note(self, name: str) -> dict[str, Any] | None:
-        """Read the plain values that :meth:`note` kept; None where they are missing or broken."""
-        try:
-            content = json.loads((self.folder / f'{name}.json').read_text())
-        except (FileNotFoundError, ValueError):  # or bytes that are no text
-            return None
-        return content if isinstance(content, dict) else None
-
-    def finished(self) -> set[int]:
-        """List the numbers of the finished windows."""
-        return set(self._numbers())
-
-    def write(self, number: int, values: NDArray[np.float32]) -> None:
-        """Keep the values ``(C, h, w)`` of a window.
-
-        Raises:
-            OSError: If there is no room, or the folder cannot be written to.
-        """
-        values = np.ascontiguousarray(values)
-        # Not np.save: on a full disk it says how many bytes were written, and not why.
-        head = io.BytesIO()
-        np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(values))
-        parts = head.getvalue(), values.data.cast('B')
-        try:
-            with draft_file(self._path(number)) as draft, draft.open('wb') as file:
-                for part in (*parts, self._checksum(number, *parts)):
-                    file.write(part)
-        except OSError as error:
-            raise self._refused(error) from error
-
-    def read(self, number: int) -> NDArray[np.float32]:
-        """Map the values ``(C, h, w)`` of a finished window to memory."""
-        values: NDArray[np.float32] = np.load(self._path(number), mmap_mode='r', allow_pickle=False)
-        return values
-
-    def channels(self) -> int | None:
-        """Count the channels of the windows; None where there is none."""
-        number = min(self._numbers(), default=None)
-        return None if number is None else len(self.read(number))
-
-    def remove(self) -> None:
-        """Delete the folder, when the map is there."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-        self.close()
-
-    def _path(self, number: int) -> Path:
-        return self.folder / f'{number:08d}.npy'
-
-    def _numbers(self) -> list[int]:
-        """Numbers of all windows; files of other names are not of this package."""
-        names = (path.name for path in self.folder.glob('*.npy'))
-        return [int(name[:-4]) for name in names if name[:-4].isdecimal()]
-
-    def _checksum(self, number: int, *parts: bytes | memoryview) -> bytes:
-        digest = blake2b(digest_size=_CHECKSUM, key=self._run)
-        digest.update(number.to_bytes(8))
-        for part in parts:
-            digest.update(part)
-        return digest.digest()
-
-    def _is_whole(self, number: int) -> bool:
-        """Tell whether a window is of this run, and holds what was written."""
-        content = memoryview(self._path(number).read_bytes())
-        return content[-_CHECKSUM:] == self._checksum(number, content[:-_CHECKSUM])
-
-    def _owner(self) -> str:
-        """Name the process that is at work here."""
-        owner = self.read_note('owner') or {}
-        if not owner:
-            return 'another process'
-        return 'process {process} on {host} since {since}'.format_map(owner)
-
-    def _is_orphaned(self) -> bool:
-        """Tell whether the process that began here is no more."""
-        owner = self.read_note('owner') or {}
-        is_here = owner.get('host') == socket.gethostname()
-        return is_here and not is_alive(int(owner['process']))
-
-    def _refused(self, error: OSError) -> OSError:
-        """Reword an error so that it says what to do."""
-        number = error.errno or 0
-        if is_full_disk(error):
-            return OSError(
-                number,
-                f'no room left in {self.folder}: finished windows are kept there. Free some space '
-                'and give the same command again, it goes on from there',
-            )
-        reason = os.strerror(number) if number else error
-        return OSError(
-            number,
-            f'cannot write to {self.folder} ({reason}): choose another folder with '
-            '--map.folder, or allow writing there',
-        )
 
 
 @dataclass(frozen=True)
@@ -243,7 +58,7 @@ class MapRun:
 
     Values of finished windows are kept in a hidden folder beside the maps. Maps are drawn when
     all are there, block by block in an order of their own: whatever stopped the run in between,
-    and how often, they are the same bytes.
+    how often, and how many processes shared it, they are the same bytes.
 
     Attributes:
         folder: Folder of the maps.
@@ -332,7 +147,12 @@ class MapRun:
     @cached_property
     def store(self) -> WindowStore:
         """Finished windows on disk."""
-        return WindowStore(self.folder / '.windows', self._fingerprint)
+        return WindowStore(self.folder / '.windows', self.fingerprint)
+
+    @cached_property
+    def work(self) -> SharedWork:
+        """Claims of the processes that share the run."""
+        return SharedWork(self.store.folder)
 
     @property
     def files(self) -> list[Path]:
@@ -343,26 +163,34 @@ class MapRun:
         return files if self.polygons is None else [*files, self._table()]
 
     def begin(self) -> list[int]:
-        """Begin, or go on where a run of the same map stopped.
+        """Begin, go on where a run of the same map stopped, or join one of other processes.
 
         Returns:
-            Numbers of the windows that are left to compute, ascending.
+            Numbers of the windows that are left to compute, ascending; of those that others are
+            at, too.
 
         Raises:
-            SITSError: If the folder holds other maps, or windows of another run, or another
-                process is at work in it.
+            SITSError: If the folder holds other maps, or windows of another run.
             OSError: If the folder cannot be written to, or holds a map that is cut short.
         """
         if self.is_finished():
             return []
         self._refuse_others()
         self.store.begin(self.manifest)
+        self.work.join()
         remove_rests(self.folder)
-        return self.left()
+        left = self.left()
+        for number in left:
+            self.store.drop(number)  # the one that is done again, if any
+        return left
 
     def close(self) -> None:
-        """Leave the folder to other processes; the windows stay."""
-        self.store.close()
+        """Leave the rest to other processes; the windows stay."""
+        self.work.leave()
+
+    def is_kept(self, number: int) -> bool:
+        """Tell whether a window is finished, or the maps are drawn already."""
+        return self.store.has(number) or not self.store.folder.exists()
 
     def _refuse_others(self) -> None:
         """Refuse a folder with maps of another run.
@@ -423,6 +251,15 @@ class MapRun:
                     f'the map {output.name!r} is drawn from the values {output.key!r}, but the '
                     f'task predicts {sorted(values)}: give one of these as its key'
                 )
+        try:
+            self._write(number, values)
+        except OSError:
+            # Others, who did not wait for this window, may have drawn the maps meanwhile.
+            if not self.is_finished():
+                raise
+
+    def _write(self, number: int, values: Mapping[str, NDArray[np.float32]]) -> None:
+        """Write the values of a window, and at first which channels they are."""
         layout = {key: len(part) for key, part in values.items()}
         if self.store.read_note('layout') != layout:
             self._check_room(sum(layout.values()))
@@ -456,7 +293,20 @@ class MapRun:
                 f'the maps could not be drawn in {self.folder} ({error}). The windows are kept: '
                 'free some space there, and give the same command again'
             ) from error
+        self.work.leave()
         self.store.remove()
+
+    def draw_or_wait(self, progress: DrawProgress = lambda done, total: None) -> None:
+        """Draw the maps, or wait until another process that shares the run has done so.
+
+        Args:
+            progress: As of :meth:`draw`.
+
+        Raises:
+            OSError: If a file cannot be written; the windows are kept.
+        """
+        for _ in self.work.rest('draw', [0], lambda _: self.is_finished(), from_slow=False):
+            self.draw(progress)
 
     def _draw_rasters(self, todo: Sequence[MapOutput], progress: DrawProgress) -> None:
         """Draw some of the maps."""
@@ -501,7 +351,7 @@ class MapRun:
 
     def _draft_of(self, output: MapOutput, channels: int) -> AbstractContextManager[DatasetWriter]:
         """Open the draft of a raster; a step in time has the dates of its own days."""
-        tags = {**self.tags, MAP_TAG: self._fingerprint}
+        tags = {**self.tags, MAP_TAG: self.fingerprint}
         if (span := _span_of(output)) is not None and 'DATES' in tags:
             days = tags['DATES'].split(',')
             tags['DATES'] = ','.join(d for d in days if str(span.first) <= d <= str(span.last))
@@ -543,14 +393,15 @@ class MapRun:
         _write_table(table, path)
 
     @property
-    def _fingerprint(self) -> str:
+    def fingerprint(self) -> str:
+        """What tells this run from others."""
         return sha256(json.dumps(self.manifest, sort_keys=True).encode()).hexdigest()
 
     def _raster_path(self, output: MapOutput) -> Path:
         return self.folder / f'{output.name}.tif'
 
     def _draft_path(self, output: MapOutput) -> Path:
-        return self.store.folder / f'{output.name}.tif'
+        return self.store.folder / f'{output.name}.{self.work.name}.tif'
 
     def _outlines(self) -> list[tuple[ClassMap, Path]]:
         """Maps of classes, each with the path of its polygons."""
@@ -623,7 +474,7 @@ class MapRun:
         broken = f'{path} is cut short, or no raster: move it away, and give the same command again'
         try:
             with rasterio.open(path) as file:
-                own: bool = file.tags().get(MAP_TAG) == self._fingerprint
+                own: bool = file.tags().get(MAP_TAG) == self.fingerprint
                 if own and not _reaches_its_end(file):
                     raise OSError(broken)
                 return own

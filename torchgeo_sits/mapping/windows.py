@@ -35,6 +35,7 @@ class OverlappingWindows:
         width: Columns of the raster.
         size: Largest side of a window in pixels.
         overlap: Pixels that two neighbours share, at least.
+        align: Number of which all first rows and columns are multiples.
 
     Examples:
         >>> from torchgeo_sits.mapping import OverlappingWindows
@@ -51,6 +52,7 @@ class OverlappingWindows:
     width: int
     size: int
     overlap: int
+    align: int = 1
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -68,6 +70,9 @@ class OverlappingWindows:
                 f'expected an overlap from 0 to half of the window, {self.size // 2}, got '
                 f'{self.overlap}'
             )
+        if self.align > 1 and self.size < self.overlap + 2 * self.align:
+            least = self.overlap + 2 * self.align
+            raise SITSError(f'expected windows of at least {least} pixels, got {self.size}')
 
     @cached_property
     def rows(self) -> list[int]:
@@ -112,12 +117,14 @@ class OverlappingWindows:
             return length
         number = math.ceil((length - self.overlap) / (self.size - self.overlap))
         least = math.ceil((length + (number - 1) * self.overlap) / number)
-        return min(self.size, math.ceil(least / _STEP) * _STEP)
+        side = min(self.size, math.ceil(least / _STEP) * _STEP)
+        return side - (side - length) % self.align  # so that the last one ends with the raster
 
     def _starts(self, length: int, side: int) -> list[int]:
         """First pixels of the windows along an axis; the last is moved back into the raster."""
         last = length - side
-        return [*range(0, last, side - self.overlap), last] if last else [0]
+        step = (side - self.overlap) // self.align * self.align
+        return [*range(0, last, step), last] if last else [0]
 
     def _ramp(self, start: int, size: int, length: int) -> NDArray[np.float32]:
         """Weights along an axis of *length*, for the window of *size* that begins at *start*."""

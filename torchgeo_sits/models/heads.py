@@ -48,6 +48,11 @@ class DenseHead(nn.Module):
             self.hidden = nn.Sequential(nn.Conv2d(in_dim, hidden_dim, 1), nn.GELU())
         self.scores = nn.Conv2d(hidden_dim or in_dim, num_outputs * stride**2, 1)
 
+    @property
+    def first(self) -> nn.Module:
+        """First layer, which is linear."""
+        return self.hidden[0] if isinstance(self.hidden, nn.Sequential) else self.scores
+
     def forward(self, features: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
         """Scores of the pixels.
 

@@ -1,7 +1,7 @@
 """PlanarViT: a transformer over planes of satellite image time series."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
 
 import torch
 from einops import rearrange
@@ -20,11 +20,17 @@ from .encoder import (
     gap_to_cells,
     image_as_planes,
     mean_seen,
+    series_within,
     transpose_image,
 )
 from .masked import chunk_length, map_chunks
 
-__all__ = ['PlanarViT']
+__all__ = ['PathExchange', 'PlanarViT']
+
+#: Tokens of a path whose attention is computed at a time; shorter paths are computed whole.
+_QUERIES: Final = 256
+#: With a horizon fewer at a time see fewer tokens in vain.
+_FEWEST_QUERIES: Final = 64
 
 
 class _EncodedDates(NamedTuple):
@@ -117,6 +123,34 @@ class SeasonalPrior(nn.Module):
         if self.drift is not None:
             scores = scores + years_elapsed(acquisition_times, valid)[..., None] * self.drift
         return scores
+
+
+class PathExchange(Protocol):
+    """What stands in for the path stage where an image is a part of a larger one.
+
+    The rows and columns of a window go on beyond it. A map is exact where tokens of all windows
+    are collected first, their paths are run whole, and windows then get what came of it
+    (:attr:`PlanarViT.exchange`).
+
+    Attributes:
+        has_late: Whether late features are there, so that tokens are not asked for.
+        wants_early: Whether early features are asked for; else they are 0.
+    """
+
+    has_late: bool
+    wants_early: bool
+
+    def __call__(self, tokens: Callable[[], tuple[Tensor, Tensor]], image: Tensor) -> Tensor:
+        """Late features of a window, at each call of the path stage.
+
+        Args:
+            tokens: Gives the tokens of rows ``(B, H, S, D)`` and of columns ``(B, W, S', D)``.
+            image: ``(..., H, W)``, of which the size is taken.
+
+        Returns:
+            ``(B, H, W, D)``.
+        """
+        ...
 
 
 class TimeStage(nn.Module):
@@ -350,20 +384,33 @@ class PathStage(nn.Module):
     https://arxiv.org/abs/2108.12409), symmetric instead of causal: it has no weights, holds
     for any length, and a path read backwards gives the same features.
 
+    Of long paths the scores of some tokens are held at a time. Their number is the square of the
+    length, or with a *horizon* the product of both.
+
     Args:
         dim: Width of the tokens.
         depth: Number of blocks.
         num_heads: Heads H of each block; divides *dim*.
         mlp_ratio: Hidden width of the blocks' MLP over *dim*.
         drop_path: Rate of stochastic depth at the last block, growing linearly from 0.
+        horizon: Largest distance :math:`|i - j|` of tokens that attend to each other; None has
+            no limit.
     """
 
     slopes: Tensor
 
     def __init__(
-        self, *, dim: int, depth: int, num_heads: int, mlp_ratio: float, drop_path: float
+        self,
+        *,
+        dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float,
+        drop_path: float,
+        horizon: int | None,
     ) -> None:
         super().__init__()
+        self.horizon = horizon
         rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
         self.blocks = nn.ModuleList(
             Block(dim, num_heads, mlp_ratio, qkv_bias=True, drop_path=rate) for rate in rates
@@ -374,13 +421,55 @@ class PathStage(nn.Module):
 
     def forward(self, paths: Tensor) -> Tensor:
         """Tokens in the context of their path: ``(R, S, dim)`` to ``(R, S, dim)``."""
-        steps = torch.arange(paths.shape[1], device=paths.device)
-        # Four axes: the fused attention kernels take no mask of three.
-        bias = -self.slopes[None, :, None, None] * (steps[:, None] - steps).abs()
-        bias = bias.to(paths.dtype)
+        length = paths.shape[1]
+        # Branches on the length would fix it in an exported graph.
+        if torch.compiler.is_exporting() or length <= _QUERIES:
+            steps = torch.arange(length, device=paths.device)
+            bias = self._bias(steps, steps).to(paths.dtype)
+            for block in self.blocks:
+                paths = block(paths, attn_mask=bias)
+            return self.norm(paths)
+        block: Any
         for block in self.blocks:
-            paths = block(paths, attn_mask=bias)
+            paths = paths + block.drop_path1(block.ls1(self._attend(block, paths)))
+            paths = paths + block.drop_path2(block.ls2(block.mlp(block.norm2(paths))))
         return self.norm(paths)
+
+    def _attend(self, block: Any, paths: Tensor) -> Tensor:
+        """Attention of a block, as :class:`timm.layers.Attention` has it, by some tokens at a time.
+
+        Args:
+            block: A block of timm, whose attention norms and drops nothing.
+            paths: ``(R, S, dim)``.
+        """
+        attention, length = block.attn, paths.shape[1]
+        shape = 'r s (part head dim) -> part r head s dim'
+        parts = rearrange(
+            attention.qkv(block.norm1(paths)), shape, part=3, head=attention.num_heads
+        )
+        query, key, value = parts.unbind(0)
+        steps = torch.arange(length, device=paths.device)
+        around = length if self.horizon is None else self.horizon
+        at_a_time = max(_FEWEST_QUERIES, min(_QUERIES, around))
+        found = []
+        for start in range(0, length, at_a_time):
+            stop = min(start + at_a_time, length)
+            seen = slice(max(0, start - around), min(length, stop + around))
+            bias = self._bias(steps[start:stop], steps[seen]).to(query.dtype)
+            some = query[..., start:stop, :], key[..., seen, :], value[..., seen, :]
+            found.append(F.scaled_dot_product_attention(*some, attn_mask=bias))
+        joined = rearrange(torch.cat(found, -2), 'r head s dim -> r s (head dim)')
+        mixed: Tensor = attention.proj(joined)
+        return mixed
+
+    def _bias(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """What is added to the scores of tokens at some places: ``(1, H, Q, K)``."""
+        distance = (queries[:, None] - keys).abs()
+        # Four axes: the fused attention kernels take no mask of three.
+        bias = -self.slopes[None, :, None, None] * distance
+        return (
+            bias if self.horizon is None else bias.masked_fill(distance > self.horizon, -torch.inf)
+        )
 
 
 class PlanarViT(SITSEncoder):
@@ -424,6 +513,8 @@ class PlanarViT(SITSEncoder):
         harmonics: Harmonics of the year in the date encoding, 0 for none.
         octaves: Periods of the elapsed years in the date encoding, 0 for none.
         drop_path: Rate of stochastic depth at the last path block, growing linearly.
+        horizon: Largest distance along a path, in tokens, at which tokens attend to each other in
+            a path block; None has no limit, and costs the square of the length of a path.
         chunk_size: Token dates (time stage), or tokens (path stage), held in memory at a
             time while gradients are recorded; larger inputs are checkpointed in slices.
             Without gradients slices fit the processor's cache.
@@ -462,6 +553,7 @@ class PlanarViT(SITSEncoder):
         harmonics: int = 4,
         octaves: int = 5,
         drop_path: float = 0.0,
+        horizon: int | None = None,
         chunk_size: int = 2**18,
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in ('self', '__class__')}
@@ -469,6 +561,8 @@ class PlanarViT(SITSEncoder):
         for name, least in {**dict.fromkeys(above, 1), 'seasonal_queries': 0, 'reach': 0}.items():
             if arguments[name] < least:
                 raise SITSError(f'expected {name} of at least {least}, got {arguments[name]}')
+        if horizon is not None and horizon < 1:
+            raise SITSError(f'expected a horizon of at least 1, or None, got {horizon}')
         if reach and segment > 1:
             raise SITSError(f'expected a segment of 1 with reach={reach}, got {segment}')
         known = get_args(Years.__value__)
@@ -485,7 +579,7 @@ class PlanarViT(SITSEncoder):
             )
         self.segment = segment
         # A token that does not see its path is the same in the row and in the column of a pixel.
-        self._sees_path = segment > 1 or reach > 0
+        self.sees_path = segment > 1 or reach > 0
         self.chunk_size = chunk_size
         self.dates = TemporalEncoding(time_dim, harmonics=harmonics, octaves=octaves)
         self.prior = SeasonalPrior(seasonal, num_queries, kappa=concentration, years=years)
@@ -510,7 +604,10 @@ class PlanarViT(SITSEncoder):
             num_heads=num_heads,
             mlp_ratio=mlp_ratio,
             drop_path=drop_path,
+            horizon=horizon,
         )
+        #: Stands in for the path stage in maps of which an image is a window.
+        self.exchange: PathExchange | None = None
 
     def pool_cells(self, late: Tensor, seen: Tensor) -> Tensor:
         """Mean of ``(B, N, S, D)`` over the tokens seen at any date, over all if none was."""
@@ -522,7 +619,7 @@ class PlanarViT(SITSEncoder):
         *Early* stops after the time stage.
         """
         pool = self.time_stage if depth == 'late' else self.time_stage.with_means
-        return self._draw_maps(self._both_ways(pool, series), series.image, depth)
+        return self._draw_maps(lambda: self._both_ways(pool, series), series.image, depth)
 
     def forward_rolling(
         self, series: Series, spans: Sequence[TimeSpan], depth: Depth
@@ -535,6 +632,11 @@ class PlanarViT(SITSEncoder):
         elapsed time counts from the first frame of a span, so that the hidden vectors of one that
         begins later are others, and with *time_depth* dates attend to each other.
         """
+        if self.exchange is not None and (self.exchange.has_late or len(self.time_stage.blocks)):
+            # A window must not do without a path that another one, with other gaps, needs.
+            for span in spans:
+                yield self.forward_features(series_within(series, span), depth)
+            return
         if len(self.time_stage.blocks):
             yield from super().forward_rolling(series, spans, depth)
             return
@@ -549,7 +651,9 @@ class PlanarViT(SITSEncoder):
                 and _same_first(times, before, frames)
             )
             new = frames & ~before if grows else frames
-            if found is not None and grows and not series.clear[new].any():
+            # Of a window all spans have paths: the next one may see in them what this one does not.
+            alone = self.exchange is None
+            if alone and found is not None and grows and not series.clear[new].any():
                 yield found
                 continue
             kept = new.any(0).nonzero()[:, 0]
@@ -571,9 +675,10 @@ class PlanarViT(SITSEncoder):
             sums = added
             pooled = [self._map_tokens(lambda x: self._pool_sums(x, depth), x) for x in sums]
             rows, columns = pooled[0], pooled[-1]
-            if not self._sees_path:
+            if not self.sees_path:
                 columns = rows.transpose(1, 2)
-            found = self._draw_maps((rows, columns), series.image, depth)
+            both = rows, columns
+            found = self._draw_maps(lambda both=both: both, series.image, depth)  # type: ignore[misc]
             yield found
 
     def forward_frames(self, series: Series) -> Tensor:
@@ -647,6 +752,26 @@ class PlanarViT(SITSEncoder):
         """Size of a token: one path, and *segment* pixels of it."""
         return 1, self.segment
 
+    @property
+    def path_margin(self) -> int:
+        """Pixels beside its own that a token hangs on, along its path."""
+        return max(self.time_stage.reach, self.segment - 1)
+
+    def unseen_token(self) -> Tensor:
+        """Token ``(D,)`` of what was never observed."""
+        return self.time_stage.nothing_seen
+
+    def run_paths(self, tokens: Tensor) -> Tensor:
+        """Run the path stage on tokens of paths.
+
+        Args:
+            tokens: ``(N, S, D)``, of N paths of S tokens.
+
+        Returns:
+            ``(N, S, D)``.
+        """
+        return self._along_paths(tokens[None])[0]
+
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Layers as those of a ViT: all before the path, each of its blocks, the norm."""
         return {
@@ -655,27 +780,33 @@ class PlanarViT(SITSEncoder):
             'norm': r'^path_stage\.norm\.',
         }
 
-    def _draw_maps(self, pooled: tuple[Tensor, Tensor], image: Tensor, depth: Depth) -> Tensor:
+    def _draw_maps(
+        self, pool: Callable[[], tuple[Tensor, Tensor]], image: Tensor, depth: Depth
+    ) -> Tensor:
         """Features ``(B, D', H, W)`` of the pooled tokens of rows and columns.
 
         Args:
-            pooled: What :meth:`TimeStage.forward` gives of both, or, unless *depth* is late,
+            pool: Gives what :meth:`TimeStage.forward` gives of both, or, unless *depth* is late,
                 :meth:`TimeStage.with_means`.
             image: ``(..., H, W)``, of which the size is taken.
             depth: One of early, late, joined.
         """
-        tokens: Any = pooled
         maps = []
-        if depth != 'late':
-            tokens, early = self._split_both(pooled, image)
+        if depth == 'joined' and self.exchange is not None and not self.exchange.wants_early:
+            maps.append(image.new_zeros(len(image), *image.shape[-2:], self.early_dim))
+        elif depth != 'late':
+            tokens, early = self._split_both(pool(), image)
             maps.append(early)
-        if depth != 'early':
-            maps.append(self._fold_paths(tokens, image))
+            pool = lambda: tokens  # noqa: E731
+        if depth != 'early' and self.exchange is not None:
+            maps.append(self.exchange(pool, image))
+        elif depth != 'early':
+            maps.append(self._fold_paths(pool(), image))
         return rearrange(torch.cat(maps, -1), 'b h w d -> b d h w')
 
     def _sum_dates(self, series: Series, dates: _EncodedDates) -> list[Tensor]:
         """Sums of the time stage ``(B, N, S, K, 2 + dim)``, of columns too where they differ."""
-        ways = [series] if not self._sees_path else [series, transpose_image(series)]
+        ways = [series] if not self.sees_path else [series, transpose_image(series)]
         return [self._time(self.time_stage.sums, image_as_planes(way), dates)[0] for way in ways]
 
     def _pool_sums(self, sums: Tensor, depth: Depth) -> Tensor:
@@ -698,7 +829,7 @@ class PlanarViT(SITSEncoder):
     def _split_both(self, pooled: Any, image: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Tokens of rows and columns, and early features ``(B, H, W, D)``."""
         rows, means = self._split(pooled[0])
-        if not self._sees_path:  # The columns hold the same tokens.
+        if not self.sees_path:  # The columns hold the same tokens.
             return (rows, rows.transpose(1, 2)), means
         columns, others = self._split(pooled[1])
         return (rows, columns), _fold_back((means, others), image, self.segment)
@@ -745,7 +876,7 @@ class PlanarViT(SITSEncoder):
         """
         dates = self._encode_dates(series)
         rows, _ = self._time(function, image_as_planes(series), dates)
-        if not self._sees_path:
+        if not self.sees_path:
             # Time is pooled once for both.
             return rows, rows.transpose(1, 2)
         columns, _ = self._time(function, image_as_planes(transpose_image(series)), dates)

@@ -1,6 +1,6 @@
 """Shares of one epoch for the processes of a distributed run, and lists that each keeps whole."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from itertools import cycle, islice
 from typing import Any
@@ -171,12 +171,12 @@ class ListedSampler(GeoSampler, DistributedSampler[GeoSlice]):
         (1, [(slice(0, 80, None), slice(0, 80, None))])
     """
 
-    def __init__(self, make: Callable[[], Sequence[GeoSlice]]) -> None:
+    def __init__(self, make: Callable[[], Collection[GeoSlice]]) -> None:
         # Not that of DistributedSampler, which shares out the numbers of a data set.
         self._make = make
 
     @cached_property
-    def windows(self) -> Sequence[GeoSlice]:
+    def windows(self) -> Collection[GeoSlice]:
         """Windows of the list."""
         return self._make()
 

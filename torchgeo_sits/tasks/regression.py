@@ -188,6 +188,11 @@ class SITSRegression(SITSLabelled):
 
     # -- a step ----------------------------------------------------------------------------
 
+    @property
+    def joining_layer(self) -> nn.Module | None:
+        """Layer that adds up what early and late features of a pixel give."""
+        return self.head.first if isinstance(self.head, DenseHead) else None
+
     def scores(self, batch: dict[str, Any]) -> Tensor:
         """Values in standard deviations from the mean.
 

@@ -50,6 +50,11 @@ class SITSSegmentation(SITSSupervised):
             hidden_dim=self.hparams['hidden_dim'],
         )
 
+    @property
+    def joining_layer(self) -> nn.Module:
+        """Layer that adds up what early and late features give."""
+        return self.head.first
+
     def scores(self, batch: dict[str, Any]) -> Tensor:
         """Raw scores of the pixels.
 
