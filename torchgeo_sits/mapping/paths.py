@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from ..errors import SITSError
 from .window_store import WindowStore
@@ -87,8 +88,8 @@ class PathMap:
         windows: Windows of the map.
         wanted: Numbers of those that are computed; elsewhere nothing was observed.
         encoder: The encoder.
-        joining: Layer that joins early and late features by a sum, so that what early ones add is
-            kept and not computed again; None where a task has none.
+        joining: Convolution of single pixels that joins early and late features, so that what
+            early ones add is kept and not computed again; None where a task has none.
     """
 
     folder: Path
@@ -241,8 +242,13 @@ class PathMap:
             What is recorded of one window.
         """
         recorder = PathRecorder(self.encoder.sees_path)
-        with self._exchanging(recorder, recorder.see_joined):
-            yield recorder
+        hook = None if self.joining is None else self.joining.register_forward_hook(recorder.see)
+        try:
+            with self._exchanging(recorder):
+                yield recorder
+        finally:
+            if hook is not None:
+                hook.remove()
 
     @contextmanager
     def replaying(self, number: int) -> Iterator[None]:
@@ -254,30 +260,32 @@ class PathMap:
         Yields:
             Nothing.
         """
-        wants_early = self.joining is None or not self.beside.has(number)
+        replay = PathReplay(lambda layer: self.late_features(number, layer))
+        layer: Any = self.joining
+        with self._exchanging(replay):
+            if layer is None or not self.beside.has(number):
+                yield
+                return
+            replay.wants_early = False
 
-        def add(layer: nn.Module, inputs: Any, out: Tensor) -> Tensor | None:
-            if wants_early:
-                return None
-            early = torch.tensor(self.beside.read(number)).to(out)[None]
-            bias = getattr(layer, 'bias', None)
-            return out + early if bias is None else out + (early - bias.view(-1, 1, 1))
+            def add_late(late: Tensor) -> Tensor:
+                early = torch.tensor(self.beside.read(number)).to(late)
+                return early[None] + conv2d(late, layer.weight[:, -late.shape[1] :])
 
-        replay = PathReplay(lambda layer: self.late_features(number, layer), wants_early)
-        with self._exchanging(replay, add):
-            yield
+            layer.forward = add_late
+            try:
+                yield
+            finally:
+                del layer.forward
 
     @contextmanager
-    def _exchanging(self, exchange: Any, see: Callable[..., Any]) -> Iterator[None]:
-        """Put something in the place of the path stage, and see what the joining layer gives."""
-        hook = None if self.joining is None else self.joining.register_forward_hook(see)
+    def _exchanging(self, exchange: Any) -> Iterator[None]:
+        """Put something in the place of the path stage."""
         self.encoder.exchange = exchange
         try:
             yield
         finally:
             self.encoder.exchange = None
-            if hook is not None:
-                hook.remove()
 
 
 class PathRecorder:
@@ -307,7 +315,7 @@ class PathRecorder:
         height, width = image.shape[-2:]
         return both[0].new_zeros(1, height, width, both[0].shape[-1])
 
-    def see_joined(self, layer: nn.Module, inputs: Any, out: Tensor) -> None:
+    def see(self, layer: nn.Module, inputs: Any, out: Tensor) -> None:
         """Record what the joining layer gives."""
         self.beside = out[0].float().cpu().numpy()
 
@@ -317,15 +325,14 @@ class PathReplay:
 
     Args:
         read: Gives those ``(h, w, D)`` of a run of the path stage.
-        wants_early: Whether early features are asked for, too.
     """
 
     has_late = True
+    wants_early = True
 
-    def __init__(self, read: Callable[[int], NDArray[np.float32]], wants_early: bool) -> None:
+    def __init__(self, read: Callable[[int], NDArray[np.float32]]) -> None:
         self._read = read
         self._layer = 0
-        self.wants_early = wants_early
 
     def __call__(self, tokens: Callable[[], tuple[Tensor, Tensor]], image: Tensor) -> Tensor:
         """Give the late features ``(1, h, w, D)`` of the next run of the path stage."""

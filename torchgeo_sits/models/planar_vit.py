@@ -134,7 +134,7 @@ class PathExchange(Protocol):
 
     Attributes:
         has_late: Whether late features are there, so that tokens are not asked for.
-        wants_early: Whether early features are asked for; else they are 0.
+        wants_early: Whether joined features hold the early ones; else they are the late ones.
     """
 
     has_late: bool
@@ -429,8 +429,8 @@ class PathStage(nn.Module):
             for block in self.blocks:
                 paths = block(paths, attn_mask=bias)
             return self.norm(paths)
-        block: Any
-        for block in self.blocks:
+        blocks: Any = self.blocks
+        for block in blocks:
             paths = paths + block.drop_path1(block.ls1(self._attend(block, paths)))
             paths = paths + block.drop_path2(block.ls2(block.mlp(block.norm2(paths))))
         return self.norm(paths)
@@ -793,8 +793,8 @@ class PlanarViT(SITSEncoder):
         """
         maps = []
         if depth == 'joined' and self.exchange is not None and not self.exchange.wants_early:
-            maps.append(image.new_zeros(len(image), *image.shape[-2:], self.early_dim))
-        elif depth != 'late':
+            depth = 'late'
+        if depth != 'late':
             tokens, early = self._split_both(pool(), image)
             maps.append(early)
             pool = lambda: tokens  # noqa: E731
