@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from socket import socket
@@ -34,27 +34,41 @@ def start(function: Callable[..., Any], *args: Any, log: Path, **env: str) -> Fo
 
 
 def run_in_two(function: Callable[..., Any], *args: Any, folder: Path, status: int = 0) -> None:
-    """Call a function in two processes of DDP, as a cluster would start them.
+    """Call a function in two processes of DDP, see :func:`run_together`.
+
+    Args:
+        function: What to call in each.
+        *args: Its arguments.
+        folder: Where both write what they print.
+        status: Exit status with which both must end.
+    """
+    run_together(function, *args, folder=folder, statuses=[status] * 2)
+
+
+def run_together(
+    function: Callable[..., Any], *args: Any, folder: Path, statuses: Sequence[int]
+) -> None:
+    """Call a function in processes of DDP, as a cluster would start them.
 
     Lightning's own start waits seconds between processes.
 
     Args:
         function: What to call in each.
         *args: Its arguments.
-        folder: Where both write what they print, as ``0.out``, ``0.log`` and so on.
-        status: Exit status with which both must end.
+        folder: Where all write what they print, as ``0.out``, ``0.log`` and so on.
+        statuses: Exit status with which each must end.
     """
     with socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
     place = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port}
-    logs = [folder / f'{rank}.log' for rank in range(2)]
+    logs = [folder / f'{rank}.log' for rank in range(len(statuses))]
     running = [
         start(function, *args, log=log, LOCAL_RANK=str(rank), **place)
         for rank, log in enumerate(logs)
     ]
     try:
-        for process, log in zip(running, logs, strict=True):
+        for process, log, status in zip(running, logs, statuses, strict=True):
             process.join(240)
             assert process.exitcode == status, log.read_text()[-3000:]
     finally:

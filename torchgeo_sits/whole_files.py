@@ -224,6 +224,8 @@ def is_alive(process: int) -> bool:
         return False
     except OSError:  # of another user, or a system that does not say
         return True
+    with suppress(OSError, IndexError):  # one that has ended is listed until its parent asks for it
+        return Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
     return True
 
 

@@ -1,6 +1,9 @@
 """Maps of planar encoders are those of one pass over the whole raster, whatever the windows."""
 
+import multiprocessing
+import os
 import shutil
+import signal
 from datetime import date
 
 import numpy as np
@@ -9,6 +12,8 @@ import rasterio
 import torch
 from lightning.pytorch import seed_everything
 
+from torchgeo_sits.mapping import MapRun
+from torchgeo_sits.mapping.paths import PathMap
 from torchgeo_sits.models import build_encoder
 from torchgeo_sits.tasks import (
     SITSDINO,
@@ -20,7 +25,8 @@ from torchgeo_sits.tasks import (
 from torchgeo_sits.tasks.embedding import embedding_map, pixel_embeddings
 from torchgeo_sits.time_steps import DaySpan
 
-from .test_map_writer import data_of, forward, predict, read
+from ..processes import run_together
+from .test_map_writer import FILES, data_of, forward, predict, read
 
 SMALL = {'embed_dim': 8, 'time_dim': 8, 'num_queries': 2, 'seasonal_queries': 2}
 
@@ -168,3 +174,30 @@ def test_long_paths_are_run_in_parts(horizon):
         y = y + linear(torch.nn.functional.gelu(hidden).numpy(), f'{block}.mlp.fc2')
     y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-5)
     np.testing.assert_allclose(found, y * state['norm.weight'] + state['norm.bias'], atol=1e-4)
+
+
+@pytest.mark.parametrize('moment', ['tokens', 'windows'])
+def test_windows_of_a_process_that_is_killed_are_done_by_the_others(gappy, tmp_path, moment):
+    """Of three, whose map is that of one to the byte."""
+    task = segmentation('planar_vit_tiny')
+    predict(task, data_of(gappy), tmp_path / 'one')
+    statuses = [0, 0, -signal.SIGKILL]
+    run_together(
+        predict_in_three, gappy, tmp_path / 'three', moment, folder=tmp_path, statuses=statuses
+    )
+    for name in FILES:
+        assert (tmp_path / 'one' / name).read_bytes() == (tmp_path / 'three' / name).read_bytes()
+    assert not (tmp_path / 'three/.windows').exists()
+
+
+def predict_in_three(series, folder, moment):
+    """What each of three processes does; the last is killed with what it has claimed."""
+    if os.environ['LOCAL_RANK'] == '2':
+        kind, name = {
+            'tokens': (PathMap, 'keep'),
+            'windows': (MapRun, 'keep'),
+        }[moment]
+        setattr(kind, name, lambda *args: os.kill(os.getpid(), signal.SIGKILL))
+    # As on a command line; else workers are served by a process that imports all once more.
+    multiprocessing.set_start_method('fork', force=True)
+    predict(segmentation('planar_vit_tiny'), data_of(series), folder, devices=3, strategy='ddp')

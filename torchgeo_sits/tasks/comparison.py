@@ -237,7 +237,9 @@ def _pooled(
     index, real = _token_pixels(features, view)
     owner = objects.flatten(1).gather(1, index.flatten(1)).view_as(index)
     # A token of several pixels counts for each object by its share of them.
-    share = torch.nn.functional.one_hot(owner, number) * real[..., None]
+    # Not one_hot, which looks at the values, and waits for them.
+    numbers = torch.arange(number, device=owner.device)
+    share = (owner[..., None] == numbers).long() * real[..., None]
     share = share.sum(-2).transpose(1, 2).to(features.late.dtype)
     total = share.sum(-1, keepdim=True)
     return share @ features.late.flatten(1, 2) / total.clamp(min=1), total[..., 0] > 0

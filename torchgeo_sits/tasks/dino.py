@@ -143,6 +143,8 @@ class SITSDINO(SITSDistillation):
         self.ibot_loss = IBOTPatchLoss(dim, student_temp=temp)
         self.ibot_loss.center = _TokenCenter((1, dim), momentum=momentum)
         self.koleo_loss = KoLeoLoss()
+        #: Losses whose centre is known not to be 0.
+        self._centred: set[nn.Module] = set()
 
     def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> ViewLosses:
         """Compare the student's assignments of all views with the teacher's."""
@@ -158,7 +160,8 @@ class SITSDINO(SITSDistillation):
         losses: dict[str, Tensor] = {}
         if 'image' in self.compared_levels:
             with torch.no_grad():
-                teacher_out = self._target(self.teacher_head(target.embed), self.dino_loss.center)
+                center = self.dino_loss.center
+                teacher_out = self._target(self.teacher_head(target.embed), center, self.dino_loss)
                 health['assignment'] = self._assigned(teacher_out, self.dino_loss.center[0])
             student_out = list(self.projection_head(student.embed).chunk(count))
             if local_views:
@@ -205,7 +208,7 @@ class SITSDINO(SITSDistillation):
             outputs = self.teacher_head(theirs)
             if not len(ours):
                 return guessed.sum() * 0.0, outputs
-            wanted = self._target(outputs, criterion.center.center)
+            wanted = self._target(outputs, criterion.center.center, criterion)
             assignment = self._assigned(wanted, criterion.center.center)
         with self.full_precision():
             loss: Tensor = criterion(wanted.float(), guessed.float(), mask, self.teacher_temp)
@@ -215,7 +218,7 @@ class SITSDINO(SITSDistillation):
         """The teacher's assignments ``(P, K)``."""
         return ((outputs - center) / self.teacher_temp).softmax(dim=-1)
 
-    def _target(self, outputs: Tensor, center: Tensor) -> Tensor:
+    def _target(self, outputs: Tensor, center: Tensor, criterion: nn.Module) -> Tensor:
         """Make the teacher's outputs ``(P, K)`` such that centre and softmax give its targets.
 
         With a centre by the mean they stay as they are, but the first ones set the centre. From
@@ -227,8 +230,11 @@ class SITSDINO(SITSDistillation):
         numbers of tokens.
         """
         if self.hparams['centering'] == 'mean':
-            if not center.any():
-                center.copy_(center_mean(_mean_row(outputs), dim=(0,)).view_as(center))
+            # Looked at once, for a device has to be waited for.
+            if criterion not in self._centred:
+                if not center.any():
+                    center.copy_(center_mean(_mean_row(outputs), dim=(0,)).view_as(center))
+                self._centred.add(criterion)
             return outputs
         # Outputs are cosines: 1 less, none overflows, and Sinkhorn's codes are the same. In 32
         # bits, temperatures below 0.02 would leave samples without a code.

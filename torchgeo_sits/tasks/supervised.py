@@ -223,7 +223,10 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
         # Named: the mix-in of TorchGeo has metrics of 32 bits.
         SITSLabelled.configure_metrics(self)
         for stage in self.label_counts:
-            counts = ConfusionMatrix(task=self.hparams['task'], num_classes=self.num_classes)
+            # Labels were looked at in `select`: once more, a GPU would be waited for.
+            counts = ConfusionMatrix(
+                task=self.hparams['task'], num_classes=self.num_classes, validate_args=False
+            )
             setattr(self, f'{stage}metrics', counts)
         self._confusion = {}
         # Patches of training differ each time: their maps are not worth the time.
@@ -439,7 +442,7 @@ class SITSSupervised(SITSLabelled, ClassificationMixin):
         found, truth = self.outcome(scores, labels)
         getattr(self, f'{stage}_metrics').update(found, truth)
         if stage == 'train':
-            self.classes_seen[truth.unique()] = True
+            self.classes_seen[truth] = True
 
     def _count(
         self, stage: str, batch: dict[str, Any], all_scores: Tensor, scores: Tensor, labels: Tensor

@@ -221,7 +221,9 @@ class _CellGrid:
 
     def update(self, choice: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Move the centres to the mean of their members, those without any out of reach."""
-        member = F.one_hot(choice, 9).float().mul_(self.real).mT
+        # Not one_hot, which looks at the values, and waits for them.
+        places = torch.arange(9, device=choice.device)
+        member = (choice[..., None] == places).float().mul_(self.real).mT
         number = self._collect(member @ self.seen)
         series = self._collect(member @ self.values).unflatten(-1, (-1, self.bands))
         series = (series / number.clamp(min=1)[..., None]).flatten(-2)
