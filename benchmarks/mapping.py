@@ -1,6 +1,7 @@
 """Maps from a folder of dated rasters: their parity, speed, memory, and runs that are killed.
 
     python -m benchmarks.mapping parity [--data DIR]   # windows against one forward over all
+    python -m benchmarks.mapping encoders              # the same of each encoder, window by window
     python -m benchmarks.mapping speed                 # against a loop over TorchGeo's sampler
     python -m benchmarks.mapping memory                # 4,096 x 4,096 x 24, and twice that
     python -m benchmarks.mapping kills                 # twenty runs killed at random, and resumed
@@ -163,6 +164,45 @@ def parity(data: Path, scratch: Path) -> dict[str, Any]:
                     'same class': float(same.mean()),
                 }
                 print(name, model, window, found[f'{name}, {model}, windows of {window}'])
+    return found
+
+
+#: Encoders by the size of the table; those of published weights take these bands, too.
+ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
+    'planar_vit_tiny': ('planar_vit_tiny', {}),
+    'planar_vit_tiny, horizon 8': ('planar_vit_tiny', {'horizon': 8}),
+    'planar_vit_tiny, segment 4': ('planar_vit_tiny', {'segment': 4}),
+    'planar_vit_v2_tiny': ('planar_vit_v2_tiny', {}),
+    'planar_vit_v2_tiny, reach 2': ('planar_vit_v2_tiny', {'reach': 2}),
+    **{
+        name: (name, {})
+        for name in (
+            'tempcnn', 'ltae', 'deep_star', 'presto', 'factorised_tiny', 'tsvit', 'utae', 'unet3d',
+            'convlstm',
+        )
+    },
+}  # fmt: skip
+
+
+def encoders(data: Path, scratch: Path) -> dict[str, Any]:
+    """Largest difference of maps of three windows from one pass, of each encoder."""
+    folder = str(write_scene(scratch / 'scene', 80, 72, dates=12))
+    found: dict[str, Any] = {}
+    for name, (model, options) in ENCODERS.items():
+        apart = {}
+        for window in (24, 40, 56):
+            module, task = data_of(folder), make_task(model, 10, options)
+            out = scratch / f'{name}-{window}'
+            predict(task, module, out, window=window, overlap=window // 3)
+            series = module.splits.series
+            xmin, ymin, xmax, ymax = series.index.total_bounds
+            sample = series[xmin:xmax, ymin:ymax]
+            batch = {k: v[None] for k, v in sample.items() if isinstance(v, Tensor)}
+            with torch.no_grad():
+                whole = task(module.aug(batch)).softmax(1)[0].numpy()
+            apart[f'windows of {window}'] = float(np.abs(probabilities(out) - whole[1:]).max())
+        found[name] = apart
+        print(name, apart, flush=True)
     return found
 
 
@@ -361,7 +401,13 @@ def kills(data: Path, scratch: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Run one of the commands and keep its figures."""
-    commands = {'parity': parity, 'speed': speed, 'memory': memory, 'kills': kills}
+    commands = {
+        'parity': parity,
+        'encoders': encoders,
+        'speed': speed,
+        'memory': memory,
+        'kills': kills,
+    }
     parser = harness.parser(__doc__)
     parser.add_argument('command', choices=commands)
     parser.add_argument('--data', type=Path, default=Path('../shared/data'))
