@@ -14,12 +14,13 @@ from rasterio.windows import Window
 
 from ..errors import SITSError
 from ..whole_files import whole_file
+from .rasters import BLOCK
 
 __all__ = ['StableChange', 'compare_embeddings', 'fit_stable_change']
 
 #: Pixels that the calibration looks at, at most.
 _SAMPLE = 100_000
-_BLOCK = 512
+
 #: Makes the median of absolute deviations the standard deviation of a normal distribution.
 _NORMAL = 1.4826
 
@@ -141,8 +142,8 @@ def compare_embeddings(
             'crs': pair[0].crs,
             'transform': pair[0].transform,
             'tiled': True,
-            'blockxsize': _BLOCK,
-            'blockysize': _BLOCK,
+            'blockxsize': BLOCK,
+            'blockysize': BLOCK,
         }
         with whole_file(path) as whole:
             draft = whole.with_suffix('.draft.tif')
@@ -187,10 +188,10 @@ def _differences(
     pair: tuple[DatasetReader, DatasetReader],
 ) -> Iterator[tuple[Window, NDArray[np.float64]]]:
     """Difference ``(D, h, w)`` of two maps, window by window."""
-    for top in range(0, pair[0].height, _BLOCK):
-        for left in range(0, pair[0].width, _BLOCK):
-            high = min(_BLOCK, pair[0].height - top)
-            window = Window(left, top, min(_BLOCK, pair[0].width - left), high)
+    for top in range(0, pair[0].height, BLOCK):
+        for left in range(0, pair[0].width, BLOCK):
+            high = min(BLOCK, pair[0].height - top)
+            window = Window(left, top, min(BLOCK, pair[0].width - left), high)
             yield window, _read(pair[1], window) - _read(pair[0], window)
 
 
