@@ -100,10 +100,11 @@ class Explorer:
         self._mapper: threading.Thread | None = None
         self._degrees = Transformer.from_crs(images.grid.crs.to_wkt(), 'EPSG:4326', always_xy=True)
         session.open_labels(images.grid)
-        for label in session.labels if area is not None else ():
-            # Other embeddings may have holes where those of before had none.
-            with suppress(SITSError):
-                self._pixels[label.number] = label_pixels(label.shape, area)
+        if area is not None:
+            for label in session.labels:
+                # Other embeddings may have holes where those of before had none.
+                with suppress(SITSError):
+                    self._pixels[label.number] = label_pixels(label.shape, area)
         self._next = 1 + max((one.number for one in session.labels), default=0)
         self._fit()
         if self._probe is not None and session.map_file.exists():
