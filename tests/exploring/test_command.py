@@ -47,7 +47,9 @@ class Options:
 def test_weights_are_embedded_once_and_explain_the_probe(series_folder, checkpoint, tmp_path):
     images = ImageOptions(str(series_folder))
     session = Session(tmp_path / 's')
-    explorer = _explorer(images, session, Options(weights=str(checkpoint), classes='[a, b]'))
+    explorer = _explorer(
+        images, images.open(), session, Options(weights=str(checkpoint), classes='[a, b]')
+    )
     [path] = session.folder.glob('embeddings_*/embedding.tif')
     for name, column, row in (('a', 3, 3), ('b', 30, 20), ('b', 33, 5)):
         explorer.add_label(name, {'type': 'Point', 'coordinates': [column, row]})
@@ -84,7 +86,8 @@ def test_weights_are_embedded_once_and_explain_the_probe(series_folder, checkpoi
     np.testing.assert_allclose(found['lost'], sign * (whole - np.array(without)), atol=1e-3)
     explorer.close()
     made = path.stat().st_mtime_ns
-    again = _explorer(images, Session(tmp_path / 's'), Options(weights=str(checkpoint)))
+    options = Options(weights=str(checkpoint))
+    again = _explorer(images, images.open(), Session(tmp_path / 's'), options)
     assert path.stat().st_mtime_ns == made
     assert len(again.session.labels) == 3
     again.close()
@@ -98,6 +101,14 @@ def test_report_is_written_without_a_server(made, tmp_path, monkeypatch, capsys)
     assert (tmp_path / 'out.html').read_text().count('data:image/png') == 2
     main(['explore', *arguments[:1], '--html', 'again.html'])  # the session knows its embeddings
     assert (tmp_path / 'again.html').read_text().count('data:image/png') == 2
+
+
+def test_a_series_that_is_not_there_leaves_no_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(['explore', 'none'])
+    assert "'none' does not exist" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,10 @@ def explore(args: Sequence[str]) -> None:
         raise SITSError(
             '--weights and --embeddings both say where the embeddings come from: give one of them'
         )
+    series = images.open()  # before a folder is made for a series that is not there
     session = Session(options.session)
     try:
-        explorer = _explorer(images, session, options)
+        explorer = _explorer(images, series, session, options)
     except BaseException:
         session.close()
         raise
@@ -85,9 +86,8 @@ def explore(args: Sequence[str]) -> None:
         explorer.close()
 
 
-def _explorer(images: ImageOptions, session: Session, options: Any) -> Explorer:
-    """Open the series, its embeddings, and all that is shown beside them."""
-    series = images.open()
+def _explorer(images: ImageOptions, series: TimeSeries, session: Session, options: Any) -> Explorer:
+    """Open the embeddings of a series, and all that is shown beside them."""
     grid = grid_of(series)
     encoder = None
     path = options.embeddings and Path(options.embeddings)
