@@ -6,8 +6,9 @@
 Steps are those of :mod:`benchmarks.ssl_step`, on its batch, of each method in float32 and in
 bfloat16 beside TorchGeo's, and of a segmentation with each encoder. Given are the median, least and
 largest step, samples per second, and on a GPU the peak of its memory and the share of a step
-outside of kernels. Batches lie on the device; ``loaded`` is the step of one method whose batches come from a
-loader, pinned and not. Maps are of a scene of GeoTIFFs, window by window, to the finished files.
+outside of kernels. Batches lie on the device; ``loaded`` is the step of one method whose batches
+come from a loader, pinned and not. Maps are of a scene of GeoTIFFs, window by window, to the
+finished files.
 
 What does not fit into the minutes is listed in ``not_run``. It has not been run on a GPU yet.
 """

@@ -177,7 +177,8 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     **{
         name: (name, {})
         for name in (
-            'tempcnn', 'ltae', 'deep_star', 'factorised_tiny', 'tsvit', 'utae', 'unet3d', 'convlstm',
+            'tempcnn', 'ltae', 'deep_star', 'factorised_tiny', 'tsvit', 'utae', 'unet3d',
+            'convlstm',
         )
     },
 }  # fmt: skip

@@ -454,6 +454,12 @@ def _maps() -> str:
             for name, found in results['parity']['figures'].items()
         ),
     )
+    apart = results['encoders']['figures']
+    sizes = list(next(iter(apart.values())))
+    encoders = _table(
+        ('encoder', *sizes),
+        ((name, *(f'{found[size]:.1g}' for size in sizes)) for name, found in apart.items()),
+    )
     speed = _table(
         ('encoder, raster', 'how', 'pixels a second', 'against the loop'),
         (
@@ -486,10 +492,16 @@ def _maps() -> str:
 {_measured('mapping parity', results['parity'])}
 
 Encoders have random weights. Probabilities of windows that were joined, against one pass over the
-whole raster. Where a window holds the whole raster the two are equal, bit for bit. `planar_vit`
-sees a row and a column as far as the window goes, so that its windows are no cut-outs of one pass.
+whole raster. Where a window holds the whole raster the two are equal, bit for bit. These are maps
+of windows that see their own rows and columns only, as `planar_vit` had before `--map.exact`.
 
 {parity}
+
+{_measured('mapping encoders', results['encoders'])}
+
+The largest difference from one pass with windows of three sizes, of each encoder:
+
+{encoders}
 
 {_measured('mapping speed', results['speed'])}
 

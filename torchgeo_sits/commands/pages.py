@@ -221,7 +221,8 @@ PAGES = {
             (
                 'map.',
                 _MAPS,
-                'folder window overlap values min_area vectors polygons quantise outputs',
+                'folder window overlap exact horizon values min_area vectors polygons quantise '
+                'outputs',
             ),
             ('table.', _TABLES, 'path'),
         ),
@@ -278,7 +279,7 @@ PAGES = {
         ),
         (
             ('', _IMAGES, 'bands cloud_paths clear_values quality dataset_class crs res nodata'),
-            ('map.', _MAPS, 'folder window overlap polygons quantise stack'),
+            ('map.', _MAPS, 'folder window overlap exact horizon polygons quantise stack'),
             ('table.', _TABLES, 'path'),
         ),
         {
