@@ -1,6 +1,6 @@
 """Segmentation: a class for each pixel of a series."""
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -53,7 +53,8 @@ class SITSSegmentation(SITSSupervised):
     @property
     def joining_layer(self) -> nn.Module:
         """Layer that adds up what early and late features give."""
-        return self.head.first
+        head: Any = self.head
+        return cast(nn.Module, head.first)
 
     def scores(self, batch: dict[str, Any]) -> Tensor:
         """Raw scores of the pixels.
