@@ -173,7 +173,6 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     'planar_vit_tiny, horizon 8': ('planar_vit_tiny', {'horizon': 8}),
     'planar_vit_tiny, segment 4': ('planar_vit_tiny', {'segment': 4}),
     'planar_vit_v2_tiny': ('planar_vit_v2_tiny', {}),
-    'planar_vit_v2_tiny, reach 2': ('planar_vit_v2_tiny', {'reach': 2}),
     **{
         name: (name, {})
         for name in (
