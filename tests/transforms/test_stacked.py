@@ -17,6 +17,7 @@ from torchgeo_sits.transforms import (
     RandomCloudGaps,
     RandomDateDrop,
     RandomDateJitter,
+    RandomFieldVariation,
     RandomGainOffset,
     RandomPlanarView,
     ResamplingMultiView,
@@ -43,6 +44,7 @@ TRANSFORMS = {
     'RandomCloudGaps': (lambda: RandomCloudGaps(size=6), (H, W)),
     'RandomDateDrop': (lambda: RandomDateDrop((0.3, 0.6)), (H, W)),
     'RandomDateJitter': (lambda: RandomDateJitter(5), (H, W)),
+    'RandomFieldVariation': (lambda: RandomFieldVariation(5.0), (H, W)),
     'RandomGainOffset': (lambda: RandomGainOffset(), (H, W)),
     'SeriesGeometry': (
         lambda: SeriesGeometry(K.RandomCrop((10, 14)), K.RandomRotation(30)),

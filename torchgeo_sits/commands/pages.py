@@ -279,7 +279,7 @@ PAGES = {
         ),
         (
             ('', _IMAGES, 'bands cloud_paths clear_values quality dataset_class crs res nodata'),
-            ('map.', _MAPS, 'folder window overlap exact horizon polygons quantise stack'),
+            ('map.', _MAPS, 'folder window exact quantise stack'),
             ('table.', _TABLES, 'path'),
         ),
         {
