@@ -204,3 +204,16 @@ def predict_in_three(series, folder, moment):
     # As on a command line; else workers are served by a process that imports all once more.
     multiprocessing.set_start_method('fork', force=True)
     predict(segmentation('planar_vit_tiny'), data_of(series), folder, devices=3, strategy='ddp')
+
+
+def test_a_disk_that_will_not_hold_the_tokens_is_told_at_the_first_window(
+    gappy, tmp_path, monkeypatch
+):
+    # A vector of 8 numbers for tokens, and two for late features, of each pixel: none fit in 1 kB.
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    task = segmentation('planar_vit_tiny', 'late')
+    with monkeypatch.context() as full:
+        full.setattr(shutil, 'disk_usage', lambda _: usage)
+        with pytest.raises(OSError, match=r'rows and columns .* --map\.exact false'):
+            predict(task, data_of(gappy), tmp_path / 'maps', window=16)
+    assert not list((tmp_path / 'maps').rglob('*.tif'))

@@ -1,6 +1,7 @@
 """Rows and columns of a whole raster, of which windows give the tokens."""
 
 import math
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,6 +134,7 @@ class PathMap:
         """
         layers = len(recorder.tokens['rows'])
         if (known := self.layers) is None:
+            self._check_room(recorder)
             self.late.note('layers', {'number': layers})
         elif known != layers:
             raise SITSError(
@@ -146,6 +148,22 @@ class PathMap:
         # Rows last: where they are all is there.
         for way in reversed(self.tokens):
             self.tokens[way].write(number, np.stack(recorder.tokens[way]))
+
+    def _check_room(self, recorder: 'PathRecorder') -> None:
+        """Raise OSError if tokens, late features and what is kept beside will not fit the disk."""
+        layers, pixels = len(recorder.tokens['rows']), self.windows.height * self.windows.width
+        # Tokens of each way that has its own, then the late features of rows and of columns.
+        vectors = layers * (len(self.tokens) + 2)
+        needed = 4 * vectors * self.encoder.embed_dim * pixels // self.encoder.segment
+        if recorder.beside is not None:
+            needed += 4 * len(recorder.beside) * pixels
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OSError(
+                f'rows and columns of the whole map need up to {needed / 1e9:.2f} GB in '
+                f'{self.folder.parent} while it is made, {free / 1e9:.2f} GB are free: free some, '
+                'choose another disk with --map.folder, or blend windows with --map.exact false'
+            )
 
     # -- strips of rows and of columns --------------------------------------------------------
 
