@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score, jaccard_score
 from torch.utils.flop_counter import FlopCounterMode
 
 import study
-from study import ours, published, theirs, tuning
+from study import choices, ours, published, theirs, tuning
 from study.__main__ import jobs
 from study.claims import compare, findings
 from study.contenders import CLASSIC, CONTENDERS, FAMILIES, Job, at_length
@@ -386,3 +386,25 @@ def test_what_a_family_is_scored_by_is_chosen_on_development_data(tmp_path, monk
     assert tuning.depth('family of images, resampling') == 'late'
     assert tuning.depth('family of planes, planar') == 'joined'  # not run
     tuning.depth.cache_clear()
+
+
+def test_points_of_canada_are_fields_of_their_own_without_radar_and_rare_classes(tmp_path):
+    values = np.full((36, 2, 3), 500, np.int16)
+    values[:, :, 2] = -1500  # radar
+    values[3, 1, 0] = -32_768
+    codes = np.repeat([7, 9, 0], [20, 14, 2])
+    (tmp_path / 'pts_can_dev').mkdir()
+    np.savez(
+        tmp_path / 'pts_can_dev' / 'pts_can_dev.npz',
+        X=values,
+        dates=np.array([20170101, 20170201]),
+        code=codes,
+        bands=np.array(['B02', 'B03', 'VV']),
+    )
+    site = choices.canada(tmp_path)
+    assert site.image.shape == (2, 2, 20, 1)
+    assert site.bands == ('B02', 'B03')
+    assert (~site.clear).nonzero().tolist() == [[1, 3, 0]]
+    assert site.times.tolist() == [1_484_438_400, 1_487_116_800]  # 15 January and 15 February 2017
+    assert np.unique(site.fields).size == 20
+    assert set(site.classes.ravel()) == {7}
