@@ -8,6 +8,7 @@ Run from the root of the repository:
     uv run python -m study --ablations     # planar views with one thing changed
     uv run python -m study --published     # Presto and Galileo nano, whose files lie in --weights
     uv run python -m study --second        # the second round: families of encoders, 1.2 hours
+    uv run python -m study --finalists     # its finalists with 16 and 64 times the steps
     uv run python -m study --tune          # learning rates, on development data alone
     uv run python -m study --report        # tables and plots of what is there
 
@@ -32,6 +33,7 @@ from .contenders import (
     LONGER,
     PUBLISHED,
     PUBLISHED_SETS,
+    SECOND_LONGER,
     SECOND_ROUND,
     SEEDS,
     Contender,
@@ -60,12 +62,13 @@ MODES = {
     'full': [
         name
         for name, c in CONTENDERS.items()
-        if c not in LONGER + ABLATIONS + PUBLISHED + SECOND_ROUND
+        if c not in LONGER + ABLATIONS + PUBLISHED + SECOND_ROUND + SECOND_LONGER
     ],
     'longer': [c.name for c in LONGER],
     'ablations': [c.name for c in ABLATIONS],
     'published': [c.name for c in PUBLISHED],
     'second': [c.name for c in SECOND_ROUND + CLASSIC],
+    'finalists': [c.name for c in SECOND_LONGER],
 }
 
 
@@ -96,16 +99,16 @@ def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
         for one, folder in folders.items()
         if one not in SETS or CONTENDERS[name].group != 'supervised'
         if one in PUBLISHED_SETS or CONTENDERS[name].group != 'published'
-        if one != 'realistic' or CONTENDERS[name] in SECOND_ROUND + CLASSIC
+        if one != 'realistic' or CONTENDERS[name] in SECOND_ROUND + SECOND_LONGER + CLASSIC
         if seed < CONTENDERS[name].seeds
     ]
     return sorted(todo, key=lambda job: job.contender in LAST)
 
 
 def rate(contender: Contender, rates: dict[str, float]) -> float | None:
-    """The learning rate of a contender: that of its method, whatever its views and steps."""
+    """The learning rate of a contender, whatever its steps: that of its method or encoder."""
     if contender.group == 'ours':
-        return rates[contender.method]
+        return rates.get(contender.changes or contender.name, rates[contender.method])
     if contender.group == 'torchgeo':
         return rates[contender.changes or contender.name]
     return None

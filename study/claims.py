@@ -128,6 +128,8 @@ def findings(records: Records, longer: int = 1) -> list[Finding]:
     """
     found = []
     planar = at_length(PLANAR, longer)
+    if planar not in CONTENDERS:
+        return found
     for place, sites, budget in PLACES:
         theirs = strongest(records, 'torchgeo', sites, budget, longer)
         rivals: list[tuple[str, str | None, float]] = [

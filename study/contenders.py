@@ -12,7 +12,12 @@ PLANES = {'num_paths': 6, 'length': 16}
 SQUARES = {'crop': 10}
 
 #: Factors on the optimiser steps, and what they add to a name.
-LENGTHS = {1: '', 4: ', four times the steps', 16: ', sixteen times the steps'}
+LENGTHS = {
+    1: '',
+    4: ', four times the steps',
+    16: ', sixteen times the steps',
+    64: ', sixty-four times the steps',
+}
 
 #: Superpixels are compared, as the package's own configurations do.
 OBJECTS = {'image_weight': 0.0, 'object_weight': 1.0}
@@ -57,7 +62,8 @@ class Architecture:
 FIRST = Architecture('planar_vit_tiny', {'embed_dim': 64, 'depth': 2, 'time_dim': 48})
 SECOND = Architecture('planar_vit_v2_tiny', {'embed_dim': 64, 'depth': 2})
 #: Encoders of about 0.65 million floating-point operations for a pixel of a view of 24 dates, as
-#: torch counts them: time alone 0.65, planes 0.68 (as an image 1.35), images 0.66 (as planes 0.61).
+#: torch counts them: time alone 0.65, planes 0.68 (as an image 1.35), images by a U-TAE 0.66 (as
+#: planes 0.61), and by a factorised transformer, whose frames are patches, 0.67 (1.30).
 FAMILIES = {
     'pixels': Architecture(SECOND.model, {'embed_dim': 64, 'depth': 0, 'time_dim': 72}),
     'planes': Architecture(SECOND.model, SECOND.arguments | {'reach': 1}),
@@ -69,6 +75,10 @@ FAMILIES = {
             'num_heads': 4,
             'dim': 64,
         },
+    ),
+    'frames': Architecture(
+        'factorised_tiny',
+        {'dim': 48, 'mlp_ratio': 3.0, 'patch_size': 2, 'spatial_depth': 1, 'temporal_depth': 1},
     ),
 }
 
@@ -217,7 +227,7 @@ def _second(kind: str, name: str, encoder: Architecture) -> Contender:
     """VICReg on planes, or on resampled dates of images, with another encoder and variation."""
     plain = PLANAR if kind == 'planar' else RESAMPLING
     options = plain.options | VARIATION
-    return replace(plain, name=f'{name}, {kind}', encoder=encoder, options=options, seeds=3)
+    return replace(plain, name=f'{name}, {kind}', encoder=encoder, options=options)
 
 
 #: The second version of PlanarViT, untrained and trained, and each family of encoders on both
@@ -235,6 +245,17 @@ BY_FAMILY = [
     for kind in ('planar', 'resampling')
 ]
 SECOND_ROUND = [*VERSIONS, *BY_FAMILY]
+_TRAINED = [c for c in VERSIONS if c.group == 'ours']
+#: Finalists: both kinds of view of the second version, and planes against pixels.
+SECOND_LONGER = [
+    *(lengthened(c, 16, seeds=SEEDS) for c in _TRAINED),
+    *(
+        lengthened(c, 16)
+        for c in BY_FAMILY
+        if c.name in ('family of pixels, planar', 'family of planes, planar')
+    ),
+    *(lengthened(c, 64) for c in _TRAINED),
+]
 #: What comes when all others are through.
 LAST = SUPERVISED[1:] + BY_KIND
 CONTENDERS = {
@@ -250,6 +271,7 @@ CONTENDERS = {
         *BY_KIND,
         *ABLATIONS,
         *SECOND_ROUND,
+        *SECOND_LONGER,
     ]
 }
 

@@ -14,6 +14,7 @@ from .contenders import (
     CONTENDERS,
     LENGTHS,
     LONGER,
+    SECOND_LONGER,
     SECOND_ROUND,
     at_length,
 )
@@ -32,7 +33,7 @@ COLOURS = {
 
 def plot_contenders(records: Records, path: Path) -> None:
     """A dot with its interval for each contender and place."""
-    apart = BY_KIND + ABLATIONS + LONGER + SECOND_ROUND
+    apart = BY_KIND + ABLATIONS + LONGER + SECOND_ROUND + SECOND_LONGER
     names = [n for n in reversed(CONTENDERS) if CONTENDERS[n] not in apart]
     figure, axes = plt.subplots(
         1, len(COLUMNS), figsize=(3 * len(COLUMNS), 0.26 * len(names) + 1.2), sharey=True

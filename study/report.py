@@ -29,6 +29,7 @@ from .contenders import (
     LONGER,
     MAIN,
     PUBLISHED,
+    SECOND_LONGER,
     SECOND_ROUND,
     SUPERVISED,
     TORCHGEO,
@@ -118,8 +119,16 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
         '## The second round',
         'Claims were written down before, in docs/claims.md. Families of encoders are scored by '
         'the features that development data prefers.',
-        claim_table(second_round.findings(records)),
-        rows(second_round.carried_over(records), ('across', 'labels', 'asked for', 'found', 'met')),
+        *(
+            part
+            for times in LENGTHS
+            if (one := second_round.findings(records, times))
+            for part in (f'{steps(records, times, second_round.PLANAR)}:', claim_table(one))
+        ),
+        rows(
+            second_round.carried_over(records),
+            ('contender', 'across', 'labels', 'asked for', 'found', 'met'),
+        ),
         rows(
             second_round.scores(records),
             ('contender', 'depth', *(f'{s}, {b}' for s, b in second_round.COLUMNS)),
@@ -189,9 +198,9 @@ def claim_table(found: list[Finding]) -> str:
     )
 
 
-def steps(records: Records, times: int) -> str:
-    """A factor on the steps, and how often the planar contender was run with it."""
-    runs = records.seeds(at_length(PLANAR, times))
+def steps(records: Records, times: int, name: str = PLANAR) -> str:
+    """A factor on the steps, and how often a planar contender was run with it."""
+    runs = records.seeds(at_length(name, times))
     return f'{times} x the steps, {runs} run' + 's' * (runs > 1)
 
 
@@ -304,7 +313,7 @@ def published(records: Records) -> str:
 
     Each as the claims score it, and by the nearest neighbours on the same features.
     """
-    beside = [at_length(PLANAR, max(LENGTHS)), UNTRAINED, *(one.name for one in CLASSIC)]
+    beside = [at_length(PLANAR, 16), UNTRAINED, *(one.name for one in CLASSIC)]
     columns = [
         *((site, budget) for site in ('wc_be_a', 'wc_be_b') for budget in ('1', '3', 'all')),
         ('wc_be_a to wc_be_b', 'all'),
@@ -347,7 +356,7 @@ def means(records: Records) -> str:
     """Means alone, of all but kinds of path, ablations and longer runs."""
     lines = []
     for name in CONTENDERS:
-        if CONTENDERS[name] in BY_KIND + ABLATIONS + LONGER + SECOND_ROUND:
+        if CONTENDERS[name] in BY_KIND + ABLATIONS + LONGER + SECOND_ROUND + SECOND_LONGER:
             continue
         places = [scored_as(name, *column) for column in COLUMNS]
         cells = [

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from . import ours
-from .contenders import PLANAR, Job, at_length
+from .contenders import PLANAR, SECOND, SECOND_LONGER, VERSIONS, Job, at_length
 from .pretraining import Features, frozen
 from .probes import (
     DRAWS,
@@ -41,7 +41,11 @@ from .supervised import predict, train, untrained
 #: Draws of fields that training with labels takes part in, for each initialisation.
 SHARE = 2
 #: Encoders that are fine-tuned, too, on fewer problems.
-FINETUNED = (PLANAR.name, at_length(PLANAR.name, 16))
+FINETUNED = (
+    PLANAR.name,
+    at_length(PLANAR.name, 16),
+    *(c.name for c in VERSIONS + SECOND_LONGER if c.encoder == SECOND and c.views == 'planar'),
+)
 #: Budgets of the problems of each set, the least first.
 BUDGETS = {
     'belgium': ('1', '3', 'all'),

@@ -3,13 +3,24 @@
 from collections.abc import Iterator, Sequence
 
 from .claims import REAL, Finding, scored_as, strongest
-from .contenders import BY_FAMILY, CLASSIC, CONTENDERS, PUBLISHED, UNTRAINED_SECOND
-from .records import Records, Where, bootstrap
+from .contenders import (
+    BY_FAMILY,
+    CLASSIC,
+    CONTENDERS,
+    LENGTHS,
+    PUBLISHED,
+    SECOND_LONGER,
+    UNTRAINED_SECOND,
+    at_length,
+)
+from .records import TRAINED, Records, Where, bootstrap
 from .tuning import depth
 
-PLANAR = 'second version, planar'
+PLANAR, RESAMPLING = 'second version, planar', 'second version, resampling'
 PLANES, PIXELS = 'family of planes, planar', 'family of pixels, planar'
-IMAGES = 'family of images, resampling'
+#: Two families of images: a U-TAE, and a transformer whose frames are cut into patches.
+IMAGES, FRAMES = 'family of images, resampling', 'family of frames, resampling'
+FINE_TUNED = 'fine-tuned, over the best trained from scratch'
 #: Sites and budget of what families are held against each other on.
 PLACES = (
     ('real stacks', REAL, '1'),
@@ -31,31 +42,52 @@ ACROSS = (
 
 def where(name: str, site: str, budget: str) -> Where:
     """Find the probe and depth by which a contender is scored in this round."""
+    contender = CONTENDERS[name]
     place = scored_as(name, site, budget)
-    if CONTENDERS[name] in BY_FAMILY:
+    if contender in BY_FAMILY or contender.changes in {one.name for one in BY_FAMILY}:
         return *place[:3], depth(name)
     return place
 
 
-def findings(records: Records) -> list[Finding]:
-    """Find the differences of all claims, at all places where both sides were run."""
+def findings(records: Records, longer: int = 1) -> list[Finding]:
+    """Find the differences of all claims, at all places where both sides were run.
+
+    Args:
+        records: All records.
+        longer: Factor on the optimiser steps of what is pretrained here.
+    """
     found = []
+    planar, resampling, planes, pixels, images, frames = (
+        at_length(name, longer) for name in (PLANAR, RESAMPLING, PLANES, PIXELS, IMAGES, FRAMES)
+    )
+    if planar not in CONTENDERS:
+        return []
     for place, sites, budget in PLACES:
         classic = strongest(records, 'classic', sites, budget)
+        scratch = strongest(records, 'supervised', sites, budget)
         rivals: list[tuple[str, str, str | None, float]] = [
-            ('planes over images, at equal operations', PLANES, IMAGES, 0.02),
-            ('planes over pixels, at equal operations', PLANES, PIXELS, 0.02),
-            ('over the strongest classic', PLANAR, classic, 0.0),
-            ('over the untrained second version', PLANAR, UNTRAINED_SECOND.name, 0.0),
-            ('over resampled views', PLANAR, 'second version, resampling', 0.0),
+            ('planes over images, at equal operations', planes, images, 0.02),
+            ('planes over images, at equal operations', planes, frames, 0.02),
+            ('planes over pixels, at equal operations', planes, pixels, 0.02),
+            ('over the strongest classic', planar, classic, 0.0),
+            ('over the untrained second version', planar, UNTRAINED_SECOND.name, 0.0),
+            ('over resampled views', planar, resampling, 0.0),
+            (FINE_TUNED, planar, scratch, 0.05),
         ]
         if sites in (('wc_be_a',), ('wc_be_b',)):
-            rivals += [('over a published model', PLANAR, one.name, 0.02) for one in PUBLISHED]
+            rivals += [('over a published model', planar, one.name, 0.02) for one in PUBLISHED]
         for claim, ours, theirs, goal in rivals:
-            if theirs is None:
+            if theirs is None or not {ours, theirs} <= CONTENDERS.keys():
                 continue
             pairs = [(where(ours, s, budget), where(theirs, s, budget)) for s in sites]
-            if all(records.has(ours, a) and records.has(theirs, b) for a, b in pairs):
+            if claim == FINE_TUNED:
+                pairs = [
+                    ((s, budget, *TRAINED), theirs_at)
+                    for s, (_, theirs_at) in zip(sites, pairs, strict=True)
+                ]
+            if {ours, theirs} <= CONTENDERS.keys() and all(
+                records.has(ours, a) and records.has(theirs, b) for a, b in pairs
+            ):
                 tables = [records.difference(ours, a, theirs, b) for a, b in pairs]
                 found.append(Finding(claim, place, budget, theirs, goal, bootstrap(tables)))
     return found
@@ -67,8 +99,8 @@ def scores(records: Records) -> Iterator[Sequence[str]]:
     Yields:
         Name, depth, and the score in points at each of :data:`COLUMNS`, empty where not run.
     """
-    names = [PLANAR, 'second version, resampling', UNTRAINED_SECOND.name]
-    names += [one.name for one in (*BY_FAMILY, *PUBLISHED, *CLASSIC)]
+    names = [PLANAR, RESAMPLING, UNTRAINED_SECOND.name]
+    names += [one.name for one in (*SECOND_LONGER, *BY_FAMILY, *PUBLISHED, *CLASSIC)]
     for name in names:
         places = [where(name, *column) for column in COLUMNS]
         cells = [
@@ -89,12 +121,15 @@ COLUMNS = (
 
 
 def carried_over(records: Records) -> Iterator[Sequence[str]]:
-    """Lines of what is asked for across sites: where, labels, goal, found, met."""
-    for site, budget, goal in ACROSS:
-        place = where(PLANAR, site, budget)
-        if records.has(PLANAR, place):
-            found = bootstrap([records.table(PLANAR, place)])
+    """Lines of what is asked for across sites: contender, where, labels, goal, found, met."""
+    for times in LENGTHS:
+        name = at_length(PLANAR, times)
+        for site, budget, goal in ACROSS:
+            if name not in CONTENDERS or not records.has(name, where(name, site, budget)):
+                continue
+            found = bootstrap([records.table(name, where(name, site, budget))])
             yield [
+                name,
                 site,
                 budget,
                 f'{100 * goal:.0f}',

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from statistics import mean
 
-from .contenders import BY_FAMILY, CONTENDERS, MAIN, SECOND_ROUND, Job
+from .contenders import BY_FAMILY, CONTENDERS, FAMILIES, MAIN, SECOND_ROUND, Job
 from .records import RESULTS, read
 
 #: Records of the runs.
@@ -17,13 +17,18 @@ OURS = (5e-4, 2e-3)
 ADAM = (1e-4, 1e-3, 4e-3)
 LARS = (0.02, 0.1, 0.5, 4.8)
 SETS = ('mato_grosso', 'synthetic')
+#: Encoders that are tuned on their own.
+IMAGES = (FAMILIES['images'], FAMILIES['frames'])
 
 
 def candidates(name: str) -> tuple[float, ...]:
     """Learning rates that are tried for a contender, none where it takes that of another."""
     contender = CONTENDERS[name]
     if contender in SECOND_ROUND:
-        return (max(OURS),) if contender in BY_FAMILY else ()
+        if contender not in BY_FAMILY:
+            return ()
+        # PlanarViT takes the rate that was chosen for it.
+        return OURS if contender.encoder in IMAGES else (max(OURS),)
     if contender.longer > 1:
         return ()
     if contender in MAIN and contender.kind == 'mixed':
@@ -61,12 +66,21 @@ def depth(name: str) -> str:
     kinds of view; all else keeps the joined ones of the first round.
     """
     contender = CONTENDERS[name]
+    if contender.longer > 1:
+        contender = CONTENDERS[contender.changes]
     means = _means()
     family = [c.name for c in BY_FAMILY if c.encoder == contender.encoder]
     found = [means[key] for key in means if key[0] in family]
     if contender not in BY_FAMILY or not found:
         return 'joined'
     return max(('joined', 'late'), key=lambda d: mean(one[f'linear, {d}'] for one in found))
+
+
+def _chosen_by(name: str) -> str:
+    """What the rate of a contender is kept under: its method, or itself."""
+    contender = CONTENDERS[name]
+    alone = contender in BY_FAMILY and len(candidates(name)) > 1
+    return contender.method if contender.group == 'ours' and not alone else name
 
 
 def rates() -> dict[str, float]:
@@ -76,10 +90,9 @@ def rates() -> dict[str, float]:
     """
     best: dict[str, tuple[float, float]] = {}
     for (name, lr), found in _means().items():
-        contender = CONTENDERS[name]
-        if contender in SECOND_ROUND:  # they take the rate of their method
-            continue
-        key = contender.method if contender.group == 'ours' else name
+        if CONTENDERS[name] in SECOND_ROUND and len(candidates(name)) < 2:
+            continue  # it takes the rate of its method
+        key = _chosen_by(name)
         best[key] = max(best.get(key, (0.0, 0.0)), (found['linear, joined'], lr))
     return {key: lr for key, (_, lr) in best.items()}
 
@@ -89,8 +102,6 @@ def table() -> str:
     chosen = rates()
     lines = ['| contender | learning rate | linear, joined | chosen |', '|---|---|---|---|']
     for (name, lr), found in sorted(_means().items()):
-        contender = CONTENDERS[name]
-        key = contender.method if contender.group == 'ours' else name
-        mark = 'yes' if chosen[key] == lr else ''
+        mark = 'yes' if chosen[_chosen_by(name)] == lr else ''
         lines.append(f'| {name} | {lr:g} | {found["linear, joined"]:.3f} | {mark} |')
     return '\n'.join(lines)

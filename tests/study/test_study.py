@@ -365,7 +365,12 @@ def test_families_of_the_second_round_are_of_equal_cost():
     times = 1_500_000_000 + 1_500_000 * torch.arange(24)[None]
     valid = torch.ones(1, 24, dtype=torch.bool)
     cost = {}
-    for name, view in (('pixels', 'planes'), ('planes', 'planes'), ('images', 'image')):
+    for name, view in (
+        ('pixels', 'planes'),
+        ('planes', 'planes'),
+        ('images', 'image'),
+        ('frames', 'image'),
+    ):
         encoder = ours.encoder(10, FAMILIES[name]).eval()
         size = (1, 6, 10, 24, 16) if view == 'planes' else (1, 24, 10, 10, 10)
         run = encoder.encode_planes if view == 'planes' else encoder.encode_image
