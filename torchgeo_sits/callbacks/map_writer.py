@@ -224,7 +224,9 @@ class MapWriter(Callback):
         """Plan the run: its windows, its maps, and everything that they depend on."""
         grid = grid_of(dataset)
         encoder = path_encoder(task) if self.exact and not self.within else None
-        windows = OverlappingWindows(grid.height, grid.width, self.window, self.overlap)
+        # What pixels give by themselves needs no neighbours.
+        overlap = 0 if self.exact and _sees_pixels_alone(task) else self.overlap
+        windows = OverlappingWindows(grid.height, grid.width, self.window, overlap)
         if encoder is not None:
             windows = path_windows(encoder, grid.height, grid.width, self.window)
             self._limit_paths(encoder, windows)
@@ -622,6 +624,13 @@ def _days(outputs: Sequence[MapOutput]) -> list[str]:
     """First days of embeddings that are steps in time; their last ones are in the names."""
     spans = [o.span for o in outputs if isinstance(o, Embedding)]
     return [str(span.first) for span in spans if span is not None]
+
+
+def _sees_pixels_alone(task: LightningModule) -> bool:
+    """Tell whether a task gives the features of an encoder that looks at single pixels."""
+    encoder: Any = getattr(task, 'encoder', None)
+    beside = [name for name in task.state_dict() if not name.startswith('encoder.')]
+    return not beside and getattr(encoder, 'independent_pixels', False)
 
 
 def _digest(task: LightningModule, more: str) -> str:

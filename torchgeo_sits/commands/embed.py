@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch import Trainer
@@ -71,6 +71,13 @@ def embed(args: Sequence[str]) -> None:
     parser.add_class_arguments(MapWriter, 'map', skip={'vectors', 'values', 'min_area'})
     parser.add_argument('--s1', type=str, default=None, help=_PAGE.own['s1'])
     parser.add_argument('--num_workers', type=int, default=0, help=_PAGE.own['num_workers'])
+    parser.add_argument('--blocks', type=int, default=None, help=_PAGE.own['blocks'])
+    parser.add_argument(
+        '--precision',
+        type=Literal['32-true', 'bf16-mixed'],
+        default='32-true',
+        help=_PAGE.own['precision'],
+    )
     # The checkpoint says how to normalise.
     names = parser.add_class_arguments(ImageOptions, skip={'paths', 'mean', 'std'})
     options = parser.parse_args(list(args))
@@ -85,8 +92,9 @@ def embed(args: Sequence[str]) -> None:
     cut_series(series, days=days, bounds=options.bounds)
     spans = _spans_of(series, options, days)
     writer = parser.instantiate_classes(options).map
-    trainer = Trainer(logger=False, callbacks=[RunProgress(), writer])
-    trainer.predict(SITSEmbedding(options.checkpoint, spans=spans), datamodule=data)
+    trainer = Trainer(logger=False, callbacks=[RunProgress(), writer], precision=options.precision)
+    task = SITSEmbedding(options.checkpoint, spans=spans, blocks=options.blocks)
+    trainer.predict(task, datamodule=data)
 
 
 def _place_options(options: Any, typed: set[str]) -> None:

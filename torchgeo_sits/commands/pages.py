@@ -286,15 +286,17 @@ PAGES = {
             'year': 'Images of this year only',
             'start': 'First day of the images, as YYYY-MM-DD',
             'stop': 'Last day of the images, as YYYY-MM-DD',
-            'every': 'Embed the days up to each step of this length: 14d, 2w, 1M, season or 1y',
+            'every': 'Embed the days up to each step: 14d, 2w, 1M, season or 1y',
             'over': 'With every, embed the last days of each step alone: 90d, 3M, 1y',
-            'at': 'File of points, CSV with lon and lat or vectors, to write a table with a row '
-            'for each',
+            'at': 'File of points, such as CSV with lon and lat, to write a table of',
             'polygons': 'File of polygons, such as fields, to write a table with a row for each; '
             'as for points, only the windows that they touch are computed',
             'bounds': 'West, south, east and north edge of the region, in the CRS of the data',
-            's1': 'Folder of Sentinel-1 images beside them, for a checkpoint that takes these',
+            's1': 'Folder of Sentinel-1 images, for a checkpoint that takes these',
             'num_workers': 'Number of processes that read',
+            'blocks': 'Path blocks of a planar encoder to run; 0 embeds each pixel by itself, at '
+            'less than half the cost',
+            'precision': 'bf16-mixed computes in half precision, which many processors have',
         },
         words=('X.ckpt', 'DIR'),
         more=('of points: torchgeo-sits embed X.ckpt points.csv --help all',),

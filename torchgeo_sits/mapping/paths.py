@@ -55,9 +55,10 @@ class PathEncoder(Protocol):
 
 
 def path_encoder(task: Any) -> PathEncoder | None:
-    """Give the encoder of a task, if it has one with a path stage."""
-    encoder = getattr(task, 'encoder', None)
-    return encoder if hasattr(encoder, 'run_paths') else None
+    """Give the encoder of a task, if it has one with a path stage of any block."""
+    encoder: Any = getattr(task, 'encoder', None)
+    has_paths = hasattr(encoder, 'run_paths') and not encoder.independent_pixels
+    return encoder if has_paths else None
 
 
 def path_windows(encoder: PathEncoder, height: int, width: int, size: int) -> OverlappingWindows:

@@ -47,7 +47,19 @@ def map_chunks(function: Callable[..., Tensor], *tensors: Tensor, dim: int, chun
     slices = zip(*(tensor.split(chunk, dim) for tensor in tensors), strict=True)
     if torch.is_grad_enabled():
         return torch.cat([checkpoint(function, *each, use_reentrant=False) for each in slices], dim)
-    return torch.cat([function(*each) for each in slices], dim)
+    # Into place one by one: all slices and what joins them would be held at a time.
+    found: Tensor | None = None
+    start = 0
+    for each in slices:
+        part = function(*each)
+        if found is None:
+            shape = list(part.shape)
+            shape[dim] = tensors[0].shape[dim]
+            found = part.new_empty(shape)
+        found.narrow(dim, start, part.shape[dim]).copy_(part)
+        start += part.shape[dim]
+    assert found is not None  # no length is 0 and above the chunk
+    return found
 
 
 class PixelBatchNorm(nn.BatchNorm1d):

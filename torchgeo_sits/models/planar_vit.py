@@ -207,6 +207,8 @@ class TimeStage(nn.Module):
             Block(dim, num_heads, mlp_ratio, qkv_bias=True) for _ in range(depth)
         )
         self.queries = nn.Linear(dim, num_queries, bias=False)
+        # Without weights: no loss on late features would train them.
+        self.early_norm = nn.LayerNorm(num_queries * dim, elementwise_affine=False)
         self.proj = nn.Linear(num_queries * dim, out_dim)
         self.mlp = nn.Sequential(
             nn.LayerNorm(out_dim),
@@ -285,16 +287,28 @@ class TimeStage(nn.Module):
         means = self.means(self.hidden(values, clear, dates), clear, dates)
         return self.project(means, self.known(clear).any(-1))
 
-    def with_means(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
+    def early(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
+        """Pool the dates of each token, and stop before the projection narrows them.
+
+        Arguments are those of :meth:`forward`.
+
+        Returns:
+            ``(B, P, K * dim)``: the means under the queries, normed.
+        """
+        means: Tensor = self.early_norm(self.means(self.hidden(values, clear, dates), clear, dates))
+        return means
+
+    def with_early(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
         """Pool the dates of each token, and keep what the projection narrows.
 
         Arguments are those of :meth:`forward`.
 
         Returns:
-            ``(B, P, out_dim + K * dim)``: the token, then the means under the queries.
+            ``(B, P, out_dim + K * dim)``: the token, then what :meth:`early` gives.
         """
         means = self.means(self.hidden(values, clear, dates), clear, dates)
-        return torch.cat([self.project(means, self.known(clear).any(-1)), means], -1)
+        token = self.project(means, self.known(clear).any(-1))
+        return torch.cat([token, self.early_norm(means)], -1)
 
     def sums(self, values: Tensor, clear: Tensor, dates: _EncodedDates) -> Tensor:
         r"""Sums over the dates under each query, of which :meth:`means_of` makes their means.
@@ -594,8 +608,6 @@ class PlanarViT(SITSEncoder):
             num_heads=time_heads,
             mlp_ratio=time_mlp_ratio,
         )
-        # Without weights: no loss on late features would train them.
-        self.early_norm = nn.LayerNorm(self.early_dim, elementwise_affine=False)
         self.mask_token = nn.Parameter(torch.zeros(embed_dim))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.path_stage = PathStage(
@@ -618,8 +630,11 @@ class PlanarViT(SITSEncoder):
 
         *Early* stops after the time stage.
         """
-        pool = self.time_stage if depth == 'late' else self.time_stage.with_means
-        return self._draw_maps(lambda: self._both_ways(pool, series), series.image, depth)
+        stage = self.time_stage
+        functions = {'early': stage.early, 'late': stage, 'joined': stage.with_early}
+        return self._draw_maps(
+            lambda wanted: self._both_ways(functions[wanted], series), series.image, depth
+        )
 
     def forward_rolling(
         self, series: Series, spans: Sequence[TimeSpan], depth: Depth
@@ -673,12 +688,11 @@ class PlanarViT(SITSEncoder):
                     for both in zip(sums, added, strict=True)
                 ]
             sums = added
-            pooled = [self._map_tokens(lambda x: self._pool_sums(x, depth), x) for x in sums]
-            rows, columns = pooled[0], pooled[-1]
-            if not self.sees_path:
-                columns = rows.transpose(1, 2)
-            both = rows, columns
-            found = self._draw_maps(lambda both=both: both, series.image, depth)  # type: ignore[misc]
+            found = self._draw_maps(
+                lambda wanted, sums=sums: self._pool_sums(sums, wanted),  # type: ignore[misc]
+                series.image,
+                depth,
+            )
             yield found
 
     def forward_frames(self, series: Series) -> Tensor:
@@ -717,7 +731,7 @@ class PlanarViT(SITSEncoder):
         if token_mask is not None and self.time_stage.reach:
             # Or its neighbours would tell of what is hidden.
             shown = planes._replace(mask_clear=planes.clear & ~token_mask[:, :, None])
-        pooled, seen = self._time(self.time_stage.with_means, shown, self._encode_dates(planes))
+        pooled, seen = self._time(self.time_stage.with_early, shown, self._encode_dates(planes))
         if shown is not planes:
             seen = planes.clear.any(2)
         tokens, early = self._split(pooled)
@@ -736,7 +750,7 @@ class PlanarViT(SITSEncoder):
         seen = series.clear.any(1)
         if token_mask is not None and self.time_stage.reach:
             series = series._replace(mask_clear=series.clear & ~token_mask[:, None])
-        pooled = self._both_ways(self.time_stage.with_means, series)
+        pooled = self._both_ways(self.time_stage.with_early, series)
         tokens, early = self._split_both(pooled, series.image)
         if token_mask is not None:
             rows, columns = tokens
@@ -746,6 +760,35 @@ class PlanarViT(SITSEncoder):
             )
         late = self._fold_paths(tokens, series.image)
         return PlaneFeatures(self.pool_cells(late, seen), early, late, seen)
+
+    def keep_blocks(self, number: int) -> None:
+        """Leave out the path blocks after the first *number*, for late features that cost less.
+
+        Without any, the late features of a pixel are its token, normed: what its own dates say,
+        narrowed to ``embed_dim``. Nothing brings the blocks back.
+
+        Args:
+            number: Path blocks to keep.
+
+        Raises:
+            SITSError: If there are not as many.
+
+        Examples:
+            >>> encoder = PlanarViT(4, depth=2)
+            >>> encoder.keep_blocks(1)
+            >>> encoder.config['depth']
+            1
+        """
+        depth = len(self.path_stage.blocks)
+        if not 0 <= number <= depth:
+            raise SITSError(f'expected path blocks from 0 to {depth}, got {number}')
+        self.path_stage.blocks = self.path_stage.blocks[:number]
+        self.config['depth'] = number
+
+    @property
+    def independent_pixels(self) -> bool:  # type: ignore[override]
+        """Whether the features of a pixel follow from its own values alone."""
+        return not (self.sees_path or len(self.path_stage.blocks))
 
     @property
     def plane_cell(self) -> tuple[int, int]:
@@ -781,39 +824,55 @@ class PlanarViT(SITSEncoder):
         }
 
     def _draw_maps(
-        self, pool: Callable[[], tuple[Tensor, Tensor]], image: Tensor, depth: Depth
+        self, pool: Callable[[Depth], tuple[Tensor, Tensor]], image: Tensor, depth: Depth
     ) -> Tensor:
         """Features ``(B, D', H, W)`` of the pooled tokens of rows and columns.
 
         Args:
-            pool: Gives what :meth:`TimeStage.forward` gives of both, or, unless *depth* is late,
-                :meth:`TimeStage.with_means`.
+            pool: Gives of both what the time stage gives for early features, for late ones (the
+                tokens), or for joined ones.
             image: ``(..., H, W)``, of which the size is taken.
             depth: One of early, late, joined.
         """
-        maps = []
         if depth == 'joined' and self.exchange is not None and not self.exchange.wants_early:
             depth = 'late'
-        if depth != 'late':
-            tokens, early = self._split_both(pool(), image)
-            maps.append(early)
-            pool = lambda: tokens  # noqa: E731
-        if depth != 'early' and self.exchange is not None:
-            maps.append(self.exchange(pool, image))
-        elif depth != 'early':
-            maps.append(self._fold_paths(pool(), image))
+        if depth == 'early':
+            maps = [self._fold_early(pool('early'), image)]
+        elif depth == 'late':
+            maps = [self._late(lambda: pool('late'), image)]
+        else:
+            tokens, early = self._split_both(pool('joined'), image)
+            maps = [early, self._late(lambda: tokens, image)]
         return rearrange(torch.cat(maps, -1), 'b h w d -> b d h w')
+
+    def _late(self, tokens: Callable[[], tuple[Tensor, Tensor]], image: Tensor) -> Tensor:
+        """Late features ``(B, H, W, D)`` of the tokens of rows and columns."""
+        if self.exchange is not None:
+            return self.exchange(tokens, image)
+        return self._fold_paths(tokens(), image)
+
+    def _fold_early(self, early: tuple[Tensor, Tensor], image: Tensor) -> Tensor:
+        """Early features ``(B, H, W, D)`` of those of rows and columns."""
+        # Without a path the columns hold the same.
+        return _fold_back(early, image, self.segment) if self.sees_path else early[0]
 
     def _sum_dates(self, series: Series, dates: _EncodedDates) -> list[Tensor]:
         """Sums of the time stage ``(B, N, S, K, 2 + dim)``, of columns too where they differ."""
         ways = [series] if not self.sees_path else [series, transpose_image(series)]
         return [self._time(self.time_stage.sums, image_as_planes(way), dates)[0] for way in ways]
 
-    def _pool_sums(self, sums: Tensor, depth: Depth) -> Tensor:
-        """Pooled tokens of sums, and unless *depth* is late the means that they are made of."""
-        means, seen = self.time_stage.means_of(sums)
-        tokens = self.time_stage.project(means, seen)
-        return tokens if depth == 'late' else torch.cat([tokens, means], -1)
+    def _pool_sums(self, sums: list[Tensor], depth: Depth) -> tuple[Tensor, Tensor]:
+        """Sums of rows and columns, pooled as :meth:`_draw_maps` asks for."""
+        stage = self.time_stage
+
+        def pool(x: Tensor) -> Tensor:
+            means, seen = stage.means_of(x)
+            parts = [] if depth == 'early' else [stage.project(means, seen)]
+            parts += [] if depth == 'late' else [stage.early_norm(means)]
+            return torch.cat(parts, -1)
+
+        pooled = [self._map_tokens(pool, x) for x in sums]
+        return pooled[0], pooled[-1] if self.sees_path else pooled[0].transpose(1, 2)
 
     def _map_tokens(self, function: Any, *sums: Tensor) -> Tensor:
         """Apply *function* to slices of tokens of sums ``(B, N, S, K, 2 + dim)``."""
@@ -822,17 +881,16 @@ class PlanarViT(SITSEncoder):
         return map_chunks(function, *flat, dim=1, chunk=chunk)[0].unflatten(0, sums[0].shape[:3])
 
     def _split(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens and early features of what :meth:`TimeStage.with_means` gives."""
-        tokens, means = pooled.split([self.embed_dim, self.early_dim], -1)
-        return tokens, self.early_norm(means)
+        """Tokens and early features of what :meth:`TimeStage.with_early` gives."""
+        tokens, early = pooled.split([self.embed_dim, self.early_dim], -1)
+        return tokens, early
 
-    def _split_both(self, pooled: Any, image: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    def _split_both(
+        self, pooled: tuple[Tensor, Tensor], image: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Tokens of rows and columns, and early features ``(B, H, W, D)``."""
-        rows, means = self._split(pooled[0])
-        if not self.sees_path:  # The columns hold the same tokens.
-            return (rows, rows.transpose(1, 2)), means
-        columns, others = self._split(pooled[1])
-        return (rows, columns), _fold_back((means, others), image, self.segment)
+        (rows, early), (columns, others) = map(self._split, pooled)
+        return (rows, columns), self._fold_early((early, others), image)
 
     def _encode_dates(self, series: Series) -> _EncodedDates:
         """Dates as the time stage takes them."""

@@ -9,9 +9,10 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ..errors import SITSError
 from ..keys import IMAGE, Series
 from ..mapping import Embedding, MapOutput
-from ..models import PUBLISHED, SITSEncoder, load_bare_encoder
+from ..models import PUBLISHED, PlanarViT, SITSEncoder, load_bare_encoder
 from ..models.encoder import series_within
 from ..time_steps import DaySpan
 from ..weight_names import find_published
@@ -84,13 +85,16 @@ class SITSEmbedding(LightningModule):
             (``NAME`` or ``NAME:FILE``, see :data:`torchgeo_sits.models.PUBLISHED`), which are built
             when the data is known.
         spans: Days to embed, each alone; all dates at once by default.
+        blocks: Path blocks of a planar encoder to run, all of them by default: the first ones
+            alone cost less (:meth:`~torchgeo_sits.models.PlanarViT.keep_blocks`).
 
     Attributes:
         checkpoint: What was given.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        SITSError: If the file is not a whole checkpoint of this package.
+        SITSError: If the file is not a whole checkpoint of this package, or the encoder has not
+            as many *blocks*.
 
     Examples:
         >>> import lightning, tempfile, torch
@@ -113,12 +117,18 @@ class SITSEmbedding(LightningModule):
         torch.Size([1, 4, 6, 6])
     """
 
-    def __init__(self, weights: str | Path, *, spans: Sequence[DaySpan] = ()) -> None:
+    def __init__(
+        self, weights: str | Path, *, spans: Sequence[DaySpan] = (), blocks: int | None = None
+    ) -> None:
         super().__init__()
         self.checkpoint = weights
         self.spans = list(spans)
+        self.blocks = blocks
         if find_published(weights) is None:
             self.encoder, self._card = load_bare_encoder(weights)
+            self._shorten()
+        elif blocks is not None:
+            raise SITSError(f'blocks={blocks} is for planar encoders, and {weights} is none')
 
     def setup(self, stage: str) -> None:
         """Hold the bands of the data against those of the checkpoint, and normalise as it did.
@@ -135,6 +145,17 @@ class SITSEmbedding(LightningModule):
             )
         adopt_data(self._card, datamodule, self.checkpoint)
         meet_s1(self.encoder, datamodule)
+
+    def _shorten(self) -> None:
+        """Leave out path blocks that are not asked for."""
+        if self.blocks is None:
+            return
+        if not isinstance(self.encoder, PlanarViT):
+            raise SITSError(
+                f'blocks={self.blocks} is for planar encoders, and that of {self.checkpoint} is '
+                f'{type(self.encoder).__name__}: leave it out'
+            )
+        self.encoder.keep_blocks(self.blocks)
 
     def predict_step(
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
