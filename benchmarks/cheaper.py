@@ -2,8 +2,8 @@
 
     python -m benchmarks.cheaper DATA [--steps 400] [--seeds 2]
 
-``planar_vit_tiny`` in its own size is pretrained by VICReg on planar views of development data of the
-study (fields of ieda_mt below DATA that are too small to be tested, and a simulated world of
+``planar_vit_tiny`` in its own size is pretrained by VICReg on planar views of development data of
+the study (fields of ieda_mt below DATA that are too small to be tested, and a simulated world of
 another seed), and its features are scored there by the linear probe, over budgets and 20 draws of
 fields. What can be done with a trained encoder (fewer path blocks, half precision, int8, early
 features) is done with that one; other encoders (segments, fewer queries, a horizon) are pretrained

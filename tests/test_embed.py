@@ -20,7 +20,7 @@ from torchgeo_sits.errors import SITSError
 from torchgeo_sits.keys import Series
 from torchgeo_sits.main import main
 from torchgeo_sits.models import load_encoder
-from torchgeo_sits.tasks import SITSDINO
+from torchgeo_sits.tasks import SITSDINO, SITSMAE
 from torchgeo_sits.time_steps import DaySpan
 
 
@@ -221,3 +221,77 @@ def test_steps_of_a_table_of_points_are_refused(checkpoint, tmp_path, monkeypatc
     (tmp_path / 'points.csv').write_text('id,date,B1\na,2021-01-01,1\n')
     with pytest.raises(SITSError, match='--every is for folders of images'):
         main(['embed', str(checkpoint), str(tmp_path / 'points.csv'), '--every', '14d'])
+
+
+@pytest.fixture(scope='module')
+def planar(series_folder, tmp_path_factory):
+    """An encoder with path layers, as it is before any training."""
+    folder = tmp_path_factory.mktemp('planar')
+    seed_everything(0, verbose=False)
+    model_kwargs = {'embed_dim': 8, 'depth': 2, 'num_heads': 2, 'time_dim': 8}
+    task = SITSMAE(model='planar_vit_tiny', model_kwargs=model_kwargs)
+    data = SITSDataModule(str(series_folder), patches=PatchOptions(16), batch_size=4)
+    trainer = Trainer(
+        accelerator='cpu', max_steps=1, logger=False, enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False,
+    )  # fmt: skip
+    trainer.fit(task, datamodule=data)
+    trainer.save_checkpoint(folder / 'P.ckpt')
+    return folder / 'P.ckpt'
+
+
+def test_without_path_blocks_a_pixel_is_embedded_by_itself(
+    series_folder, planar, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    for window in (16, 64):
+        options = ['--blocks', '0', '--map.window', str(window), '--map.folder', f'of {window}']
+        options += ['--map.overlap', '8']  # not needed, and not done
+        main(['embed', str(planar), str(series_folder), *options])
+        found[window], _ = read(tmp_path / f'of {window}' / 'embedding.tif')
+    np.testing.assert_array_equal(found[16], found[64])
+    # By hand: the tokens of one pixel, through the last norm.
+    encoder, _ = load_encoder(planar)
+    series = RasterTimeSeries(series_folder)
+    xmin, ymin, xmax, ymax = series.index.total_bounds
+    sample = series[xmin:xmax, ymin:ymax]
+    row, column = 5, 7
+    alone = Series(
+        sample['image'][None, ..., row : row + 1, column : column + 1],
+        sample['acquisition_times'][None],
+        sample['valid'][None],
+        sample['mask_clear'][None, ..., row : row + 1, column : column + 1],
+    )
+    encoder.encoder.path_stage.blocks = torch.nn.ModuleList()
+    with torch.no_grad():
+        token = encoder.features(alone)[0, :, 0, 0]
+    np.testing.assert_allclose(found[64][:, row, column], token.numpy(), atol=1e-5)
+
+
+def test_half_precision_is_another_map_that_is_near(series_folder, planar, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(['embed', str(planar), str(series_folder)])
+    single, tags = read(tmp_path / 'maps/embedding.tif')
+    main(['embed', str(planar), str(series_folder), '--precision', 'bf16-mixed',
+          '--map.folder', 'half'])  # fmt: skip
+    half, other = read(tmp_path / 'half/embedding.tif')
+    assert tags['WEIGHTS_SHA256'] == other['WEIGHTS_SHA256']
+    apart = np.abs(half - single)
+    assert 0 < np.nanmax(apart) < 0.2  # features have a variance of 1
+    assert (np.isnan(half) == np.isnan(single)).all()
+
+
+@pytest.mark.parametrize(('name', 'blocks', 'said'), [
+    ('planar', '3', 'from 0 to 2, got 3'), ('planar', '-1', 'from 0 to 2, got -1'),
+    ('checkpoint', '0', 'is TempCNN'),
+])  # fmt: skip
+def test_blocks_that_are_not_there_are_refused(
+    name, blocks, said, series_folder, tmp_path, monkeypatch, capsys, request
+):
+    monkeypatch.chdir(tmp_path)
+    path = request.getfixturevalue(name)
+    with pytest.raises(SystemExit):
+        main(['embed', str(path), str(series_folder), '--blocks', blocks])
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / 'maps').exists()
