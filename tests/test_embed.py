@@ -282,6 +282,30 @@ def test_half_precision_is_another_map_that_is_near(series_folder, planar, tmp_p
     assert (np.isnan(half) == np.isnan(single)).all()
 
 
+@pytest.mark.parametrize('depth', ['early', 'joined'])
+def test_other_depths_are_maps_of_their_own(
+    depth, series_folder, planar, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    windows = ['--map.window', '32', '--map.overlap', '8']
+    main(['embed', str(planar), str(series_folder), '--depth', depth, *windows])
+    found, _ = read(tmp_path / 'maps/embedding.tif')
+    encoder, _ = load_encoder(planar)
+    series = RasterTimeSeries(series_folder)
+    xmin, ymin, xmax, ymax = series.index.total_bounds
+    sample = series[xmin:xmax, ymin:ymax]
+    keys = 'image', 'acquisition_times', 'valid', 'mask_clear'
+    with torch.no_grad():
+        whole = encoder.features(Series(*(sample[key][None] for key in keys)), depth=depth)[0]
+    seen = np.isfinite(found[0])
+    assert seen.any()
+    np.testing.assert_allclose(found[:, seen], whole.numpy()[:, seen], atol=1e-4)
+    # The same folder does not pass for the other features.
+    with pytest.raises(SystemExit):
+        main(['embed', str(planar), str(series_folder), *windows])
+    assert 'is there already, of another run' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(('name', 'blocks', 'said'), [
     ('planar', '3', 'from 0 to 2, got 3'), ('planar', '-1', 'from 0 to 2, got -1'),
     ('checkpoint', '0', 'is TempCNN'),

@@ -262,7 +262,11 @@ class MapWriter(Callback):
         manifest = {
             'checkpoint': weights,
             'version': __version__,
-            'device or precision': [task.device.type, trainer.precision],
+            'device, precision or depth': [
+                task.device.type,
+                trainer.precision,
+                getattr(task, 'depth', None),
+            ],
             'set of images or masks': _stamps(dataset),
             **({'set of Sentinel-1 images': _stamps(beside)} if beside is not None else {}),
             'options of the data': {key: str(value) for key, value in options.items()},

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, Literal
 
 import numpy as np
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from shapely import box
 
 from ..callbacks import MapWriter, RunProgress, TableWriter
@@ -71,13 +71,7 @@ def embed(args: Sequence[str]) -> None:
     parser.add_class_arguments(MapWriter, 'map', skip={'vectors', 'values', 'min_area'})
     parser.add_argument('--s1', type=str, default=None, help=_PAGE.own['s1'])
     parser.add_argument('--num_workers', type=int, default=0, help=_PAGE.own['num_workers'])
-    parser.add_argument('--blocks', type=int, default=None, help=_PAGE.own['blocks'])
-    parser.add_argument(
-        '--precision',
-        type=Literal['32-true', 'bf16-mixed'],
-        default='32-true',
-        help=_PAGE.own['precision'],
-    )
+    _add_encoder_options(parser)
     # The checkpoint says how to normalise.
     names = parser.add_class_arguments(ImageOptions, skip={'paths', 'mean', 'std'})
     options = parser.parse_args(list(args))
@@ -92,8 +86,27 @@ def embed(args: Sequence[str]) -> None:
     cut_series(series, days=days, bounds=options.bounds)
     spans = _spans_of(series, options, days)
     writer = parser.instantiate_classes(options).map
-    trainer = Trainer(logger=False, callbacks=[RunProgress(), writer], precision=options.precision)
-    task = SITSEmbedding(options.checkpoint, spans=spans, blocks=options.blocks)
+    _predict(options, writer, data, spans)
+
+
+def _add_encoder_options(parser: CommandParser) -> None:
+    """Add what chooses the features, and how they are computed."""
+    depths = Literal['early', 'late', 'joined']
+    parser.add_argument('--depth', type=depths, default='late', help=_PAGE.own['depth'])
+    parser.add_argument('--blocks', type=int, default=None, help=_PAGE.own['blocks'])
+    precisions = Literal['32-true', 'bf16-mixed']
+    parser.add_argument(
+        '--precision', type=precisions, default='32-true', help=_PAGE.own['precision']
+    )
+
+
+def _predict(options: Any, writer: Callback, data: Any, spans: Sequence[DaySpan] = ()) -> None:
+    """Embed all of the data."""
+    task = SITSEmbedding(
+        options.checkpoint, spans=spans, depth=options.depth, blocks=options.blocks
+    )
+    callbacks = [RunProgress(), writer]
+    trainer = Trainer(logger=False, callbacks=callbacks, precision=options.precision)
     trainer.predict(task, datamodule=data)
 
 
@@ -168,13 +181,13 @@ def _embed_points(args: Sequence[str]) -> None:
     parser.add_argument('checkpoint', help=_CHECKPOINT)
     parser.add_argument('paths', nargs='+', help='tables of points')
     parser.add_class_arguments(TableWriter, 'table')
+    _add_encoder_options(parser)
     names = parser.add_class_arguments(TableOptions, skip={'mean', 'std'})
     options = parser.parse_args(list(args))
     table = TableOptions(**{name: getattr(options, name) for name in names})
     data = PointDataModule(options.paths, table=table, batch_size=1024)
     writer = parser.instantiate_classes(options).table
-    trainer = Trainer(logger=False, callbacks=[RunProgress(), writer])
-    trainer.predict(SITSEmbedding(options.checkpoint), datamodule=data)
+    _predict(options, writer, data)
 
 
 def cut_series(

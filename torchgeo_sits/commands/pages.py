@@ -294,6 +294,7 @@ PAGES = {
             'bounds': 'West, south, east and north edge of the region, in the CRS of the data',
             's1': 'Folder of Sentinel-1 images, for a checkpoint that takes these',
             'num_workers': 'Number of processes that read',
+            'depth': 'Features: late, early (what the dates of a pixel say), or joined',
             'blocks': 'Path blocks of a planar encoder to run; 0 embeds each pixel by itself, at '
             'less than half the cost',
             'precision': 'bf16-mixed computes in half precision, which many processors have',

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,7 +13,7 @@ from ..errors import SITSError
 from ..keys import IMAGE, Series
 from ..mapping import Embedding, MapOutput
 from ..models import PUBLISHED, PlanarViT, SITSEncoder, load_bare_encoder
-from ..models.encoder import series_within
+from ..models.encoder import Depth, series_within
 from ..time_steps import DaySpan
 from ..weight_names import find_published
 from .base import adopt_data
@@ -23,7 +23,11 @@ __all__ = ['SITSEmbedding', 'embedding_map', 'pixel_embeddings']
 
 
 def pixel_embeddings(
-    encoder: SITSEncoder, batch: dict[str, Any], spans: Sequence[DaySpan] = ()
+    encoder: SITSEncoder,
+    batch: dict[str, Any],
+    spans: Sequence[DaySpan] = (),
+    *,
+    depth: Depth = 'late',
 ) -> dict[str, Tensor]:
     """Embed each pixel of a batch.
 
@@ -32,9 +36,10 @@ def pixel_embeddings(
         batch: A normalised batch, see :mod:`torchgeo_sits.keys`.
         spans: Days to embed, each alone (:meth:`~torchgeo_sits.models.SITSEncoder
             .rolling_features`). All dates at once by default.
+        depth: Which features, see :data:`~torchgeo_sits.models.encoder.Depth`.
 
     Returns:
-        ``embedding`` ``(B, D, H, W)``, the late features, bilinear between the cells of an
+        ``embedding`` ``(B, D, H, W)``, the features, bilinear between the cells of an
         encoder with a stride. Of *spans* ``embedding_DAY`` for each, by its last day; NaN where
         nothing was observed on its days.
     """
@@ -47,10 +52,11 @@ def pixel_embeddings(
 
     series = encoder.series_of(batch)
     if not spans:
-        return {'embedding': whole(encoder.features(series))}
+        return {'embedding': whole(encoder.features(series, depth=depth))}
     found = {}
     steps = [span.seconds for span in spans]
-    for span, features in zip(spans, encoder.rolling_features(series, steps), strict=True):
+    rolled = encoder.rolling_features(series, steps, depth=depth)
+    for span, features in zip(spans, rolled, strict=True):
         seen = _seen_within(encoder.check_series(series), span)
         found[_name(span)] = whole(features).masked_fill(~seen[:, None], torch.nan)
     return found
@@ -85,6 +91,8 @@ class SITSEmbedding(LightningModule):
             (``NAME`` or ``NAME:FILE``, see :data:`torchgeo_sits.models.PUBLISHED`), which are built
             when the data is known.
         spans: Days to embed, each alone; all dates at once by default.
+        depth: Late features, early ones, which an encoder has before its spatial layers and a
+            linear classifier often does better with, or both joined.
         blocks: Path blocks of a planar encoder to run, all of them by default: the first ones
             alone cost less (:meth:`~torchgeo_sits.models.PlanarViT.keep_blocks`).
 
@@ -118,11 +126,19 @@ class SITSEmbedding(LightningModule):
     """
 
     def __init__(
-        self, weights: str | Path, *, spans: Sequence[DaySpan] = (), blocks: int | None = None
+        self,
+        weights: str | Path,
+        *,
+        spans: Sequence[DaySpan] = (),
+        depth: Depth = 'late',
+        blocks: int | None = None,
     ) -> None:
         super().__init__()
         self.checkpoint = weights
         self.spans = list(spans)
+        if depth not in get_args(Depth.__value__):
+            raise SITSError(f'expected depth early, late or joined, got {depth!r}')
+        self.depth = depth
         self.blocks = blocks
         if find_published(weights) is None:
             self.encoder, self._card = load_bare_encoder(weights)
@@ -161,7 +177,7 @@ class SITSEmbedding(LightningModule):
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
     ) -> dict[str, Tensor]:
         """Embed each pixel, see :func:`pixel_embeddings`."""
-        return pixel_embeddings(self.encoder, batch, self.spans)
+        return pixel_embeddings(self.encoder, batch, self.spans, depth=self.depth)
 
     def map_outputs(self) -> list[MapOutput]:
         """List the map of the features, a band for each; of spans a map each."""
