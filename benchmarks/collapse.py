@@ -35,7 +35,7 @@ from . import harness
 
 FOLDER = Path(tempfile.gettempdir()) / 'torchgeo_sits_collapse'
 STEPS = 80
-METHODS = ('dino', 'byol', 'simclr', 'vicreg', 'mae')
+METHODS = ('dino', 'byol', 'simclr', 'vicreg', 'barlow_twins', 'mae')
 BROKEN = {
     'learning rate x 100': METHODS,
     'learning rate x 100, no warm-up': METHODS,

@@ -12,7 +12,15 @@ from torch.optim import SGD
 
 from torchgeo_sits.callbacks import KNNProbe
 from torchgeo_sits.datamodules import PatchOptions, SyntheticSITSDataModule
-from torchgeo_sits.tasks import SITSBYOL, SITSDINO, SITSMAE, SITSSimCLR, SITSVICReg
+from torchgeo_sits.tasks import (
+    SITSBYOL,
+    SITSDINO,
+    SITSMAE,
+    SITSBarlowTwins,
+    SITSSimCLR,
+    SITSVICReg,
+    barlow_twins,
+)
 from torchgeo_sits.tasks.pretraining import SITSPretraining
 from torchgeo_sits.transforms import RandomPlaneMask
 
@@ -39,6 +47,8 @@ VARIANTS: dict[str, tuple[type[SITSPretraining], dict[str, Any]]] = {
     'byol': (SITSBYOL, SMALL | LEVELS),
     'vicreg': (SITSVICReg, SMALL | LEVELS),
     'vicreg and reconstruction': (SITSVICReg, SMALL | {'reconstruction_weight': 1.0}),
+    'barlow twins': (SITSBarlowTwins, SMALL | LEVELS),
+    'barlow twins, mixed': (SITSBarlowTwins, SMALL | LEVELS | {'mixup_weight': 5.0}),
     'mae': (SITSMAE, {'model_kwargs': ENCODER, 'views_kwargs': VIEWS}),
 }
 
@@ -81,6 +91,7 @@ def drawn_by_sample() -> Iterator[None]:
     and makes the noise of gradients near zero as large as any step, SGD does neither.
     """
     draw_views, draw_mask = SITSPretraining.make_views, RandomPlaneMask.forward
+    draw_partners = barlow_twins._draw_partners
 
     seeds: list[int] = []
 
@@ -110,6 +121,14 @@ def drawn_by_sample() -> Iterator[None]:
             hidden.append(draw_mask(self, alone(view, i)))
         return torch.cat(hidden)
 
+    def partners(found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn = []
+        for objects, seed in zip(found, seeds, strict=True):
+            torch.manual_seed(seed)
+            drawn.append(draw_partners(objects[None]))
+        first, second = zip(*drawn, strict=True)
+        return torch.cat(first), torch.cat(second)
+
     def token_mask(seen: torch.Tensor, ratio: float) -> torch.Tensor:
         # Not equally many in all samples, as under clouds.
         masks = []
@@ -122,6 +141,7 @@ def drawn_by_sample() -> Iterator[None]:
         patch.setattr(SITSPretraining, 'make_views', make_views)
         patch.setattr(RandomPlaneMask, 'forward', plane_mask)
         patch.setattr('torchgeo_sits.tasks.dino._draw_token_mask', token_mask)
+        patch.setattr(barlow_twins, '_draw_partners', partners)
         patch.setattr('torchgeo_sits.tasks.pretraining.AdamW', SGD)
         yield
 

@@ -18,6 +18,7 @@ from torchgeo_sits.tasks import (
     SITSBYOL,
     SITSDINO,
     SITSMAE,
+    SITSBarlowTwins,
     SITSSegmentation,
     SITSSimCLR,
     SITSVICReg,
@@ -36,6 +37,7 @@ RUNS = {
     'simclr': (SITSSimCLR, SMALL),
     'byol': (SITSBYOL, SMALL),
     'vicreg': (SITSVICReg, SMALL),
+    'barlow twins': (SITSBarlowTwins, SMALL),
     'mae': (SITSMAE, MAE),
     'dino and reconstruction': (SITSDINO, DINO | {'reconstruction_weight': 0.5}),
     'simclr and reconstruction': (SITSSimCLR, SMALL | {'reconstruction_weight': 0.5}),
@@ -155,7 +157,9 @@ def arguments(kind):
 FIXED = {'image_weight', 'object_weight', 'pixel_weight', 'reconstruction_weight'}
 
 
-@pytest.mark.parametrize('kind', [SITSDINO, SITSSimCLR, SITSBYOL, SITSVICReg, SITSMAE])
+@pytest.mark.parametrize(
+    'kind', [SITSDINO, SITSSimCLR, SITSBYOL, SITSVICReg, SITSBarlowTwins, SITSMAE]
+)
 def test_checkpoints_hold_every_argument(kind):
     expected = arguments(kind)
     # A checkpoint stands for itself.

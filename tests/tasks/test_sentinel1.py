@@ -11,6 +11,7 @@ from torchgeo_sits.models import CARD_KEY, build_encoder, factorised_tiny, load_
 from torchgeo_sits.tasks import (
     SITSBYOL,
     SITSDINO,
+    SITSBarlowTwins,
     SITSChangeDate,
     SITSChangeDetection,
     SITSChangeSeries,
@@ -278,7 +279,7 @@ def test_data_of_another_kind_is_normalised_as_the_checkpoint(fitted, tmp_path):
 SENSORS = {'views': 'sensors', **TINY}
 
 
-@pytest.mark.parametrize('kind', [SITSSimCLR, SITSVICReg, SITSBYOL, SITSDINO])
+@pytest.mark.parametrize('kind', [SITSSimCLR, SITSVICReg, SITSBarlowTwins, SITSBYOL, SITSDINO])
 def test_methods_compare_what_either_sensor_saw(kind, tmp_path):
     views = {'local_crop': 4} if kind is SITSDINO else {}
     task = kind(**SENSORS, views_kwargs={'dates': (0.5, 0.5), **views})

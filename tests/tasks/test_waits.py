@@ -34,6 +34,7 @@ INDEXES = {aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}
 
 PAIRS = {'tasks/comparison.py'}  # as many pairs of pixels and objects as views share
 CONTRAST = {'tasks/siamese.py'}  # lightly leaves out the diagonal by a mask, and looks at its bank
+MIXED = {'tasks/barlow_twins.py'}  # as many objects as the mixture shows
 HIDDEN = {'tasks/reconstruction.py'}  # as many values as are hidden and were seen
 #: As many pixels as are labelled, whether all are classes, and counts of classes.
 LABELLED = {'tasks/supervised.py', 'tasks/labelled.py'}
@@ -47,6 +48,8 @@ KNOWN = {
     'byol': PAIRS,
     'vicreg': PAIRS | CONTRAST,
     'vicreg and reconstruction': HIDDEN | CONTRAST,
+    'barlow twins': PAIRS,
+    'barlow twins, mixed': PAIRS | MIXED,
     'mae': HIDDEN,
 }
 TINY = {

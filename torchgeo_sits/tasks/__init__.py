@@ -1,5 +1,6 @@
 """Tasks: how to learn from a batch, as Lightning modules on TorchGeo's ``BaseTask``."""
 
+from .barlow_twins import SITSBarlowTwins
 from .byol import SITSBYOL
 from .change import SITSChange, SITSChangeDetection
 from .change_date import SITSChangeDate
@@ -28,6 +29,7 @@ __all__ = [
     'SITSDINO',
     'SITSMAE',
     'ClassOrder',
+    'SITSBarlowTwins',
     'SITSChange',
     'SITSChangeDate',
     'SITSChangeDetection',

@@ -21,6 +21,7 @@ __all__ = [
     'level_pairs',
     'match_objects',
     'match_pixels',
+    'pool_objects',
 ]
 
 
@@ -225,15 +226,29 @@ def match_objects(
         SITSError: If the tokens are not segments of the paths.
     """
     (first, a), (second, b) = (
-        _pooled(features, at, objects, number) for features, at in ((ours, view), (theirs, other))
+        pool_objects(features, at, objects, number)
+        for features, at in ((ours, view), (theirs, other))
     )
     return Pairs(first, second, a & b)
 
 
-def _pooled(
+def pool_objects(
     features: PlaneFeatures, view: dict[str, Any], objects: Tensor, number: int
 ) -> tuple[Tensor, Tensor]:
-    """Mean late token ``(B, K, D)`` of each object, and whether it was seen ``(B, K)``."""
+    """Pool the late tokens of each object in a view.
+
+    Args:
+        features: Features of B samples in the view, late ``(B, N, S, D)``.
+        view: The view, with its paths ``(B, N, L)``.
+        objects: ``(B, H, W)`` int64, the object of each pixel, from 0 to *number* - 1.
+        number: Number of objects K.
+
+    Returns:
+        Mean late token ``(B, K, D)`` of each object, and whether it was seen ``(B, K)``.
+
+    Raises:
+        SITSError: If the tokens are not segments of the paths.
+    """
     index, real = _token_pixels(features, view)
     owner = objects.flatten(1).gather(1, index.flatten(1)).view_as(index)
     # A token of several pixels counts for each object by its share of them.

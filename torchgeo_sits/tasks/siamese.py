@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SITSError
+from ..models import PlaneFeatures
 from .comparison import Level
 from .pretraining import SITSPretraining, ViewLosses, zero_loss
 from .view_batches import encode_view, join_views, split_views
@@ -74,7 +75,25 @@ class SITSSiamese(SITSPretraining):
         for level, pair in self.match_views(first, second, views[0], views[1], batch).items():
             losses[level], projection = self._compare(level, *pair)
             health.setdefault('projection', projection.detach())
-        return ViewLosses(losses, health)
+        return ViewLosses(losses | self.further_losses(views, (first, second), batch), health)
+
+    def further_losses(
+        self,
+        views: list[dict[str, Any]],
+        features: tuple[PlaneFeatures, PlaneFeatures],
+        batch: dict[str, Any],
+    ) -> dict[str, Tensor]:
+        """Compute what a method adds to the comparison; nothing by default.
+
+        Args:
+            views: Both views.
+            features: Their features.
+            batch: The batch that they show.
+
+        Returns:
+            Losses, each named as its weight: a loss ``mixup`` has the weight ``mixup_weight``.
+        """
+        return {}
 
     def _compare(self, level: Level, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of a level, and the projections ``(2P, D')`` that it compares."""
