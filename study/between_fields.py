@@ -64,10 +64,11 @@ def jobs(data: Path, scratch: Path) -> list[Job]:
 
 
 def table(records: Records) -> str:
-    """Macro F1 in points, the mean over initialisations and their standard deviation."""
+    """Macro F1 in points, the mean over initialisations and, of several, their deviation."""
 
     def cell(found: NDArray[np.float64]) -> str:
-        return f'{np.mean(found):.1f} ± {np.std(found, ddof=1):.1f}' if len(found) > 1 else '-'
+        mean = f'{np.mean(found):.1f}'
+        return f'{mean} ± {np.std(found, ddof=1):.1f}' if len(found) > 1 else mean
 
     head = [f'{site}, {budget}, {depth}' for site, budget, _, depth in COLUMNS]
     lines = []
