@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import geopandas
+import google_crc32c
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
 import shapely
 import torch
+import zarr
 from rasterio.transform import from_origin
 from torch.utils.data import DataLoader
 from torchgeo.datasets import RasterDataset, random_bbox_assignment, time_series_split
@@ -25,6 +27,7 @@ from torchgeo_sits.datasets import (
     verify_cube,
     write_cube,
 )
+from torchgeo_sits.datasets.cubes import CubeStore
 from torchgeo_sits.grid import Grid
 from torchgeo_sits.samplers import GriddedSeriesPatchSampler, RandomDateCountSampler
 
@@ -252,6 +255,91 @@ def test_long_series_have_several_chunks_of_dates(
     assert_equal(ZarrTimeSeries(tmp_path / 'c.zarr'), series)
 
 
+def test_windows_are_those_that_zarr_reads(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('torchgeo_sits.datasets.threads._available_threads', lambda: 3)
+    monkeypatch.setattr('torchgeo_sits.datasets.cubes.layout.CHUNK_TIMES', 3)
+    monkeypatch.setattr('torchgeo_sits.datasets.cubes.layout.SHARD_SIDE', 64)
+    generator = np.random.default_rng(0)
+    for day in range(1, 9):
+        data = generator.integers(0, 9000, (4, 100, 140)).astype('uint16')
+        write(f'in/a_202001{day:02d}.tif', data)
+
+    class Scaled(RasterTimeSeries):
+        scale = 3e-4
+
+    write_cube(Scaled(tmp_path / 'in'), tmp_path / 'c.zarr')
+    store = CubeStore(str(tmp_path / 'c.zarr'))
+    group = zarr.open_group(tmp_path / 'c.zarr', mode='r')
+    border = ((0, 0), (50, 50), (50, 50))
+    clear = np.pad(group['mask_clear'][...], border)
+    image = np.pad(group['image'][...], (border[0], *border))
+    for _ in range(60):
+        frames = np.flatnonzero(generator.random(8) < generator.choice([0.3, 1.1]))
+        if not len(frames):
+            continue
+        channels = generator.permutation(4)[: generator.integers(1, 5)].tolist()
+        row, column = generator.integers(-50, [110, 150]).tolist()
+        height, width = generator.integers(1, 40, 2).tolist()
+        place = slice(row + 50, row + 50 + height), slice(column + 50, column + 50 + width)
+        for scaled in (False, True):
+            found = store.read(frames, channels, row, column, height, width, scaled=scaled)
+            wanted = image[frames][:, channels][..., *place]
+            if scaled:
+                wanted = wanted.astype(np.float32) * np.float32(3e-4)
+            assert found.values.dtype == wanted.dtype
+            assert np.array_equal(found.values, wanted)
+            assert np.array_equal(found.clear, clear[frames][..., *place])
+            assert found.scale == (1 if scaled else 3e-4)
+
+
+def test_chunks_that_lie_about_their_size_are_refused(write: Write, tmp_path: Path) -> None:
+    write('in/a_20200101.tif')
+    write_cube(RasterTimeSeries(tmp_path / 'in'), tmp_path / 'c.zarr')
+    series = ZarrTimeSeries(tmp_path / 'c.zarr')
+    (shard,) = (path for path in (tmp_path / 'c.zarr/image/c').rglob('*') if path.is_file())
+    whole = shard.read_bytes()
+    index = np.frombuffer(whole[:-4][-4 * 16 :], '<u8').reshape(4, 2)
+    first, size = index[0].tolist()
+
+    def checked(data: bytes) -> bytes:
+        return data + google_crc32c.value(data).to_bytes(4, 'little')
+
+    def with_header(place: int, value: int) -> bytes:
+        chunk = bytearray(whole[first : first + size - 4])
+        chunk[place : place + 4] = value.to_bytes(4, 'little')
+        return whole[:first] + checked(bytes(chunk)) + whole[first + size :]
+
+    far = index.copy()
+    far[0] = 16, 2**62
+    broken = {
+        'more pixels': with_header(4, 2**30),
+        'fewer pixels': with_header(4, 16),
+        'more bytes': with_header(12, 2**30),
+        'an index beyond the file': whole[: -4 * 16 - 4] + checked(far.tobytes()),
+    }
+    for name, content in broken.items():
+        shard.write_bytes(content)
+        with pytest.raises(OSError, match='missing or broken') as refusal:
+            series[series.bounds]
+        assert str(shard) in str(refusal.value), name
+    shard.write_bytes(whole)
+    assert series[series.bounds]['image'].any()
+
+
+def test_cubes_that_others_coded_anew_are_refused(write: Write, tmp_path: Path) -> None:
+    write('in/a_20200101.tif')
+    write_cube(RasterTimeSeries(tmp_path / 'in'), tmp_path / 'c.zarr')
+    for name in ('zarr.json', 'image/zarr.json'):
+        file = tmp_path / 'c.zarr' / name
+        content = file.read_text()
+        assert '"end"' in content
+        file.write_text(content.replace('"end"', '"start"'))
+    with pytest.raises(OSError, match=r"'image' is coded by .*convert it again"):
+        ZarrTimeSeries(tmp_path / 'c.zarr')
+
+
 def test_blocks_of_files_are_read_once(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,10 +475,13 @@ def test_what_is_refused(write: Write, tmp_path: Path) -> None:
         series[series.bounds]
 
 
-@pytest.mark.parametrize('context', ['fork', 'forkserver'])
+@pytest.mark.parametrize('threads', [1, 3])
+@pytest.mark.parametrize('context', ['fork', 'forkserver', 'spawn'])
 def test_workers_after_their_parent_has_read(
-    write: Write, tmp_path: Path, context: str, monkeypatch: pytest.MonkeyPatch
+    write: Write, tmp_path: Path, context: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Of the parent and of its forks, whose cores are too few for threads of their own.
+    monkeypatch.setattr('torchgeo_sits.datasets.threads._available_threads', lambda: threads)
     monkeypatch.setattr('torchgeo_sits.datasets.cubes.layout.SHARD_SIDE', 64)
     truth = np.random.default_rng(0).integers(1, 9000, (5, 2, 160, 160)).astype('uint16')
     for day, data in enumerate(truth):

@@ -1,16 +1,13 @@
 """A folder of dated rasters as a TorchGeo data set of image time series."""
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -37,6 +34,7 @@ from .quality import QUALITY_LAYERS, ClearRule, Mask, QualityLayer, QualityNames
 from .reading import RasterReader
 from .rivals import later_first
 from .series import TimeSeries
+from .threads import ReadingThreads
 
 __all__ = ['RasterTimeSeries']
 
@@ -537,7 +535,7 @@ class _MosaicReader:
         self.skipped: set[str] = set()
         #: Files with values that are too large, which were reported.
         self._told_large: set[str] = set()
-        self._threads = _ReadingThreads()
+        self._threads = ReadingThreads()
 
     def close(self) -> None:
         """Close all open files; reading again opens what it needs."""
@@ -705,74 +703,3 @@ class _MosaicReader:
                 UserWarning,
                 stacklevel=4,
             )
-
-
-class _ReadingThreads:
-    """Threads that call a function many times at once.
-
-    GDAL and the codecs of Zarr release the interpreter while they decode, so threads read at
-    once. A fork or a pickle starts without threads.
-    """
-
-    def __init__(self) -> None:
-        self._start()
-
-    def _start(self) -> None:
-        """Begin without threads, in this process."""
-        self._pid = os.getpid()
-        self._pool: ThreadPoolExecutor | None = None
-        self._size = 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle and copy nothing: threads belong to their process."""
-        return {}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._start()
-
-    def close(self) -> None:
-        """Stop the threads; calling again starts what it needs."""
-        if self._pool is not None and self._pid == os.getpid():
-            self._pool.shutdown()
-        self._start()
-
-    def map(self, function: Callable[[int], None], count: int) -> None:
-        """Call *function* with 0 ... *count* - 1, on as many threads as this process may use.
-
-        Args:
-            function: Called once per number, from any thread. What it raises is raised here,
-                after all threads have ended.
-            count: How many calls.
-        """
-        if self._pid != os.getpid():
-            self._start()
-        threads = min(_available_threads(), count)
-        if threads < 2:
-            for i in range(count):
-                function(i)
-            return
-        if self._pool is None or self._size < threads:
-            self._size = threads
-            self._pool = ThreadPoolExecutor(threads, thread_name_prefix='sits-reader')
-
-        def run(first: int) -> None:
-            for i in range(first, count, threads):
-                function(i)
-
-        # One task per thread: handing over each frame costs as much as reading a small one.
-        # The first share runs here, so that a window costs one handover less.
-        others = [self._pool.submit(run, first) for first in range(1, threads)]
-        try:
-            run(0)
-        finally:
-            errors = [task.exception() for task in others]
-        if error := next((error for error in errors if error is not None), None):
-            raise error
-
-
-def _available_threads() -> int:
-    """Count the threads to read with: the share of this process in the cores, at most four."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    worker = torch.utils.data.get_worker_info()
-    share = (cores or 1) // (worker.num_workers if worker else 1)
-    return min(4, max(1, share))

@@ -227,7 +227,7 @@ class TimeSeries(SeriesOperators):
             SITSError: If the window is smaller than half a pixel.
             OSError: If a file cannot be read and is not to be skipped.
         """
-        sample = self.frames(index).to_sample()
+        sample = self._read(index, self._read_for_sample).to_sample()
         return sample if self.transforms is None else self.transforms(sample)
 
     def frames(self, index: GeoSlice) -> Frames:
@@ -249,6 +249,18 @@ class TimeSeries(SeriesOperators):
             SITSError: If the window is smaller than half a pixel.
             OSError: If a file cannot be read.
         """
+        return self._read(index, self.read_frames)
+
+    def _read_for_sample(self, acquisitions: Sequence[NDArray[np.intp]], grid: Grid) -> Frames:
+        """Read frames that become a sample at once; float32 with a scale of 1 saves a copy."""
+        return self.read_frames(acquisitions, grid)
+
+    def _read(
+        self,
+        index: GeoSlice,
+        read_frames: Callable[[Sequence[NDArray[np.intp]], Grid], Frames],
+    ) -> Frames:
+        """Read a window as :meth:`frames` says, where no block holds it by *read_frames*."""
         lookup = self._by_place
         x, y, t = self._disambiguate_slice(index)
         start, stop = utc(t.start), utc(t.stop)
@@ -267,7 +279,7 @@ class TimeSeries(SeriesOperators):
         )
         frames = self._cut_from_block(index, grid, acquisitions)
         if frames is None:
-            frames = self.read_frames(acquisitions, grid)
+            frames = read_frames(acquisitions, grid)
         left, bottom, right, top = frames.grid.bounds
         if (frames.grid.left, frames.grid.top) == (x.start, y.stop):
             right, bottom = x.stop, y.start  # exactly as asked for

@@ -59,8 +59,12 @@ class SeriesStore(Protocol):
         width: int,
         *,
         observed: bool = False,
+        scaled: bool = False,
     ) -> Frames:
-        """Read some acquisitions of a window, which may lie outside of the grid."""
+        """Read some acquisitions of a window, which may lie outside of the grid.
+
+        Values are as they are stored, or *scaled*: float32, and with the factor applied.
+        """
 
 
 class StoreTimeSeries(TimeSeries):
@@ -202,17 +206,31 @@ class StoreTimeSeries(TimeSeries):
 
     def read_frames(self, acquisitions: Sequence[NDArray[np.intp]], grid: Grid) -> Frames:
         """Read the frames of some rows, one for each acquisition."""
+        return self._read_rows(acquisitions, grid, scaled=False)
+
+    def _read_for_sample(self, acquisitions: Sequence[NDArray[np.intp]], grid: Grid) -> Frames:
+        """Read frames as float32, with the scale applied."""
+        return self._read_rows(acquisitions, grid, scaled=True)
+
+    def _read_rows(
+        self, acquisitions: Sequence[NDArray[np.intp]], grid: Grid, *, scaled: bool
+    ) -> Frames:
+        """Read the frames of some rows, as they are stored or *scaled*."""
         grid, column, row = self._on_pixels(grid)
         stored, times = self._stored_rows()
-        first = np.array([times[rows].min() for rows in acquisitions])
-        frame = np.repeat(np.arange(len(acquisitions)), [len(rows) for rows in acquisitions])
-        stored = stored[np.concatenate(acquisitions)]
+        lengths = [len(rows) for rows in acquisitions]
+        frame = np.repeat(np.arange(len(acquisitions)), lengths)
+        rows = np.concatenate(acquisitions)
+        first = np.minimum.reduceat(times[rows], np.cumsum(lengths) - lengths)
+        stored = stored[rows]
         numbers = np.unique(stored[:, 0])
         if len(numbers) == 1 and len(stored) == len(acquisitions):
-            frames = self._read_store(int(numbers[0]), stored[:, 1], grid, row, column)
+            frames = self._read_store(
+                int(numbers[0]), stored[:, 1], grid, row, column, scaled=scaled
+            )
         else:
-            frames = self._merge(stored, frame, grid, row, column)
-        return replace(frames, times=first, grid=grid, scale=self.scale)
+            frames = self._merge(stored, frame, grid, row, column, scaled=scaled)
+        return replace(frames, times=first, grid=grid, scale=1.0 if scaled else self.scale)
 
     def _time(self, store: int, frame: int) -> int:
         """Look up the seconds since 1970 of a frame of a store."""
@@ -254,6 +272,7 @@ class StoreTimeSeries(TimeSeries):
         row: int,
         column: int,
         *,
+        scaled: bool,
         observed: bool = False,
     ) -> Frames:
         """Read frames of one store; row and column are those in the first store."""
@@ -266,6 +285,7 @@ class StoreTimeSeries(TimeSeries):
             grid.height,
             grid.width,
             observed=observed,
+            scaled=scaled,
         )
 
     def _merge(
@@ -275,15 +295,20 @@ class StoreTimeSeries(TimeSeries):
         grid: Grid,
         row: int,
         column: int,
+        *,
+        scaled: bool,
     ) -> Frames:
         """Read frames of several rows each, whose first one that observed a pixel counts."""
         count = int(frame[-1]) + 1
-        values = np.zeros((count, len(self.bands), grid.height, grid.width), self._dtype)
+        dtype = np.float32 if scaled else self._dtype
+        values = np.zeros((count, len(self.bands), grid.height, grid.width), dtype)
         clear, observed = np.zeros((2, count, grid.height, grid.width), bool)
         for store in np.unique(stored[:, 0]):
             mine = stored[:, 0] == store
             frames, at = np.unique(stored[mine, 1], return_index=True)
-            found = self._read_store(int(store), frames, grid, row, column, observed=True)
+            found = self._read_store(
+                int(store), frames, grid, row, column, scaled=scaled, observed=True
+            )
             assert found.observed is not None  # it was asked for
             for i, k in enumerate(frame[mine][at]):
                 fresh = found.observed[i] & ~observed[k]

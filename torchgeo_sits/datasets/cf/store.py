@@ -589,6 +589,7 @@ class CFStore:
         width: int,
         *,
         observed: bool = False,
+        scaled: bool = False,
     ) -> Frames:
         """Read some acquisitions of a window.
 
@@ -600,6 +601,7 @@ class CFStore:
             height: Number of rows.
             width: Number of columns.
             observed: No matter: what was observed is known in any case.
+            scaled: Give values as float32; they have no other scale.
 
         Returns:
             The frames; beyond the grid nothing was observed.
@@ -612,7 +614,7 @@ class CFStore:
         right = min(column + width, self.grid.width)
         shape = len(frames), len(channels), height, width
         whole = (bottom - top, right - left) == (height, width)
-        values = (np.empty if whole else np.zeros)(shape, self.dtype)
+        values = (np.empty if whole else np.zeros)(shape, np.float32 if scaled else self.dtype)
         seen = np.zeros((shape[0], *shape[2:]), bool)
         clear = seen
         if bottom > top and right > left:

@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from ...grid import Grid
 from ...keys import IMAGE, MASK_CLEAR
 from ..frames import Frames
 from ..reading import file_signature
-from .layout import ATTRIBUTE, FORMAT, MASK_OBSERVED, shard_file, zarr_options
+from .chunks import CubeArray, ShardError, read_parts
+from .layout import ATTRIBUTE, FORMAT, MASK_OBSERVED, zarr_options
 
 __all__ = [
     'CubeStore',
@@ -149,7 +151,7 @@ class CubeStore:
                 f"'{path}' is not complete, its conversion was stopped. Finish it with the same "
                 f'command: {record["command"]}'
             )
-        self._arrays: dict[str, zarr.Array[Any]] | None = None
+        self._arrays: dict[str, CubeArray] | None = None
         self._names: list[str] = record['arrays']
         try:
             with zarr_options():
@@ -159,7 +161,7 @@ class CubeStore:
             bands, footprints, self.times, self.spans = read
             attributes: dict[str, Any] = group.attrs.asdict()
             image = self._open()[IMAGE]
-            attributes_of_image: dict[str, Any] = image.attrs.asdict()
+            attributes_of_image: dict[str, Any] = group[IMAGE].attrs.asdict()
             self.crs = CRS.from_user_input(
                 attributes.get('proj:code') or attributes.get('proj:wkt2')
             )
@@ -211,14 +213,14 @@ class CubeStore:
         """Pickle and copy without the open arrays."""
         return self.__dict__ | {'_arrays': None}
 
-    def _open(self) -> dict[str, 'zarr.Array[Any]']:
+    def _open(self) -> dict[str, CubeArray]:
         """Open the arrays of pixels and masks at first use."""
         if self._arrays is None:
             with zarr_options():
                 group = zarr.open_group(self.path, mode='r')
                 arrays = [group[name] for name in self._names]
             self._arrays = {
-                name: array
+                name: CubeArray(self.path, array)
                 for name, array in zip(self._names, arrays, strict=True)
                 if isinstance(array, zarr.Array)
             }
@@ -234,6 +236,7 @@ class CubeStore:
         width: int,
         *,
         observed: bool = False,
+        scaled: bool = False,
     ) -> Frames:
         """Read some acquisitions of a window.
 
@@ -245,6 +248,7 @@ class CubeStore:
             height: Number of rows.
             width: Number of columns.
             observed: Read what was observed too.
+            scaled: Give values as float32 with the scale applied, not as they are stored.
 
         Returns:
             The frames, of which what was observed is None unless it is asked for; beyond the
@@ -258,32 +262,34 @@ class CubeStore:
         bottom = min(row + height, self.grid.height)
         right = min(column + width, self.grid.width)
         arrays = self._open()
-        masks = [MASK_CLEAR]
+        names = [IMAGE, MASK_CLEAR]
         if observed and MASK_OBSERVED in arrays:
-            masks.append(MASK_OBSERVED)
-        first, last = int(frames[0]), int(frames[-1])
-        times = slice(first, last + 1)
-        some = None if last - first + 1 == len(frames) else frames - first
-        low, high = min(channels), max(channels) + 1
-        picked = None if list(channels) == list(range(low, high)) else np.array(channels) - low
+            names.append(MASK_OBSERVED)
+        whole = (bottom - top, right - left) == (height, width)
         found: list[NDArray[Any]] = []
-        for name in (IMAGE, *masks):
-            bands = (slice(low, high),) if name == IMAGE else ()
-            shape = (len(frames), *((len(channels),) if bands else ()), height, width)
-            if bottom <= top or right <= left:
-                found.append(np.zeros(shape, self.dtype if bands else bool))
-                continue
-            window = slice(top, bottom), slice(left, right)
-            data = self._get(arrays[name], (times, *bands, *window))
-            if bands and picked is not None:
-                data = data[:, picked]
-            if some is not None:
-                data = data[some]
-            if data.shape != shape:
-                padded = np.zeros(shape, data.dtype)
-                padded[..., top - row : bottom - row, left - column : right - column] = data
-                data = padded
-            found.append(data)
+        with ExitStack() as files:
+            parts: list[Callable[[], None]] = []
+            try:
+                for name in names:
+                    bands = channels if name == IMAGE else None
+                    shape = (len(frames), *(() if bands is None else (len(bands),)), height, width)
+                    dtype = np.float32 if scaled and name == IMAGE else arrays[name].dtype
+                    out = (np.empty if whole else np.zeros)(shape, dtype)
+                    found.append(out)
+                    if bottom > top and right > left:
+                        inside = out[..., top - row : bottom - row, left - column : right - column]
+                        window = slice(top, bottom), slice(left, right)
+                        scale = self.scale if scaled and name == IMAGE else 1.0
+                        parts += arrays[name].parts(
+                            inside, frames, bands, *window, files, scale=scale
+                        )
+                read_parts(parts)
+            except ShardError as error:
+                raise OSError(
+                    f"'{error.path}' of the cube '{self.path}' is missing or broken "
+                    f'({error.reason}). Delete this file, if it is there, and fill the gap from '
+                    f'the source with the command that made the cube: {self.command}'
+                ) from error
         if file_signature(os.path.join(self.path, 'zarr.json')) != self._signature:
             raise OSError(
                 f"'{self.path}' is not the cube that it was when the series was opened: it was "
@@ -295,41 +301,8 @@ class CubeStore:
             self.times[frames],
             self.grid.crop(row, column, height, width),
             observed=found[-1] if observed else None,
-            scale=self.scale,
+            scale=1.0 if scaled else self.scale,
         )
-
-    def _get(self, array: 'zarr.Array[Any]', selection: tuple[slice, ...]) -> NDArray[Any]:
-        """Read a part of an array, or name the file that is to blame."""
-        try:
-            return np.asarray(array[selection])
-        except MemoryError:
-            raise
-        except Exception as error:  # whatever the codecs and the file system raise
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise OSError(
-                f"'{self._broken_shard(array, *selection[-2:])}' of the cube '{self.path}' is "
-                f'missing or broken ({reason}). Delete this file, if it is there, and fill the '
-                f'gap from the source with the command that made the cube: {self.command}'
-            ) from error
-
-    def _broken_shard(self, array: 'zarr.Array[Any]', rows: slice, columns: slice) -> str:
-        """Find the first file in a window that cannot be read."""
-        shards = array.shards
-        assert shards is not None  # cubes have them
-        height, width = shards[-2:]
-        files = []
-        for row in range(rows.start // height * height, rows.stop, height):
-            for column in range(columns.start // width * width, columns.stop, width):
-                files.append(shard_file(self.path, array, row, column))
-                inside = (
-                    slice(max(row, rows.start), min(row + height, rows.stop)),
-                    slice(max(column, columns.start), min(column + width, columns.stop)),
-                )
-                try:
-                    array[(..., *inside)]
-                except Exception:
-                    return files[-1]
-        return files[0]
 
 
 def _require_consistent(
