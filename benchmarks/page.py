@@ -35,6 +35,8 @@ def benchmarks_page() -> str:
         _runs(),
         _planes(),
         _loading(),
+        _cubes(),
+        _remote(),
         _cf(),
         _published_reading(),
         _index(),
@@ -206,6 +208,57 @@ A whole `DataLoader`, once: samples a second, and the peak memory of all of its 
 at the start.
 
 {_table(('contender', *results['figures']['loaders']), loaders)}"""
+
+
+def _cubes() -> str:
+    results = harness.load('cubes')
+    rows = [
+        (
+            size,
+            name,
+            _spread(found, 'ms', 1),
+            f'{found["cpu_ms"]:.1f}',
+            *(
+                f'{found[key]["median"]:.2f} ({found[key]["q1"]:.2f} to {found[key]["q3"]:.2f})'
+                if (key := f'against tensorstore, {other}') in found
+                else ''
+                for other in ('raw', 'as a sample')
+            ),
+        )
+        for size, contenders in results['figures'].items()
+        for name, found in contenders.items()
+    ]
+    head = ('window', 'contender', 'ms', 'of the processor', 'against raw', 'against a sample')
+    return f"""## Reading cubes against tensorstore
+
+{_measured('cubes', results)}
+
+The cube of {results['settings']['dates']} dates and ten bands from above. Raw is what tensorstore
+gives, pixels of 16 bits alone; as a sample it reads the mask as well and makes float32 of the
+pixels, as samples hold them. Ratios are speeds in the same rounds, above 1 where `ZarrTimeSeries`
+is faster.
+
+{_table(head, rows)}"""
+
+
+def _remote() -> str:
+    results = harness.load('remote')
+    settings = results['settings']
+    rows = [
+        (layout, name, _spread(found, 's', 2), found['requests'], _times(found['as_fast']))
+        for layout, contenders in results['figures'].items()
+        for name, found in contenders.items()
+    ]
+    dates = ', '.join(f'{number} dates of a {name}' for name, number in settings['dates'].items())
+    return f"""## Reading from a server
+
+{_measured('remote', results)}
+
+A window of {settings['window']} x {settings['window']} pixels of Cloud Optimized GeoTIFFs with ten
+bands ({dates}) on a server of this machine that answers each request {settings['latency_ms']:.0f}
+ms late. First the files are opened, then another window is read of files that are open.
+
+{_table(('layout', 'contender', 'seconds', 'requests', 'as fast as the loop'), rows)}"""
 
 
 def _cf() -> str:

@@ -3,13 +3,14 @@
 import os
 from xml.etree import ElementTree
 
+from rasterio import Env
 from rasterio.env import ensure_env_with_credentials
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from ..errors import SITSError
 
-__all__ = ['FORMATS', 'open_raster', 'require_own_pixels']
+__all__ = ['FORMATS', 'is_on_server', 'looking_beside', 'open_raster', 'require_own_pixels']
 
 #: Drivers of GDAL that read pixels from the file itself, or from one of the same name beside it.
 #: Others read what a file of text names, which may be any file or a server (WMS, WMTS, STACIT,
@@ -21,6 +22,9 @@ FORMATS = (
     *('JPEG', 'PNG', 'GIF', 'BIGGIF', 'BMP', 'MrSID', 'ECW', 'MAP', 'XPM'),
 )
 
+#: File systems of GDAL that ask a server.
+_SERVERS = ('/vsicurl', '/vsis3', '/vsigs', '/vsiaz', '/vsiadls', '/vsioss', '/vsiswift')
+
 #: Elements of a VRT whose text may be anything, and names no file that is opened.
 _WORDS = {'SRS', 'GeoTransform', 'Description', 'MDI', 'Category', 'Metadata', 'UnitType', 'WKT'}
 #: Elements, and keys of metadata, that name a file.
@@ -29,6 +33,43 @@ _NAMES = {'SourceFilename', 'SourceDataset', 'X_DATASET', 'Y_DATASET', 'OVERVIEW
 _CODE = {'PixelFunctionCode', 'PixelFunctionLanguage'}
 #: Masks and overviews beside a raster, which GDAL opens by whatever format they are in.
 _BESIDE = ('.msk', '.ovr')
+
+
+def is_on_server(path: str) -> bool:
+    """Tell whether reading a raster asks a server, as in ``/vsizip//vsicurl/...`` too.
+
+    Args:
+        path: Path, address, or ``/vsi...`` path of GDAL.
+
+    Returns:
+        True for addresses, and for GDAL's file systems on the network.
+
+    Examples:
+        >>> from torchgeo_sits.datasets.formats import is_on_server
+        >>> is_on_server('/vsis3/bucket/a.tif'), is_on_server('/vsizip/a.zip/a.tif')
+        (True, False)
+    """
+    return '://' in path or any(system in path for system in _SERVERS)
+
+
+def looking_beside(path: str) -> Env:
+    """Settings of GDAL on which files it looks for beside a raster that is opened.
+
+    By default GDAL lists the whole folder, which is as slow as opening ten rasters where there are
+    thousands of files; and it asks a server that lists none for ten names beside each raster. So
+    it asks disks for each name, and takes a raster on a server as it is, as odc-stac and stackstac
+    do, unless the environment says GDAL_DISABLE_READDIR_ON_OPEN=FALSE.
+
+    Args:
+        path: Path, address, or ``/vsi...`` path of GDAL.
+
+    Returns:
+        The settings, a context.
+    """
+    option = 'GDAL_DISABLE_READDIR_ON_OPEN'
+    if not is_on_server(path):
+        return Env(**{option: 'TRUE'})
+    return Env(**({} if os.environ.get(option) == 'FALSE' else {option: 'EMPTY_DIR'}))
 
 
 def open_raster(path: str, **options: object) -> DatasetReader:

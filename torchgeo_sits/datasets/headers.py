@@ -21,7 +21,6 @@ from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 from pyproj import CRS as PyprojCRS
 from pyproj.exceptions import CRSError, ProjError
-from rasterio import Env
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
@@ -34,7 +33,7 @@ from ..errors import SITSError
 from ..whole_files import whole_file
 from .cache_folder import cache_folder
 from .file_stamps import Stamp, stamps
-from .formats import open_raster, require_own_pixels
+from .formats import looking_beside, open_raster, require_own_pixels
 
 __all__ = [
     'MAP_TAG',
@@ -464,14 +463,11 @@ def _bar(total: int) -> Progress:
 
 def _read_batch(files: Sequence[str]) -> list[Header | RasterioError]:
     """Read a few headers in one thread."""
-    local = not any('://' in path or path.startswith('/vsi') for path in files)
     results: list[Header | RasterioError] = []
-    # By default GDAL lists the whole folder for each file that it opens. It finds companions
-    # without, by asking for each, which is slower only on servers.
-    with Env(**({'GDAL_DISABLE_READDIR_ON_OPEN': 'TRUE'} if local else {})):
-        for path in files:
-            try:
+    for path in files:
+        try:
+            with looking_beside(path):
                 results.append(read_header(path))
-            except RasterioError as error:
-                results.append(error)
+        except RasterioError as error:
+            results.append(error)
     return results

@@ -29,6 +29,7 @@ from .catalogue import (
 )
 from .clouds import CloudMasks
 from .files import RasterFile, find_rasters, list_examples, list_rasters, scan
+from .formats import is_on_server
 from .frames import LARGEST, Frames
 from .quality import QUALITY_LAYERS, ClearRule, Mask, QualityLayer, QualityNames
 from .reading import RasterReader
@@ -502,6 +503,10 @@ class RasterTimeSeries(TimeSeries, RasterDataset):
         self._mosaics.close()
 
 
+#: Of files that were read before: their observed pixels, or why they cannot be read.
+type _Fetched = dict[str, NDArray[np.bool_] | OSError]
+
+
 class _MosaicReader:
     """Reader of acquisitions, several at once, each to one frame.
 
@@ -572,15 +577,17 @@ class _MosaicReader:
             near = self.clouds.within(grid)
             self.clouds.reserve(len(near))
         broken: list[str] = []
+        on_servers, fetched = self._fetch(acquisitions, values, grid)
         times = [min(product.name.time for product in own) for own in acquisitions]
 
         def frame(i: int) -> None:
-            self._mosaic(values[i], observed[i], acquisitions[i], offsets[i], grid, broken)
+            own = acquisitions[i], offsets[i], fetched[i]
+            self._mosaic(values[i], observed[i], *own, grid, broken)
             if self.clouds is not None:
                 clear[i] = observed[i]
                 self._leave_out_clouds(clear[i], times[i], grid, near, broken)
 
-        self._threads.map(frame, len(acquisitions))
+        self._threads.map(frame, len(acquisitions), waits=on_servers)
         if broken:
             self._report(broken)
         if len(self._told_large) < len(self.reader.too_large):
@@ -601,6 +608,7 @@ class _MosaicReader:
         observed: NDArray[np.bool_],
         products: Sequence[Product],
         offsets: Sequence[float],
+        fetched: _Fetched,
         grid: Grid,
         broken: list[str],
     ) -> None:
@@ -609,7 +617,7 @@ class _MosaicReader:
             fresh = not observed.any()
             data = values if fresh else np.empty_like(values)
             try:
-                seen = self._read(product, grid, data)
+                seen = self._read(product, grid, data, fetched if product is products[0] else {})
             except OSError:
                 if self.unreadable == 'raise':
                     raise
@@ -624,26 +632,75 @@ class _MosaicReader:
                 return
         values[:, ~observed] = 0
 
-    def _read(self, product: Product, grid: Grid, out: NDArray[Any]) -> NDArray[np.bool_]:
+    def _fetch(
+        self, acquisitions: Sequence[Sequence[Product]], values: NDArray[Any], grid: Grid
+    ) -> tuple[bool, list[_Fetched]]:
+        """Read what lies on servers of the first product of each frame, all files at once.
+
+        A server takes its time for each file, however little of it is read, and frames of a file
+        for each band would ask for these one after the other.
+
+        Returns:
+            Whether any file lies on a server; and for each frame what was read into *values*.
+        """
+        fetched: list[_Fetched] = [{} for _ in acquisitions]
+        files = [
+            (i, *file)
+            for i, own in enumerate(acquisitions)
+            for file in self._files(own[0])
+            if is_on_server(file[0].path)
+        ]
+
+        def fetch(number: int) -> None:
+            i, raster, channels, indexes = files[number]
+            found: NDArray[np.bool_] | OSError
+            try:
+                found = self._read_file(raster, channels, indexes, grid, values[i])
+            except OSError as error:  # for whoever comes to this file
+                found = error
+            fetched[i][raster.path] = found
+
+        self._threads.map(fetch, len(files), waits=True)
+        return bool(files), fetched
+
+    def _read(
+        self, product: Product, grid: Grid, out: NDArray[Any], fetched: _Fetched
+    ) -> NDArray[np.bool_]:
         """Read a product ``(C, H, W)``; its pixels of which all bands were observed, ``(H, W)``."""
         seen = np.ones(out.shape[1:], bool)
         for raster, channels, indexes in self._files(product):
-            # A slice of the frame is read into as it is, a choice of channels by a copy.
-            first, last = channels[0], channels[-1] + 1
-            direct = channels == list(range(first, last))
-            values, valid = self.reader.read(
-                raster,
-                indexes,
-                grid,
-                resampling=Resampling.bilinear,
-                out=out[first:last] if direct else None,
-            )
-            if not direct:
-                out[channels] = values
+            valid = fetched.get(raster.path)
+            if valid is None:
+                valid = self._read_file(raster, channels, indexes, grid, out)
+            if isinstance(valid, OSError):
+                raise valid
             seen &= valid
             if not seen.any():
                 break
         return seen
+
+    def _read_file(
+        self,
+        raster: RasterFile,
+        channels: list[int],
+        indexes: list[int],
+        grid: Grid,
+        out: NDArray[Any],
+    ) -> NDArray[np.bool_]:
+        """Read some channels of *out* ``(C, H, W)``; their observed pixels, ``(H, W)``."""
+        # A slice of the frame is read into as it is, a choice of channels by a copy.
+        first, last = channels[0], channels[-1] + 1
+        direct = channels == list(range(first, last))
+        values, valid = self.reader.read(
+            raster,
+            indexes,
+            grid,
+            resampling=Resampling.bilinear,
+            out=out[first:last] if direct else None,
+        )
+        if not direct:
+            out[channels] = values
+        return valid
 
     def _files(self, product: Product) -> list[tuple[RasterFile, list[int], list[int]]]:
         """List the files of a product with the channels they fill and their bands' numbers."""

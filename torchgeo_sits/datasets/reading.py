@@ -19,7 +19,6 @@ from xml.sax.saxutils import escape
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio import Env
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
@@ -30,7 +29,7 @@ from rasterio.windows import Window
 
 from ..grid import TOLERANCE, Grid
 from .files import RasterFile
-from .formats import open_raster
+from .formats import looking_beside, open_raster
 from .frames import within_range
 
 __all__ = ['RasterReader', 'file_signature']
@@ -304,10 +303,7 @@ class _Handle:
         age = None if self.signature is None else abs(time.time_ns() - self.signature[2])
         self.settled = age is None or age > _TICK
         options = {} if level is None else {'overview_level': level}
-        # GDAL lists the whole folder for files beside a raster: as slow as opening ten of them
-        # where there are thousands. Without the list it asks for each by its name.
-        local = self.signature is not None
-        with Env(**({'GDAL_DISABLE_READDIR_ON_OPEN': 'TRUE'} if local else {})):
+        with looking_beside(path):
             if is_own:
                 self.source = rasterio.open(path, sharing=False, **options)
             else:

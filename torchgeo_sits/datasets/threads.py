@@ -39,17 +39,19 @@ class ReadingThreads:
             self._pool.shutdown()
         self._start()
 
-    def map(self, function: Callable[[int], None], count: int) -> None:
+    def map(self, function: Callable[[int], None], count: int, *, waits: bool = False) -> None:
         """Call *function* with 0 ... *count* - 1, on as many threads as this process may use.
 
         Args:
             function: Called once per number, from any thread. What it raises is raised here,
                 after all threads have ended.
             count: How many calls.
+            waits: Whether calls wait for a server most of the time, so that threads beyond the
+                cores help.
         """
         if self._pid != os.getpid():
             self._start()
-        threads = min(_available_threads(), count)
+        threads = min(_waiting_threads() if waits else _available_threads(), count)
         if threads < 2:
             for i in range(count):
                 function(i)
@@ -78,6 +80,15 @@ class ReadingThreads:
 def _available_threads() -> int:
     """Count the threads to read with: the share of this process in the cores, at most four."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return min(4, max(1, (cores or 1) // _workers()))
+
+
+def _waiting_threads() -> int:
+    """Count the threads to ask servers with: the share of this process in 32, at least four."""
+    return max(4, 32 // _workers())
+
+
+def _workers() -> int:
+    """Count the workers of the loader whose worker this process is, itself among them."""
     worker = torch.utils.data.get_worker_info()
-    share = (cores or 1) // (worker.num_workers if worker else 1)
-    return min(4, max(1, share))
+    return worker.num_workers if worker else 1
