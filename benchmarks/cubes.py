@@ -24,7 +24,7 @@ from . import harness
 from .loading import aligned_places, generate, random_places, window
 
 DATES = 61
-ROUNDS, WARM_UP = 101, 10
+ROUNDS, WARM_UP = 31, 5
 Read = Callable[[int, int, int], Any]
 
 

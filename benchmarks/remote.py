@@ -37,7 +37,7 @@ BANDS = ('B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B11', 'B12')
 SIDE, WINDOW = 1024, 64
 LEFT, TOP = 600_000, 5_000_000
 LATENCY = 0.02  # seconds
-ROUNDS = 5
+ROUNDS = 3
 #: Dates of each layout: a plain loop takes some seconds for these.
 DATES = {'file per date': 24, 'file per date and band': 4}
 
