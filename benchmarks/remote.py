@@ -39,7 +39,7 @@ LEFT, TOP = 600_000, 5_000_000
 LATENCY = 0.02  # seconds
 ROUNDS = 3
 #: Dates of each layout: a plain loop takes some seconds for these.
-DATES = {'file per date': 24, 'file per date and band': 4}
+DATES = {'file per date': 16, 'file per date and band': 2}
 
 
 class Server(ThreadingHTTPServer):
