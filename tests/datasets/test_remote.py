@@ -64,8 +64,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, monkeypatch):
     """A file per date and band, served."""
+    # What asks for files while it holds the interpreter would wait for this server for ever.
+    monkeypatch.setenv('GDAL_HTTP_TIMEOUT', '5')
     folder = tmp_path / 'files'
     folder.mkdir()
     generator = np.random.default_rng(0)
