@@ -60,7 +60,8 @@ class WithoutPredictor(tasks.SITSBYOL):
     def build_heads(self, dim: int) -> None:
         """Build all but the predictor."""
         super().build_heads(dim)
-        self.prediction_head = nn.ModuleDict({level: nn.Identity() for level in self.compared_levels})
+        heads = {level: nn.Identity() for level in self.compared_levels}
+        self.prediction_head = nn.ModuleDict(heads)
 
 
 class OneNetwork:

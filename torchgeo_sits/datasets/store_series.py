@@ -210,6 +210,8 @@ class StoreTimeSeries(TimeSeries):
 
     def _read_for_sample(self, acquisitions: Sequence[NDArray[np.intp]], grid: Grid) -> Frames:
         """Read frames as float32, with the scale applied."""
+        if type(self).read_frames is not StoreTimeSeries.read_frames:
+            return self.read_frames(acquisitions, grid)  # a subclass reads in its own way
         return self._read_rows(acquisitions, grid, scaled=True)
 
     def _read_rows(

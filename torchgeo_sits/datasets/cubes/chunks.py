@@ -1,10 +1,12 @@
 """Arrays of cubes whose chunks are decoded on several threads.
 
 Zarr (3.4) decodes the chunks of a shard one after another, which is half of the time of a window
-on two cores. What :class:`~torchgeo_sits.datasets.cubes.layout.CubeLayout` writes is one of the
-many layouts that Zarr knows, so that little is needed to read it: an index at the end of each
-shard, and chunks of Blosc with a checksum (Zarr 3 specification, codecs ``sharding_indexed``,
-``bytes``, ``blosc`` and ``crc32c``).
+on two cores; zarrs (0.2.3), which does not, fails with it; and TensorStore ends a process that was
+forked, as workers of a loader are. What
+:class:`~torchgeo_sits.datasets.cubes.layout.CubeLayout` writes is one of the many layouts that Zarr
+knows, so that little is needed to read it: an index at the end of each shard, and chunks of Blosc
+with a checksum (Zarr 3 specification, codecs ``sharding_indexed``, ``bytes``, ``blosc`` and
+``crc32c``). An array that was coded in another way since is read by Zarr.
 """
 
 import os
@@ -58,23 +60,13 @@ class CubeArray:
         shape: T, C, H and W; masks have no C.
         dtype: Type of the values.
         chunks: Shape of a chunk.
-
-    Raises:
-        ValueError: If its chunks are coded in another way than those of cubes.
     """
 
     def __init__(self, path: str, array: 'zarr.Array[Any]') -> None:
-        if not _has_known_codecs(array):
-            raise ValueError(
-                f"the array '{array.basename}' is coded by {array.metadata.to_dict()['codecs']}, "
-                'as no cube is'
-            )
-        assert array.shards is not None  # as its codecs are known
         self.shape, self.dtype, self.chunks = array.shape, array.dtype, array.chunks
         self._path, self._array = path, array
-        self._shards = array.shards
-        #: Chunks along each axis of a shard.
-        self._grid = tuple(s // c for s, c in zip(array.shards, array.chunks, strict=True))
+        #: Those of a cube as it is written; None where Zarr must read it.
+        self._shards = array.shards if _has_known_codecs(array) else None
 
     def parts(
         self,
@@ -105,6 +97,10 @@ class CubeArray:
             ShardError: If a shard is missing or has no index.
         """
         bands: list[Any] = [] if channels is None else [_as_slice(np.array(channels))]
+        if self._shards is None:
+            return [self._by_zarr(out, (_as_slice(frames), *bands, rows, columns), scale)]
+        #: Chunks along each axis of a shard.
+        chunks = tuple(s // c for s, c in zip(self._shards, self.chunks, strict=True))
         times = []
         for number in range(frames[0] // self.chunks[0], frames[-1] // self.chunks[0] + 1):
             start = number * self.chunks[0]
@@ -114,7 +110,7 @@ class CubeArray:
         found: list[Callable[[], None]] = []
         for top in _starts(rows, self._shards[-2]):
             for left in _starts(columns, self._shards[-1]):
-                shard = _Shard(shard_file(self._path, self._array, top, left), self._grid, files)
+                shard = _Shard(shard_file(self._path, self._array, top, left), chunks, files)
                 for y in _starts(_within(rows, top, self._shards[-2]), self.chunks[-2]):
                     for x in _starts(_within(columns, left, self._shards[-1]), self.chunks[-1]):
                         down, inside_rows = _overlap(rows, y, self.chunks[-2])
@@ -126,6 +122,25 @@ class CubeArray:
                             key = (number, *(0 for _ in bands), *place)
                             found.append(self._part(shard, key, target, picked, scale))
         return found
+
+    def _by_zarr(
+        self, target: NDArray[Any], picked: tuple[Any, ...], scale: float
+    ) -> Callable[[], None]:
+        """Plan the read of a window into *target* by Zarr."""
+
+        def read() -> None:
+            try:
+                target[...] = self._array.oindex[picked]
+            except MemoryError:
+                raise
+            except Exception as error:  # whatever the codecs and the file system raise
+                path = os.path.join(self._path, self._array.basename)
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise ShardError(path, reason) from error
+            if scale != 1:
+                np.multiply(target, np.float32(scale), out=target)
+
+        return read
 
     def _part(
         self,
