@@ -18,12 +18,16 @@ __all__ = [
 
 #: Tokens, or their dates, of a slice that fits the cache: about 2 MB at a width of 128.
 _CACHED = 2**12
+#: The same under autocast, where values are half as wide and what a call costs by itself counts
+#: for more; measured on a processor with AVX-512 BF16.
+_CACHED_HALF = 2**14
 
 
 def chunk_length(tensor: Tensor, most: int) -> int:
     """Tokens to hold at a time: *most*, or as many as the processor caches without gradients."""
-    on_cpu = tensor.device.type == 'cpu' and not torch.is_grad_enabled()
-    return min(_CACHED, most) if on_cpu else most
+    if tensor.device.type != 'cpu' or torch.is_grad_enabled():
+        return most
+    return min(_CACHED_HALF if torch.is_autocast_enabled('cpu') else _CACHED, most)
 
 
 def map_chunks(function: Callable[..., Tensor], *tensors: Tensor, dim: int, chunk: int) -> Tensor:
