@@ -80,7 +80,7 @@ def summarise_maps(polygons: gpd.GeoDataFrame, maps: Mapping[MapOutput, Path]) -
 
         - ``observed``: share of the polygon where the map has data;
         - ``pixels``: number of pixels with data, those on its edge by their share;
-        - of a map of classes ``NAME``, the class with the largest share, and ``NAME_id``, its value;
+        - of a map of classes ``NAME``, the class of the largest share, and ``NAME_id``, its value;
         - of a map of classes ``NAME_share_CLASS``, too, the share of each class;
         - of probabilities ``NAME_CLASS``, their means;
         - of maps whose values have no mean, such as dates, ``NAME``, the value of most pixels;
