@@ -602,11 +602,13 @@ def _cheaper() -> str:
 {_measured('cheaper', speed)}
 
 `planar_vit_tiny`, features of 128 x 128 pixels on 43 dates with ten bands, in CPU seconds of one
-thread; *before* is commit `{speed['settings']['before']}` in the same run, and *gain* what a pixel
-costs less than it does there. Macro F1 is that of the linear probe on development data of the study
-({', '.join(heads)} labels), after {settings['steps']} steps of VICReg, {settings['seeds']}
-initialisation(s); *change* is its mean against *all* (two path blocks, single precision, late
-features). The encoders at the end were pretrained anew, and differ by chance, too.
+thread; *before* is commit `{speed['settings']['before']}` in the same run, and *gain* how much more
+a CPU second does than there. Macro F1 in points is that of the linear probe on development data of
+the study (columns say the labels), after {settings['steps']} steps of VICReg, {settings['seeds']}
+{'initialisation' if settings['seeds'] == 1 else 'initialisations'}; *change* is its mean against
+*all*, which is two path blocks, single precision and late features. The encoders at the end were
+pretrained anew, and differ by chance, too. Early features are eight times as many, so that writing
+them takes longer.
 
 {_table(('what is run', 'pixels a CPU second', 'gain', *heads, 'change'), rows)}"""
 
