@@ -159,6 +159,8 @@ def main() -> None:
         todo = tuning.jobs(arguments.data, arguments.scratch)
         path = tuning.PATH
         done = {(r['contender'], r['set'], r['lr']) for r in read(path)}
+        only = arguments.only or CONTENDERS
+        todo = [j for j in todo if j.contender.name in only]
         work([j for j in todo if (j.contender.name, j.set, j.lr) not in done], path)
         print(tuning.table())
         return

@@ -181,17 +181,19 @@ def test_all_initialisations_of_contenders_are_run_and_fewer_of_ablations(tmp_pa
         vars(arguments).update(scratch=tmp_path, weights=tmp_path)
         return Counter(j.contender.name for j in jobs(arguments, defaultdict(float)))
 
-    modes = ('full', 'longer', 'ablations', 'published', 'second')
-    full, longer, ablations, others, second = map(todo, modes)
+    modes = ('full', 'longer', 'ablations', 'published', 'second', 'finalists')
+    full, longer, ablations, others, second, finalists = map(todo, modes)
     assert full['VICReg, planar, rows'] == 5
     assert ablations['VICReg, planar, mixed, pixels'] == 3
     assert longer['VICReg, planar, mixed, four times the steps'] == 5
     assert longer['TorchGeo MoCo, stacked frames, four times the steps'] == 3
     # Each in one of them.
-    assert second['family of planes, planar'] == 6  # of two sets
+    assert second['family of planes, planar'] == 10  # of two sets
+    assert finalists['second version, planar, sixty-four times the steps'] == 6
     # Classic contenders come again, on the realistic set.
     second = set(second) - {c.name for c in CLASSIC}
-    assert Counter([*full, *longer, *ablations, *others, *second]) == Counter(list(CONTENDERS))
+    found = [*full, *longer, *ablations, *others, *second, *finalists]
+    assert Counter(found) == Counter(list(CONTENDERS))
 
 
 def test_a_record_that_a_kill_cut_off_is_run_again(tmp_path):
