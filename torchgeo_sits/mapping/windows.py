@@ -68,7 +68,7 @@ class OverlappingWindows:
         if not 0 <= self.overlap <= self.size // 2:
             raise SITSError(
                 f'expected an overlap from 0 to half of the window, {self.size // 2}, got '
-                f'{self.overlap}'
+                f'{self.overlap}: give a smaller --map.overlap, or a larger --map.window'
             )
         if self.align > 1 and self.size < self.overlap + 2 * self.align:
             least = self.overlap + 2 * self.align
