@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -38,10 +37,10 @@ from study.contenders import METHODS, PLANES, Architecture
 from study.pretraining import BATCH, pretrain
 from study.probes import labelled_pixels, linear, probe
 from study.sites import Site, mato_grosso, synthetic
-from torchgeo_sits.keys import Series
 from torchgeo_sits.models import SITSEncoder, build_encoder
 
 from . import harness
+from .encoders import patch
 
 #: The commit before encoders were made cheaper.
 BEFORE = '152dafd'
@@ -112,22 +111,6 @@ FREE: dict[str, Way] = {'compiled': (compiled, nullcontext, 'late')}
 # -- speed ----------------------------------------------------------------------------------
 
 
-def patch() -> Series:
-    """Image, dates over a year, validity and clear pixels."""
-    torch.manual_seed(0)
-    times = 1_500_000_000 + torch.arange(43)[None] * 8 * 86_400
-    image = torch.randn(1, 43, 10, 128, 128)
-    valid = torch.ones(1, 43, dtype=torch.bool)
-    return Series(image, times, valid, torch.rand(1, 43, 128, 128) > 0.3)
-
-
-def cpu_seconds(run: Callable[[], object]) -> float:
-    """CPU seconds of this process."""
-    start = time.process_time()
-    run()
-    return time.process_time() - start
-
-
 _OF_BEFORE = """
 import statistics, time, torch
 torch.set_num_threads(1)
@@ -194,7 +177,7 @@ def speeds() -> dict[str, Any]:
         for _ in range(ROUNDS):
             taken['before'].append(before(Path(scratch)))
             for name, run in runs.items():
-                taken[name].append(cpu_seconds(run))
+                taken[name].append(harness.cpu_seconds(run))
     pixels = series.image.shape[-1] * series.image.shape[-2]
     return {
         name: harness.spread(values)

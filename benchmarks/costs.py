@@ -11,9 +11,8 @@ results/costs.json.
 """
 
 import statistics
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,12 +68,10 @@ def contenders() -> dict[str, tuple[Any, int, bool]]:
     return found
 
 
-def cpu_seconds(run: Callable[[], object], *, half: bool) -> float:
-    """CPU seconds of this process."""
-    start = time.process_time()
+def features(encoder: Any, series: Series, *, half: bool) -> None:
+    """Embed all pixels."""
     with torch.autocast('cpu', torch.bfloat16) if half else nullcontext():
-        run()
-    return time.process_time() - start
+        encoder.features(series)
 
 
 @torch.no_grad()
@@ -88,7 +85,7 @@ def main() -> None:
     taken: dict[str, list[float]] = {name: [] for name in todo}
     for turn in range(1 + ROUNDS):
         for name, (encoder, side, half) in todo.items():
-            seconds = cpu_seconds(lambda e=encoder, s=side: e.features(series[s]), half=half)  # type: ignore[misc]
+            seconds = harness.cpu_seconds(partial(features, encoder, series[side], half=half))
             if turn:  # the first one warms up
                 taken[name].append(seconds)
             print(turn, name, round(seconds, 2), flush=True)

@@ -24,23 +24,27 @@ from torchgeo_sits.tasks import SITSDINO, SITSMAE
 from torchgeo_sits.time_steps import DaySpan
 
 
-@pytest.fixture(scope='module')
-def checkpoint(series_folder, tmp_path_factory):
-    """A pretraining of one step."""
-    folder = tmp_path_factory.mktemp('checkpoint')
-    seed_everything(0, verbose=False)
-    task = SITSDINO(
-        model='tempcnn', model_kwargs={'hidden_dim': 8}, num_prototypes=16,
-        views_kwargs={'num_paths': 2, 'length': 8},
-    )  # fmt: skip
+def pretrain(task, series_folder, path):
+    """Train a task for a step and save it."""
     data = SITSDataModule(str(series_folder), patches=PatchOptions(16), batch_size=4)
     trainer = Trainer(
         accelerator='cpu', max_steps=1, logger=False, enable_progress_bar=False,
         enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip
     trainer.fit(task, datamodule=data)
-    trainer.save_checkpoint(folder / 'X.ckpt')
-    return folder / 'X.ckpt'
+    trainer.save_checkpoint(path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def checkpoint(series_folder, tmp_path_factory):
+    """An encoder that sees the dates of a pixel."""
+    seed_everything(0, verbose=False)
+    task = SITSDINO(
+        model='tempcnn', model_kwargs={'hidden_dim': 8}, num_prototypes=16,
+        views_kwargs={'num_paths': 2, 'length': 8},
+    )  # fmt: skip
+    return pretrain(task, series_folder, tmp_path_factory.mktemp('checkpoint') / 'X.ckpt')
 
 
 def test_region_is_embedded_as_by_the_encoder(series_folder, checkpoint, tmp_path, monkeypatch):
@@ -225,19 +229,11 @@ def test_steps_of_a_table_of_points_are_refused(checkpoint, tmp_path, monkeypatc
 
 @pytest.fixture(scope='module')
 def planar(series_folder, tmp_path_factory):
-    """An encoder with path layers, as it is before any training."""
-    folder = tmp_path_factory.mktemp('planar')
+    """An encoder with path layers."""
     seed_everything(0, verbose=False)
     model_kwargs = {'embed_dim': 8, 'depth': 2, 'num_heads': 2, 'time_dim': 8}
     task = SITSMAE(model='planar_vit_tiny', model_kwargs=model_kwargs)
-    data = SITSDataModule(str(series_folder), patches=PatchOptions(16), batch_size=4)
-    trainer = Trainer(
-        accelerator='cpu', max_steps=1, logger=False, enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False,
-    )  # fmt: skip
-    trainer.fit(task, datamodule=data)
-    trainer.save_checkpoint(folder / 'P.ckpt')
-    return folder / 'P.ckpt'
+    return pretrain(task, series_folder, tmp_path_factory.mktemp('planar') / 'P.ckpt')
 
 
 def test_without_path_blocks_a_pixel_is_embedded_by_itself(

@@ -634,7 +634,9 @@ def _sees_pixels_alone(task: LightningModule) -> bool:
     """Tell whether a task gives the features of an encoder that looks at single pixels."""
     encoder: Any = getattr(task, 'encoder', None)
     beside = [name for name in task.state_dict() if not name.startswith('encoder.')]
-    return not beside and getattr(encoder, 'independent_pixels', False)
+    # The place of a window, which some encoders take, is one of all its pixels.
+    alone = getattr(encoder, 'independent_pixels', False) and not encoder.takes_location
+    return not beside and alone
 
 
 def _digest(task: LightningModule, more: str) -> str:
