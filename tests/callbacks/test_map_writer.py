@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import LightningModule, Trainer, seed_everything
 from rasterio.features import sieve
 from shapely import box
 
-from torchgeo_sits.callbacks import MapWriter
+from torchgeo_sits.callbacks import MapWriter, map_writer
 from torchgeo_sits.commands.training import on_own_data
 from torchgeo_sits.datamodules import ImageOptions, SITSDataModule, SyntheticSITSDataModule
 from torchgeo_sits.main import main
 from torchgeo_sits.mapping import MapRun
+from torchgeo_sits.models import build_encoder
 from torchgeo_sits.tasks import (
     SITSDINO,
     SITSChangeDate,
@@ -402,3 +403,21 @@ def test_small_patches_join_their_largest_neighbour(series_folder, tmp_path):
 def test_options_out_of_range_are_refused(tmp_path, writer, match):
     with pytest.raises(ValueError, match=match):
         MapWriter(str(tmp_path), **writer)
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'alone'),
+    [
+        ('planar_vit_tiny', {'depth': 0}, True),
+        ('planar_vit_tiny', {'depth': 1}, False),
+        ('planar_vit_tiny', {'depth': 0, 'segment': 2}, False),
+        # It takes the place of a window, so that a hard edge would show between two.
+        ('presto', {'bands': ['B02', 'B03']}, False),
+    ],
+)
+def test_windows_do_without_overlap_where_pixels_stand_alone(name, options, alone):
+    task = LightningModule()
+    task.encoder = build_encoder(name, 2, **options)
+    assert map_writer._sees_pixels_alone(task) is alone
+    task.head = torch.nn.Conv2d(4, 2, 3)  # which sees neighbours
+    assert not map_writer._sees_pixels_alone(task)
