@@ -412,7 +412,7 @@ def test_options_out_of_range_are_refused(tmp_path, writer, match):
         ('planar_vit_tiny', {'depth': 1}, False),
         ('planar_vit_tiny', {'depth': 0, 'segment': 2}, False),
         # It takes the place of a window, so that a hard edge would show between two.
-        ('presto', {'bands': ['B02', 'B03']}, False),
+        ('presto', {'bands': ['B08', 'B8A']}, False),
     ],
 )
 def test_windows_do_without_overlap_where_pixels_stand_alone(name, options, alone):
