@@ -107,6 +107,8 @@ def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
 
 def rate(contender: Contender, rates: dict[str, float]) -> float | None:
     """The learning rate of a contender, whatever its steps: that of its method or encoder."""
+    if 'lr' in contender.options:
+        return None
     if contender.group == 'ours':
         return rates.get(contender.changes or contender.name, rates[contender.method])
     if contender.group == 'torchgeo':

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from . import ours
-from .contenders import PLANAR, SECOND, SECOND_LONGER, VERSIONS, Job, at_length
+from .contenders import PLANAR, SECOND, SECOND_LONGER, SECOND_ROUND, Job, at_length
 from .pretraining import Features, frozen
 from .probes import (
     DRAWS,
@@ -44,7 +44,11 @@ SHARE = 2
 FINETUNED = (
     PLANAR.name,
     at_length(PLANAR.name, 16),
-    *(c.name for c in VERSIONS + SECOND_LONGER if c.encoder == SECOND and c.views == 'planar'),
+    *(
+        c.name
+        for c in SECOND_ROUND + SECOND_LONGER
+        if c.encoder == SECOND and c.views in ('planar', 'pixels')
+    ),
 )
 #: Budgets of the problems of each set, the least first.
 BUDGETS = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from . import contenders
 from .claims import REAL, Finding, scored_as, strongest
 from .contenders import (
     BY_FAMILY,
@@ -17,6 +18,7 @@ from .records import TRAINED, Records, Where, bootstrap
 from .tuning import depth
 
 PLANAR, RESAMPLING = 'second version, planar', 'second version, resampling'
+SINGLE = contenders.SINGLE.name
 PLANES, PIXELS = 'family of planes, planar', 'family of pixels, planar'
 #: Two families of images: a U-TAE, and a transformer whose frames are cut into patches.
 IMAGES, FRAMES = 'family of images, resampling', 'family of frames, resampling'
@@ -44,7 +46,8 @@ def where(name: str, site: str, budget: str) -> Where:
     """Find the probe and depth by which a contender is scored in this round."""
     contender = CONTENDERS[name]
     place = scored_as(name, site, budget)
-    if contender in BY_FAMILY or contender.changes in {one.name for one in BY_FAMILY}:
+    tuned = {one.name for one in (*BY_FAMILY, contenders.SINGLE)}
+    if tuned & {name, contender.changes}:
         return *place[:3], depth(name)
     return place
 
@@ -57,38 +60,40 @@ def findings(records: Records, longer: int = 1) -> list[Finding]:
         longer: Factor on the optimiser steps of what is pretrained here.
     """
     found = []
-    planar, resampling, planes, pixels, images, frames = (
-        at_length(name, longer) for name in (PLANAR, RESAMPLING, PLANES, PIXELS, IMAGES, FRAMES)
+    planar, single, resampling, planes, pixels, images, frames = (
+        at_length(name, longer)
+        for name in (PLANAR, SINGLE, RESAMPLING, PLANES, PIXELS, IMAGES, FRAMES)
     )
     if planar not in CONTENDERS:
         return []
     for place, sites, budget in PLACES:
         classic = strongest(records, 'classic', sites, budget)
         scratch = strongest(records, 'supervised', sites, budget)
-        rivals: list[tuple[str, str, str | None, float]] = [
+        pairs: list[tuple[str, str, str | None, float]] = [
             ('planes over images, at equal operations', planes, images, 0.02),
             ('planes over images, at equal operations', planes, frames, 0.02),
             ('planes over pixels, at equal operations', planes, pixels, 0.02),
-            ('over the strongest classic', planar, classic, 0.0),
-            ('over the untrained second version', planar, UNTRAINED_SECOND.name, 0.0),
             ('over resampled views', planar, resampling, 0.0),
-            (FINE_TUNED, planar, scratch, 0.05),
+            ('single pixels over planar views', single, planar, 0.02),
         ]
-        if sites in (('wc_be_a',), ('wc_be_b',)):
-            rivals += [('over a published model', planar, one.name, 0.02) for one in PUBLISHED]
-        for claim, ours, theirs, goal in rivals:
+        for name, ours in (('', planar), ('single pixels, ', single)):
+            pairs += [
+                (f'{name}over the strongest classic', ours, classic, 0.0),
+                (f'{name}over the untrained second version', ours, UNTRAINED_SECOND.name, 0.0),
+                (f'{name}{FINE_TUNED}', ours, scratch, 0.05),
+            ]
+            if sites in (('wc_be_a',), ('wc_be_b',)):
+                claim = f'{name}over a published model'
+                pairs += [(claim, ours, one.name, 0.02) for one in PUBLISHED]
+        for claim, ours, theirs, goal in pairs:
             if theirs is None or not {ours, theirs} <= CONTENDERS.keys():
                 continue
-            pairs = [(where(ours, s, budget), where(theirs, s, budget)) for s in sites]
-            if claim == FINE_TUNED:
-                pairs = [
-                    ((s, budget, *TRAINED), theirs_at)
-                    for s, (_, theirs_at) in zip(sites, pairs, strict=True)
-                ]
-            if {ours, theirs} <= CONTENDERS.keys() and all(
-                records.has(ours, a) and records.has(theirs, b) for a, b in pairs
-            ):
-                tables = [records.difference(ours, a, theirs, b) for a, b in pairs]
+            tuned = claim.endswith(FINE_TUNED)
+            at = [(s, budget, *TRAINED) if tuned else where(ours, s, budget) for s in sites]
+            other = [where(theirs, s, budget) for s in sites]
+            places = list(zip(at, other, strict=True))
+            if all(records.has(ours, a) and records.has(theirs, b) for a, b in places):
+                tables = [records.difference(ours, a, theirs, b) for a, b in places]
                 found.append(Finding(claim, place, budget, theirs, goal, bootstrap(tables)))
     return found
 
@@ -99,7 +104,7 @@ def scores(records: Records) -> Iterator[Sequence[str]]:
     Yields:
         Name, depth, and the score in points at each of :data:`COLUMNS`, empty where not run.
     """
-    names = [PLANAR, RESAMPLING, UNTRAINED_SECOND.name]
+    names = [PLANAR, SINGLE, RESAMPLING, UNTRAINED_SECOND.name]
     names += [one.name for one in (*SECOND_LONGER, *BY_FAMILY, *PUBLISHED, *CLASSIC)]
     for name in names:
         places = [where(name, *column) for column in COLUMNS]
@@ -122,8 +127,7 @@ COLUMNS = (
 
 def carried_over(records: Records) -> Iterator[Sequence[str]]:
     """Lines of what is asked for across sites: contender, where, labels, goal, found, met."""
-    for times in LENGTHS:
-        name = at_length(PLANAR, times)
+    for name in (at_length(one, times) for one in (PLANAR, SINGLE) for times in LENGTHS):
         for site, budget, goal in ACROSS:
             if name not in CONTENDERS or not records.has(name, where(name, site, budget)):
                 continue

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from statistics import mean
 
-from .contenders import BY_FAMILY, CONTENDERS, FAMILIES, MAIN, SECOND_ROUND, Job
+from .contenders import BY_FAMILY, CONTENDERS, FAMILIES, MAIN, SECOND_ROUND, SINGLE, Job
 from .records import RESULTS, read
 
 #: Records of the runs.
@@ -25,6 +25,8 @@ def candidates(name: str) -> tuple[float, ...]:
     """Learning rates that are tried for a contender, none where it takes that of another."""
     contender = CONTENDERS[name]
     if contender in SECOND_ROUND:
+        if contender == SINGLE:
+            return (SINGLE.options['lr'],)
         if contender not in BY_FAMILY:
             return ()
         # PlanarViT takes the rate that was chosen for it.
@@ -63,15 +65,15 @@ def depth(name: str) -> str:
     """Features by which a contender of the second round is scored: joined ones, or late ones.
 
     For a family of encoders it is what the linear probe prefers on development data, over both
-    kinds of view; all else keeps the joined ones of the first round.
+    kinds of view, and so for single pixels; all else keeps the joined ones of the first round.
     """
     contender = CONTENDERS[name]
     if contender.longer > 1:
         contender = CONTENDERS[contender.changes]
-    means = _means()
-    family = [c.name for c in BY_FAMILY if c.encoder == contender.encoder]
-    found = [means[key] for key in means if key[0] in family]
-    if contender not in BY_FAMILY or not found:
+    kin = [c for c in BY_FAMILY if c.encoder == contender.encoder]
+    names = [c.name for c in ([SINGLE] if contender == SINGLE else kin)]
+    found = [means for (other, _), means in _means().items() if other in names]
+    if contender.name not in names or not found:
         return 'joined'
     return max(('joined', 'late'), key=lambda d: mean(one[f'linear, {d}'] for one in found))
 

@@ -230,6 +230,10 @@ def test_one_process_gathers_what_it_has():
     ('options', 'message'),
     [
         ({'views': 'planer'}, "views.*'resampling' or 'sensors', or the dotted.*got 'planer'"),
+        (
+            {'views': 'pixels', 'object_weight': 1.0},
+            "views='pixels' are of one pixel each.*expected object_weight of 0",
+        ),
         ({'views': 'no_such.Views'}, "got 'no_such.Views' .No module named 'no_such'"),
         # A checkpoint of somebody else must not call what it names.
         ({'views': 'subprocess.run'}, "subclass of torch.nn.Module, got 'subprocess.run'"),

@@ -122,8 +122,9 @@ def test_no_view_or_augmentation_is_left_out():
         if isinstance(kind := getattr(transforms, name), type)
         and (name.endswith('View') or issubclass(kind, SeriesAugmentation))
     }
-    # Views of sensors need the Sentinel-1 series that stacks have not.
-    other = {'SeriesAugmentation', 'View', 'MultiView', 'SensorMultiView'}
+    # Views of sensors need the Sentinel-1 series that stacks have not, and those of pixels are of
+    # more samples than TorchGeo's tasks count.
+    other = {'SeriesAugmentation', 'View', 'MultiView', 'SensorMultiView', 'PixelMultiView'}
     assert exported - other <= TRANSFORMS.keys()
 
 

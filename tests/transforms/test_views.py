@@ -3,6 +3,7 @@ import torch
 
 from torchgeo_sits.transforms import (
     PATH_KINDS,
+    PixelMultiView,
     PlanarMultiView,
     RandomCloudGaps,
     RandomGainOffset,
@@ -140,6 +141,7 @@ def test_global_views_come_first_in_their_sizes(batch):
     [
         lambda a: PlanarMultiView(augment=a),
         lambda a: ResamplingMultiView(local_crop=8, augment=a),
+        lambda a: PixelMultiView(pixels=9, local_views=2, augment=a),
     ],
 )
 def test_parameters_replay_and_seeds_repeat_bit_for_bit(batch, build):
@@ -186,6 +188,48 @@ def test_resampled_views_show_the_pixels_of_their_dates(batch):
         assert torch.equal(
             view['mask_clear'][0, :kept], batch['mask_clear'][0, sources][:, *window]
         )
+
+
+@pytest.mark.parametrize('s1', [False, True])
+def test_single_pixels_are_samples_with_dates_of_their_own(batch, s1):
+    batch = with_s1(batch) if s1 else batch
+    multi = PixelMultiView(pixels=5, local_views=1)
+    views = multi(batch)
+    pixels = multi._params[0]['pixels']
+    for end in ('', '_s1') if s1 else ('',):
+        for view in views:
+            assert view[f'image{end}'].shape[0::2] == (B * 5, batch[f'image{end}'].shape[2], 1)
+            for n, pixel in enumerate(pixels.flatten().tolist()):
+                b, (row, column) = n // 5, divmod(pixel, W)
+                for t in range(view[f'valid{end}'].shape[1]):
+                    if not view[f'valid{end}'][n, t]:
+                        assert not view[f'image{end}'][n, t].any()
+                        continue
+                    time = view[f'acquisition_times{end}'][n, t]
+                    (source,) = torch.where(batch[f'acquisition_times{end}'][b] == time)
+                    value = batch[f'image{end}'][b, source.item(), :, row, column]
+                    assert torch.equal(view[f'image{end}'][n, t, :, 0, 0], value)
+                    clear = batch[f'mask_clear{end}'][b, source.item(), row, column]
+                    assert view[f'mask_clear{end}'][n, t] == clear
+    # Pixels of one sample are seen on other dates, and both views of a pixel share none.
+    first, second = (view['acquisition_times'][:5].tolist() for view in views[:2])
+    assert len(set(map(tuple, first))) > 1
+    for ours, theirs in zip(first, second, strict=True):
+        assert len({*ours} & {*theirs} - {0}) <= 1
+
+
+def test_single_pixels_are_drawn_among_those_that_were_seen(batch):
+    clear = torch.zeros_like(batch['mask_clear'])
+    clear[0, :2, 3, [1, 4, 6]] = True  # three pixels of the first sample, none of the second
+    clear[2:] = batch['mask_clear'][2:]
+    multi = PixelMultiView(pixels=7)
+    views = multi({**batch, 'mask_clear': clear})
+    pixels = multi._params[0]['pixels']
+    seen = {3 * W + column for column in (1, 4, 6)}
+    assert {*pixels[0].tolist()} == seen
+    assert sorted(pixels[0].unique(return_counts=True)[1].tolist()) == [2, 2, 3]
+    assert len(pixels[2].unique()) == 7
+    assert not views[0]['mask_clear'][7:14].any()
 
 
 def test_views_work_without_masks_and_in_half_precision():
@@ -271,6 +315,7 @@ def test_s1_without_dates_or_on_another_grid_is_refused(batch):
         (lambda: RandomPlanarView(length=0), 'length'),
         (lambda: PlanarMultiView(global_views=0), 'global_views'),
         (lambda: ResamplingMultiView(local_crop=0), 'crop'),
+        (lambda: PixelMultiView(pixels=0), 'pixels of at least 1, got 0'),
     ],
 )
 def test_bad_arguments_are_named(build, message):

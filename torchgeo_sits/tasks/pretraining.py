@@ -41,6 +41,7 @@ from ..models import (
     SITSEncoder,
 )
 from ..transforms import (
+    PixelMultiView,
     PlanarMultiView,
     RandomCloudGaps,
     RandomDateJitter,
@@ -182,7 +183,9 @@ class SITSPretraining(SITSTask):
             views: ``'planar'`` for :class:`~torchgeo_sits.transforms.PlanarMultiView`,
                 ``'resampling'`` for
                 :class:`~torchgeo_sits.transforms.ResamplingMultiView`, which draws dates
-                but no planes, ``'sensors'`` for
+                but no planes, ``'pixels'`` for
+                :class:`~torchgeo_sits.transforms.PixelMultiView`, which makes a sample of each of
+                some pixels, ``'sensors'`` for
                 :class:`~torchgeo_sits.transforms.SensorMultiView`, which shows Sentinel-2 in one
                 view and Sentinel-1 in the other, or the dotted path of a class of views, or the
                 class, as :class:`~torchgeo_sits.transforms.MultiView` describes it.
@@ -244,6 +247,7 @@ class SITSPretraining(SITSTask):
             augment = SeriesSequential(augment, variation)
         self.views = _build_views(views, augment, self.default_views, views_kwargs)
         self.check_views(self.views.global_views, self.views.local_views)
+        self._check_levels()
         self._check_sensors()
 
     # -- hooks of a method -----------------------------------------------------------------
@@ -399,6 +403,16 @@ class SITSPretraining(SITSTask):
         if wrong or not any(weights.values()):
             raise SITSError(
                 f'expected weights of at least 0, one of them above, got {wrong or weights}'
+            )
+
+    def _check_levels(self) -> None:
+        """Raise SITSError where views of single pixels are to be compared by what they have not."""
+        wrong = [f'{level}_weight' for level in self.compared_levels if level != 'image']
+        if wrong and getattr(self.views, 'single_pixels', False):
+            raise SITSError(
+                f'views={self.hparams["views"]!r} are of one pixel each, which are compared as '
+                f'whole views: expected {" and ".join(wrong)} of 0; set them so, and image_weight '
+                'above 0'
             )
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -595,6 +609,7 @@ class SITSPretraining(SITSTask):
 
 _VIEWS: dict[str, type[nn.Module]] = {
     'planar': PlanarMultiView,
+    'pixels': PixelMultiView,
     'resampling': ResamplingMultiView,
     'sensors': SensorMultiView,
 }
@@ -617,8 +632,8 @@ def _find_views(views: str | type[nn.Module]) -> type[nn.Module]:
     # Checked before it is called: the path may come from a checkpoint of somebody else.
     if not isinstance(found, type) or not issubclass(found, nn.Module):
         raise SITSError(
-            "expected views to be 'planar', 'resampling' or 'sensors', or the dotted path of a "
-            f'class of views, a subclass of torch.nn.Module, got {views!r}{reason}'
+            "expected views to be 'planar', 'pixels', 'resampling' or 'sensors', or the dotted "
+            f'path of a class of views, a subclass of torch.nn.Module, got {views!r}{reason}'
         )
     return found
 

@@ -36,6 +36,7 @@ from .stacked import StackedSeries
 from .superpixels import count_superpixels, superpixels
 from .views import (
     MultiView,
+    PixelMultiView,
     PlanarMultiView,
     RandomPlanarView,
     ResamplingMultiView,
@@ -55,6 +56,7 @@ __all__ = [
     'NormalizeS1',
     'NumDates',
     'PathKind',
+    'PixelMultiView',
     'PlanarMultiView',
     'RandomCloudGaps',
     'RandomDateDrop',

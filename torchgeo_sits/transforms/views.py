@@ -25,9 +25,11 @@ from .drawing import (
     draw_paths,
 )
 from .planar import PATHS, PLANES, PLANES_S1, SIZE, masks_to_planes, to_planes
+from .random import uniform
 
 __all__ = [
     'MultiView',
+    'PixelMultiView',
     'PlanarMultiView',
     'RandomPlanarView',
     'ResamplingMultiView',
@@ -611,6 +613,136 @@ class ResamplingMultiView(MultiView):
             global_views=global_views,
             local_views=local_views,
         )
+
+
+class PixelMultiView(ResamplingMultiView):
+    """Draw single pixels of each sample, and several views of each on dates of their own.
+
+    Each pixel is a sample by itself: it has its own dates and augmentations, and is told from all
+    other pixels of the batch. At equal cost a step compares many more series than with planes,
+    whose neighbours resemble each other; what neighbours could tell is not seen. Views are those of
+    :class:`ResamplingMultiView`, of B * *pixels* images of one pixel.
+
+    Only whole views can be compared: a pixel has no objects, and no other pixels.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.transforms import PixelMultiView
+        >>> times = torch.arange(24).view(2, 12)
+        >>> batch = {'image': torch.rand(2, 12, 3, 32, 32), 'acquisition_times': times}
+        >>> views = PixelMultiView(pixels=50)(batch)
+        >>> [tuple(view['image'].shape) for view in views]
+        [(100, 6, 3, 1, 1), (100, 6, 3, 1, 1)]
+    """
+
+    #: Read by tasks, which refuse to compare objects or pixels within such views.
+    single_pixels: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        pixels: int = 64,
+        global_views: int = 2,
+        local_views: int = 0,
+        dates: NumDates = (0.4, 0.5),
+        local_dates: NumDates = (0.2, 0.3),
+        augment: nn.Module | None = None,
+    ) -> None:
+        """Initialise a new PixelMultiView instance.
+
+        Args:
+            pixels: Pixels of each sample, drawn among those that are clear on any date. Where
+                there are fewer some come more than once.
+            global_views: Number of global views, first in the list.
+            local_views: Number of local views, 0 for none.
+            dates: Least and most dates of a global view, as two counts (int) or two fractions
+                (float) of the dates on which a pixel is clear.
+            local_dates: Least and most dates of a local view.
+            augment: Augmentation of each view, drawn anew for each pixel.
+
+        Raises:
+            SITSError: If a number is out of range.
+        """
+        super().__init__(
+            global_views=global_views,
+            local_views=local_views,
+            dates=dates,
+            local_dates=local_dates,
+            augment=augment,
+        )
+        if pixels < 1:
+            raise SITSError(f'expected pixels of at least 1, got {pixels}')
+        self.pixels = pixels
+
+    def generate_parameters(
+        self, batch: dict[str, Any], *, generator: torch.Generator | None = None
+    ) -> list[dict[str, Any]]:
+        """Draw the pixels of all views, and the dates of each view.
+
+        Args:
+            batch: A batch of the contract.
+            generator: Source of randomness; torch's default without one.
+
+        Returns:
+            Parameters of :class:`View`, one dictionary per view, each with the flat indices
+            ``pixels`` ``(B, N)`` int64.
+        """
+        pixels = self._draw_pixels(batch, generator)
+        drawn = super().generate_parameters(_single_pixels(batch, pixels), generator=generator)
+        return [{**params, 'pixels': pixels} for params in drawn]
+
+    def forward(
+        self,
+        batch: dict[str, Any],
+        params: Sequence[dict[str, Any]] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> list[dict[str, Any]]:
+        """Draw the views of a batch, or cut again those that *params* describe.
+
+        Args:
+            batch: A batch of the contract, on any device.
+            params: Parameters to replay; drawn by default.
+            generator: Source of randomness; torch's default without one.
+
+        Returns:
+            The views of B * N samples of one pixel, the global ones first.
+        """
+        if params is None:
+            params = self.generate_parameters(batch, generator=generator)
+        pixels = _single_pixels(batch, params[0]['pixels'])
+        return super().forward(pixels, params, generator=generator)
+
+    def _draw_pixels(self, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        """Draw flat indices ``(B, N)`` int64 of pixels that were seen, of all where none was."""
+        seen = seen_pixels(batch, s1=True).flatten(1)
+        order = uniform(tuple(seen.shape), generator=generator, device=seen.device)
+        order = order.masked_fill(~seen, 2.0).argsort(1)
+        number = seen.sum(1, keepdim=True)
+        number = torch.where(number > 0, number, seen.shape[1])
+        return order.gather(1, torch.arange(self.pixels, device=seen.device) % number)
+
+
+def _single_pixels(batch: dict[str, Any], pixels: Tensor) -> dict[str, Any]:
+    """Make samples of pixels.
+
+    Args:
+        batch: A batch of B samples.
+        pixels: ``(B, N)`` int64, flat indices.
+
+    Returns:
+        A batch of B * N samples of one pixel, those of the first sample first.
+    """
+    number, paths = pixels.shape[1], pixels[..., None]
+    valid, clear = observed(batch)
+    singles = {
+        IMAGE: to_planes(batch[IMAGE], paths).permute(0, 1, 3, 2, 4).flatten(0, 1)[..., None],
+        ACQUISITION_TIMES: batch[ACQUISITION_TIMES].repeat_interleave(number, 0),
+        VALID: valid.repeat_interleave(number, 0),
+        MASK_CLEAR: masks_to_planes(clear, paths).flatten(0, 1)[..., None],
+    }
+    series = s1_of(batch)
+    return singles if series is None else with_s1(singles, _single_pixels(series, pixels))
 
 
 class SensorMultiView(ResamplingMultiView):
