@@ -96,7 +96,7 @@ def compare(
     tuned: bool = False,
     depth: str | None = None,
 ) -> Interval | None:
-    """Mean difference over sites; None where either was not run.
+    """Mean difference over sites; None where either was not run, or they share no initialisation.
 
     Args:
         records: All records.
@@ -116,7 +116,8 @@ def compare(
         if not (records.has(ours, places[0]) and records.has(theirs, places[1])):
             return None
         tables.append(records.difference(ours, places[0], theirs, places[1]))
-    return bootstrap(tables)
+    # Where no initialisation was scored on both sides there is nothing to say.
+    return bootstrap(tables) if all(map(len, tables)) else None
 
 
 def findings(records: Records, longer: int = 1) -> list[Finding]:

@@ -94,7 +94,9 @@ def findings(records: Records, longer: int = 1) -> list[Finding]:
             places = list(zip(at, other, strict=True))
             if all(records.has(ours, a) and records.has(theirs, b) for a, b in places):
                 tables = [records.difference(ours, a, theirs, b) for a, b in places]
-                found.append(Finding(claim, place, budget, theirs, goal, bootstrap(tables)))
+                # Where no initialisation was scored on both sides there is nothing to say.
+                if all(map(len, tables)):
+                    found.append(Finding(claim, place, budget, theirs, goal, bootstrap(tables)))
     return found
 
 

@@ -12,10 +12,10 @@ from sklearn.metrics import f1_score, jaccard_score
 from torch.utils.flop_counter import FlopCounterMode
 
 import study
-from study import choices, ours, published, theirs, tuning
+from study import choices, ours, published, second_round, theirs, tuning
 from study.__main__ import jobs
 from study.claims import compare, findings
-from study.contenders import CLASSIC, CONTENDERS, FAMILIES, Job, at_length
+from study.contenders import CLASSIC, CONTENDERS, FAMILIES, SINGLE, Job, at_length
 from study.crops import DATES, FrameCrops, SeriesCrops, StackedCrops
 from study.pretraining import frozen, pretrain
 from study.probes import Pixels, draw_fields, labelled_pixels, linear, probe, scores
@@ -392,6 +392,36 @@ def test_what_a_family_is_scored_by_is_chosen_on_development_data(tmp_path, monk
     tuning.depth.cache_clear()
     assert tuning.depth('family of images, resampling') == 'late'
     assert tuning.depth('family of planes, planar') == 'joined'  # not run
+    tuning.depth.cache_clear()
+
+
+def test_single_pixels_are_scored_by_their_own_rule_and_where_both_sides_share_a_run(
+    tmp_path, monkeypatch
+):
+    def line(depth, f1, probe='linear'):
+        score = {'site': 'synthetic', 'budget': '1', 'probe': probe, 'depth': depth}
+        return score | {'f1': [f1], 'miou': [f1]}
+
+    path = tmp_path / 'tuning.jsonl.gz'
+    run = {'contender': SINGLE.name, 'set': 'synthetic', 'lr': 0.001}
+    append(path, run | {'scores': [line('late', 600), line('joined', 500)]})
+    monkeypatch.setattr(tuning, 'PATH', path)
+    tuning.depth.cache_clear()
+    planar, single = (at_length(name, 16) for name in ('second version, planar', SINGLE.name))
+    frozen = [line('late', 700), line('joined', 100), line('trained', 900, 'trained')]
+    runs = [
+        {'contender': single, 'set': 'synthetic', 'seed': 1, 'scores': frozen},
+        {'contender': planar, 'set': 'synthetic', 'seed': 1, 'scores': [line('joined', 650)]},
+        {
+            'contender': 'tempcnn from scratch',
+            'set': 'synthetic',
+            'seed': 0,
+            'scores': [line('trained', 800, 'trained')],
+        },
+    ]
+    found = {f.claim: f.found.mean for f in second_round.findings(Records(runs), 16)}
+    # The fine-tuned ones have no initialisation in common with those from scratch.
+    assert found == pytest.approx({'single pixels over planar views': 0.05})
     tuning.depth.cache_clear()
 
 
