@@ -123,7 +123,7 @@ def write(runs: list[dict[str, Any]], folder: Path) -> None:
             part
             for times in LENGTHS
             if (one := second_round.findings(records, times))
-            for part in (f'{steps(records, times, second_round.PLANAR)}:', claim_table(one))
+            for part in (f'{second_round.steps(records, times)}:', claim_table(one))
         ),
         rows(
             second_round.carried_over(records),

@@ -1,5 +1,6 @@
 """The claims of the second round, see docs/claims.md, and how far they hold."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from . import contenders
@@ -98,6 +99,18 @@ def findings(records: Records, longer: int = 1) -> list[Finding]:
                 if all(map(len, tables)):
                     found.append(Finding(claim, place, budget, theirs, goal, bootstrap(tables)))
     return found
+
+
+def steps(records: Records, times: int) -> str:
+    """Say how many initialisations of the second version have so many times the steps, by site."""
+    told = [f'{times} x the steps, initialisations of the second version']
+    for name in (at_length(one, times) for one in (PLANAR, SINGLE, RESAMPLING)):
+        runs = [run for run in records.runs if run['contender'] == name]
+        sets = Counter(run['set'] for run in runs)
+        if sets:
+            counts = ', '.join(f'{number} on {one}' for one, number in sets.items())
+            told.append(f'{name.split(", ")[1]}: {counts}')
+    return '; '.join(told)
 
 
 def scores(records: Records) -> Iterator[Sequence[str]]:

@@ -648,6 +648,14 @@ class TestRunFolders:
         run = Path('logs') / name / 'version_0/checkpoints'
         assert (run / f'{name}-epoch=00.ckpt').is_file()
 
+    def test_single_pixels_train_by_the_name_of_their_method(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        small = [arg for arg in TINY if 'prototypes' not in arg]
+        small += ['--data.size=64', '--data.num_dates_written=8', '--model.views_kwargs.pixels=4']
+        main.main(['fit', '--config', 'conf/pixels.yaml', *small])
+        assert list(Path('logs/vicreg/version_0/checkpoints').glob('*.ckpt'))
+        assert 'knn_f1_late' in capsys.readouterr().out
+
     def test_the_last_checkpoint_of_a_run_to_come_is_refused(self, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
         (tmp_path / 'logs/dino').mkdir(parents=True)

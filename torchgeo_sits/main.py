@@ -56,7 +56,7 @@ commands:
 first steps:
   torchgeo-sits fit --config conf/vicreg.yaml
       pretrain by VICReg on a small simulated series, in minutes; also conf/dino.yaml,
-      conf/simclr.yaml, conf/byol.yaml, conf/barlow_twins.yaml, conf/mae.yaml
+      conf/simclr.yaml, conf/byol.yaml, conf/barlow_twins.yaml, conf/pixels.yaml, conf/mae.yaml
   torchgeo-sits fit --config conf/vicreg.yaml --data.paths DIR
       the same on your own folder of dated rasters
   torchgeo-sits fit --config conf/segmentation.yaml --model.weights X.ckpt
