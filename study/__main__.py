@@ -7,7 +7,7 @@ Run from the root of the repository:
     uv run python -m study --longer        # some of them with more steps
     uv run python -m study --ablations     # planar views with one thing changed
     uv run python -m study --published     # Presto and Galileo nano, whose files lie in --weights
-    uv run python -m study --second        # the second round: families of encoders, 1.2 hours
+    uv run python -m study --second        # the second round: families of encoders, 1.8 hours
     uv run python -m study --finalists     # its finalists with 16 and 64 times the steps
     uv run python -m study --tune          # learning rates, on development data alone
     uv run python -m study --report        # tables and plots of what is there
