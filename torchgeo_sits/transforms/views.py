@@ -688,8 +688,7 @@ class PixelMultiView(ResamplingMultiView):
             ``pixels`` ``(B, N)`` int64.
         """
         pixels = self._draw_pixels(batch, generator)
-        drawn = super().generate_parameters(_single_pixels(batch, pixels), generator=generator)
-        return [{**params, 'pixels': pixels} for params in drawn]
+        return self._draw_dates(_single_pixels(batch, pixels), pixels, generator)
 
     def forward(
         self,
@@ -708,10 +707,19 @@ class PixelMultiView(ResamplingMultiView):
         Returns:
             The views of B * N samples of one pixel, the global ones first.
         """
+        pixels = self._draw_pixels(batch, generator) if params is None else params[0]['pixels']
+        # Once for the dates and the views: it copies all dates of the pixels.
+        singles = _single_pixels(batch, pixels)
         if params is None:
-            params = self.generate_parameters(batch, generator=generator)
-        pixels = _single_pixels(batch, params[0]['pixels'])
-        return super().forward(pixels, params, generator=generator)
+            params = self._draw_dates(singles, pixels, generator)
+        return super().forward(singles, params, generator=generator)
+
+    def _draw_dates(
+        self, singles: dict[str, Any], pixels: Tensor, generator: torch.Generator | None
+    ) -> list[dict[str, Any]]:
+        """Draw the parameters of all views of samples that were made of *pixels* ``(B, N)``."""
+        drawn = super().generate_parameters(singles, generator=generator)
+        return [{**params, 'pixels': pixels} for params in drawn]
 
     def _draw_pixels(self, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
         """Draw flat indices ``(B, N)`` int64 of pixels that were seen, of all where none was."""
