@@ -49,14 +49,13 @@ def test_results_are_found_again(results):
 
 
 def test_peak_memory_is_that_of_what_was_held_and_left():
-    with harness.PeakMemory(interval=0.01) as memory:
-        # Mapped, as bytes of Python may lie where this process let others go before, and then it
-        # does not grow. Looks at a large process are slow, so that one of them is waited for.
-        with mmap.mmap(-1, 100_000_000) as held:
-            held.write(b'1' * len(held))
-            end = harness.time.monotonic() + 30
-            while memory.peak - memory.start < 0.9e8 and harness.time.monotonic() < end:
-                harness.time.sleep(0.01)
+    # Mapped, as bytes of Python may lie where this process let others go before, and then it does
+    # not grow. Looks at a large process are slow, so that one of them is waited for.
+    with harness.PeakMemory(interval=0.01) as memory, mmap.mmap(-1, 100_000_000) as held:
+        held.write(b'1' * len(held))
+        end = harness.time.monotonic() + 30
+        while memory.peak - memory.start < 0.9e8 and harness.time.monotonic() < end:
+            harness.time.sleep(0.01)
     assert 0.9e8 < memory.peak - memory.start < 3e8
 
 
