@@ -33,6 +33,8 @@ from .contenders import (
     LONGER,
     PUBLISHED,
     PUBLISHED_SETS,
+    RADAR,
+    RADAR_SETS,
     SECOND_LONGER,
     SECOND_ROUND,
     SEEDS,
@@ -99,6 +101,7 @@ def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
         for one, folder in folders.items()
         if one not in SETS or CONTENDERS[name].group != 'supervised'
         if one in PUBLISHED_SETS or CONTENDERS[name].group != 'published'
+        if one in RADAR_SETS or not {name, CONTENDERS[name].changes} & {c.name for c in RADAR}
         if one != 'realistic' or CONTENDERS[name] in SECOND_ROUND + SECOND_LONGER + CLASSIC
         if seed < CONTENDERS[name].seeds
     ]

@@ -11,16 +11,11 @@ that are there are not repeated, and the table is printed.
 
 import argparse
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .contenders import CONTENDERS, UNTRAINED_SECOND, Contender, Job
-from .records import RESULTS, Records, append, read
-from .report import rows
-from .run import run
+from .development import run_missing, table
+from .records import RESULTS
 from .tuning import OURS, SETS, rates
 
 PATH = RESULTS / 'between_fields.jsonl.gz'
@@ -63,25 +58,6 @@ def jobs(data: Path, scratch: Path) -> list[Job]:
     ]
 
 
-def table(records: Records) -> str:
-    """Macro F1 in points, the mean over initialisations and, of several, their deviation."""
-
-    def cell(found: NDArray[np.float64]) -> str:
-        mean = f'{np.mean(found):.1f}'
-        return f'{mean} ± {np.std(found, ddof=1):.1f}' if len(found) > 1 else mean
-
-    head = [f'{site}, {budget}, {depth}' for site, budget, _, depth in COLUMNS]
-    lines = []
-    for row in ROWS:
-        if not all(records.has(row.name, column) for column in COLUMNS):
-            continue
-        found = [100 * records.table(row.name, column).mean(1) for column in COLUMNS]
-        seeds = min(map(len, found))
-        means = [np.mean([f[:seeds] for f in half], 0) for half in (found[:4], found[4:])]
-        lines.append([row.name, *map(cell, found + means)])
-    return rows(lines, ['method', *head, 'mean, joined', 'mean, late'])
-
-
 def main() -> None:
     """Run what is missing, and print the table."""
     parser = argparse.ArgumentParser(prog='python -m study.between_fields', description=__doc__)
@@ -90,13 +66,8 @@ def main() -> None:
     parser.add_argument('--workers', type=int, default=2)
     arguments = parser.parse_args()
     arguments.scratch.mkdir(parents=True, exist_ok=True)
-    done = {(r['contender'], r['set'], r['seed']) for r in read(PATH)}
-    missing = [j for j in jobs(arguments.data, arguments.scratch) if j.key not in done]
-    with get_context('spawn').Pool(arguments.workers) as pool:
-        for record in pool.imap_unordered(run, missing):
-            append(PATH, record)
-            print(record['contender'], record['set'], record['seed'], record['total_seconds'])
-    print(table(Records(read(PATH))))
+    records = run_missing(jobs(arguments.data, arguments.scratch), PATH, workers=arguments.workers)
+    print(table(records, ROWS, COLUMNS))
 
 
 if __name__ == '__main__':

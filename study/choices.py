@@ -20,11 +20,8 @@ from . import ours
 from .contenders import FIRST, SECOND, Architecture
 from .probes import Pixels, labelled_pixels, linear, probe
 from .report import rows
-from .sites import Site, mato_grosso, normalised, synthetic
+from .sites import Site, canada, mato_grosso, synthetic
 
-#: Points of a class, at least.
-_FEWEST = 15
-_NO_DATA = -32_768
 #: Budgets of each site: fields per class, or a share of all.
 BUDGETS = {'canada': ('1', '5', '20'), 'ieda_mt': ('1', '5'), 'synthetic': ('1', '5 %')}
 
@@ -43,34 +40,9 @@ ENCODERS = {
 }
 
 
-def canada(data: Path) -> Site:
-    """Points of a Canadian crop inventory, as a site of one column."""
-    with np.load(data / 'pts_can_dev' / 'pts_can_dev.npz', allow_pickle=False) as file:
-        values, dates, codes = file['X'], file['dates'], file['code']
-        bands = [str(band) for band in file['bands']]
-    optical = [i for i, band in enumerate(bands) if band.startswith('B')]
-    kinds, counts = np.unique(codes[codes > 0], return_counts=True)
-    kept = np.isin(codes, kinds[counts >= _FEWEST])
-    points = torch.from_numpy(values[kept][..., optical])
-    # Composites are of months, whose middle stands for them.
-    stamps = [f'{str(day)[:4]}-{str(day)[4:6]}-15' for day in dates]
-    times = torch.from_numpy(np.array(stamps, 'datetime64[s]').astype(np.int64))
-    return Site(
-        'canada',
-        points.float().permute(1, 2, 0)[..., None],
-        times,
-        (points != _NO_DATA).all(-1).T[..., None],
-        codes[kept].astype(np.int64)[:, None],
-        np.arange(1, kept.sum() + 1)[:, None],
-        tuple(bands[i] for i in optical),
-    )
-
-
 def pixels_of(site: Site) -> Pixels:
-    """All points, or the pixels that choices are made on."""
-    if site.name == 'canada':
-        return Pixels(np.arange(site.classes.size), site.classes.ravel(), site.fields.ravel())
-    return labelled_pixels(site, development=site.name == 'ieda_mt')
+    """The pixels that choices are made on: points, small fields, or a whole simulated world."""
+    return labelled_pixels(site, development=site.name != 'synthetic')
 
 
 def score(architecture: Architecture, site: Site, *, seeds: int = 2) -> list[float]:
@@ -95,7 +67,7 @@ def main() -> None:
     warnings.filterwarnings('ignore', 'The number of unique classes', UserWarning)
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     sites = [
-        *normalised([canada(arguments.data)]),
+        *canada(arguments.data),
         *mato_grosso(arguments.data),
         *synthetic(arguments.scratch, seed=1, size=256),
     ]

@@ -266,11 +266,37 @@ SINGLE = replace(
         'lr': 1e-3,
     },
 )
-SECOND_ROUND = [*VERSIONS, SINGLE, *BY_FAMILY]
+#: Sets with Sentinel-1.
+RADAR_SETS = ('belgium',)
+#: Single pixels, of which one view shows Sentinel-2 and the other Sentinel-1; nothing of it is at
+#: inference. Options were chosen on points of Canada.
+TWO_SENSORS = replace(
+    SINGLE,
+    name='second version, pixels of two sensors',
+    views='sensor_pixels',
+    options={
+        'views': 'sensor_pixels',
+        'views_kwargs': {'pixels': 64},
+        's1_channels': 2,
+        'covariance': 5.0,
+        'lr': 3e-3,
+    },
+)
+#: The same without Sentinel-1.
+ONE_SENSOR = replace(
+    TWO_SENSORS,
+    name='second version, pixels of one sensor',
+    views='pixels',
+    seeds=3,
+    options={**TWO_SENSORS.options, 'views': 'pixels', 's1_channels': None},
+)
+RADAR = [TWO_SENSORS, ONE_SENSOR]
+SECOND_ROUND = [*VERSIONS, SINGLE, *RADAR, *BY_FAMILY]
 _TRAINED = [c for c in (*VERSIONS, SINGLE) if c.group == 'ours']
 #: Finalists: all kinds of view of the second version, and the families of planes and of pixels.
 SECOND_LONGER = [
     *(lengthened(c, 16, seeds=SEEDS) for c in _TRAINED),
+    *(lengthened(c, 16, seeds=c.seeds) for c in RADAR),
     *(
         lengthened(c, 16)
         for c in BY_FAMILY

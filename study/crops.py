@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from torchgeo_sits.keys import ACQUISITION_TIMES, IMAGE, LENGTH, MASK_CLEAR, VALID
+from torchgeo_sits.keys import ACQUISITION_TIMES, IMAGE, LENGTH, MASK_CLEAR, S1_KEYS, VALID
 
-from .sites import Site, season_composite
+from .sites import Radar, Site, season_composite
 
 #: Dates of a sample, at most.
 DATES = 24
@@ -46,25 +46,50 @@ class _Crops(Dataset):
 
 
 class SeriesCrops(_Crops):
-    """Samples of the batch contract, with ``DATES`` of the dates that show anything."""
+    """Samples of the batch contract, with ``DATES`` of the dates that show anything.
+
+    Args:
+        sites: Where to crop.
+        size: Side of a square in pixels.
+        number: Number of samples.
+        seed: Seed of the draws.
+        s1: Add as many dates of Sentinel-1, which all *sites* must have.
+    """
+
+    def __init__(
+        self, sites: list[Site], size: int, number: int, seed: int, *, s1: bool = False
+    ) -> None:
+        super().__init__(sites, size, number, seed)
+        self.s1 = s1
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         number, rows, columns, rng = self._square(index)
         site = self.sites[number]
-        clear = site.clear[:, rows, columns]
-        useful = clear.flatten(1).any(1).nonzero()[:, 0]
-        kept = torch.from_numpy(np.sort(rng.permutation(len(useful))[:DATES]))
-        kept = useful[kept]
-        missing = DATES - len(kept)
-        image, clear, times = site.image[:, :, rows, columns][kept], clear[kept], site.times[kept]
-        pad = (0, 0, 0, 0)
-        return {
-            IMAGE: torch.nn.functional.pad(image, (*pad, 0, 0, 0, missing)),
-            MASK_CLEAR: torch.nn.functional.pad(clear, (*pad, 0, missing)),
-            ACQUISITION_TIMES: torch.nn.functional.pad(times, (0, missing)),
-            VALID: torch.arange(DATES) < len(kept),
-            LENGTH: torch.tensor(len(kept)),
-        }
+        sample = _dates_of(site, rows, columns, rng)
+        if self.s1:
+            assert site.s1 is not None
+            radar = _dates_of(site.s1, rows, columns, rng)
+            sample |= {name: radar[key] for key, name in S1_KEYS.items()}
+        return sample
+
+
+def _dates_of(
+    series: Site | Radar, rows: slice, columns: slice, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """A square of a series on ``DATES`` of the dates that show anything of it."""
+    clear = series.clear[:, rows, columns]
+    useful = clear.flatten(1).any(1).nonzero()[:, 0]
+    kept = useful[torch.from_numpy(np.sort(rng.permutation(len(useful))[:DATES]))]
+    missing = DATES - len(kept)
+    image, clear, times = series.image[:, :, rows, columns][kept], clear[kept], series.times[kept]
+    pad = (0, 0, 0, 0)
+    return {
+        IMAGE: torch.nn.functional.pad(image, (*pad, 0, 0, 0, missing)),
+        MASK_CLEAR: torch.nn.functional.pad(clear, (*pad, 0, missing)),
+        ACQUISITION_TIMES: torch.nn.functional.pad(times, (0, missing)),
+        VALID: torch.arange(DATES) < len(kept),
+        LENGTH: torch.tensor(len(kept)),
+    }
 
 
 class StackedCrops(_Crops):

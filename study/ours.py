@@ -45,9 +45,11 @@ def build(
     return task
 
 
-def samples(sites: list[Site], number: int, seed: int) -> Dataset[dict[str, Tensor]]:
-    """Unlabelled samples for a task."""
-    return SeriesCrops(sites, SIZE, number, seed)
+def samples(
+    sites: list[Site], number: int, seed: int, *, s1: bool = False
+) -> Dataset[dict[str, Tensor]]:
+    """Unlabelled samples for a task, with Sentinel-1 if it asks for it."""
+    return SeriesCrops(sites, SIZE, number, seed, s1=s1)
 
 
 @torch.no_grad()

@@ -118,14 +118,16 @@ def frozen(
     if contender.group == 'ours':
         options = contender.options | ({} if job.lr is None else {'lr': job.lr})
         task = ours.build(contender.method, bands, options, contender.encoder)
-        info = pretrain(task, ours.samples(sites, number, job.seed), steps, by_epoch=False)
+        s1 = contender.views == 'sensor_pixels'
+        data = ours.samples(sites, number, job.seed, s1=s1)
+        info = pretrain(task, data, steps, by_epoch=False)
         info['parameters'] = sum(p.numel() for p in task.encoder.parameters())
         return lambda site: ours.features(task.encoder, site), info, task.encoder
     assert contender.group == 'torchgeo'
     frames: Any = contender.views
     assert job.lr is not None
     other, vit = theirs.build(contender.method, frames, bands, parameters, job.lr)
-    data = theirs.samples(contender.method, frames, sites, number, job.seed)
-    info = pretrain(other, data, steps, by_epoch=contender.method in theirs.SCHEDULED)
+    stacks = theirs.samples(contender.method, frames, sites, number, job.seed)
+    info = pretrain(other, stacks, steps, by_epoch=contender.method in theirs.SCHEDULED)
     info['parameters'] = sum(p.numel() for p in vit.parameters())
     return lambda site: theirs.features(vit, frames, site), info, None

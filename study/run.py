@@ -35,7 +35,7 @@ from .probes import (
     scores,
     tested,
 )
-from .sites import Site, belgium, mato_grosso, synthetic
+from .sites import Site, belgium, canada, mato_grosso, synthetic
 from .supervised import predict, train, untrained
 
 #: Draws of fields that training with labels takes part in, for each initialisation.
@@ -47,7 +47,7 @@ FINETUNED = (
     *(
         c.name
         for c in SECOND_ROUND + SECOND_LONGER
-        if c.encoder == SECOND and c.views in ('planar', 'pixels')
+        if c.encoder == SECOND and c.views in ('planar', 'pixels', 'sensor_pixels')
     ),
 )
 #: Budgets of the problems of each set, the least first.
@@ -58,6 +58,8 @@ BUDGETS = {
     'realistic': ('1', '1 %', '5 %'),
 }
 SEEDED = {'development': 1, 'synthetic': 0}
+#: Sets whose fields below the size of tested ones are development data; others have their own.
+SMALL = ('mato_grosso', 'canada')
 #: Sets that need no files.
 SIMULATED = ('synthetic', 'realistic')
 
@@ -70,11 +72,12 @@ def load(job: Job) -> list[Site]:
     folder = sha256(str(job.data.resolve()).encode()).hexdigest()[:8]
     name = f'{job.set}-{seed}-{size}' if job.set in SIMULATED else f'{job.set}-{folder}'
     # Named anew where sites hold more than before.
-    kept = job.scratch / f'{name}-with-bands.pickle'
+    kept = job.scratch / f'{name}-with-s1.pickle'
     if not kept.exists():
         sites = {
             'belgium': lambda: belgium(job.data),
             'mato_grosso': lambda: mato_grosso(job.data),
+            'canada': lambda: canada(job.data),
             'synthetic': lambda: synthetic(job.scratch, seed=seed, size=size),
             'realistic': lambda: synthetic(job.scratch, seed=seed, size=size, realistic=True),
         }[job.set]()
@@ -166,11 +169,15 @@ def _budgets(job: Job, halved: bool) -> tuple[str, ...]:
     return ('1', 'all') if halved else BUDGETS[job.set]
 
 
+def _pixels(job: Job, site: Site) -> Pixels:
+    """The pixels that a job is scored on, of which it trains on some."""
+    return labelled_pixels(site, development=job.development and job.set in SMALL)
+
+
 def _problems(job: Job, sites: list[Site]) -> Iterator[tuple[Site, Pixels, Site]]:
     """Sites with their pixels, each as it is and, of the Belgian ones, with half of the dates."""
     for site in sites:
-        small = job.development and job.set == 'mato_grosso'
-        pixels = labelled_pixels(site, development=small)
+        pixels = _pixels(job, site)
         yield site, pixels, site
         if job.set == 'belgium':
             yield site, pixels, site.halved(job.seed)
@@ -184,8 +191,7 @@ def _across(job: Job, sites: list[Site]) -> Iterator[tuple[Site, Site]]:
 
 def _table(found: dict[str, Tensor], job: Job, site: Site) -> dict[str, NDArray[Any]]:
     """Features ``(P, D)`` of the labelled pixels, by depth."""
-    small = job.development and job.set == 'mato_grosso'
-    index = labelled_pixels(site, development=small).index
+    index = _pixels(job, site).index
     table = {depth: values.flatten(1).T[index].numpy() for depth, values in found.items()}
     if len(table) > 1:
         table['joined'] = np.concatenate(list(table.values()), 1)
@@ -197,7 +203,7 @@ def _classic(job: Job, sites: list[Site]) -> Iterator[dict[str, Any]]:
     build = classifier(job.contender, job.seed)
 
     def table(site: Site) -> NDArray[Any]:
-        index = labelled_pixels(site).index
+        index = _pixels(job, site).index
         return layers(job.contender, site).flatten(1).T[index].numpy()
 
     for site, pixels, seen in _problems(job, sites):

@@ -19,7 +19,9 @@ from .records import TRAINED, Records, Where, bootstrap
 from .tuning import depth
 
 PLANAR, RESAMPLING = 'second version, planar', 'second version, resampling'
-SINGLE = contenders.SINGLE.name
+SINGLE, SENSORS, ONE_SENSOR = (
+    one.name for one in (contenders.SINGLE, contenders.TWO_SENSORS, contenders.ONE_SENSOR)
+)
 PLANES, PIXELS = 'family of planes, planar', 'family of pixels, planar'
 #: Two families of images: a U-TAE, and a transformer whose frames are cut into patches.
 IMAGES, FRAMES = 'family of images, resampling', 'family of frames, resampling'
@@ -28,6 +30,7 @@ FINE_TUNED = 'fine-tuned, over the best trained from scratch'
 PLACES = (
     ('real stacks', REAL, '1'),
     *((site, (site,), '1') for site in REAL),
+    ('stacks with Sentinel-1', ('wc_be_a', 'wc_be_b'), '1'),
     ('synthetic', ('synthetic',), '1'),
     ('synthetic', ('synthetic',), '1 %'),
     ('synthetic', ('synthetic',), '5 %'),
@@ -47,7 +50,7 @@ def where(name: str, site: str, budget: str) -> Where:
     """Find the probe and depth by which a contender is scored in this round."""
     contender = CONTENDERS[name]
     place = scored_as(name, site, budget)
-    tuned = {one.name for one in (*BY_FAMILY, contenders.SINGLE)}
+    tuned = {one.name for one in (*BY_FAMILY, contenders.SINGLE, *contenders.RADAR)}
     if tuned & {name, contender.changes}:
         return *place[:3], depth(name)
     return place
@@ -61,9 +64,19 @@ def findings(records: Records, longer: int = 1) -> list[Finding]:
         longer: Factor on the optimiser steps of what is pretrained here.
     """
     found = []
-    planar, single, resampling, planes, pixels, images, frames = (
+    planar, single, sensors, one_sensor, resampling, planes, pixels, images, frames = (
         at_length(name, longer)
-        for name in (PLANAR, SINGLE, RESAMPLING, PLANES, PIXELS, IMAGES, FRAMES)
+        for name in (
+            PLANAR,
+            SINGLE,
+            SENSORS,
+            ONE_SENSOR,
+            RESAMPLING,
+            PLANES,
+            PIXELS,
+            IMAGES,
+            FRAMES,
+        )
     )
     if planar not in CONTENDERS:
         return []
@@ -76,8 +89,11 @@ def findings(records: Records, longer: int = 1) -> list[Finding]:
             ('planes over pixels, at equal operations', planes, pixels, 0.02),
             ('over resampled views', planar, resampling, 0.0),
             ('single pixels over planar views', single, planar, 0.02),
+            ('two sensors over planar views', sensors, planar, 0.02),
+            ('two sensors over one', sensors, one_sensor, 0.02),
         ]
-        for name, ours in (('', planar), ('single pixels, ', single)):
+        kinds = ('', planar), ('single pixels, ', single), ('two sensors, ', sensors)
+        for name, ours in kinds:
             pairs += [
                 (f'{name}over the strongest classic', ours, classic, 0.0),
                 (f'{name}over the untrained second version', ours, UNTRAINED_SECOND.name, 0.0),
@@ -104,7 +120,9 @@ def findings(records: Records, longer: int = 1) -> list[Finding]:
 def steps(records: Records, times: int) -> str:
     """Say how many initialisations of the second version have so many times the steps, by site."""
     told = [f'{times} x the steps, initialisations of the second version']
-    for name in (at_length(one, times) for one in (PLANAR, SINGLE, RESAMPLING)):
+    for name in (
+        at_length(one, times) for one in (PLANAR, SINGLE, SENSORS, ONE_SENSOR, RESAMPLING)
+    ):
         runs = [run for run in records.runs if run['contender'] == name]
         sets = Counter(run['set'] for run in runs)
         if sets:
@@ -119,7 +137,7 @@ def scores(records: Records) -> Iterator[Sequence[str]]:
     Yields:
         Name, depth, and the score in points at each of :data:`COLUMNS`, empty where not run.
     """
-    names = [PLANAR, SINGLE, RESAMPLING, UNTRAINED_SECOND.name]
+    names = [PLANAR, SINGLE, SENSORS, ONE_SENSOR, RESAMPLING, UNTRAINED_SECOND.name]
     names += [one.name for one in (*SECOND_LONGER, *BY_FAMILY, *PUBLISHED, *CLASSIC)]
     for name in names:
         places = [where(name, *column) for column in COLUMNS]
@@ -142,7 +160,7 @@ COLUMNS = (
 
 def carried_over(records: Records) -> Iterator[Sequence[str]]:
     """Lines of what is asked for across sites: contender, where, labels, goal, found, met."""
-    for name in (at_length(one, times) for one in (PLANAR, SINGLE) for times in LENGTHS):
+    for name in (at_length(one, times) for one in (PLANAR, SINGLE, SENSORS) for times in LENGTHS):
         for site, budget, goal in ACROSS:
             if name not in CONTENDERS or not records.has(name, where(name, site, budget)):
                 continue

@@ -5,11 +5,13 @@ from functools import cache
 from pathlib import Path
 from statistics import mean
 
-from .contenders import BY_FAMILY, CONTENDERS, FAMILIES, MAIN, SECOND_ROUND, SINGLE, Job
+from .contenders import BY_FAMILY, CONTENDERS, FAMILIES, MAIN, RADAR, SECOND_ROUND, SINGLE, Job
 from .records import RESULTS, read
 
 #: Records of the runs.
 PATH = RESULTS / 'tuning.jsonl.gz'
+#: Records of single pixels on points of Canada.
+CANADA = RESULTS / 'two_sensors.jsonl.gz'
 STEPS = 100
 #: Learning rates of our methods, and of TorchGeo's: LARS takes larger ones than Adam, and 4.8 is
 #: what TorchGeo's SimCLR takes by itself.
@@ -50,13 +52,13 @@ def jobs(data: Path, scratch: Path) -> list[Job]:
     ]
 
 
-def _means() -> dict[tuple[str, float], dict[str, float]]:
+def _means(path: Path | None = None) -> dict[tuple[str, float], dict[str, float]]:
     """Macro F1 by contender and rate: over sets and budgets, by probe and depth."""
     values: dict[tuple[str, float], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for record in read(PATH):
+    for record in read(path or PATH):
         for score in record['scores']:
             key = f'{score["probe"]}, {score["depth"]}'
-            values[record['contender'], record['lr']][key].append(mean(score['f1']) / 1000)
+            values[record['contender'], record.get('lr', 0.0)][key].append(mean(score['f1']) / 1000)
     return {key: {k: mean(v) for k, v in found.items()} for key, found in values.items()}
 
 
@@ -65,14 +67,16 @@ def depth(name: str) -> str:
     """Features by which a contender of the second round is scored: joined ones, or late ones.
 
     For a family of encoders it is what the linear probe prefers on development data, over both
-    kinds of view, and so for single pixels; all else keeps the joined ones of the first round.
+    kinds of view, and so for single pixels; for those of two sensors, and of one held against
+    them, it is so on points of Canada. All else keeps the joined ones of the first round.
     """
     contender = CONTENDERS[name]
     if contender.longer > 1:
         contender = CONTENDERS[contender.changes]
     kin = [c for c in BY_FAMILY if c.encoder == contender.encoder]
-    names = [c.name for c in ([SINGLE] if contender == SINGLE else kin)]
-    found = [means for (other, _), means in _means().items() if other in names]
+    names = [c.name for c in ([contender] if contender in (SINGLE, *RADAR) else kin)]
+    path = CANADA if contender in RADAR else PATH
+    found = [means for (other, _), means in _means(path).items() if other in names]
     if contender.name not in names or not found:
         return 'joined'
     return max(('joined', 'late'), key=lambda d: mean(one[f'linear, {d}'] for one in found))

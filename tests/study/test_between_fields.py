@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from study import between_fields
+from study import between_fields, development
 from study.records import Records
 from torchgeo_sits.tasks import SITSBarlowTwins
 
@@ -32,7 +32,9 @@ def test_table_gives_means_and_deviations_of_initialisations():
         return {'contender': name, 'set': 'all', 'seed': seed, 'scores': entries}
 
     runs = [run('VICReg', seed, 400 + 100 * seed) for seed in range(3)]
-    head, _, line = between_fields.table(Records(runs)).splitlines()
+    head, _, line = development.table(
+        Records(runs), between_fields.ROWS, between_fields.COLUMNS
+    ).splitlines()
     assert 'synthetic, 5, late' in head
     assert line.count('50.0 ± 10.0') == 10
     assert 'Barlow' not in line

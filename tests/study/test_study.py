@@ -12,17 +12,26 @@ from sklearn.metrics import f1_score, jaccard_score
 from torch.utils.flop_counter import FlopCounterMode
 
 import study
-from study import choices, ours, published, second_round, theirs, tuning
+from study import ours, published, second_round, theirs, tuning
 from study.__main__ import jobs
 from study.claims import compare, findings
-from study.contenders import CLASSIC, CONTENDERS, FAMILIES, SINGLE, Job, at_length
+from study.contenders import (
+    CLASSIC,
+    CONTENDERS,
+    FAMILIES,
+    RADAR,
+    SINGLE,
+    TWO_SENSORS,
+    Job,
+    at_length,
+)
 from study.crops import DATES, FrameCrops, SeriesCrops, StackedCrops
 from study.pretraining import frozen, pretrain
 from study.probes import Pixels, draw_fields, labelled_pixels, linear, probe, scores
 from study.public import SETS
 from study.records import Records, append, bootstrap, read
 from study.report import write
-from study.sites import Site, components, normalised, season_composite
+from study.sites import Radar, Site, canada, components, normalised, season_composite
 from study.theirs import METHODS, build, features
 from torchgeo_sits.keys import Series
 from torchgeo_sits.models import Presto
@@ -193,7 +202,9 @@ def test_all_initialisations_of_contenders_are_run_and_fewer_of_ablations(tmp_pa
     # Classic contenders come again, on the realistic set.
     second = set(second) - {c.name for c in CLASSIC}
     found = [*full, *longer, *ablations, *others, *second, *finalists]
-    assert Counter(found) == Counter(list(CONTENDERS))
+    # Without files there is no Sentinel-1.
+    radar = {c.name for c in CONTENDERS.values() if {c.name, c.changes} & {r.name for r in RADAR}}
+    assert Counter(found) == Counter(list(CONTENDERS.keys() - radar))
 
 
 def test_a_record_that_a_kill_cut_off_is_run_again(tmp_path):
@@ -298,8 +309,11 @@ def test_the_probe_finds_what_there_is(site):
 def test_contenders_draw_the_views_that_they_are_named_after(site, name):
     contender = CONTENDERS[name]
     task = ours.build(contender.method, 3, contender.options)
-    batch = {k: v[None] for k, v in SeriesCrops([site], ours.SIZE, 1, seed=0)[0].items()}
+    site = replace(site, s1=Radar(site.image[:, :2], site.times, site.clear))
+    s1 = contender.views == 'sensor_pixels'
+    batch = {k: v[None] for k, v in SeriesCrops([site], ours.SIZE, 1, seed=0, s1=s1)[0].items()}
     views = task.make_views(batch)
+    assert [view['valid'].any().item() for view in views] == [True, not s1][: len(views)]
     assert ('planes' in views[0]) == (contender.views == 'planar')
     if contender.views == 'planar':
         assert task.views.global_view.kind == contender.kind
@@ -425,7 +439,7 @@ def test_single_pixels_are_scored_by_their_own_rule_and_where_both_sides_share_a
     tuning.depth.cache_clear()
 
 
-def test_points_of_canada_are_fields_of_their_own_without_radar_and_rare_classes(tmp_path):
+def test_points_of_canada_are_fields_of_their_own_and_rare_classes_are_left_out(tmp_path):
     values = np.full((36, 2, 3), 500, np.int16)
     values[:, :, 2] = -1500  # radar
     values[3, 1, 0] = -32_768
@@ -438,10 +452,41 @@ def test_points_of_canada_are_fields_of_their_own_without_radar_and_rare_classes
         code=codes,
         bands=np.array(['B02', 'B03', 'VV']),
     )
-    site = choices.canada(tmp_path)
-    assert site.image.shape == (2, 2, 20, 1)
+    (site,) = canada(tmp_path)
+    assert site.image.shape == (2, 2, 5, 5)
     assert site.bands == ('B02', 'B03')
-    assert (~site.clear).nonzero().tolist() == [[1, 3, 0]]
+    points = site.classes > 0
+    assert np.argwhere(~site.clear.numpy() & points).tolist() == [[1, 0, 3]]
     assert site.times.tolist() == [1_484_438_400, 1_487_116_800]  # 15 January and 15 February 2017
-    assert np.unique(site.fields).size == 20
-    assert set(site.classes.ravel()) == {7}
+    assert np.unique(site.fields[points]).size == points.sum() == 20
+    assert set(site.classes[points]) == {7}
+    assert site.s1.image.shape == (2, 1, 5, 5)
+    assert site.s1.clear.numpy()[:, points].all()
+    for series in (site, site.s1):
+        assert not series.clear.numpy()[:, ~points].any()
+
+
+def test_crops_hold_sentinel_1_of_the_same_pixels_on_its_own_dates():
+    rows = torch.arange(8.0)[:, None].expand(8, 8)
+    image = rows.expand(30, 2, 8, 8)
+    clear = torch.ones(30, 8, 8, dtype=torch.bool)
+    radar = Radar(100 + image, 86_400 * (1000 + torch.arange(30)), clear)
+    empty = np.zeros((8, 8), np.int64)
+    site = Site('a', image, 86_400 * torch.arange(30), clear, empty, empty, s1=radar)
+    sample = SeriesCrops([site], 4, 1, 0, s1=True)[0]
+    assert torch.equal(sample['image_s1'], sample['image'] + 100)
+    assert sample['acquisition_times'].max() < 86_400 * 1000 <= sample['acquisition_times_s1'].min()
+    assert 'image_s1' not in SeriesCrops([site], 4, 1, 0)[0]
+
+
+def test_two_sensors_are_run_where_there_are_two(tmp_path):
+    arguments = argparse.Namespace(
+        only=[TWO_SENSORS.name],
+        mode='second',
+        data=tmp_path,
+        pastis=None,
+        dynamicearthnet=None,
+        scratch=tmp_path,
+        weights=tmp_path,
+    )
+    assert {job.set for job in jobs(arguments, {'VICReg': 0.001})} == {'belgium'}

@@ -318,8 +318,78 @@ def test_a_sample_of_one_sensor_is_shown_as_that_saw_it_in_both_views():
     assert encode_view(embedding, first).embed.isfinite().all()
 
 
+SIAMESE = [SITSSimCLR, SITSVICReg, SITSBarlowTwins]
+PLANAR = {'model': 'planar_vit_tiny', 'model_kwargs': {'embed_dim': 16, 'depth': 1, 'time_dim': 8}}
+
+
+@pytest.mark.parametrize('views', ['sensors', 'sensor_pixels'])
+@pytest.mark.parametrize('kind', SIAMESE)
+def test_an_encoder_of_one_sensor_gets_another_beside_it(kind, views, tmp_path):
+    task = kind(views=views, **PLANAR)
+    before = {}
+
+    class Start(Callback):
+        def on_train_start(self, trainer, module):
+            before.update({k: v.clone() for k, v in module.state_dict().items()})
+
+    data = FusionData(size=16)
+    loop = trainer(tmp_path, callbacks=[Start()], max_steps=2)
+    loop.fit(task, datamodule=data)
+    assert task.backbone_s1.in_channels == 2
+    after = task.state_dict()
+    for part in ('backbone', 'backbone_s1', 'projection_head', 'projection_head_s1'):
+        name = next(k for k in after if k.startswith(f'{part}.') and k.endswith('weight'))
+        assert not torch.equal(before[name], after[name]), part
+    loop.save_checkpoint(tmp_path / 'last.ckpt')
+    again = kind.load_from_checkpoint(tmp_path / 'last.ckpt', weights_only=True)
+    assert all(torch.equal(value, after[name]) for name, value in again.state_dict().items())
+    encoder, card = load_encoder(tmp_path / 'last.ckpt')
+    assert (encoder.s1_channels, card.get('bands_s1')) == (0, None)
+
+
+def test_each_encoder_sees_its_sensor_alone():
+    task = SITSVICReg(views='sensors', in_channels=2, s1_channels=2, **PLANAR)
+    torch.manual_seed(0)
+    batch = batch_of()
+    views = task.make_views(batch)
+    for number, key in enumerate(('image', 'image_s1')):
+        changed = [dict(view) for view in views]
+        changed[number][key] = changed[number][key] + 1.0
+        with torch.no_grad():
+            found, other = (
+                task.compare_views(some, batch).health['embedding'].chunk(2)
+                for some in (views, changed)
+            )
+        moved = [not torch.equal(a, b) for a, b in zip(found, other, strict=True)]
+        assert moved == [number == 0, number == 1]
+
+
+def test_places_that_one_sensor_has_not_seen_are_not_compared():
+    torch.manual_seed(0)
+    task = SITSSimCLR(views='sensors', in_channels=2, s1_channels=2, **PLANAR)
+    batch = {k: torch.cat([v, v, v]) for k, v in batch_of().items()}
+    batch['mask_clear_s1'][0] = False
+    batch['mask_clear'][1] = False
+    compared = []
+    task._compare = lambda level, ours, theirs: compared.append(len(ours)) or (ours.sum(), ours)
+    task.compare_views(task.make_views(batch), batch)
+    assert compared == [4]
+
+
+def test_the_number_of_bands_of_s1_is_that_of_the_data(tmp_path):
+    task = SITSSimCLR(views='sensors', in_channels=2, s1_channels=3, **PLANAR)
+    with pytest.raises(
+        SITSError, match=r"need 3 bands of Sentinel-1, and the data has \['VV', 'VH"
+    ):
+        trainer(tmp_path, max_steps=1).fit(task, datamodule=FusionData(size=16))
+    with pytest.raises(SITSError, match='need Sentinel-1, and the data has none'):
+        trainer(tmp_path, max_steps=1).fit(
+            SITSSimCLR(views='sensors', **PLANAR), datamodule=LabelledData()
+        )
+
+
 def test_views_of_sensors_need_both(tmp_path):
     with pytest.raises(SITSError, match='need an encoder that takes Sentinel-1, and tempcnn'):
-        SITSSimCLR(model='tempcnn', in_channels=2, views='sensors')
-    with pytest.raises(SITSError, match="'sensors' need a Sentinel-1 series"):
+        SITSBYOL(model='tempcnn', in_channels=2, views='sensors')
+    with pytest.raises(SITSError, match='of sensors need a Sentinel-1 series'):
         SITSSimCLR(**SENSORS).make_views(only_optical(batch_of()))

@@ -95,6 +95,22 @@ class SITSBarlowTwins(SITSSiamese):
         """Build the loss; what it is given is of all processes already."""
         return BarlowTwinsLoss(lambda_param=self.hparams['redundancy'])
 
+    def configure_sensors(self, datamodule: Any) -> None:
+        """Build what the base class does, and refuse mixtures where each sensor has an encoder.
+
+        Args:
+            datamodule: The data module, None where nothing is known of the data.
+
+        Raises:
+            SITSError: If views of two encoders are to be mixed, or as in the base class.
+        """
+        super().configure_sensors(datamodule)
+        if self.hparams['mixup_weight'] and hasattr(self, 'backbone_s1'):
+            raise SITSError(
+                f'mixup_weight={self.hparams["mixup_weight"]} mixes what one encoder sees: '
+                f'expected 0 with views={self.hparams["views"]!r} and an encoder for each sensor'
+            )
+
     def further_losses(
         self,
         views: list[dict[str, Any]],

@@ -49,6 +49,7 @@ from ..transforms import (
     RandomGainOffset,
     ResamplingMultiView,
     SensorMultiView,
+    SensorPixelMultiView,
     SeriesSequential,
 )
 from .base import SITSTask
@@ -187,7 +188,9 @@ class SITSPretraining(SITSTask):
                 :class:`~torchgeo_sits.transforms.PixelMultiView`, which makes a sample of each of
                 some pixels, ``'sensors'`` for
                 :class:`~torchgeo_sits.transforms.SensorMultiView`, which shows Sentinel-2 in one
-                view and Sentinel-1 in the other, or the dotted path of a class of views, or the
+                view and Sentinel-1 in the other, ``'sensor_pixels'`` for
+                :class:`~torchgeo_sits.transforms.SensorPixelMultiView`, which does so with single
+                pixels, or the dotted path of a class of views, or the
                 class, as :class:`~torchgeo_sits.transforms.MultiView` describes it.
             views_kwargs: Arguments of the views.
             jitter_days: Largest shift of a date in a view, in days.
@@ -248,7 +251,7 @@ class SITSPretraining(SITSTask):
         self.views = _build_views(views, augment, self.default_views, views_kwargs)
         self.check_views(self.views.global_views, self.views.local_views)
         self._check_levels()
-        self._check_sensors()
+        self.configure_sensors(None)
 
     # -- hooks of a method -----------------------------------------------------------------
 
@@ -382,19 +385,32 @@ class SITSPretraining(SITSTask):
             self.configure_models()
             # Its card was not known when the data was met.
             self.meet_data(datamodule)
-        self._check_sensors()
-        meet_s1(self.backbone, datamodule)
+        self.configure_sensors(datamodule)
 
-    def _check_sensors(self) -> None:
-        """Raise SITSError where views need Sentinel-1, and the encoder, if built, takes none."""
-        if not getattr(self.views, 'needs_s1', False) or not hasattr(self, 'backbone'):
+    def configure_sensors(self, datamodule: Any) -> None:
+        """Hold the encoder, once it is built, against the sensors of the views and of the data.
+
+        Args:
+            datamodule: The data module, None where nothing is known of the data.
+
+        Raises:
+            SITSError: If views need Sentinel-1, and the encoder takes none.
+        """
+        if not hasattr(self, 'backbone'):
             return
-        if not self.backbone.s1_channels:
+        if self.views_need_s1:
             raise SITSError(
                 f'views={self.hparams["views"]!r} need an encoder that takes Sentinel-1, and '
                 f'{self.hparams["model"]} was built without: choose factorised_tiny, and data with '
-                'Sentinel-1 (SITSFusionDataModule), or other views'
+                'Sentinel-1 (SITSFusionDataModule), or a method that trains an encoder for each '
+                'sensor (SITSVICReg, SITSSimCLR, SITSBarlowTwins), or other views'
             )
+        meet_s1(self.backbone, datamodule)
+
+    @property
+    def views_need_s1(self) -> bool:
+        """Whether views show Sentinel-1 to an encoder that takes none."""
+        return getattr(self.views, 'needs_s1', False) and not self.backbone.s1_channels
 
     def _check_weights(self) -> None:
         """Raise SITSError unless the terms of the loss have weights that make one."""
@@ -612,6 +628,7 @@ _VIEWS: dict[str, type[nn.Module]] = {
     'pixels': PixelMultiView,
     'resampling': ResamplingMultiView,
     'sensors': SensorMultiView,
+    'sensor_pixels': SensorPixelMultiView,
 }
 
 
@@ -632,7 +649,7 @@ def _find_views(views: str | type[nn.Module]) -> type[nn.Module]:
     # Checked before it is called: the path may come from a checkpoint of somebody else.
     if not isinstance(found, type) or not issubclass(found, nn.Module):
         raise SITSError(
-            "expected views to be 'planar', 'pixels', 'resampling' or 'sensors', or the dotted "
+            f'expected views to be one of {", ".join(map(repr, _VIEWS))}, or the dotted '
             f'path of a class of views, a subclass of torch.nn.Module, got {views!r}{reason}'
         )
     return found

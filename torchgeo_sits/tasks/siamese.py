@@ -1,14 +1,17 @@
 """Base of the methods that see two views with one encoder, and compare projections of them."""
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import SITSError
-from ..models import PlaneFeatures
+from ..models import PlaneFeatures, SITSEncoder, build_encoder
+from ..transforms import PATHS, SIZE, s1_of
 from .comparison import Level
+from .distributed import gather_batch
 from .pretraining import SITSPretraining, ViewLosses, zero_loss
 from .view_batches import encode_view, join_views, split_views
 
@@ -20,6 +23,11 @@ class SITSSiamese(SITSPretraining):
 
     A subclass writes :meth:`build_head` and :meth:`build_criterion`; a criterion is given float32
     projections of the whole batch, of all processes together.
+
+    Where one view shows Sentinel-2 and the other Sentinel-1 (``views='sensors'`` or
+    ``'sensor_pixels'``) and the encoder takes no Sentinel-1, a second encoder of the same kind,
+    ``backbone_s1``, sees that view, with heads of its own. It stands for what radar knows of a
+    place, and is left behind after pretraining: what goes on is an encoder of Sentinel-2.
 
     Examples:
         >>> import torch
@@ -37,6 +45,23 @@ class SITSSiamese(SITSPretraining):
     default_views: ClassVar[dict[str, Any]] = {'global_views': 2, 'local_views': 0}
     projection_head: nn.ModuleDict
     criteria: nn.ModuleDict
+    #: Encoder and heads of views of Sentinel-1, where :attr:`backbone` takes none.
+    backbone_s1: SITSEncoder
+    projection_head_s1: nn.ModuleDict
+
+    def __init__(self, s1_channels: int | None = None, **kwargs: Any) -> None:
+        """Initialize a new task.
+
+        Args:
+            s1_channels: Number of bands of Sentinel-1, where an encoder of its own sees them. None
+                takes it from the data module.
+            **kwargs: Arguments of the base class,
+                :class:`~torchgeo_sits.tasks.pretraining.SITSPretraining`.
+
+        Raises:
+            SITSError: If an argument is out of its range, or does not go with another.
+        """
+        super().__init__(**kwargs)
 
     @abstractmethod
     def build_head(self, dim: int) -> nn.Module:
@@ -48,9 +73,52 @@ class SITSSiamese(SITSPretraining):
 
     def build_heads(self, dim: int) -> None:
         """Build a projection head for each level."""
-        self.projection_head = nn.ModuleDict(
-            {str(k): self.build_head(dim) for k in self.compared_levels}
+        self.projection_head = self._heads(dim)
+
+    def _heads(self, dim: int) -> nn.ModuleDict:
+        return nn.ModuleDict({str(k): self.build_head(dim) for k in self.compared_levels})
+
+    def configure_sensors(self, datamodule: Any) -> None:
+        """Build a second encoder where views show Sentinel-1 and the encoder takes none.
+
+        Args:
+            datamodule: The data module, None where nothing is known of the data.
+
+        Raises:
+            SITSError: If the data has no Sentinel-1, or other bands of it than were asked for.
+        """
+        if not hasattr(self, 'backbone') or not self.views_need_s1:
+            super().configure_sensors(datamodule)
+            return
+        bands = getattr(datamodule, 'bands_s1', None)
+        wanted = self.hparams['s1_channels']
+        found = wanted if bands is None else len(bands)
+        if not found and self._trainer is None:
+            return  # the data will tell
+        if not found or wanted not in (None, found):
+            raise SITSError(
+                f'views={self.hparams["views"]!r} need '
+                f'{f"{wanted} bands of " if wanted else ""}Sentinel-1, and the data has '
+                f'{bands or "none"}: give data with it (SITSFusionDataModule), s1_channels of as '
+                'many bands, or other views'
+            )
+        if hasattr(self, 'backbone_s1'):
+            return
+        self.hparams['s1_channels'] = found
+        self.backbone_s1 = build_encoder(
+            self.hparams['model'], found, **self.hparams['model_kwargs'] or {}
         )
+        if hasattr(self.backbone_s1, 'mask_token'):
+            # No token is masked: DDP stops at parameters that never get a gradient.
+            self.backbone_s1.mask_token.requires_grad_(False)
+        self.projection_head_s1 = self._heads(self.backbone_s1.embed_dim)
+
+    def trained_modules(self) -> Iterable[nn.Module]:
+        """List the modules that the optimiser trains."""
+        yield from super().trained_modules()
+        for name in ('backbone_s1', 'projection_head_s1'):
+            if hasattr(self, name):
+                yield getattr(self, name)
 
     def configure_losses(self) -> None:
         """Initialize a criterion for each level."""
@@ -68,14 +136,27 @@ class SITSSiamese(SITSPretraining):
 
     def compare_views(self, views: list[dict[str, Any]], batch: dict[str, Any]) -> ViewLosses:
         """Encode both views and compare their projections, level by level."""
-        features = encode_view(self.backbone, join_views(views))
-        first, second = split_views(features, 2)
-        health = {'embedding': features.embed.detach()}
+        view, other = views
+        if hasattr(self, 'backbone_s1'):
+            other = _radar_alone(other)
+            first = encode_view(self.backbone, view)
+            second = encode_view(self.backbone_s1, other)
+        else:
+            first, second = split_views(encode_view(self.backbone, join_views(views)), 2)
+        health = {'embedding': torch.cat([first.embed, second.embed]).detach()}
         losses: dict[str, Tensor] = {}
-        for level, pair in self.match_views(first, second, views[0], views[1], batch).items():
-            losses[level], projection = self._compare(level, *pair)
+        matched = self.match_views(first, second, view, other, batch)
+        for level, (ours, theirs) in matched.items():
+            if level == 'image' and hasattr(self, 'backbone_s1'):
+                # A place that a sensor has not seen gives it the same vector as any other.
+                both = (one.seen.flatten(1).any(1) for one in (first, second))
+                kept = torch.stack([gather_batch(one) for one in both]).all(0)
+                ours, theirs = ours[kept], theirs[kept]
+            losses[level], projection = self._compare(level, ours, theirs)
             health.setdefault('projection', projection.detach())
-        return ViewLosses(losses | self.further_losses(views, (first, second), batch), health)
+        return ViewLosses(
+            losses | self.further_losses([view, other], (first, second), batch), health
+        )
 
     def further_losses(
         self,
@@ -98,10 +179,19 @@ class SITSSiamese(SITSPretraining):
     def _compare(self, level: Level, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of a level, and the projections ``(2P, D')`` that it compares."""
         head = self.projection_head[level]
+        other = getattr(self, 'projection_head_s1', self.projection_head)[level]
         if len(ours) < 2:
             # Batch normalisation needs two; DDP, a gradient of each weight.
-            return zero_loss(ours, theirs, *head.parameters()), torch.cat([ours, theirs])
-        a, b = head(ours), head(theirs)
+            weights = [*head.parameters(), *(other.parameters() if other is not head else [])]
+            return zero_loss(ours, theirs, *weights), torch.cat([ours, theirs])
+        a, b = head(ours), other(theirs)
         with self.full_precision():
             loss: Tensor = self.criteria[level](a.float(), b.float())
         return loss, torch.cat([a, b])
+
+
+def _radar_alone(view: dict[str, Any]) -> dict[str, Any]:
+    """Give the Sentinel-1 series of a view of images under the keys of an optical one."""
+    series = s1_of(view)
+    assert series is not None  # or the views had refused the batch
+    return {**series, PATHS: view[PATHS], SIZE: view[SIZE]}

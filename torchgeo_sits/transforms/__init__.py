@@ -41,6 +41,7 @@ from .views import (
     RandomPlanarView,
     ResamplingMultiView,
     SensorMultiView,
+    SensorPixelMultiView,
     View,
 )
 
@@ -67,6 +68,7 @@ __all__ = [
     'RandomPlaneMask',
     'ResamplingMultiView',
     'SensorMultiView',
+    'SensorPixelMultiView',
     'SeriesAugmentation',
     'SeriesGeometry',
     'SeriesSequential',

@@ -34,6 +34,7 @@ __all__ = [
     'RandomPlanarView',
     'ResamplingMultiView',
     'SensorMultiView',
+    'SensorPixelMultiView',
     'View',
 ]
 
@@ -762,7 +763,8 @@ class SensorMultiView(ResamplingMultiView):
     Sentinel-1 hidden, no frame of the other sensor is valid. A sample that a view's sensor has
     not seen is shown as the other did, so that no view is empty.
 
-    Encoders must take Sentinel-1 (``s1_channels``).
+    Encoders take Sentinel-1 (``s1_channels``), or the method trains one for each sensor
+    (:class:`~torchgeo_sits.tasks.SITSSiamese`).
 
     Examples:
         >>> import torch
@@ -784,7 +786,7 @@ class SensorMultiView(ResamplingMultiView):
            beside which they reconstruct; here any method compares the views.
     """
 
-    #: Read by tasks, which refuse encoders that do not take it.
+    #: Read by tasks, which refuse encoders that do not take it, or train a second one.
     needs_s1: ClassVar[bool] = True
 
     def forward(
@@ -809,13 +811,33 @@ class SensorMultiView(ResamplingMultiView):
         """
         if s1_of(batch) is None:
             raise SITSError(
-                f"views 'sensors' need a Sentinel-1 series, got the keys {sorted(batch)}: give "
-                "data with one (SITSFusionDataModule), or choose views 'resampling'"
+                f'views of sensors need a Sentinel-1 series, got the keys {sorted(batch)}: give '
+                'data with one (SITSFusionDataModule), or choose other views'
             )
         views = super().forward(batch, params, generator=generator)
         # Each kind begins with the optical sensor.
         turns = [*range(self.global_views), *range(self.local_views)]
         return [_one_sensor(view, bool(turn % 2)) for turn, view in zip(turns, views, strict=True)]
+
+
+class SensorPixelMultiView(PixelMultiView, SensorMultiView):
+    """Draw single pixels of each sample, and show each to one sensor in each view.
+
+    Samples are those of :class:`PixelMultiView`, views of them those of :class:`SensorMultiView`:
+    the one shows what Sentinel-2 saw of a pixel, the other what Sentinel-1 saw of it.
+
+    Examples:
+        >>> import torch
+        >>> from torchgeo_sits.transforms import SensorPixelMultiView
+        >>> batch = {'image': torch.rand(2, 6, 3, 8, 8), 'image_s1': torch.rand(2, 4, 2, 8, 8)}
+        >>> batch['acquisition_times'] = torch.arange(12).view(2, 6)
+        >>> batch['acquisition_times_s1'] = torch.arange(8).view(2, 4)
+        >>> optical, radar = SensorPixelMultiView(pixels=5)(batch)
+        >>> optical['image'].shape, radar['image_s1'].shape
+        (torch.Size([10, 3, 3, 1, 1]), torch.Size([10, 2, 2, 1, 1]))
+        >>> optical['valid'].any().item(), radar['valid'].any().item()
+        (True, False)
+    """
 
 
 def _one_sensor(view: dict[str, Any], s1: bool) -> dict[str, Any]:
