@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from lightning.pytorch import Callback, Trainer
 
 from torchgeo_sits.callbacks import MapWriter
 from torchgeo_sits.datamodules import SITSFusionDataModule
-from torchgeo_sits.models import CARD_KEY, encoder_card, factorised_tiny
+from torchgeo_sits.main import main
+from torchgeo_sits.models import CARD_KEY, encoder_card, factorised_tiny, load_encoder
 from torchgeo_sits.tasks import SITSEmbedding, SITSSimCLR
 
 from .grouped import grouped
@@ -125,6 +127,30 @@ def test_pretraining_learns_from_s1(series_folder, s1_folder, views, tmp_path):
     trainer.fit(task, module(series_folder, s1_folder))
     assert gradient.value.isfinite().all()
     assert gradient.value.any()
+
+
+def test_the_configuration_of_two_sensors_leaves_an_encoder_of_one(
+    series_folder, s1_folder, tmp_path_factory, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path_factory.mktemp('run'))
+    config = Path(__file__).parents[2] / 'conf' / 'two_sensors.yaml'
+    arguments = [
+        f'--data.paths={series_folder}',
+        f'--data.s1.paths={s1_folder}',
+        '--data.patches.size=8',
+        '--data.patches.length=4',
+        '--data.batch_size=2',
+        '--trainer.max_epochs=1',
+        '--model.hidden_dim=16',
+        '--model.output_dim=16',
+    ]
+    main(['fit', '--config', str(config), *arguments])
+    said = capsys.readouterr().out
+    (path,) = Path().rglob('*.ckpt')
+    assert str(path) in said
+    encoder, card = load_encoder(path)
+    assert (encoder.in_channels, encoder.s1_channels) == (3, 0)
+    assert 'bands_s1' not in card
 
 
 def test_s1_is_normalised_as_a_checkpoint_did(series_folder, s1_folder):
