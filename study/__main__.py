@@ -33,11 +33,11 @@ from .contenders import (
     LONGER,
     PUBLISHED,
     PUBLISHED_SETS,
-    RADAR,
     RADAR_SETS,
     SECOND_LONGER,
     SECOND_ROUND,
     SEEDS,
+    TWO_SENSORS,
     Contender,
     Job,
 )
@@ -101,7 +101,7 @@ def jobs(arguments: argparse.Namespace, rates: dict[str, float]) -> list[Job]:
         for one, folder in folders.items()
         if one not in SETS or CONTENDERS[name].group != 'supervised'
         if one in PUBLISHED_SETS or CONTENDERS[name].group != 'published'
-        if one in RADAR_SETS or not {name, CONTENDERS[name].changes} & {c.name for c in RADAR}
+        if one in RADAR_SETS or CONTENDERS[name].views != TWO_SENSORS.views
         if one != 'realistic' or CONTENDERS[name] in SECOND_ROUND + SECOND_LONGER + CLASSIC
         if seed < CONTENDERS[name].seeds
     ]

@@ -287,7 +287,6 @@ ONE_SENSOR = replace(
     TWO_SENSORS,
     name='second version, pixels of one sensor',
     views='pixels',
-    seeds=3,
     options={**TWO_SENSORS.options, 'views': 'pixels', 's1_channels': None},
 )
 RADAR = [TWO_SENSORS, ONE_SENSOR]
@@ -296,7 +295,7 @@ _TRAINED = [c for c in (*VERSIONS, SINGLE) if c.group == 'ours']
 #: Finalists: all kinds of view of the second version, and the families of planes and of pixels.
 SECOND_LONGER = [
     *(lengthened(c, 16, seeds=SEEDS) for c in _TRAINED),
-    *(lengthened(c, 16, seeds=c.seeds) for c in RADAR),
+    *(lengthened(c, 16, seeds=SEEDS) for c in RADAR),
     *(
         lengthened(c, 16)
         for c in BY_FAMILY

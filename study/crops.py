@@ -30,12 +30,16 @@ class _Crops(Dataset):
     def __len__(self) -> int:
         return self.number
 
+    def _draw_site(self, index: int, rng: np.random.Generator) -> int:
+        """Number of the site of a sample, each in proportion to its pixels."""
+        weights = np.array([len(seen) for seen in self.seen])
+        return int(rng.choice(len(weights), p=weights / weights.sum()))
+
     def _square(self, index: int) -> tuple[int, slice, slice, np.random.Generator]:
         """Number of a site, rows and columns of a square in it, and a source of more draws."""
         rng = np.random.default_rng([self.seed, index])
-        weights = np.array([len(seen) for seen in self.seen])
-        number = int(rng.choice(len(weights), p=weights / weights.sum()))
-        centre = self.seen[number][int(rng.integers(weights[number]))].tolist()
+        number = self._draw_site(index, rng)
+        centre = self.seen[number][int(rng.integers(len(self.seen[number])))].tolist()
         sides = self.sites[number].clear.shape[1:]
         corner = [
             int(np.clip(c - rng.integers(self.size), 0, side - self.size))

@@ -91,8 +91,15 @@ def findings(records: Records, longer: int = 1) -> list[Finding]:
             ('single pixels over planar views', single, planar, 0.02),
             ('two sensors over planar views', sensors, planar, 0.02),
             ('two sensors over one', sensors, one_sensor, 0.02),
+            ('one sensor over planar views', one_sensor, planar, 0.02),
+            ('one sensor over single pixels of vigour and soil', one_sensor, single, 0.0),
         ]
-        kinds = ('', planar), ('single pixels, ', single), ('two sensors, ', sensors)
+        kinds = (
+            ('', planar),
+            ('single pixels, ', single),
+            ('two sensors, ', sensors),
+            ('one sensor, ', one_sensor),
+        )
         for name, ours in kinds:
             pairs += [
                 (f'{name}over the strongest classic', ours, classic, 0.0),
@@ -160,7 +167,9 @@ COLUMNS = (
 
 def carried_over(records: Records) -> Iterator[Sequence[str]]:
     """Lines of what is asked for across sites: contender, where, labels, goal, found, met."""
-    for name in (at_length(one, times) for one in (PLANAR, SINGLE, SENSORS) for times in LENGTHS):
+    for name in (
+        at_length(one, times) for one in (PLANAR, SINGLE, SENSORS, ONE_SENSOR) for times in LENGTHS
+    ):
         for site, budget, goal in ACROSS:
             if name not in CONTENDERS or not records.has(name, where(name, site, budget)):
                 continue
