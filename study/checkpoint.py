@@ -56,19 +56,19 @@ SUBSETS = {
 
 
 class SomeBands(SensorPixelMultiView):
-    """Pixels of two sensors, of which views of Sentinel-2 hide up to nine tenths of the bands.
+    """Pixels of two sensors, half of which lose up to nine tenths of their bands in a view.
 
-    A band that is hidden has its mean, as one that a user's data has not.
+    A band that is hidden has its mean, as one that a user's data has not. Where bands of all pixels
+    are hidden, features of all ten and of few are worse.
     """
 
     def forward(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
-        """Draw the views, and hide bands of each sample, others in each."""
+        """Draw the views, and hide bands, others of each sample."""
         views = super().forward(*args, **kwargs)
         for view in views:
-            image = view['image']
-            share = 0.9 * torch.rand(len(image), 1, 1, 1, 1, device=image.device)
-            kept = torch.rand(len(image), 1, image.shape[2], 1, 1, device=image.device) > share
-            view['image'] = image * kept
+            size, bands = len(view['image']), view['image'].shape[2]
+            share = 0.9 * torch.rand(size, 1, 1, 1, 1) * (torch.rand(size, 1, 1, 1, 1) < 0.5)
+            view['image'] = view['image'] * (torch.rand(size, 1, bands, 1, 1) > share)
         return views
 
 

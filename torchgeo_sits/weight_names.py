@@ -11,6 +11,7 @@ __all__ = ['PUBLISHED_NAMES', 'HubAddress', 'find_on_hub', 'find_published']
 
 #: Names of published weights; :data:`torchgeo_sits.models.PUBLISHED` says what they are.
 PUBLISHED_NAMES: Final = (
+    'sits_s2_tiny',
     'presto',
     'galileo_nano',
     'tessera',

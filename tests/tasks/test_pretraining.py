@@ -71,6 +71,7 @@ SMALL_ENCODERS = {
     'factorised_small': {'dim': 8, 'patch_size': 1, 'num_heads': 2},
     'presto': {'dim': 8, 'depth': 1, 'num_heads': 2},
     'galileo_nano': {'dim': 16, 'depth': 1, 'num_heads': 2},
+    'sits_s2_tiny': {'time_dim': 8, 'embed_dim': 8},
     **{
         name: {'dim': 16, 'depth': 1, 'num_heads': 2, 'patch_size': 1}
         for name in ENCODERS

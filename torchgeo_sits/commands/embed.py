@@ -30,8 +30,8 @@ __all__ = ['cut_series', 'embed']
 
 _PAGE = PAGES['embed']
 _CHECKPOINT = (
-    'checkpoint of any task, hf://ORG/REPO of the Hub, or published weights: presto, galileo_nano, '
-    'tessera, olmoearth_v1_nano (or _tiny, _base), NAME:FILE'
+    'checkpoint of any task, hf://ORG/REPO of the Hub, or published weights: sits_s2_tiny, presto, '
+    'galileo_nano, tessera, olmoearth_v1_nano (or _tiny, _base), NAME:FILE'
 )
 #: Options of folders of images that tables of points do not have.
 _OF_IMAGES = ('start', 'stop', 'every', 'over', 'at', 'polygons')

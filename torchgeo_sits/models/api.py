@@ -1,8 +1,7 @@
 """Registration of encoders with this package, TorchGeo, timm and smp.
 
 The only file that touches TorchGeo's private tables: TorchGeo 0.10 has no public way to
-register a model. There are no published weights yet, so :func:`torchgeo.models.get_weight`
-has nothing to find and no weights enum is registered.
+register a model or weights.
 """
 
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any, overload
 from ..errors import SITSError
 from .builders import ENCODERS
 from .encoder import SITSEncoder
+from .sits_s2 import SITSS2Tiny_Weights
 
 __all__ = ['register_encoder', 'register_models']
 
@@ -24,16 +24,23 @@ def register_models() -> None:
     Afterwards :func:`torchgeo.models.list_models` and :func:`~torchgeo.models.get_model` see
     them; ``timm.create_model('sits_planar_vit_tiny', in_chans=T * C, num_classes=0)`` builds
     them for TorchGeo's own tasks; and smp knows ``sits_planar_vit_tiny`` as an encoder.
+    :func:`torchgeo.models.get_weight` finds the weights that this package ships.
     Calling it again changes nothing, and names that others have taken are left to them.
 
     Examples:
         >>> register_models()
-        >>> from torchgeo.models import get_model
+        >>> from torchgeo.models import get_model, get_weight
         >>> type(get_model('planar_vit_tiny', in_channels=4)).__name__
         'PlanarViT'
+        >>> get_weight('SITSS2Tiny_Weights.SENTINEL2').meta['bands'][:3]
+        ('blue', 'green', 'red')
     """
+    # Slow to import (seconds), so only here.
+    from torchgeo.models import api as torchgeo_api
+
     for name in ENCODERS:
         _publish(name)
+    torchgeo_api._model_weights.setdefault('sits_s2_tiny', SITSS2Tiny_Weights)
 
 
 @overload

@@ -16,6 +16,7 @@ from .olmoearth import OlmoEarth
 from .olmoearth_v1_2 import OlmoEarthV12
 from .planar_vit import PlanarViT
 from .presto import Presto
+from .sits_s2 import sits_s2_tiny
 from .tempcnn import TempCNN
 from .tessera import Tessera
 from .tsvit import TSViT
@@ -229,6 +230,7 @@ ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'presto': Presto,
     'galileo_nano': Galileo,
     'tessera': Tessera,
+    'sits_s2_tiny': sits_s2_tiny,
     'olmoearth_v1_nano': OlmoEarth,
     'olmoearth_v1_tiny': olmoearth_v1_tiny,
     'olmoearth_v1_base': olmoearth_v1_base,

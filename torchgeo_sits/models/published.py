@@ -21,6 +21,8 @@ from .olmoearth import OlmoEarth, olmoearth_state
 from .olmoearth_v1_2 import OlmoEarthV12, olmoearth_v1_2_state
 from .presto import Presto, presto_state
 from .quantities import LIGHTS, quantity
+from .sits_s2 import WEIGHTS as SITS_S2_WEIGHTS
+from .sits_s2 import sits_s2_state, sits_s2_statistics
 from .tensor_files import read_tensors
 from .tessera import Tessera, tessera_state
 
@@ -42,9 +44,10 @@ class PublishedModel:
             to be given.
         sha256: First digits of the file's SHA-256 in hexadecimal, as many as are known.
         statistics: Gives mean and standard deviation that bands of these names are normalised by.
-        state: Turns the tensors of the file into the encoder's state dict.
+        state: Turns the tensors of the file into the state dict of an encoder of some bands.
         licence: Licence of the weights.
         source: Where they come from, and the paper.
+        file: The file, where it is a part of this package.
 
     Examples:
         >>> from torchgeo_sits.models import PUBLISHED
@@ -56,9 +59,17 @@ class PublishedModel:
     address: str | None
     sha256: str
     statistics: Callable[[Sequence[str]], tuple[list[float], list[float]]]
-    state: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    state: Callable[[Mapping[str, Tensor], Sequence[str]], dict[str, Tensor]]
     licence: str
     source: str
+    file: Path | None = None
+
+
+def _of_all_bands(
+    state: Callable[[Mapping[str, Tensor]], dict[str, Tensor]],
+) -> Callable[[Mapping[str, Tensor], Sequence[str]], dict[str, Tensor]]:
+    """Make of a state dict one for some bands, of an encoder that has weights for all of them."""
+    return lambda tensors, bands: state(tensors)
 
 
 def _olmoearth_v1(size: str, revision: str, sha256: str) -> PublishedModel:
@@ -69,7 +80,7 @@ def _olmoearth_v1(size: str, revision: str, sha256: str) -> PublishedModel:
         address=f'https://huggingface.co/allenai/OlmoEarth-v1-{size.capitalize()}/resolve/'
         f'{revision}/weights-{sha256}.pth',
         sha256=sha256,
-        state=olmoearth_state,
+        state=_of_all_bands(olmoearth_state),
         licence='OlmoEarth Artifact License',
         source='https://github.com/allenai/olmoearth_pretrain, https://arxiv.org/abs/2511.13655',
     )
@@ -82,7 +93,7 @@ def _olmoearth_v1_2(size: str) -> PublishedModel:
         statistics=OlmoEarthV12.statistics,
         address=None,
         sha256='',
-        state=olmoearth_v1_2_state,
+        state=_of_all_bands(olmoearth_v1_2_state),
         licence='OlmoEarth Artifact License',
         source=f'https://huggingface.co/allenai/OlmoEarth-v1_2-{size.capitalize()}, '
         'https://allenai.org/papers/olmoearth-v1-2',
@@ -98,7 +109,7 @@ PUBLISHED: Final[dict[str, PublishedModel]] = {
         address='https://hf.co/torchgeo/presto/resolve/43f8d500a930772d226b309a06ec32be6dc077dd/'
         'model-e5e57c68.pth',
         sha256='e5e57c68',
-        state=presto_state,
+        state=_of_all_bands(presto_state),
         licence='MIT',
         source='https://github.com/nasaharvest/presto, https://arxiv.org/abs/2304.14065',
     ),
@@ -108,7 +119,7 @@ PUBLISHED: Final[dict[str, PublishedModel]] = {
         address='https://raw.githubusercontent.com/nasaharvest/galileo/'
         '0f0b5b95ac81acef4b74cf4686dc877202f4541b/data/models/nano/encoder.pt',
         sha256='eab6acacf527886a508a555bc24efe4b4a2cf91b162e84cd1c4a1807e942180c',
-        state=galileo_state,
+        state=_of_all_bands(galileo_state),
         licence='MIT',
         source='https://github.com/nasaharvest/galileo, https://arxiv.org/abs/2502.09356',
     ),
@@ -119,7 +130,7 @@ PUBLISHED: Final[dict[str, PublishedModel]] = {
         address='https://hf.co/isaaccorley/tessera/resolve/'
         '1c723278ef8211d4917f8edf4a9cd5dcddc85e44/s2_encoder-28537a8e.pth',
         sha256='28537a8e',
-        state=tessera_state,
+        state=_of_all_bands(tessera_state),
         licence='CC0-1.0',
         source='https://github.com/ucam-eo/tessera, https://arxiv.org/abs/2506.20380',
     ),
@@ -137,6 +148,16 @@ PUBLISHED: Final[dict[str, PublishedModel]] = {
         'base',
         '4bd1392a4539404d2c74276c39f3cb4cfff466cc',
         '551c1cc53337c6faaddead88071d7ebd2bd53ec271600fa6f0ee0a518c8b6e11',
+    ),
+    'sits_s2_tiny': PublishedModel(
+        encoder='sits_s2_tiny',
+        statistics=sits_s2_statistics,
+        address=None,
+        sha256='',
+        state=sits_s2_state,
+        licence='MIT',
+        source='torchgeo_sits, python -m study.checkpoint',
+        file=SITS_S2_WEIGHTS,
     ),
     **{
         f'olmoearth_v1_2_{size}': _olmoearth_v1_2(size)
@@ -176,7 +197,7 @@ def load_published(
     encoder = build_encoder(model.encoder, len(bands), bands=list(bands), **arguments)
     path = _fetch(name, model) if file is None else _at_hand(name, file)
     try:
-        state = model.state(read_tensors(path))
+        state = model.state(read_tensors(path), bands)
         encoder.load_state_dict(state)
     except (KeyError, RuntimeError) as error:
         reason = ' '.join(str(error).split())[:200]
@@ -250,7 +271,9 @@ def _at_hand(name: str, file: str) -> Path:
 
 
 def _fetch(name: str, model: PublishedModel) -> Path:
-    """Fetch the file of published weights, unless it lies in torch's cache already."""
+    """Find the file of published weights in the package or in torch's cache, or fetch it."""
+    if model.file is not None:
+        return model.file
     if model.address is None:
         raise SITSError(
             f'{name}: no file of it at a fixed revision is known: fetch that of {model.source}, '
