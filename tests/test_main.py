@@ -29,6 +29,7 @@ from torchgeo_sits.commands.parser import CommandParser
 from torchgeo_sits.commands.runs import command_line
 from torchgeo_sits.commands.views import _ViewsTrainer
 from torchgeo_sits.datasets import RasterTimeSeries
+from torchgeo_sits.models import load_bare_encoder, load_encoder
 from torchgeo_sits.tasks import SITSDINO, SITSSegmentation
 
 from .processes import start
@@ -655,6 +656,33 @@ class TestRunFolders:
         main.main(['fit', '--config', 'conf/pixels.yaml', *small])
         assert list(Path('logs/vicreg/version_0/checkpoints').glob('*.ckpt'))
         assert 'knn_f1_late' in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ('config', 'more'),
+        [
+            ('segmentation', []),
+            ('vicreg', []),
+            ('pixels', ['--model.model=null', '--model.model_kwargs=null']),
+        ],
+    )
+    def test_weights_of_the_package_are_where_a_run_begins(
+        self, tmp_path, monkeypatch, config, more
+    ):
+        monkeypatch.chdir(tmp_path)
+        small = [arg for arg in TINY if 'prototypes' not in arg]
+        small += ['--data.size=64', '--data.num_dates_written=8', '--data.patches.num_dates=4']
+        weights = ['--model.weights=sits_s2_tiny', '--model.lr=1e-9']
+        main.main(['fit', '--config', f'conf/{config}.yaml', *small, *weights, *more])
+        [path] = Path('logs').rglob('*.ckpt')
+        encoder, card = load_encoder(path)
+        expected, _ = load_bare_encoder('sits_s2_tiny', bands=card['bands'])
+        names = [key for key in encoder.state_dict() if key.endswith('time_stage.proj.weight')]
+        torch.testing.assert_close(
+            encoder.state_dict()[names[0]],
+            expected.state_dict()['time_stage.proj.weight'],
+            rtol=1e-3,
+            atol=1e-5,
+        )
 
     def test_the_last_checkpoint_of_a_run_to_come_is_refused(self, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)

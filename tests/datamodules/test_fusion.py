@@ -148,6 +148,9 @@ def test_the_configuration_of_two_sensors_leaves_an_encoder_of_one(
     said = capsys.readouterr().out
     (path,) = Path().rglob('*.ckpt')
     assert str(path) in said
+    # What comes next needs Sentinel-2 alone.
+    assert '--data.labels.paths FIELDS' in said
+    assert 'SITSFusionDataModule' not in said.partition('Fine-tune it')[2].partition('Train on')[0]
     encoder, card = load_encoder(path)
     assert (encoder.in_channels, encoder.s1_channels) == (3, 0)
     assert 'bands_s1' not in card

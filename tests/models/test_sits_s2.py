@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torchgeo.models import get_weight
+from torchgeo.models import get_model, get_weight
 
 from torchgeo_sits.errors import SITSError
 from torchgeo_sits.models import Series, build_encoder, load_bare_encoder, register_models
@@ -62,10 +62,25 @@ def test_other_bands_are_refused(bands, said):
     assert '\n' not in str(error.value)
 
 
+def test_other_numbers_of_bands_are_refused():
+    with pytest.raises(SITSError, match=r"in_channels=2.*\['B04', 'B08'\], got 3"):
+        build_encoder('sits_s2_tiny', 3, bands=['B04', 'B08'])
+
+
+def test_arguments_that_change_the_encoder_are_named():
+    with pytest.raises(SITSError, match=r"\{'depth': 2\}.*leave model_kwargs out"):
+        load_bare_encoder('sits_s2_tiny', bands=TEN, depth=2)
+
+
 def test_torchgeo_finds_them_by_name():
     register_models()
     weights = get_weight('SITSS2Tiny_Weights.SENTINEL2')
     assert weights.meta['bands'] == OPTICAL
-    encoder, _ = load_bare_encoder('sits_s2_tiny', bands=TEN)
+    encoder, _ = load_bare_encoder('sits_s2_tiny')  # all ten
+    for channels, bands in ((10, None), (2, ['B8A', 'B02'])):
+        found = get_model('sits_s2_tiny', in_channels=channels, bands=bands, weights=weights)
+        expected, _ = load_bare_encoder('sits_s2_tiny', bands=bands)
+        given = series(channels)
+        assert torch.equal(found.eval().features(given), expected.features(given))
     for name, value in weights.get_state_dict().items():
         assert torch.equal(value, encoder.state_dict()[name])

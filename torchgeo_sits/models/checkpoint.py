@@ -276,6 +276,7 @@ def _published(
 ) -> tuple[SITSEncoder, EncoderCard]:
     """The encoder of published weights, for the bands of the data, and a card of it."""
     model = PUBLISHED[name]
+    bands = model.bands if bands is None else bands
     if bands is None:
         raise SITSError(
             f'{weights}: the weights find bands by their names: give bands, such as '

@@ -21,6 +21,7 @@ from .olmoearth import OlmoEarth, olmoearth_state
 from .olmoearth_v1_2 import OlmoEarthV12, olmoearth_v1_2_state
 from .presto import Presto, presto_state
 from .quantities import LIGHTS, quantity
+from .sits_s2 import BANDS as SITS_S2_BANDS
 from .sits_s2 import WEIGHTS as SITS_S2_WEIGHTS
 from .sits_s2 import sits_s2_state, sits_s2_statistics
 from .tensor_files import read_tensors
@@ -48,6 +49,7 @@ class PublishedModel:
         licence: Licence of the weights.
         source: Where they come from, and the paper.
         file: The file, where it is a part of this package.
+        bands: The bands that are meant where none are named; None where they have to be.
 
     Examples:
         >>> from torchgeo_sits.models import PUBLISHED
@@ -63,6 +65,7 @@ class PublishedModel:
     licence: str
     source: str
     file: Path | None = None
+    bands: tuple[str, ...] | None = None
 
 
 def _of_all_bands(
@@ -158,6 +161,7 @@ PUBLISHED: Final[dict[str, PublishedModel]] = {
         licence='MIT',
         source='torchgeo_sits, python -m study.checkpoint',
         file=SITS_S2_WEIGHTS,
+        bands=SITS_S2_BANDS,
     ),
     **{
         f'olmoearth_v1_2_{size}': _olmoearth_v1_2(size)
@@ -201,6 +205,11 @@ def load_published(
         encoder.load_state_dict(state)
     except (KeyError, RuntimeError) as error:
         reason = ' '.join(str(error).split())[:200]
+        if file is None and arguments:
+            raise SITSError(
+                f'{name}: the weights do not fit an encoder with {arguments} ({reason}): leave '
+                'model_kwargs out, or set them to null'
+            ) from error
         raise SITSError(
             f'{path}: the tensors are not those of {name} ({reason}). Give the file that '
             f'{model.source} publishes, or leave ":FILE" out'

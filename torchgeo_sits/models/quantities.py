@@ -91,10 +91,10 @@ def find_quantities(
     kept = [name for name, of in zip(bands, found, strict=True) if of in known]
     if len(kept) < len(bands):
         odd = [name for name in bands if name not in kept]
+        choice = f'Choose {option}={kept}, or name' if kept else 'Name'
         raise SITSError(
             f'{model} does not know the bands {odd}: it takes {list(known)}, by these names or '
-            f'those of Sentinel-2 (B02). Choose {option}={kept}, or name bands of another sensor '
-            'by their light'
+            f'those of Sentinel-2 (B02). {choice} bands of another sensor by their light'
         )
     names = [str(of) for of in found]
     if twice := {name for name in names if names.count(name) > 1}:

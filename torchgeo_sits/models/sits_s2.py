@@ -10,14 +10,26 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torchvision.models._api import Weights, WeightsEnum
 
+from ..errors import SITSError
 from .planar_vit import PlanarViT
 from .quantities import OPTICAL, find_quantities
 from .tensor_files import read_tensors
 
-__all__ = ['WEIGHTS', 'SITSS2Tiny_Weights', 'sits_s2_state', 'sits_s2_statistics', 'sits_s2_tiny']
+__all__ = [
+    'BANDS',
+    'WEIGHTS',
+    'SITSS2Tiny_Weights',
+    'sits_s2_state',
+    'sits_s2_statistics',
+    'sits_s2_tiny',
+]
 
 #: The weights, with the names, means and deviations of the ten bands in the header of the file.
 WEIGHTS: Final = Path(__file__).parents[1] / 'weights' / 'sits_s2_tiny.safetensors'
+
+
+#: The ten bands, by the names of Sentinel-2, in the order of the file.
+BANDS: Final = ('B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B11', 'B12')
 
 
 @cache
@@ -28,7 +40,11 @@ def _header() -> dict[str, list[Any]]:
 
 
 def sits_s2_tiny(
-    in_channels: int = 10, *, bands: Sequence[str] | None = None, **kwargs: Any
+    in_channels: int = 10,
+    *,
+    bands: Sequence[str] | None = None,
+    weights: 'SITSS2Tiny_Weights | None' = None,
+    **kwargs: Any,
 ) -> PlanarViT:
     """PlanarViT of the second version without path blocks, for any bands of Sentinel-2.
 
@@ -39,18 +55,25 @@ def sits_s2_tiny(
     Args:
         in_channels: Number of bands.
         bands: Names of the bands, among the ten of 10 and 20 m: of Sentinel-2 (``B04``) or of
-            their light (``red``).
+            their light (``red``). None are all ten, where weights ask for them.
+        weights: Weights to load, as TorchGeo gives them to its models.
         **kwargs: Arguments of :class:`PlanarViT` that replace those of this size.
 
     Raises:
-        SITSError: If a band is none of the ten, or there twice.
+        SITSError: If a band is none of the ten, or there twice, or there are not *in_channels*.
 
     Examples:
         >>> sits_s2_tiny(2, bands=['B04', 'B08']).independent_pixels
         True
     """
-    if bands is not None:
-        find_quantities('sits_s2_tiny', OPTICAL, bands)
+    names = BANDS if bands is None and weights is not None else bands
+    if names is not None:
+        find_quantities('sits_s2_tiny', OPTICAL, names)
+        if len(names) != in_channels:
+            raise SITSError(
+                f'expected in_channels={len(names)}, as many as bands, {list(names)}, got '
+                f'{in_channels}'
+            )
     size: dict[str, Any] = {
         'embed_dim': 64,
         'depth': 0,
@@ -59,7 +82,13 @@ def sits_s2_tiny(
         'concentration': 16.0,
         'years': ('first', 'last'),
     }
-    return PlanarViT(in_channels, **(size | kwargs))
+    encoder = PlanarViT(in_channels, **(size | kwargs))
+    # As of other published models, whose bands are known by their names.
+    encoder.config['bands'] = None if names is None else list(names)
+    if weights is not None:
+        assert names is not None
+        encoder.load_state_dict(sits_s2_state(weights.get_state_dict(), names))
+    return encoder
 
 
 def sits_s2_state(tensors: Mapping[str, Tensor], bands: Sequence[str]) -> dict[str, Tensor]:

@@ -564,19 +564,24 @@ class SITSPretraining(SITSTask):
     def next_steps(self, path: str) -> str:
         """Say what a checkpoint of this task is good for, at the end of a run."""
         line, labelled = self.command_line, dict(self.command_line.data)
-        advice = 'Fine-tune it with labels:'
+        advice, kind = 'Fine-tune it with labels:', line.kind
+        if kind == 'SITSFusionDataModule' and not self.encoder.s1_channels:
+            # Sentinel-1 was there to learn from.
+            kind = 'SITSDataModule'
+            radar = [name for name in labelled if name == 'data' or name.startswith('data.s1')]
+            labelled = {name: value for name, value in labelled.items() if name not in radar}
         trainer: Any = self._trainer
         datamodule = getattr(trainer, 'datamodule', None)
         config = f'conf/{getattr(datamodule, "task_config", None) or "segmentation"}.yaml'
         if getattr(datamodule, 'label_kind', None) == 'none':
             line, labelled = CommandLine(), {'data.paths': 'DIR', 'data.labels.paths': 'FIELDS'}
             advice = 'Fine-tune it on data of your own, with labels:'
-        elif line.kind == 'PointDataModule':
+        elif kind == 'PointDataModule':
             config = 'conf/classification.yaml'
             if 'data.labels.column' not in labelled:
                 labelled['data.labels.column'] = 'COLUMN'
                 advice = 'Fine-tune it with labels, COLUMN of the table:'
-        elif line.kind == 'SITSDataModule':
+        elif kind == 'SITSDataModule':
             if 'data.labels.paths' not in labelled:
                 labelled |= {'data.labels.paths': 'FIELDS', 'data.labels.column': 'COLUMN'}
                 advice = (
