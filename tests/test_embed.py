@@ -283,7 +283,7 @@ def test_other_depths_are_maps_of_their_own(
     depth, series_folder, planar, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    windows = ['--map.window', '32', '--map.overlap', '8']
+    windows = ['--map.window', '24']
     main(['embed', str(planar), str(series_folder), '--depth', depth, *windows])
     found, _ = read(tmp_path / 'maps/embedding.tif')
     encoder, _ = load_encoder(planar)

@@ -89,7 +89,7 @@ class MapWriter(Callback):
         folder: str = 'maps',
         *,
         window: int = 256,
-        overlap: int = 32,
+        overlap: int | None = None,
         exact: bool = True,
         horizon: int | None = None,
         vectors: VectorFormat | None = None,
@@ -106,8 +106,8 @@ class MapWriter(Callback):
         Args:
             folder: Folder of the maps.
             window: Side of a window in pixels: larger ones are faster, and take more memory.
-            overlap: Pixels that neighbouring windows share; half a window at most. Planar encoders
-                need none, unless *exact* is False.
+            overlap: Pixels that neighbouring windows share; half a window at most, and by default
+                32 where that is no more. Planar encoders need none, unless *exact* is False.
             exact: Run the rows and columns of planar encoders over the whole map, so that the size
                 of windows changes no value. Not done with *within*.
             horizon: Tokens of a row or column on either side of its own that a planar encoder sees
@@ -137,7 +137,8 @@ class MapWriter(Callback):
             SITSError: If windows overlap by more than half, an option is out of its range, or
                 *within* is without *polygons*.
         """
-        OverlappingWindows(window, window, window, overlap)
+        self.overlap = min(32, window // 2) if overlap is None else overlap
+        OverlappingWindows(window, window, window, self.overlap)
         if values not in ('codes', 'classes'):
             raise SITSError(f"expected map.values 'codes' or 'classes', got {values!r}")
         if not 0 <= min_area < math.inf:
@@ -148,7 +149,6 @@ class MapWriter(Callback):
             raise SITSError('map.within is for map.polygons: give a file of polygons or points')
         self.folder = Path(folder)
         self.window = window
-        self.overlap = overlap
         self.exact = exact
         self.horizon = horizon
         self.vectors = vectors
