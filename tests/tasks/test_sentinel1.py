@@ -347,6 +347,18 @@ def test_an_encoder_of_one_sensor_gets_another_beside_it(kind, views, tmp_path):
     assert (encoder.s1_channels, card.get('bands_s1')) == (0, None)
 
 
+def test_an_encoder_that_knows_its_bands_by_name_gets_another_of_radar():
+    task = SITSVICReg(
+        model='sits_s2_tiny',
+        in_channels=2,
+        model_kwargs={'bands': ['B04', 'B08'], 'time_dim': 8},
+        views='sensor_pixels',
+        s1_channels=1,
+    )
+    assert [e.config['time_dim'] for e in (task.backbone, task.backbone_s1)] == [8, 8]
+    assert (task.backbone.in_channels, task.backbone_s1.in_channels) == (2, 1)
+
+
 def test_each_encoder_sees_its_sensor_alone():
     task = SITSVICReg(views='sensors', in_channels=2, s1_channels=2, **PLANAR)
     torch.manual_seed(0)

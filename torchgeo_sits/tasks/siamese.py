@@ -105,9 +105,10 @@ class SITSSiamese(SITSPretraining):
         if hasattr(self, 'backbone_s1'):
             return
         self.hparams['s1_channels'] = found
-        self.backbone_s1 = build_encoder(
-            self.hparams['model'], found, **self.hparams['model_kwargs'] or {}
-        )
+        # Names of bands are those of the optical series.
+        given = self.hparams['model_kwargs'] or {}
+        arguments = {name: value for name, value in given.items() if name != 'bands'}
+        self.backbone_s1 = build_encoder(self.hparams['model'], found, **arguments)
         if hasattr(self.backbone_s1, 'mask_token'):
             # No token is masked: DDP stops at parameters that never get a gradient.
             self.backbone_s1.mask_token.requires_grad_(False)
