@@ -230,7 +230,7 @@ def test_one_process_gathers_what_it_has():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'views': 'planer'}, "views.*'resampling' or 'sensors', or the dotted.*got 'planer'"),
+        ({'views': 'planer'}, "views.*'sensors', 'sensor_pixels', or the dotted.*got 'planer'"),
         (
             {'views': 'pixels', 'object_weight': 1.0},
             "views='pixels' are of one pixel each.*expected object_weight of 0",

@@ -52,7 +52,7 @@ from .published import (
 )
 from .raw_values import RawValueEncoder
 from .semantic_map import semantic_map
-from .sits_s2 import sits_s2_tiny
+from .sits_s2 import SITSS2Tiny
 from .tempcnn import TempCNN
 from .tessera import Tessera, tessera_state
 from .tsvit import TSViT
@@ -86,6 +86,7 @@ __all__ = [
     'PublishedModel',
     'RawValueEncoder',
     'SITSEncoder',
+    'SITSS2Tiny',
     'Series',
     'TSViT',
     'TempCNN',
@@ -120,7 +121,6 @@ __all__ = [
     'register_encoder',
     'register_models',
     'semantic_map',
-    'sits_s2_tiny',
     'stable_order',
     'statistics_in_units',
     'takes_argument',

@@ -16,7 +16,7 @@ from .olmoearth import OlmoEarth
 from .olmoearth_v1_2 import OlmoEarthV12
 from .planar_vit import PlanarViT
 from .presto import Presto
-from .sits_s2 import sits_s2_tiny
+from .sits_s2 import SITSS2Tiny
 from .tempcnn import TempCNN
 from .tessera import Tessera
 from .tsvit import TSViT
@@ -230,7 +230,7 @@ ENCODERS: Final[dict[str, Callable[..., SITSEncoder]]] = {
     'presto': Presto,
     'galileo_nano': Galileo,
     'tessera': Tessera,
-    'sits_s2_tiny': sits_s2_tiny,
+    'sits_s2_tiny': SITSS2Tiny,
     'olmoearth_v1_nano': OlmoEarth,
     'olmoearth_v1_tiny': olmoearth_v1_tiny,
     'olmoearth_v1_base': olmoearth_v1_base,

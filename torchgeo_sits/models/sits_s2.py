@@ -18,16 +18,14 @@ from .tensor_files import read_tensors
 __all__ = [
     'BANDS',
     'WEIGHTS',
+    'SITSS2Tiny',
     'SITSS2Tiny_Weights',
     'sits_s2_state',
     'sits_s2_statistics',
-    'sits_s2_tiny',
 ]
 
 #: The weights, with the names, means and deviations of the ten bands in the header of the file.
 WEIGHTS: Final = Path(__file__).parents[1] / 'weights' / 'sits_s2_tiny.safetensors'
-
-
 #: The ten bands, by the names of Sentinel-2, in the order of the file.
 BANDS: Final = ('B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B11', 'B12')
 
@@ -39,13 +37,7 @@ def _header() -> dict[str, list[Any]]:
         return {name: json.loads(value) for name, value in file.metadata().items()}
 
 
-def sits_s2_tiny(
-    in_channels: int = 10,
-    *,
-    bands: Sequence[str] | None = None,
-    weights: 'SITSS2Tiny_Weights | None' = None,
-    **kwargs: Any,
-) -> PlanarViT:
+class SITSS2Tiny(PlanarViT):
     """PlanarViT of the second version without path blocks, for any bands of Sentinel-2.
 
     Features of a pixel follow from its own dates alone. The weights
@@ -63,32 +55,40 @@ def sits_s2_tiny(
         SITSError: If a band is none of the ten, or there twice, or there are not *in_channels*.
 
     Examples:
-        >>> sits_s2_tiny(2, bands=['B04', 'B08']).independent_pixels
+        >>> SITSS2Tiny(2, bands=['B04', 'B08']).independent_pixels
         True
     """
-    names = BANDS if bands is None and weights is not None else bands
-    if names is not None:
-        find_quantities('sits_s2_tiny', OPTICAL, names)
-        if len(names) != in_channels:
-            raise SITSError(
-                f'expected in_channels={len(names)}, as many as bands, {list(names)}, got '
-                f'{in_channels}'
-            )
-    size: dict[str, Any] = {
-        'embed_dim': 64,
-        'depth': 0,
-        'time_dim': 48,
-        'seasonal_queries': 16,
-        'concentration': 16.0,
-        'years': ('first', 'last'),
-    }
-    encoder = PlanarViT(in_channels, **(size | kwargs))
-    # As of other published models, whose bands are known by their names.
-    encoder.config['bands'] = None if names is None else list(names)
-    if weights is not None:
-        assert names is not None
-        encoder.load_state_dict(sits_s2_state(weights.get_state_dict(), names))
-    return encoder
+
+    def __init__(
+        self,
+        in_channels: int = 10,
+        *,
+        bands: Sequence[str] | None = None,
+        weights: 'SITSS2Tiny_Weights | None' = None,
+        **kwargs: Any,
+    ) -> None:
+        names = BANDS if bands is None and weights is not None else bands
+        if names is not None:
+            find_quantities('sits_s2_tiny', OPTICAL, names)
+            if len(names) != in_channels:
+                raise SITSError(
+                    f'expected in_channels={len(names)}, as many as bands, {list(names)}, got '
+                    f'{in_channels}'
+                )
+        size: dict[str, Any] = {
+            'embed_dim': 64,
+            'depth': 0,
+            'time_dim': 48,
+            'seasonal_queries': 16,
+            'concentration': 16.0,
+            'years': ('first', 'last'),
+        }
+        super().__init__(in_channels, **(size | kwargs))
+        # As of other published models, whose bands are known by their names.
+        self.config['bands'] = None if names is None else list(names)
+        if weights is not None:
+            assert names is not None
+            self.load_state_dict(sits_s2_state(weights.get_state_dict(), names))
 
 
 def sits_s2_state(tensors: Mapping[str, Tensor], bands: Sequence[str]) -> dict[str, Tensor]:
@@ -107,9 +107,8 @@ def sits_s2_state(tensors: Mapping[str, Tensor], bands: Sequence[str]) -> dict[s
         KeyError: If a tensor is missing.
 
     Examples:
-        >>> from torchgeo_sits.models import sits_s2_tiny
-        >>> state = sits_s2_state(sits_s2_tiny().state_dict(), ['B08', 'B04'])
-        >>> _ = sits_s2_tiny(2).load_state_dict(state)
+        >>> state = sits_s2_state(SITSS2Tiny().state_dict(), ['B08', 'B04'])
+        >>> _ = SITSS2Tiny(2).load_state_dict(state)
     """
     name = 'time_stage.embed.weight'
     at = [OPTICAL.index(light) for light in find_quantities('sits_s2_tiny', OPTICAL, bands)]
@@ -140,11 +139,11 @@ def sits_s2_statistics(bands: Sequence[str]) -> tuple[list[float], list[float]]:
 
 
 class SITSS2Tiny_Weights(WeightsEnum):
-    """Weights of :func:`sits_s2_tiny`, as TorchGeo lists them.
+    """Weights of :class:`SITSS2Tiny`, as TorchGeo lists them.
 
     Examples:
         >>> state = SITSS2Tiny_Weights.SENTINEL2.get_state_dict()
-        >>> _ = sits_s2_tiny().load_state_dict(state)
+        >>> _ = SITSS2Tiny().load_state_dict(state)
     """
 
     SENTINEL2 = Weights(
