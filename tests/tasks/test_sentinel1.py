@@ -359,6 +359,13 @@ def test_an_encoder_that_knows_its_bands_by_name_gets_another_of_radar():
     assert (task.backbone.in_channels, task.backbone_s1.in_channels) == (2, 1)
 
 
+def test_what_two_encoders_see_is_not_mixed():
+    mixed = {'views': 'sensors', 'object_weight': 1.0, 'mixup_weight': 1.0, 'in_channels': 2}
+    SITSBarlowTwins(**mixed, **PLANAR)  # as long as nothing is known of Sentinel-1
+    with pytest.raises(SITSError, match='mixes what one encoder sees'):
+        SITSBarlowTwins(**mixed, s1_channels=2, **PLANAR)
+
+
 def test_each_encoder_sees_its_sensor_alone():
     task = SITSVICReg(views='sensors', in_channels=2, s1_channels=2, **PLANAR)
     torch.manual_seed(0)
